@@ -1,0 +1,1 @@
+//! Sealed segments and inventories: tar, zstd and age, without I/O.

@@ -1,0 +1,1 @@
+//! What operator and sidecar say to each other.

@@ -1,0 +1,3 @@
+//! The operator: reconciles registries, has no data path.
+
+fn main() {}
