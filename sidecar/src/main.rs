@@ -1,3 +1,7 @@
-//! The sidecar: mirrors, restores and keeps the ledger; knows nothing of Kubernetes.
+//! The program `dataembassy-sidecar`: reads the command line and calls the room it names.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dataembassy_sidecar::cli::main()
+}

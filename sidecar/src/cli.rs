@@ -1,0 +1,54 @@
+//! The command line. Each room defines the arguments of its own subcommand; this file joins them.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::restore;
+
+/// Mirrors one registry into the embassy's store, and restores from it.
+#[derive(Debug, Parser)]
+#[command(name = "dataembassy-sidecar", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Restore one copy into one database.
+    Restore(restore::Arguments),
+}
+
+/// The command line as data, from which its reference page is made.
+#[must_use]
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
+/// Parses the command line of this process and runs what it names.
+#[must_use]
+pub fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match run(line.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Restore(arguments) => restore::run(arguments).await,
+        }
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a command line program")]
+fn report(error: &anyhow::Error) {
+    eprintln!("dataembassy-sidecar: {error:#}");
+}

@@ -1,0 +1,1 @@
+//! The long-running process at home: one registry, copied on schedule.

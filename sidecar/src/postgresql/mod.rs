@@ -1,0 +1,1 @@
+//! PostgreSQL as a source: plan by `pg_dump`, execution by the sidecar.
