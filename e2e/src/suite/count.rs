@@ -20,7 +20,11 @@ impl Count {
     /// Known: `test result: ok. 3 passed; 0 failed; 1 ignored; …` of cargo test.
     #[must_use]
     pub fn of_line(line: &str) -> Self {
-        let Some((_, figures)) = line.trim_start().strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
+        let Some((_, figures)) = line
+            .trim_start()
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
             return Self::default();
         };
         let figure = |word: &str| {
@@ -30,7 +34,11 @@ impl Count {
                 .and_then(|number| number.trim().parse().ok())
                 .unwrap_or_default()
         };
-        Self { passed: figure("passed"), failed: figure("failed"), skipped: figure("ignored") }
+        Self {
+            passed: figure("passed"),
+            failed: figure("failed"),
+            skipped: figure("ignored"),
+        }
     }
 }
 
@@ -44,7 +52,11 @@ impl AddAssign for Count {
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
     }
 }
 
@@ -55,12 +67,22 @@ mod tests {
     #[test]
     fn the_closing_line_of_cargo_test_is_counted() {
         let line = "test result: FAILED. 12 passed; 2 failed; 3 ignored; 0 measured; 1 filtered out; finished in 0.01s";
-        assert_eq!(Count::of_line(line), Count { passed: 12, failed: 2, skipped: 3 });
+        assert_eq!(
+            Count::of_line(line),
+            Count {
+                passed: 12,
+                failed: 2,
+                skipped: 3
+            }
+        );
     }
 
     #[test]
     fn a_line_that_only_mentions_a_result_counts_nothing() {
-        assert_eq!(Count::of_line("the test result: 12 passed; 2 failed"), Count::default());
+        assert_eq!(
+            Count::of_line("the test result: 12 passed; 2 failed"),
+            Count::default()
+        );
         assert_eq!(Count::of_line("test a_test ... ok"), Count::default());
     }
 }

@@ -59,7 +59,9 @@ pub fn run(workspace: &Path, options: &Options) -> Result<()> {
         }
         return Ok(());
     }
-    let wanted = all.iter().filter(|stage| options.only.is_empty() || options.only.iter().any(|name| name == stage.name));
+    let wanted = all
+        .iter()
+        .filter(|stage| options.only.is_empty() || options.only.iter().any(|name| name == stage.name));
     let outcomes: Vec<_> = wanted.map(|stage| run_stage(workspace, stage)).collect();
     report(&outcomes)
 }
@@ -84,8 +86,17 @@ fn run_stage(workspace: &Path, stage: &Stage) -> Outcome {
     }
     let elapsed = started.elapsed();
     let verdict = if failure.is_some() { "FAILED" } else { "ok" };
-    say(&format!("━━ {}: {verdict} after {} s", stage.name, elapsed.as_secs()));
-    Outcome { name: stage.name, elapsed, failure, count }
+    say(&format!(
+        "━━ {}: {verdict} after {} s",
+        stage.name,
+        elapsed.as_secs()
+    ));
+    Outcome {
+        name: stage.name,
+        elapsed,
+        failure,
+        count,
+    }
 }
 
 fn report(outcomes: &[Outcome]) -> Result<()> {
@@ -93,15 +104,27 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
     let mut total = Count::default();
     for outcome in outcomes {
         let verdict = if outcome.failure.is_some() { "FAILED" } else { "ok" };
-        say(&format!("{:<14} {verdict:<7} {:>5} s   {}", outcome.name, outcome.elapsed.as_secs(), outcome.count));
+        say(&format!(
+            "{:<14} {verdict:<7} {:>5} s   {}",
+            outcome.name,
+            outcome.elapsed.as_secs(),
+            outcome.count
+        ));
         total += outcome.count;
     }
-    let failed: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.failure.as_ref().map(|why| (outcome.name, why))).collect();
+    let failed: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.failure.as_ref().map(|why| (outcome.name, why)))
+        .collect();
     for (name, why) in &failed {
         say(&format!("{name}: {why}\n  again: cargo e2e test --only {name}"));
     }
     say(&total.to_string());
-    if failed.is_empty() { Ok(()) } else { bail!("{} of {} stages failed", failed.len(), outcomes.len()) }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} of {} stages failed", failed.len(), outcomes.len())
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the output of a command-line program")]

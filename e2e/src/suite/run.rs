@@ -18,7 +18,10 @@ pub(super) struct Failed {
 /// Runs the command in the workspace. Both of its streams go to our standard output, line by line.
 pub(super) fn command(workspace: &Path, command: &Command) -> Result<Count, Failed> {
     say(&format!("$ {}", command.text()));
-    let failed = |counted, why: String| Failed { counted, why: format!("`{}` {why}", command.text()) };
+    let failed = |counted, why: String| Failed {
+        counted,
+        why: format!("`{}` {why}", command.text()),
+    };
     let mut child = Process::new(&command.program)
         .args(&command.arguments)
         .envs(command.environment.iter().map(|(name, value)| (*name, value)))
@@ -28,7 +31,10 @@ pub(super) fn command(workspace: &Path, command: &Command) -> Result<Count, Fail
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(Count::default(), format!("could not be started: {error}")))?;
-    let errors = child.stderr.take().map(|stream| thread::spawn(move || pass_on(stream)));
+    let errors = child
+        .stderr
+        .take()
+        .map(|stream| thread::spawn(move || pass_on(stream)));
     let mut counted = child.stdout.take().map(pass_on).unwrap_or_default();
     if let Some(Ok(count)) = errors.map(thread::JoinHandle::join) {
         counted += count;

@@ -43,7 +43,11 @@ impl Command {
     /// The command as one would type it.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut words: Vec<String> = self.environment.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        let mut words: Vec<String> = self
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
         words.push(self.program.display().to_string());
         words.extend(self.arguments.iter().cloned());
         words.join(" ")
@@ -64,37 +68,110 @@ pub struct Stage {
 /// Every stage, in the order in which they run.
 #[must_use]
 pub fn stages(options: &Options) -> Vec<Stage> {
-    let stage = |name, about, commands| Stage { name, about, commands };
+    let stage = |name, about, commands| Stage {
+        name,
+        about,
+        commands,
+    };
     vec![
-        stage("provision", "install and build what the tests need", vec![Command::cargo(&["e2e", "provision"])]),
-        stage("format", "the code reads as rustfmt writes it", vec![Command::cargo(&["fmt", "--all", "--check"])]),
-        stage("lint", "clippy has nothing to say", vec![Command::cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])]),
-        stage("dependencies", "licences, bans and sources of every dependency", vec![Command::cargo(&["e2e", "run", "cargo-deny", "--", "--offline", "check", "licenses", "bans", "sources"])]),
-        stage("crates", "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback", crates(options)),
+        stage(
+            "provision",
+            "install and build what the tests need",
+            vec![Command::cargo(&["e2e", "provision"])],
+        ),
+        stage(
+            "format",
+            "the code reads as rustfmt writes it",
+            vec![Command::cargo(&["fmt", "--all", "--check"])],
+        ),
+        stage(
+            "lint",
+            "clippy has nothing to say",
+            vec![Command::cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
+            ])],
+        ),
+        stage(
+            "dependencies",
+            "licences, bans and sources of every dependency",
+            vec![Command::cargo(&[
+                "e2e",
+                "run",
+                "cargo-deny",
+                "--",
+                "--offline",
+                "check",
+                "licenses",
+                "bans",
+                "sources",
+            ])],
+        ),
+        stage(
+            "crates",
+            "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
+            crates(options),
+        ),
         stage("fuzz", "each fuzz target, for a while", vec![fuzz(options)]),
-        stage("demo", "the README's first command", vec![Command::cargo(&["e2e", "demo"])]),
-        stage("scenarios", "the test bed: two clusters, three registries, faults", scenarios(options)),
+        stage(
+            "demo",
+            "the README's first command",
+            vec![Command::cargo(&["e2e", "demo"])],
+        ),
+        stage(
+            "scenarios",
+            "the test bed: two clusters, three registries, faults",
+            scenarios(options),
+        ),
     ]
 }
 
 fn crates(options: &Options) -> Vec<Command> {
     let mut commands = vec![Command::cargo(&["test", "--workspace", "--no-fail-fast"])];
     if options.long {
-        commands.push(Command::cargo(&["test", "--workspace", "--no-fail-fast", "--", "--ignored"]));
+        commands.push(Command::cargo(&[
+            "test",
+            "--workspace",
+            "--no-fail-fast",
+            "--",
+            "--ignored",
+        ]));
     }
     commands
 }
 
 fn fuzz(options: &Options) -> Command {
-    Command::cargo(&["e2e", "fuzz", "--seconds", if options.long { "300" } else { "10" }])
+    Command::cargo(&[
+        "e2e",
+        "fuzz",
+        "--seconds",
+        if options.long { "300" } else { "10" },
+    ])
 }
 
 fn scenarios(options: &Options) -> Vec<Command> {
-    let mut tests = Command::cargo(&["test", "--package", "dataembassy-e2e", "--test", "scenarios", "--no-fail-fast", "--", "--test-threads=1"]);
+    let mut tests = Command::cargo(&[
+        "test",
+        "--package",
+        "dataembassy-e2e",
+        "--test",
+        "scenarios",
+        "--no-fail-fast",
+        "--",
+        "--test-threads=1",
+    ]);
     if options.long {
         tests.arguments.push("--include-ignored".to_owned());
     }
-    let mut commands = vec![Command::cargo(&["e2e", "up"]), tests.with("DATAEMBASSY_BED", "up")];
+    let mut commands = vec![
+        Command::cargo(&["e2e", "up"]),
+        tests.with("DATAEMBASSY_BED", "up"),
+    ];
     if !options.keep {
         commands.push(Command::cargo(&["e2e", "down"]).always());
     }
