@@ -1,1 +1,12 @@
-//! PostgreSQL as a source: plan by `pg_dump`, execution by the sidecar.
+//! `PostgreSQL`: the way to a server, and the dump of one database as members of a copy.
+//!
+//! `pg_dump` plans, the sidecar executes. [`source`] says which database and how to reach it, [`connection`] speaks
+//! the wire protocol without buffering whole messages, [`session`] makes every session read the same text. Nothing
+//! here knows what becomes of the members: sealing and storing is another room's business.
+
+pub mod connection;
+pub mod session;
+pub mod source;
+
+pub use connection::{Connection, ConnectionError};
+pub use source::Source;

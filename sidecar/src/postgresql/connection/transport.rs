@@ -1,0 +1,128 @@
+//! From a source to a TLS stream: resolve, ask the guard, connect, keep alive, shake hands.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, lookup_host},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{ConnectionError, tls};
+use crate::postgresql::source::Source;
+
+/// A peer that acknowledges nothing for this long is gone. Above the minute in which a stalled store ends a run, so
+/// that back-pressure is not mistaken for a dead network.
+pub(crate) const USER_TIMEOUT: Duration = Duration::from_mins(2);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Connects to the source, or to the one address of it that a run has settled on.
+pub(super) async fn connect(
+    source: &Source,
+    address: Option<SocketAddr>,
+) -> Result<(TlsStream<TcpStream>, SocketAddr), ConnectionError> {
+    let (mut socket, peer) = dial(source, address).await?;
+    tune(&socket).map_err(ConnectionError::Lost)?;
+    request_tls(&mut socket).await?;
+    let name = ServerName::try_from(source.host.clone()).map_err(|_| ConnectionError::TlsMaterial {
+        what: "host",
+        why: format!("{} is no DNS name or address", source.host),
+    })?;
+    let stream = TlsConnector::from(tls::client_config(source)?)
+        .connect(name, socket)
+        .await
+        .map_err(|error| ConnectionError::TlsFailed {
+            host: source.host.clone(),
+            error,
+        })?;
+    Ok((stream, peer))
+}
+
+async fn dial(
+    source: &Source,
+    address: Option<SocketAddr>,
+) -> Result<(TcpStream, SocketAddr), ConnectionError> {
+    let addresses: Vec<SocketAddr> = match address {
+        Some(address) => vec![address],
+        None => lookup_host((source.host.as_str(), source.port))
+            .await
+            .map_err(|error| ConnectionError::Resolve {
+                host: source.host.clone(),
+                error,
+            })?
+            .collect(),
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        // The very address that is connected to is judged, each time: a name may resolve differently the next moment.
+        source
+            .address_guard
+            .judge(address.ip())
+            .map_err(|reason| ConnectionError::AddressRefused {
+                host: source.host.clone(),
+                address: address.ip(),
+                reason,
+            })?;
+        match TcpStream::connect(address).await {
+            Ok(socket) => return Ok((socket, address)),
+            Err(error) => last = error,
+        }
+    }
+    Err(ConnectionError::Unreachable {
+        host: source.host.clone(),
+        port: source.port,
+        error: last,
+    })
+}
+
+fn tune(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL),
+    )?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+async fn request_tls(socket: &mut TcpStream) -> Result<(), ConnectionError> {
+    let mut request = BytesMut::with_capacity(8);
+    frontend::ssl_request(&mut request);
+    socket.write_all(&request).await.map_err(ConnectionError::Lost)?;
+    // Exactly one byte: whatever a man in the middle sends ahead in the clear stays out of the session.
+    match socket.read_u8().await.map_err(ConnectionError::Lost)? {
+        b'S' => Ok(()),
+        b'N' => Err(ConnectionError::TlsRefused),
+        other => Err(ConnectionError::Protocol(format!(
+            "answered the TLS request with byte {other:#04x}"
+        ))),
+    }
+}
+
+/// Asks the server to cancel what the session with this key is doing, over TLS like everything else.
+pub(super) async fn cancel(
+    source: &Source,
+    peer: SocketAddr,
+    process_id: i32,
+    secret_key: i32,
+) -> Result<(), ConnectionError> {
+    let (mut stream, _) = connect(source, Some(peer)).await?;
+    let mut request = BytesMut::with_capacity(16);
+    frontend::cancel_request(process_id, secret_key, &mut request);
+    stream.write_all(&request).await.map_err(ConnectionError::Lost)?;
+    stream.flush().await.map_err(ConnectionError::Lost)?;
+    // The server closes once it has passed the request on; only then has it been heard.
+    let mut end = [0; 1];
+    match stream.read(&mut end).await {
+        Ok(0) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+        Ok(_) => Err(ConnectionError::Protocol("answered a cancel request".into())),
+        Err(error) => Err(ConnectionError::Lost(error)),
+    }
+}
