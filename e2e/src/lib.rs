@@ -1,4 +1,9 @@
 //! The test bed, the sample registries and the truth about them: what the program and the tests share.
 
+pub mod cache;
+pub mod command;
+pub mod privilege;
+pub mod progress;
+pub mod provision;
 pub mod registries;
 pub mod suite;

@@ -1,0 +1,116 @@
+//! Everything the test bed needs and the repository does not hold: packages of the machine's Debian, programs
+//! built from source by Go, and root file systems for images. Each is made once per version, in the cache.
+
+mod packages;
+mod programs;
+mod rootfs;
+
+use anyhow::Result;
+
+use crate::{cache::Cache, progress::Progress};
+
+pub use programs::PROGRAMS;
+pub use rootfs::{LIBRARIES, ROOT_FILE_SYSTEMS};
+
+/// What is missing on this machine.
+pub struct Plan {
+    cache: Cache,
+    packages: Vec<&'static str>,
+    programs: Vec<&'static programs::Program>,
+    root_file_systems: Vec<&'static rootfs::RootFs>,
+}
+
+impl Plan {
+    /// Looks at the machine and the cache; changes nothing.
+    pub async fn make(cache: &Cache) -> Result<Self> {
+        Ok(Self {
+            cache: cache.clone(),
+            packages: packages::missing().await?,
+            programs: PROGRAMS
+                .iter()
+                .filter(|program| !program.is_there(cache))
+                .collect(),
+            root_file_systems: ROOT_FILE_SYSTEMS
+                .iter()
+                .filter(|rootfs| !rootfs.is_there(cache))
+                .collect(),
+        })
+    }
+
+    /// Whether there is nothing to make.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.packages.is_empty() && self.programs.is_empty() && self.root_file_systems.is_empty()
+    }
+
+    /// What will be installed and built, for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let names = |names: Vec<String>| names.join(", ");
+        let mut lines = Vec::new();
+        if !self.packages.is_empty() {
+            lines.push(format!("install with apt: {}", self.packages.join(", ")));
+        }
+        if !self.programs.is_empty() {
+            let programs = self
+                .programs
+                .iter()
+                .map(|p| format!("{} {}", p.name, p.version))
+                .collect();
+            lines.push(format!(
+                "build from source with Go: {} (some 20 minutes on 2 cores)",
+                names(programs)
+            ));
+        }
+        if !self.root_file_systems.is_empty() {
+            let roots = self
+                .root_file_systems
+                .iter()
+                .map(|r| format!("{} ({})", r.name, r.suite))
+                .collect();
+            lines.push(format!(
+                "make root file systems with mmdebstrap: {} (a minute each)",
+                names(roots)
+            ));
+        }
+        if lines.is_empty() {
+            return "everything is provisioned".to_owned();
+        }
+        lines.push(format!("keep all of it in {}", self.cache.root().display()));
+        lines.join("\n")
+    }
+
+    /// Makes what is missing and publishes where everything is. Needs root.
+    pub async fn carry_out(self, progress: &Progress) -> Result<()> {
+        let made_folder = !self.cache.root().exists();
+        std::fs::create_dir_all(self.cache.root())?;
+        if made_folder {
+            crate::privilege::hand_over(self.cache.root())?;
+        }
+        if !self.packages.is_empty() {
+            packages::install(&self.packages, progress).await?;
+        }
+        // Root file systems come from the network, programs from the processors: both at once.
+        let programs = async {
+            for program in &self.programs {
+                program.build(&self.cache, progress).await?;
+            }
+            anyhow::Ok(())
+        };
+        let root_file_systems = async {
+            for rootfs in &self.root_file_systems {
+                rootfs.make(&self.cache, progress).await?;
+            }
+            anyhow::Ok(())
+        };
+        tokio::try_join!(programs, root_file_systems)?;
+        for program in &PROGRAMS {
+            self.cache.publish(program.name, &program.path(&self.cache))?;
+        }
+        for rootfs in &ROOT_FILE_SYSTEMS {
+            self.cache
+                .publish(&rootfs.published(), &rootfs.path(&self.cache))?;
+        }
+        Ok(())
+    }
+}

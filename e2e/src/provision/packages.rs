@@ -1,0 +1,122 @@
+//! Packages of the machine's own Debian.
+
+use anyhow::{Result, bail};
+
+use crate::{
+    command::{command, output},
+    progress::Progress,
+};
+
+/// containerd, runc and the network plugins run pods; mmdebstrap makes root file systems; the others make and
+/// inspect namespaces and links.
+const PACKAGES: [&str; 9] = [
+    "conntrack",
+    "containerd",
+    "containernetworking-plugins",
+    "iproute2",
+    "mmdebstrap",
+    "nftables",
+    "procps",
+    "runc",
+    "util-linux",
+];
+
+pub(super) async fn missing() -> Result<Vec<&'static str>> {
+    let mut missing = Vec::new();
+    for package in PACKAGES {
+        let state =
+            output(command("dpkg-query").args(["--show", "--showformat=${db:Status-Status}", package])).await;
+        if state.ok().as_deref() != Some("installed") {
+            missing.push(package);
+        }
+    }
+    Ok(missing)
+}
+
+pub(super) async fn install(packages: &[&str], progress: &Progress) -> Result<()> {
+    let step = progress.step("packages");
+    let apt = |arguments: &[&str]| {
+        let mut apt = command("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments);
+        apt
+    };
+    step.at("reading the package lists");
+    output(&mut apt(&["update"])).await?;
+    step.at(&packages.join(" "));
+    let mut install = apt(&["install", "--yes", "--no-install-recommends"]);
+    output(install.args(packages)).await?;
+    step.done();
+    Ok(())
+}
+
+/// Where the machine's apt takes Debian from. A suite is served beside its siblings, so that a machine that
+/// runs one release can build root file systems of another without knowing any server but its own.
+pub(super) struct Mirror {
+    debian: String,
+    security: String,
+}
+
+impl Mirror {
+    pub(super) async fn of_this_machine() -> Result<Self> {
+        let mut indexes = command("apt-get");
+        indexes.args([
+            "indextargets",
+            "--format",
+            "$(LABEL)|$(REPO_URI)",
+            "Created-By: Packages",
+        ]);
+        Self::parse(&output(&mut indexes).await?)
+    }
+
+    fn parse(indexes: &str) -> Result<Self> {
+        let of = |label| {
+            indexes
+                .lines()
+                .filter_map(|line| line.split_once('|'))
+                .find_map(|(l, uri)| {
+                    (l == label && !uri.is_empty()).then(|| uri.trim_end_matches('/').to_owned())
+                })
+        };
+        match (of("Debian"), of("Debian-Security")) {
+            (Some(debian), Some(security)) => Ok(Self { debian, security }),
+            _ => bail!(
+                "apt knows no source of Debian and its security updates: add them to /etc/apt/sources.list, \
+                 run `apt-get update`, and try again"
+            ),
+        }
+    }
+
+    /// The sources of a suite, as lines of `sources.list`.
+    pub(super) fn sources(&self, suite: &str) -> [String; 3] {
+        [
+            format!("deb {} {suite} main", self.debian),
+            format!("deb {} {suite}-updates main", self.debian),
+            format!("deb {} {suite}-security main", self.security),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_release_comes_from_the_machines_own_mirror() {
+        let mirror = Mirror::parse(
+            "Other|http://other.example/\n\
+             Debian|http://mirror.example/debian/\n\
+             Debian-Security|http://mirror.example/security/\n",
+        )
+        .unwrap();
+        assert_eq!(
+            mirror.sources("trixie")[0],
+            "deb http://mirror.example/debian trixie main"
+        );
+        assert_eq!(
+            mirror.sources("trixie")[2],
+            "deb http://mirror.example/security trixie-security main"
+        );
+        assert!(Mirror::parse("Other|http://other.example/\n").is_err());
+    }
+}

@@ -1,0 +1,251 @@
+//! Programs built from source with Go.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::{
+    cache::Cache,
+    command::{output, tail},
+    privilege::{builder, hand_over},
+    progress::{Progress, Step},
+};
+
+/// A program, pinned to a version.
+pub struct Program {
+    /// The name it is published under.
+    pub name: &'static str,
+    /// Its version, as Go's module system spells it.
+    pub version: &'static str,
+    package: &'static str,
+    /// Built within `e2e/kubernetes`, whose go.mod holds the versions of everything Kubernetes is made of.
+    of_kubernetes: bool,
+    /// Variables of the program that say which version it is.
+    stamps: &'static [(&'static str, &'static str)],
+}
+
+const KUBERNETES: &str = "v1.34.4";
+const STAMPS: &[(&str, &str)] = &[
+    ("k8s.io/component-base/version.gitVersion", KUBERNETES),
+    ("k8s.io/component-base/version.gitMajor", "1"),
+    ("k8s.io/component-base/version.gitMinor", "34"),
+    ("k8s.io/component-base/version.gitTreeState", "clean"),
+];
+
+const fn kubernetes(name: &'static str, package: &'static str) -> Program {
+    Program {
+        name,
+        version: KUBERNETES,
+        package,
+        of_kubernetes: true,
+        stamps: STAMPS,
+    }
+}
+
+/// All of them; what testing on loopback needs comes first.
+pub static PROGRAMS: [Program; 12] = [
+    Program {
+        name: "minio",
+        version: "v0.0.0-20260212201848-7aac2a2c5b7c",
+        package: "github.com/minio/minio",
+        of_kubernetes: false,
+        stamps: &[],
+    },
+    // The version that this MinIO itself is built with.
+    Program {
+        name: "mc",
+        version: "v0.0.0-20250313080218-cf909e1063a9",
+        package: "github.com/minio/mc",
+        of_kubernetes: false,
+        stamps: &[],
+    },
+    Program {
+        name: "etcd",
+        version: "v3.6.4",
+        package: "go.etcd.io/etcd/server/v3",
+        of_kubernetes: true,
+        stamps: &[],
+    },
+    kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    kubernetes(
+        "kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+    ),
+    kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    Program {
+        name: "coredns",
+        version: "v1.14.7",
+        package: "github.com/coredns/coredns",
+        of_kubernetes: false,
+        stamps: &[],
+    },
+    Program {
+        name: "helm3",
+        version: "v3.22.0",
+        package: "helm.sh/helm/v3/cmd/helm",
+        of_kubernetes: false,
+        stamps: &[("helm.sh/helm/v3/internal/version.version", "v3.22.0")],
+    },
+    Program {
+        name: "helm4",
+        version: "v4.3.1",
+        package: "helm.sh/helm/v4/cmd/helm",
+        of_kubernetes: false,
+        stamps: &[("helm.sh/helm/v4/internal/version.version", "v4.3.1")],
+    },
+];
+
+impl Program {
+    /// Where it is, or will be.
+    #[must_use]
+    pub fn path(&self, cache: &Cache) -> PathBuf {
+        let file = if self.of_kubernetes {
+            self.name
+        } else {
+            self.package.rsplit('/').next().unwrap_or(self.name)
+        };
+        cache.tool(self.name, self.version).join(file)
+    }
+
+    pub(super) fn is_there(&self, cache: &Cache) -> bool {
+        self.path(cache).exists() && cache.path(self.name).is_ok_and(|path| path == self.path(cache))
+    }
+
+    /// Builds it, unless it is there already and only has to be published.
+    pub(super) async fn build(&self, cache: &Cache, progress: &Progress) -> Result<()> {
+        let path = self.path(cache);
+        if !path.exists() {
+            let folder = cache.tool(self.name, self.version);
+            std::fs::create_dir_all(&folder)?;
+            for made in [folder.parent(), Some(&folder)].into_iter().flatten() {
+                hand_over(made)?;
+            }
+            let step = progress.step(format!("{} {}", self.name, short(self.version)));
+            // Nobody may find a half-written program under the final name.
+            let partial = folder.join("partial");
+            std::fs::create_dir_all(&partial)?;
+            hand_over(&partial)?;
+            if self.of_kubernetes {
+                self.build_in_module(&partial.join(self.name), &step).await?;
+            } else {
+                self.install(&partial, &step).await?;
+            }
+            let built = partial.join(path.file_name().context("a program has a file name")?);
+            std::fs::rename(&built, &path).with_context(|| format!("go did not make {}", built.display()))?;
+            std::fs::remove_dir_all(&partial)?;
+            step.done();
+        }
+        cache.publish(self.name, &path)
+    }
+
+    fn flags(&self) -> String {
+        let stamps = self
+            .stamps
+            .iter()
+            .map(|(variable, value)| format!(" -X {variable}={value}"));
+        format!("-s -w{}", stamps.collect::<String>())
+    }
+
+    async fn build_in_module(&self, to: &Path, step: &Step) -> Result<()> {
+        let module = concat!(env!("CARGO_MANIFEST_DIR"), "/kubernetes");
+        step.at("counting packages");
+        let mut list = builder("go");
+        list.current_dir(module)
+            .env("CGO_ENABLED", "0")
+            .args(["list", "-deps", self.package]);
+        step.length(output(&mut list).await.context(NO_GO)?.lines().count() as u64);
+        let mut go = builder("go");
+        go.current_dir(module).args([
+            "build",
+            "-v",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+            &self.flags(),
+            "-o",
+        ]);
+        follow(go.arg(to).arg(self.package), step).await
+    }
+
+    async fn install(&self, to: &Path, step: &Step) -> Result<()> {
+        let mut go = builder("go");
+        go.env("GOBIN", to).args([
+            "install",
+            "-v",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+            &self.flags(),
+        ]);
+        follow(go.arg(format!("{}@{}", self.package, self.version)), step).await
+    }
+}
+
+const NO_GO: &str = "cannot run Go: install Go 1.24 or newer and put it in PATH";
+
+/// Runs go and shows the package or module it is busy with.
+async fn follow(go: &mut tokio::process::Command, step: &Step) -> Result<()> {
+    go.env("CGO_ENABLED", "0")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped());
+    let mut child = go.spawn().context(NO_GO)?;
+    let mut lines = BufReader::new(child.stderr.take().context("no standard error")?).lines();
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await? {
+        if line.contains(' ') {
+            step.at(&line);
+        } else {
+            step.at(&line);
+            step.advance(1);
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    let status = child.wait().await?;
+    if !status.success() {
+        bail!("go: {status}\n{}", tail(&said));
+    }
+    Ok(())
+}
+
+/// A version that fits on a line: a pseudo-version by its commit.
+fn short(version: &str) -> &str {
+    if version.len() > 20 {
+        version.rsplit('-').next().unwrap_or(version)
+    } else {
+        version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_program_has_a_name_and_a_folder_of_its_own() {
+        let mut names: Vec<_> = PROGRAMS.iter().map(|program| program.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), PROGRAMS.len());
+    }
+
+    #[test]
+    fn kubernetes_is_built_in_the_version_of_its_go_mod() {
+        let module = include_str!("../../kubernetes/go.mod");
+        assert!(module.contains(&format!("k8s.io/kubernetes {KUBERNETES}\n")));
+        for program in PROGRAMS.iter().filter(|program| program.of_kubernetes) {
+            assert!(module.contains(program.version), "{}", program.name);
+            assert!(module.contains(program.package), "{}", program.name);
+        }
+    }
+
+    #[test]
+    fn a_pseudo_version_is_shown_by_its_commit() {
+        assert_eq!(short("v0.0.0-20250313080218-cf909e1063a9"), "cf909e1063a9");
+        assert_eq!(short("v1.34.4"), "v1.34.4");
+    }
+}
