@@ -1,0 +1,29 @@
+//! Where the sidecar finds what the operator gives it, relative to its configuration folder, and the ports it answers on.
+
+/// The folder that the operator mounts into the sidecar's container.
+pub const CONFIG_DIR: &str = "/etc/dataembassy";
+/// The configuration: one JSON document, a [`MirrorConfig`](crate::config::MirrorConfig).
+pub const CONFIG_FILE: &str = "config.json";
+/// The store's access key id, in the deposit Secret's key `accessKeyId`.
+pub const DEPOSIT_ACCESS_KEY_ID: &str = "secrets/deposit/accessKeyId";
+/// The store's secret access key, in the deposit Secret's key `secretAccessKey`.
+pub const DEPOSIT_SECRET_ACCESS_KEY: &str = "secrets/deposit/secretAccessKey";
+/// The dump role's name, in the database Secret's key `username`.
+pub const DATABASE_USERNAME: &str = "secrets/database/username";
+/// The dump role's password, in the database Secret's key `password`; absent where a client certificate is used.
+pub const DATABASE_PASSWORD: &str = "secrets/database/password";
+/// The dump role's client certificate chain in PEM, in the database Secret's key `tls.crt`; optional.
+pub const DATABASE_CERTIFICATE: &str = "secrets/database/tls.crt";
+/// The private key of the client certificate in PEM, in the database Secret's key `tls.key`; optional.
+pub const DATABASE_CERTIFICATE_KEY: &str = "secrets/database/tls.key";
+/// The authorities that may sign the database server's certificate, PEM, in the CA Secret's key `ca.crt`.
+pub const DATABASE_CA: &str = "secrets/database-ca/ca.crt";
+/// The key that signs ledger entries, an OpenSSH private key, in the signing Secret's key `ssh-privatekey`.
+pub const SIGNING_KEY: &str = "secrets/signing/ssh-privatekey";
+
+/// The port of `/status`, `/livez` and `/readyz`.
+pub const STATUS_PORT: u16 = 8080;
+/// The port of `/metrics`.
+pub const METRICS_PORT: u16 = 9090;
+/// The path of the report.
+pub const STATUS_PATH: &str = "/status";

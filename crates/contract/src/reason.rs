@@ -1,0 +1,226 @@
+//! The closed set of reasons: what conditions, events, metrics and logs name a state by, and what the user does about it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Makes the enum, its texts and the list of all from one table, so that none can be forgotten.
+macro_rules! reasons {
+    ($($(#[$attribute:meta])* $name:ident = $word:literal: $meaning:literal, $remedy:literal;)+) => {
+        /// Why something is as it is. The word is part of the API; [`meaning`](Reason::meaning) and [`remedy`](Reason::remedy) are
+        /// for people and may change.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $(#[doc = $meaning] $(#[$attribute])* $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the reference.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The word that conditions, events and metrics carry.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word),+ }
+            }
+
+            /// What it says.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning),+ }
+            }
+
+            /// What the user does about it.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    // Good and waiting states.
+    Loaded = "Loaded": "The sidecar runs with this generation of the resource.", "Nothing.";
+    Accepted = "Accepted": "The resource is valid.", "Nothing.";
+    Reachable = "Reachable": "The latest check passed.", "Nothing.";
+    WithinObjective = "WithinObjective": "The latest copy is younger than the recovery point objective.", "Nothing.";
+    Copied = "Copied": "A copy was committed.", "Nothing.";
+    #[default]
+    NotYetKnown = "NotYetKnown": "Nothing was found out yet.", "Wait; if it stays, look at the pod.";
+    NoCopyYet = "NoCopyYet": "The ledger holds no copy of this registry yet.", "Wait for the first run, or look at why runs fail.";
+    Applying = "Applying": "The mirror's objects are being applied or its pod is starting.", "Wait.";
+    NotYetLoaded = "NotYetLoaded": "The sidecar has not loaded this generation yet.", "Wait; if it stays, look at the sidecar's log.";
+    RolloutPending = "RolloutPending": "A new pod is due and waits for the run in progress.", "Nothing; it is rolled when the run ends or passes its deadline.";
+    Suspended = "Suspended": "The mirror is suspended, so no copies are made.", "Set spec.suspend to false when copies should go on.";
+
+    // What the operator judges.
+    UnknownEmbassy = "UnknownEmbassy": "No DataEmbassy has the name in embassyRef.", "Create it, or correct the name.";
+    EmbassyInvalid = "EmbassyInvalid": "The DataEmbassy exists and is not valid.", "Read its own condition Ready.";
+    RegistryTaken = "RegistryTaken": "Another mirror in this cluster has this registry id for the same embassy.", "Delete one of them, or choose another id.";
+    NoEngine = "NoEngine": "No database engine is set, or more than one.", "Set exactly one, such as spec.source.postgresql.";
+    InvalidName = "InvalidName": "A name or id breaks its rules.", "Correct it as the message says.";
+    InvalidSchedule = "InvalidSchedule": "The schedule is not five common cron fields.", "Write minute, hour, day, month, weekday, such as */15 * * * *.";
+    ImpossibleDate = "ImpossibleDate": "The schedule names a day that no year has.", "Correct the day or the month.";
+    UnknownTimeZone = "UnknownTimeZone": "The time zone is not in the IANA database.", "Use a name such as Europe/Tallinn.";
+    InvalidDuration = "InvalidDuration": "A duration is not written as one.", "Write a whole number and s, m, h or d, such as 30m.";
+    InvalidRecipient = "InvalidRecipient": "A recipient is not an age public key that copies can be sealed to.", "Copy it from what age-keygen -y prints.";
+    InvalidPublicKey = "InvalidPublicKey": "A public key is not an ssh-ed25519 key.", "Copy it from the .pub file that ssh-keygen -t ed25519 wrote.";
+    InvalidCaBundle = "InvalidCaBundle": "The CA bundle holds no certificate that can be read.", "Paste the certificates in PEM form.";
+    InvalidEndpoint = "InvalidEndpoint": "The endpoint is not the URL of a store.", "Write it like https://gate.embassy.example.";
+    InsecureEndpoint = "InsecureEndpoint": "The endpoint is not encrypted.", "Use https, or allowInsecure for a test store.";
+    InvalidNetwork = "InvalidNetwork": "An allowed network is not one.", "Write it like 203.0.113.0/24.";
+    NotSovereign = "NotSovereign": "The endpoint is where the state's copies must not go.", "Use a store under the state's own control.";
+    ForeignObject = "ForeignObject": "An object with the name that the mirror needs belongs to somebody else.", "Rename the mirror, or remove that object.";
+    ApplyFailed = "ApplyFailed": "The API server refused an object of the mirror.", "Read the message; often a quota or an admission policy.";
+
+    // What becomes of the pod.
+    ImagePullFailed = "ImagePullFailed": "The sidecar's image cannot be pulled.", "Check image, registry and imagePullSecrets.";
+    Unschedulable = "Unschedulable": "No node can take the pod.", "Free resources, or change resources, nodeSelector or tolerations.";
+    OutOfMemory = "OutOfMemory": "The sidecar was killed at its memory limit.", "Raise spec.sidecar.resources.limits.memory and report it: memory should be bounded.";
+    CrashLooping = "CrashLooping": "The sidecar ends again and again.", "Read its log: kubectl logs --previous.";
+    PodRefused = "PodRefused": "The pod cannot be created.", "Read the message; often a quota or an admission policy.";
+    SidecarSilent = "SidecarSilent": "The pod runs and does not answer the operator.", "Check network policies and the sidecar's log; copies may go on.";
+
+    // Secrets, as the sidecar sees them.
+    SecretMissing = "SecretMissing": "A Secret that the mirror names does not exist.", "Create it.";
+    SecretKeyMissing = "SecretKeyMissing": "A Secret lacks a key.", "Add the key that the message names.";
+    SecretInvalid = "SecretInvalid": "A Secret's value cannot be used.", "Replace the value that the message names.";
+    ConfigurationInvalid = "ConfigurationInvalid": "The sidecar cannot use the newest configuration.", "Bring operator and sidecar to versions that fit.";
+
+    // The source.
+    SourceUnreachable = "SourceUnreachable": "The database does not answer.", "Check host, port, network policies and the server.";
+    SourceTlsFailed = "SourceTlsFailed": "No trusted TLS connection to the database.", "Check its certificate, the host name and the CA Secret.";
+    SourceAuthenticationFailed = "SourceAuthenticationFailed": "The database refused the dump role.", "Correct user name or password in the Secret.";
+    SourceAuthenticationRefused = "SourceAuthenticationRefused": "The database asked for the password in clear text or md5.", "Use scram-sha-256 in pg_hba.conf and set the password anew.";
+    DatabaseMissing = "DatabaseMissing": "The server has no such database.", "Correct the name, or create it.";
+    SourcePrivilegesMissing = "SourcePrivilegesMissing": "The dump role may not read everything.", "Grant it pg_read_all_data and BYPASSRLS.";
+    SourceVersionUnsupported = "SourceVersionUnsupported": "The image has no PostgreSQL client of the server's major version.", "Use an image that has it.";
+    SourceChanged = "SourceChanged": "The database is not the one that was copied before.", "If it was re-created on purpose, name it in acceptedIdentity.";
+    SourceNotOneServer = "SourceNotOneServer": "The connections end at different servers.", "Point the mirror at the server itself, without a pooler or balancer.";
+    SourceConnectionsExhausted = "SourceConnectionsExhausted": "The database gives no more connections.", "Lower maxConnections, or raise the server's limits.";
+    SourceLost = "SourceLost": "A connection that held the snapshot was lost.", "Nothing, if it was a restart; the next run tries again.";
+    SourceRewritten = "SourceRewritten": "Tables were rewritten while the snapshot was taken, again and again.", "Run at a quieter time.";
+    YieldedToDdl = "YieldedToDDL": "Another session waited for our locks, so the run gave way.", "Run at a quieter time, or raise yieldToDDLAfter.";
+    SnapshotTooOld = "SnapshotTooOld": "The run held its snapshot longer than allowed.", "Raise maxSnapshotAge or maxConnections.";
+    ValueTooLarge = "ValueTooLarge": "A value is too large for any dump.", "Move it to a large object; the message names table and column.";
+    PlanningFailed = "PlanningFailed": "`pg_dump` ended with an error.", "Read the message, which holds what it said.";
+    PlanningStalled = "PlanningStalled": "`pg_dump` did nothing for too long.", "Look for locks in the database.";
+    DumpInconsistent = "DumpInconsistent": "What was read does not add up, so no copy was made.", "Report it with the sidecar's log.";
+    ScratchSpaceExhausted = "ScratchSpaceExhausted": "The pod's scratch space is full.", "Raise spec.sidecar.scratchSize.";
+
+    // The store.
+    StoreUnreachable = "StoreUnreachable": "The store does not answer.", "Check endpoint, network and the store.";
+    StoreTlsFailed = "StoreTlsFailed": "No trusted TLS connection to the store.", "Check its certificate and caBundle.";
+    StoreCredentialsRefused = "StoreCredentialsRefused": "The store does not know the deposit credentials.", "Correct the deposit Secret.";
+    StoreAccessDenied = "StoreAccessDenied": "The deposit user lacks a right.", "Compare its policy with the template.";
+    BucketMissing = "BucketMissing": "The store has no such bucket.", "Correct the name, or run store init.";
+    NoVersioning = "NoVersioning": "The bucket keeps no versions.", "Run store init on a new bucket.";
+    NoObjectLock = "NoObjectLock": "The bucket does not lock new objects as the DataEmbassy demands.", "Run store init, or set the bucket's default retention.";
+    StoreNotInitialised = "StoreNotInitialised": "The bucket has no embassy.json.", "Run store init.";
+    StoreMismatch = "StoreMismatch": "The store is not the one that the ledger names.", "Check endpoint and bucket.";
+    StoreIncapable = "StoreIncapable": "The store ignores a condition that copies depend on.", "Use a store with conditional PUT.";
+    ClockSkewed = "ClockSkewed": "Our clock and the store's differ too much.", "Set the clocks.";
+    StoreStalled = "StoreStalled": "The store acknowledged nothing for a minute.", "Look at the store and the line to it.";
+    StoreFull = "StoreFull": "The store takes no more data.", "Add space, or raise the quota.";
+    StoreFailed = "StoreFailed": "The store answered with an error.", "Read the message and the store's log.";
+
+    // The ledger.
+    LedgerGap = "LedgerGap": "An entry is missing from the ledger.", "Find out who removed it before anything else.";
+    LedgerUnreadable = "LedgerUnreadable": "An object in the ledger is not an entry.", "Find out who put it there.";
+    ForeignSignature = "ForeignSignature": "An entry is signed by a key that this mirror does not know.", "If it is an earlier key, name it in previousKeys; if not, treat it as an attack.";
+    SecondVersion = "SecondVersion": "An entry exists in two versions.", "Find out who wrote the second.";
+    RolledBack = "RolledBack": "The ledger ends before, or beside, an entry that is known.", "Find out what became of the store; nothing is written until then.";
+    Superseded = "Superseded": "Another sidecar committed first.", "Nothing, if it happens once; else look for a second mirror of this registry.";
+    CommitUnknown = "CommitUnknown": "The store did not answer whether the entry was written.", "Nothing; the next run finds out from the ledger.";
+    Fenced = "Fenced": "The registry is activated at the embassy.", "Nothing at home; return home by a release.";
+
+    // Runs and objectives.
+    Interrupted = "Interrupted": "The run was stopped with its pod.", "Nothing; it is made up for.";
+    DeadlineExceeded = "DeadlineExceeded": "The run took longer than its deadline.", "Raise schedule.deadline or maxConnections.";
+    RpoMissed = "RPOMissed": "The latest copy is older than the recovery point objective.", "Look at why runs fail or take so long.";
+    SizeImplausible = "SizeImplausible": "The latest copy is much smaller than the one before.", "Check that nothing was deleted by mistake.";
+    UnknownWarning = "UnknownWarning": "`pg_dump` gave a warning that is not known to be harmless.", "Read the message.";
+    InternalError = "InternalError": "Something failed that should not be able to.", "Report it with the log.";
+    Other = "Other": "The other side named a reason that this version does not know.", "Read the message; bring operator and sidecar to one version.";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// The word is not one of this version's reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such reason")]
+pub struct UnknownReason;
+
+impl FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(word: &str) -> Result<Self, UnknownReason> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.as_str() == word)
+            .ok_or(UnknownReason)
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    /// A newer neighbour may know more reasons, so an unknown word is [`Reason::Other`] and no error.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(String::deserialize(deserializer)?.parse().unwrap_or(Self::Other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_camel_case_unique_and_read_back() {
+        let mut seen = std::collections::BTreeSet::new();
+        for reason in Reason::ALL {
+            let word = reason.as_str();
+            assert!(
+                word.starts_with(|letter: char| letter.is_ascii_uppercase()),
+                "{word}"
+            );
+            assert!(
+                word.bytes().all(|byte| byte.is_ascii_alphanumeric()) && word.len() <= 40,
+                "{word}"
+            );
+            assert!(seen.insert(word), "{word} twice");
+            assert_eq!(word.parse(), Ok(*reason));
+        }
+    }
+
+    #[test]
+    fn every_reason_says_what_it_means_and_what_to_do_in_sentences() {
+        for reason in Reason::ALL {
+            for text in [reason.meaning(), reason.remedy()] {
+                assert!(
+                    text.ends_with('.') && text.trim_start_matches('`').starts_with(char::is_alphabetic),
+                    "{reason}: {text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_reason_from_a_newer_neighbour_is_other() {
+        assert_eq!(
+            serde_json::from_str::<Reason>("\"MoonFull\"").unwrap(),
+            Reason::Other
+        );
+    }
+}
