@@ -1,1 +1,8 @@
 //! What tests share: real servers on loopback, and faults they will not produce on demand.
+
+pub mod authority;
+pub mod fault_proxy;
+pub mod https;
+pub mod minio;
+pub mod process;
+pub mod provisioned;

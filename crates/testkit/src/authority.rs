@@ -1,0 +1,54 @@
+//! A certificate authority of a test's own, and server certificates signed by it.
+
+use anyhow::Result;
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+
+/// A certificate authority that lives as long as a test.
+pub struct Authority {
+    certificate: Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A server's certificate and its key, both PEM.
+#[derive(Clone, Debug)]
+pub struct ServerCertificate {
+    /// The certificate.
+    pub certificate: String,
+    /// The private key, PKCS #8.
+    pub key: String,
+}
+
+impl Authority {
+    /// Makes an authority; `name` is its common name.
+    pub fn new(name: &str) -> Result<Self> {
+        let mut parameters = CertificateParams::new(Vec::new())?;
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate()?;
+        let certificate = parameters.self_signed(&key)?;
+        Ok(Self {
+            certificate,
+            issuer: Issuer::new(parameters, key),
+        })
+    }
+
+    /// The authority's own certificate, PEM: what clients trust.
+    #[must_use]
+    pub fn certificate(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// Signs a certificate for a server known by `names` (DNS names or IP addresses).
+    pub fn sign(&self, names: &[&str]) -> Result<ServerCertificate> {
+        let key = KeyPair::generate()?;
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let certificate = CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
+        Ok(ServerCertificate {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! Store users by MinIO's administration interface, with the policies that we ship.
+
+use anyhow::{Result, anyhow};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::{pbkdf2, rand};
+use hyper::Method;
+
+use super::{Credentials, SignedClient};
+
+const DEPOSIT: &str = include_str!("../../../../docs/store-policies/deposit.json");
+const CUSTODY: &str = include_str!("../../../../docs/store-policies/custody.json");
+const RETRIEVAL: &str = include_str!("../../../../docs/store-policies/retrieval.json");
+
+/// Who a store user is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUser {
+    /// Puts new objects of one registry and reads its ledger; named like the registry.
+    Deposit {
+        /// The registry.
+        registry: String,
+    },
+    /// The custodian.
+    Custody,
+    /// Reads one registry; named `<registry>.retrieval`.
+    Retrieval {
+        /// The registry.
+        registry: String,
+    },
+}
+
+impl StoreUser {
+    fn name(&self) -> String {
+        match self {
+            Self::Deposit { registry } => registry.clone(),
+            Self::Custody => "custody".into(),
+            Self::Retrieval { registry } => format!("{registry}.retrieval"),
+        }
+    }
+
+    fn policy(&self, bucket: &str) -> String {
+        let template = match self {
+            Self::Deposit { .. } => DEPOSIT.to_owned(),
+            Self::Custody => CUSTODY.to_owned(),
+            Self::Retrieval { registry } => RETRIEVAL.replace("REGISTRY", registry),
+        };
+        template.replace("arn:aws:s3:::BUCKET", &format!("arn:aws:s3:::{bucket}"))
+    }
+}
+
+impl SignedClient {
+    /// Makes a store user with its policy; called on the root user's client.
+    pub async fn add_user(&self, bucket: &str, user: &StoreUser) -> Result<Credentials> {
+        let name = user.name();
+        let secret_key = format!("secret-of-{name}-in-a-test");
+        let account = serde_json::json!({"secretKey": secret_key, "status": "enabled"});
+        let account = seal(&self.credentials().secret_key, account.to_string().as_bytes())?;
+        self.admin("add-user", &[("accessKey", &name)], account).await?;
+        let policy = format!("{name}-in-{bucket}");
+        self.admin(
+            "add-canned-policy",
+            &[("name", &policy)],
+            user.policy(bucket).into(),
+        )
+        .await?;
+        let query = [
+            ("isGroup", "false"),
+            ("policyName", &policy),
+            ("userOrGroup", &name),
+        ];
+        self.admin("set-user-or-group-policy", &query, Vec::new()).await?;
+        Ok(Credentials {
+            access_key: name,
+            secret_key,
+        })
+    }
+
+    async fn admin(&self, call: &str, query: &[(&str, &str)], body: Vec<u8>) -> Result<()> {
+        self.expect(Method::PUT, &format!("/minio/admin/v3/{call}"), query, &[], body)
+            .await
+            .map(drop)
+    }
+}
+
+/// Seals an administration request with the caller's secret, as MinIO asks: salt, algorithm, nonce, and one fragment of
+/// AES-256-GCM whose associated data says that it is the last.
+fn seal(password: &str, plain: &[u8]) -> Result<Vec<u8>> {
+    const PBKDF2_AES_GCM: u8 = 2;
+    const ROUNDS: u32 = 8192;
+    const LAST: u8 = 0x80;
+    let refused = |_| anyhow!("an administration request cannot be sealed");
+    let (mut salt, mut prefix, mut key) = ([0; 32], [0; 8], [0; 32]);
+    rand::fill(&mut salt).map_err(refused)?;
+    rand::fill(&mut prefix).map_err(refused)?;
+    let rounds = std::num::NonZeroU32::new(ROUNDS).unwrap_or(std::num::NonZeroU32::MIN);
+    pbkdf2::derive(
+        pbkdf2::PBKDF2_HMAC_SHA256,
+        rounds,
+        &salt,
+        password.as_bytes(),
+        &mut key,
+    );
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).map_err(refused)?);
+    let nonce = |fragment: u32| {
+        let mut nonce = [0; 12];
+        nonce[..8].copy_from_slice(&prefix);
+        nonce[8..].copy_from_slice(&fragment.to_le_bytes());
+        Nonce::assume_unique_for_key(nonce)
+    };
+    let mut associated = vec![LAST];
+    let mut nothing = Vec::new();
+    key.seal_in_place_append_tag(nonce(0), Aad::empty(), &mut nothing)
+        .map_err(refused)?;
+    associated.extend(nothing);
+    let mut fragment = plain.to_vec();
+    key.seal_in_place_append_tag(nonce(1), Aad::from(&associated), &mut fragment)
+        .map_err(refused)?;
+    Ok([&salt[..], &[PBKDF2_AES_GCM], &prefix, &fragment].concat())
+}

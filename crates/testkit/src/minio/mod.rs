@@ -1,0 +1,247 @@
+//! A real MinIO on loopback, with TLS by an authority of its own and store users with the policies we ship.
+
+mod admin;
+mod signed;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hyper::Method;
+use tempfile::TempDir;
+
+pub use self::admin::StoreUser;
+pub use self::signed::{Credentials, SignedClient};
+use crate::authority::Authority;
+use crate::process::{Server, free_port};
+use crate::provisioned;
+
+/// The bucket that tests use unless they need another.
+pub const BUCKET: &str = "registries";
+
+/// A running MinIO; dropping it ends the process and removes its data.
+pub struct Minio {
+    // Declared first, so that the process is gone before its directory is.
+    server: Option<Server>,
+    directory: TempDir,
+    authority: Authority,
+    port: u16,
+    root: SignedClient,
+}
+
+/// How a bucket is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketKind {
+    /// Neither versioning nor Object Lock.
+    Plain,
+    /// Versioning only.
+    Versioned,
+    /// Versioning and Object Lock, but no default retention.
+    Lockable,
+    /// Versioning and Object Lock with a default retention of one day, COMPLIANCE: what a store needs.
+    Locked,
+}
+
+impl Minio {
+    /// Starts a server and waits until it answers.
+    pub async fn start() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let authority = Authority::new("test store authority")?;
+        let certificates = directory.path().join("certificates");
+        std::fs::create_dir_all(certificates.join("CAs"))?;
+        let certificate = authority.sign(&["127.0.0.1", "localhost"])?;
+        std::fs::write(certificates.join("public.crt"), certificate.certificate)?;
+        std::fs::write(certificates.join("private.key"), certificate.key)?;
+        let port = free_port()?;
+        let credentials = Credentials {
+            access_key: "root-user".into(),
+            secret_key: "root-secret-of-a-test".into(),
+        };
+        let root = SignedClient::new(&authority.certificate(), format!("127.0.0.1:{port}"), credentials)?;
+        let mut minio = Self {
+            server: None,
+            directory,
+            authority,
+            port,
+            root,
+        };
+        minio.resume().await?;
+        Ok(minio)
+    }
+
+    /// Starts the server again after [`Self::stop`], on the same port and data.
+    pub async fn resume(&mut self) -> Result<()> {
+        let path = |name: &str| {
+            self.directory
+                .path()
+                .join(name)
+                .into_os_string()
+                .into_string()
+                .unwrap_or_default()
+        };
+        let root = self.root.credentials();
+        let address = format!("127.0.0.1:{}", self.port);
+        let arguments = [
+            "server".to_owned(),
+            "--quiet".to_owned(),
+            "--address".to_owned(),
+            address,
+            "--certs-dir".to_owned(),
+            path("certificates"),
+            path("data"),
+        ];
+        let environment = [
+            ("MINIO_ROOT_USER".to_owned(), root.access_key.clone()),
+            ("MINIO_ROOT_PASSWORD".to_owned(), root.secret_key.clone()),
+            ("MINIO_BROWSER".to_owned(), "off".to_owned()),
+            ("MINIO_UPDATE".to_owned(), "off".to_owned()),
+        ];
+        self.server = Some(Server::start(
+            &provisioned::path("minio")?,
+            arguments,
+            environment,
+            &self.log_path(),
+        )?);
+        self.wait_until_ready().await
+    }
+
+    /// Ends the server process and keeps its data.
+    pub fn stop(&mut self) {
+        self.server = None;
+    }
+
+    async fn wait_until_ready(&self) -> Result<()> {
+        let ready = async {
+            loop {
+                // Listing buckets needs the whole server: it is refused until IAM is loaded.
+                match self.root.send(Method::GET, "/", &[], &[], Vec::new()).await {
+                    Ok(answer) if answer.status().is_success() => return,
+                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), ready)
+            .await
+            .with_context(|| {
+                let log = std::fs::read_to_string(self.log_path()).unwrap_or_default();
+                format!("MinIO did not become ready; its log:\n{log}")
+            })
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// The address as `https://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("https://{}", self.address())
+    }
+
+    /// The address as `127.0.0.1:<port>`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The authority that signed the server's certificate.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Requests signed as the root user, past every policy: for arranging faults and for looking at what is there.
+    #[must_use]
+    pub fn root(&self) -> &SignedClient {
+        &self.root
+    }
+
+    /// Makes a bucket.
+    pub async fn make_bucket(&self, name: &str, kind: BucketKind) -> Result<()> {
+        let path = format!("/{name}");
+        let lockable = matches!(kind, BucketKind::Lockable | BucketKind::Locked);
+        let headers: &[(&str, &str)] = if lockable {
+            &[("x-amz-bucket-object-lock-enabled", "true")]
+        } else {
+            &[]
+        };
+        self.root
+            .expect(Method::PUT, &path, &[], headers, Vec::new())
+            .await?;
+        if kind == BucketKind::Versioned {
+            let body = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+            self.root
+                .expect(Method::PUT, &path, &[("versioning", "")], &[], body.into())
+                .await?;
+        }
+        if kind == BucketKind::Locked {
+            let body = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>\
+                <DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention>\
+                </Rule></ObjectLockConfiguration>";
+            self.root
+                .expect(Method::PUT, &path, &[("object-lock", "")], &[], body.into())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Puts an object as root, whatever is there already.
+    pub async fn put(&self, bucket: &str, key: &str, body: Vec<u8>) -> Result<()> {
+        self.root
+            .expect(Method::PUT, &format!("/{bucket}/{key}"), &[], &[], body)
+            .await
+            .map(drop)
+    }
+
+    /// Reads the newest version of an object as root.
+    pub async fn get(&self, bucket: &str, key: &str) -> Result<Vec<u8>> {
+        let answer = self
+            .root
+            .expect(Method::GET, &format!("/{bucket}/{key}"), &[], &[], Vec::new())
+            .await?;
+        Ok(answer.into_body().to_vec())
+    }
+
+    /// The keys below `prefix`, in the store's order; one for each version.
+    pub async fn keys(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
+        let mut keys = Vec::new();
+        let mut marker = String::new();
+        loop {
+            let query = [
+                ("key-marker", marker.as_str()),
+                ("prefix", prefix),
+                ("versions", ""),
+            ];
+            let answer = self
+                .root
+                .expect(Method::GET, &format!("/{bucket}"), &query, &[], Vec::new())
+                .await?;
+            let body = String::from_utf8(answer.into_body().to_vec())?;
+            keys.extend(elements(&body, "Key").map(str::to_owned));
+            let next = elements(&body, "NextKeyMarker").next();
+            let Some(next) = next.filter(|_| elements(&body, "IsTruncated").next() == Some("true")) else {
+                return Ok(keys);
+            };
+            next.clone_into(&mut marker);
+        }
+    }
+
+    /// Makes a store user with its policy and returns its credentials.
+    pub async fn add_user(&self, bucket: &str, user: &StoreUser) -> Result<Credentials> {
+        ensure!(!bucket.is_empty(), "a store user needs a bucket");
+        self.root.add_user(bucket, user).await
+    }
+}
+
+/// The contents of each `<name>…</name>` of a flat XML answer.
+fn elements<'a>(body: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        let start = rest.find(&open)? + open.len();
+        let length = rest[start..].find(&close)?;
+        let content = &rest[start..start + length];
+        rest = &rest[start + length..];
+        Some(content)
+    })
+}

@@ -1,0 +1,56 @@
+//! A server that never outlives the test that started it, not even when the test is killed.
+
+use std::ffi::OsStr;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+/// A running server process; dropping it ends the process.
+#[derive(Debug)]
+pub struct Server {
+    guard: Child,
+}
+
+/// The guard shell waits on its standard input, which the test holds open: when the test is gone, for whatever
+/// reason, the read ends and the server is killed. Destructors do not run in a killed process; this does.
+const GUARD: &str = r#""$@" </dev/null & server=$!
+trap 'kill -KILL $server 2>/dev/null' EXIT
+read -r _
+"#;
+
+impl Server {
+    /// Starts `program` with `arguments`; its output goes to `log`.
+    pub fn start<S: AsRef<OsStr>>(
+        program: &std::path::Path,
+        arguments: impl IntoIterator<Item = S>,
+        environment: impl IntoIterator<Item = (S, S)>,
+        log: &std::path::Path,
+    ) -> Result<Self> {
+        let log = std::fs::File::create(log).with_context(|| format!("{} cannot be made", log.display()))?;
+        let guard = Command::new("sh")
+            .args(["-c", GUARD, "guard"])
+            .arg(program)
+            .args(arguments)
+            .envs(environment)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", program.display()))?;
+        Ok(Self { guard })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        // The guard ends once its input is closed; a failure here means that it is gone already.
+        let _ = self.guard.wait();
+    }
+}
+
+/// A TCP port of 127.0.0.1 that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
