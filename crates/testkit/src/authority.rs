@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 
 /// A certificate authority that lives as long as a test.
@@ -11,7 +12,7 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A server's certificate and its key, both PEM.
+/// A certificate and its key, both PEM.
 #[derive(Clone, Debug)]
 pub struct ServerCertificate {
     /// The certificate.
@@ -39,6 +40,19 @@ impl Authority {
     #[must_use]
     pub fn certificate(&self) -> String {
         self.certificate.pem()
+    }
+
+    /// Signs a certificate for a client whose common name is `name`: a database role, for instance.
+    pub fn sign_client(&self, name: &str) -> Result<ServerCertificate> {
+        let key = KeyPair::generate()?;
+        let mut parameters = CertificateParams::new(Vec::new())?;
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = parameters.signed_by(&key, &self.issuer)?;
+        Ok(ServerCertificate {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 
     /// Signs a certificate for a server known by `names` (DNS names or IP addresses).

@@ -4,5 +4,6 @@ pub mod authority;
 pub mod fault_proxy;
 pub mod https;
 pub mod minio;
+pub mod postgresql;
 pub mod process;
 pub mod provisioned;

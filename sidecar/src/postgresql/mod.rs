@@ -5,8 +5,10 @@
 //! here knows what becomes of the members: sealing and storing is another room's business.
 
 pub mod connection;
+pub mod planner;
 pub mod session;
 pub mod source;
+pub mod toc;
 
 pub use connection::{Connection, ConnectionError};
 pub use source::Source;

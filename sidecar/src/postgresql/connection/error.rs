@@ -47,7 +47,7 @@ pub enum ConnectionError {
     },
     /// The server is there but does not accept sessions now.
     #[error("the server does not accept sessions now: {0}")]
-    NotAccepting(ServerError),
+    NotAccepting(Box<ServerError>),
     /// The server has no TLS.
     #[error(
         "the server refuses TLS; set ssl = on and give it a certificate, a database is never read in the clear"
@@ -96,16 +96,16 @@ pub enum ConnectionError {
     PasswordMissing,
     /// Wrong role or password.
     #[error("the server refuses the role: {0}; check username and password in the credentials Secret")]
-    AuthenticationFailed(ServerError),
+    AuthenticationFailed(Box<ServerError>),
     /// The server could not prove that it knows the password.
     #[error("the server's own proof in SCRAM is wrong ({0}): it does not know the role's password")]
     ServerNotAuthentic(io::Error),
     /// There is no such database.
     #[error("{0}; check spec.source.postgresql.database")]
-    DatabaseMissing(ServerError),
+    DatabaseMissing(Box<ServerError>),
     /// All connections are taken.
     #[error("the server has no connection left for us: {0}")]
-    ConnectionsExhausted(ServerError),
+    ConnectionsExhausted(Box<ServerError>),
     /// The server answered a statement with an error.
     #[error("{0}")]
     Server(Box<ServerError>),
@@ -131,8 +131,8 @@ impl ConnectionError {
     #[must_use]
     pub fn server(&self) -> Option<&ServerError> {
         match self {
-            Self::Server(error) => Some(error),
-            Self::NotAccepting(error)
+            Self::Server(error)
+            | Self::NotAccepting(error)
             | Self::AuthenticationFailed(error)
             | Self::DatabaseMissing(error)
             | Self::ConnectionsExhausted(error) => Some(error),
@@ -148,12 +148,13 @@ impl ConnectionError {
 
     /// Sorts an error that ends the startup of a session.
     pub(super) fn at_startup(error: ServerError) -> Self {
+        let error = Box::new(error);
         match error.code.as_str() {
             "28000" | "28P01" => Self::AuthenticationFailed(error),
             "3D000" => Self::DatabaseMissing(error),
             "53300" => Self::ConnectionsExhausted(error),
             "57P03" | "57P01" | "57P02" => Self::NotAccepting(error),
-            _ => Self::Server(Box::new(error)),
+            _ => Self::Server(error),
         }
     }
 }

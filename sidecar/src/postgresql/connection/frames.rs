@@ -20,6 +20,8 @@ const HEADER: usize = 5;
 pub(crate) struct Frame {
     /// The message's type.
     pub(crate) tag: u8,
+    /// Bytes of the body.
+    pub(crate) length: usize,
 }
 
 /// Reads messages from a stream.
@@ -83,7 +85,10 @@ impl<S: AsyncRead + Unpin> Frames<S> {
                 let length = usize::try_from(header.len() - 4).unwrap_or_default();
                 self.start += HEADER;
                 self.body_left = length;
-                return Ok(Frame { tag: header.tag() });
+                return Ok(Frame {
+                    tag: header.tag(),
+                    length,
+                });
             }
             self.fill().await?;
         }

@@ -321,6 +321,19 @@ impl Connection {
     }
 }
 
+/// What the proxy needs to pass a server's answer on without reading it.
+impl Connection {
+    /// The reader.
+    pub(crate) fn frames(&mut self) -> &mut Frames<TlsStream<TcpStream>> {
+        &mut self.frames
+    }
+
+    /// Whether the session is in a transaction: `I`, `T` or `E`.
+    pub(crate) fn transaction(&self) -> u8 {
+        self.transaction
+    }
+}
+
 /// Identifies one server process for a cancel request.
 #[derive(Clone, Copy, Debug)]
 pub struct CancelKey {

@@ -1,0 +1,130 @@
+//! The `pg_dump` process: a clean environment, its standard error kept, never longer than it may live.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+};
+
+use crate::postgresql::source::Source;
+
+/// What is kept of standard error; the rest is read and dropped, so that the process never blocks on it.
+const STDERR_KEPT: usize = 64 * 1024;
+
+/// What one `pg_dump` is to do.
+pub(super) struct Assignment<'a> {
+    pub(super) source: &'a Source,
+    pub(super) major: u32,
+    /// Where the proxy listens.
+    pub(super) socket_directory: &'a Path,
+    pub(super) port: u16,
+    /// Where the plan is written to; must not exist.
+    pub(super) target: &'a Path,
+    /// The leader's exported snapshot.
+    pub(super) snapshot: &'a str,
+    /// How long it may wait for one lock, in milliseconds.
+    pub(super) lock_timeout: u128,
+}
+
+/// Where a major version's `pg_dump` is.
+pub(super) fn path(programs: &Path, major: u32) -> PathBuf {
+    programs.join(major.to_string()).join("bin/pg_dump")
+}
+
+pub(super) fn spawn(assignment: &Assignment<'_>) -> std::io::Result<Child> {
+    // Until 15 `--compress` is a number.
+    let compress = if assignment.major >= 16 {
+        "--compress=none"
+    } else {
+        "--compress=0"
+    };
+    Command::new(path(&assignment.source.programs, assignment.major))
+        .args(["--format=directory", compress, "--no-password", "--no-sync"])
+        .arg(format!("--snapshot={}", assignment.snapshot))
+        .arg(format!("--lock-wait-timeout={}", assignment.lock_timeout))
+        .arg("--file")
+        .arg(assignment.target)
+        .env_clear()
+        // Names go through the environment: as arguments, one with `=` in it would be read as a connection string.
+        .env("PGHOST", assignment.socket_directory)
+        .env("PGPORT", assignment.port.to_string())
+        .env("PGUSER", &assignment.source.user)
+        .env("PGDATABASE", &assignment.source.database)
+        .env("HOME", assignment.socket_directory)
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// Waits for the end, and what was said on the way.
+pub(super) async fn outcome(child: &mut Child) -> std::io::Result<(ExitStatus, String)> {
+    let stderr = child.stderr.take();
+    let said = async {
+        match stderr {
+            Some(stderr) => keep(stderr).await,
+            None => Ok(String::new()),
+        }
+    };
+    let (status, said) = tokio::join!(child.wait(), said);
+    Ok((status?, said?))
+}
+
+async fn keep(mut stderr: impl AsyncRead + Unpin) -> std::io::Result<String> {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stderr.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(String::from_utf8_lossy(&kept).into_owned());
+        }
+        let room = STDERR_KEPT.saturating_sub(kept.len()).min(read);
+        kept.extend_from_slice(&buffer[..room]);
+    }
+}
+
+/// The warnings in what `pg_dump` said that are not known to be harmless. Anything but silence after a success counts.
+pub(super) fn unknown_warnings(said: &str) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let mut known = false;
+    for line in said.lines().filter(|line| !line.trim().is_empty()) {
+        let belongs_to_last = line.starts_with("pg_dump: detail:") || line.starts_with("pg_dump: hint:");
+        if !belongs_to_last {
+            // Data is loaded before constraints here, so their order does not matter.
+            known = line.starts_with("pg_dump: warning: there are circular foreign-key constraints");
+        }
+        if !known {
+            unknown.push(line.to_owned());
+        }
+    }
+    unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unknown_warnings_are_reported() {
+        let said = "pg_dump: warning: there are circular foreign-key constraints on this table:\n\
+                    pg_dump: detail: person\n\
+                    pg_dump: hint: You might not be able to restore the dump\n\
+                    pg_dump: warning: could not find where to insert IF EXISTS\n\
+                    pg_dump: detail: more of it\n\n";
+        assert_eq!(
+            unknown_warnings(said),
+            [
+                "pg_dump: warning: could not find where to insert IF EXISTS",
+                "pg_dump: detail: more of it"
+            ]
+        );
+    }
+}
