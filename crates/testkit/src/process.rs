@@ -15,7 +15,7 @@ pub struct Server {
 /// The guard shell waits on its standard input, which the test holds open: when the test is gone, for whatever
 /// reason, the read ends and the server is killed. Destructors do not run in a killed process; this does.
 const GUARD: &str = r#""$@" </dev/null & server=$!
-trap 'kill -KILL $server 2>/dev/null' EXIT
+trap 'kill -KILL $server 2>/dev/null; wait $server 2>/dev/null' EXIT
 read -r _
 "#;
 

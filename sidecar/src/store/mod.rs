@@ -1,1 +1,15 @@
 //! The object store: the few S3 requests that the gate lets through, and the ledger read over them.
+//!
+//! Nothing here decides what a copy is; `dataembassy_ledger` does. This room puts new objects, reads them by version, says in the
+//! user's words what a store refuses, and never sends a request that rule 2 of the design's section 5 would not let through.
+
+mod client;
+mod connection;
+mod error;
+mod probe;
+mod settings;
+
+pub use client::{ObjectVersion, Page, PutOutcome, Store, StoredObject};
+pub use error::StoreError;
+pub use probe::{ProbeReport, Requirements, probe};
+pub use settings::{DepositKeys, Patience, StoreSettings};

@@ -1,0 +1,334 @@
+//! The requests. Each is one that the gate lets through; none is repeated by the S3 client itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig, retry::RetryConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use dataembassy_contract::config::Addressing;
+use dataembassy_ledger::ObjectKey;
+use dataembassy_ledger::value::{Sha256Digest, VersionId};
+
+use super::StoreError;
+use super::connection::{StoreClock, Wire, http_client};
+use super::error::Attempt;
+use super::settings::{DepositKeys, Patience, StoreSettings};
+
+/// A store, as one of its users reaches it. Cloning shares the connections.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(super) client: Client,
+    pub(super) bucket: String,
+    endpoint: String,
+    pub(super) clock: Arc<StoreClock>,
+    patience: Patience,
+}
+
+/// What came of a put that the store answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// The object was written, as this version.
+    Stored(VersionId),
+    /// An object of that key exists already; nothing was written.
+    Exists,
+}
+
+/// One version of an object, as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// The key, not judged by the grammar.
+    pub key: String,
+    /// The version; `None` for one that was written while versioning was off.
+    pub version: Option<VersionId>,
+    /// Its size in bytes; 0 for a delete marker.
+    pub size: u64,
+    /// Whether it is the newest one of its key.
+    pub is_latest: bool,
+    /// Whether it is a delete marker and no object.
+    pub is_delete_marker: bool,
+}
+
+/// A part of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The versions, in the store's order.
+    pub versions: Vec<ObjectVersion>,
+    /// Where the next part begins; `None` at the end.
+    pub next: Option<(String, Option<String>)>,
+}
+
+/// An object that is being read.
+#[derive(Debug)]
+pub struct StoredObject {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its version, if the store said it.
+    pub version: Option<VersionId>,
+    body: ByteStream,
+    patience: Duration,
+    target: String,
+    endpoint: String,
+}
+
+impl Store {
+    /// Prepares the client; nothing is sent yet.
+    pub fn connect(settings: &StoreSettings, keys: &DepositKeys) -> Result<Self, StoreError> {
+        let clock = StoreClock::new();
+        let patience = settings.patience;
+        let credentials = Credentials::new(
+            keys.access_key_id.clone(),
+            keys.secret_access_key.clone(),
+            None,
+            None,
+            "dataembassy",
+        );
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(credentials)
+            .region(Region::new(settings.region.clone()))
+            .endpoint_url(settings.endpoint.as_str())
+            .force_path_style(settings.addressing == Addressing::Path)
+            .http_client(http_client(settings)?)
+            // A repeated put could meet its own first try; what to do then is ours to decide.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().connect_timeout(patience.connect).build())
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .interceptor(Wire {
+                clock: Arc::clone(&clock),
+            })
+            .build();
+        Ok(Self {
+            client: Client::from_conf(config),
+            bucket: settings.bucket.clone(),
+            endpoint: settings.endpoint.to_string(),
+            clock,
+            patience,
+        })
+    }
+
+    /// The bucket's name.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The endpoint, for messages.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// How long the store may take to acknowledge a put.
+    #[must_use]
+    pub fn put_patience(&self) -> Duration {
+        self.patience.put
+    }
+
+    /// Puts a new object under a key that must be free. `sha256` is the digest of `body`; the store checks it.
+    pub async fn put(
+        &self,
+        key: &ObjectKey,
+        body: Bytes,
+        sha256: Sha256Digest,
+    ) -> Result<PutOutcome, StoreError> {
+        let target = key.to_string();
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(&target)
+            .if_none_match("*")
+            .content_length(i64::try_from(body.len()).unwrap_or(i64::MAX))
+            .checksum_sha256(STANDARD.encode(sha256.as_bytes()))
+            .body(body.into());
+        let attempt = self.attempt("PutObject", &target, self.patience.put);
+        let Ok(answer) = tokio::time::timeout(self.patience.put, request.send()).await else {
+            return Err(attempt.no_answer());
+        };
+        match answer {
+            Ok(output) => {
+                let version = output.version_id().and_then(parse_version);
+                version
+                    .map(PutOutcome::Stored)
+                    .ok_or(StoreError::VersionMissing { target })
+            }
+            Err(error)
+                if error
+                    .raw_response()
+                    .is_some_and(|answer| answer.status().as_u16() == 412) =>
+            {
+                Ok(PutOutcome::Exists)
+            }
+            Err(error) => Err(attempt.explain(&error)),
+        }
+    }
+
+    /// Opens one version of an object, or its newest one, for reading.
+    pub async fn open(
+        &self,
+        key: &ObjectKey,
+        version: Option<&VersionId>,
+    ) -> Result<StoredObject, StoreError> {
+        let target = key.to_string();
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(&target)
+            .set_version_id(version.map(ToString::to_string));
+        let output = self.ask("GetObject", &target, request.send()).await?;
+        Ok(StoredObject {
+            size: output
+                .content_length()
+                .and_then(|size| u64::try_from(size).ok())
+                .unwrap_or(0),
+            version: output.version_id().and_then(parse_version),
+            body: output.body,
+            patience: self.patience.read,
+            target,
+            endpoint: self.endpoint.clone(),
+        })
+    }
+
+    /// Lists the versions below a prefix, at most 1,000 at a time, from where the page before ended.
+    pub async fn list_versions(
+        &self,
+        prefix: &str,
+        from: Option<(String, Option<String>)>,
+    ) -> Result<Page, StoreError> {
+        let (key_marker, version_marker) = from.unzip();
+        let request = self
+            .client
+            .list_object_versions()
+            .bucket(&self.bucket)
+            .prefix(prefix)
+            .set_key_marker(key_marker)
+            .set_version_id_marker(version_marker.flatten());
+        let output = self.ask("ListObjectVersions", prefix, request.send()).await?;
+        let objects = output.versions().iter().map(|version| ObjectVersion {
+            key: version.key().unwrap_or_default().to_owned(),
+            version: version.version_id().and_then(parse_version),
+            size: version
+                .size()
+                .and_then(|size| u64::try_from(size).ok())
+                .unwrap_or(0),
+            is_latest: version.is_latest().unwrap_or(false),
+            is_delete_marker: false,
+        });
+        let markers = output.delete_markers().iter().map(|marker| ObjectVersion {
+            key: marker.key().unwrap_or_default().to_owned(),
+            version: marker.version_id().and_then(parse_version),
+            size: 0,
+            is_latest: marker.is_latest().unwrap_or(false),
+            is_delete_marker: true,
+        });
+        let next = output
+            .next_key_marker()
+            .filter(|_| output.is_truncated().unwrap_or(false))
+            .map(|key| (key.to_owned(), output.next_version_id_marker().map(str::to_owned)));
+        Ok(Page {
+            versions: objects.chain(markers).collect(),
+            next,
+        })
+    }
+
+    /// Every version of exactly this key.
+    pub async fn versions_of(&self, key: &ObjectKey) -> Result<Vec<ObjectVersion>, StoreError> {
+        let target = key.to_string();
+        let mut versions = Vec::new();
+        let mut from = None;
+        loop {
+            let page = self.list_versions(&target, from).await?;
+            // A key that begins alike sorts after all versions of this one.
+            let past = page.versions.iter().any(|version| version.key != target);
+            versions.extend(page.versions.into_iter().filter(|version| version.key == target));
+            from = page.next.filter(|_| !past);
+            if from.is_none() {
+                return Ok(versions);
+            }
+        }
+    }
+
+    /// Sends a request that must be answered within the read patience.
+    pub(super) async fn ask<T, E>(
+        &self,
+        operation: &'static str,
+        target: &str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, StoreError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let attempt = self.attempt(operation, target, self.patience.read);
+        match tokio::time::timeout(self.patience.read, request).await {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(error)) => Err(attempt.explain(&error)),
+            Err(_) => Err(attempt.no_answer()),
+        }
+    }
+
+    fn attempt<'a>(&'a self, operation: &'static str, target: &'a str, patience: Duration) -> Attempt<'a> {
+        Attempt {
+            operation,
+            target,
+            bucket: &self.bucket,
+            endpoint: &self.endpoint,
+            patience,
+        }
+    }
+}
+
+impl StoredObject {
+    /// The next bytes; `None` at the end. Waits as long as the store keeps sending.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let next = tokio::time::timeout(self.patience, self.body.try_next()).await;
+        match next {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => Err(StoreError::Unreachable {
+                endpoint: self.endpoint.clone(),
+                cause: error.to_string(),
+            }),
+            Err(_) => Err(StoreError::NoAnswer {
+                endpoint: self.endpoint.clone(),
+                operation: "GetObject",
+                seconds: self.patience.as_secs(),
+            }),
+        }
+    }
+
+    /// Reads the object whole; it may have at most `limit` bytes.
+    pub async fn read(mut self, limit: u64) -> Result<Bytes, StoreError> {
+        let mut whole = BytesMut::new();
+        loop {
+            if self.size > limit || whole.len() as u64 > limit {
+                return Err(StoreError::ObjectTooLarge {
+                    target: self.target,
+                    limit,
+                });
+            }
+            match self.next().await? {
+                // An object that comes in one piece, as every small one does, is not copied.
+                Some(bytes) if whole.is_empty() && bytes.len() as u64 == self.size => return Ok(bytes),
+                Some(bytes) => whole.extend_from_slice(&bytes),
+                None => return Ok(whole.freeze()),
+            }
+        }
+    }
+}
+
+/// A version id that the ledger could name; `null` is what a store says of an object without one.
+fn parse_version(text: &str) -> Option<VersionId> {
+    if text == "null" { None } else { text.parse().ok() }
+}

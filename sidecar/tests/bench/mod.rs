@@ -1,0 +1,191 @@
+//! What the store's and the mirror's tests stand on: a real MinIO behind a proxy that makes faults, and a bucket made ready.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "each test binary uses a part of the bench, and a bench that fails is a test that fails"
+)]
+
+use std::time::Duration;
+
+use dataembassy_contract::sovereignty::Loopback;
+use dataembassy_contract::{Endpoint, Sovereignty};
+use dataembassy_ledger::key::CopyObject;
+use dataembassy_ledger::value::{CopyId, SegmentNumber, Sequence, Sha256Digest, Term};
+use dataembassy_ledger::{ObjectKey, RegistryId};
+use dataembassy_sidecar::store::{DepositKeys, Patience, Store, StoreSettings};
+use dataembassy_testkit::fault_proxy::{FaultProxy, Seen};
+use dataembassy_testkit::minio::{BUCKET, BucketKind, Credentials, Minio, StoreUser};
+
+/// The registry that the tests mirror.
+pub const REGISTRY: &str = "population";
+
+/// A real store and the proxy before it.
+pub struct StoreBench {
+    pub minio: Minio,
+    pub proxy: FaultProxy,
+}
+
+impl StoreBench {
+    /// Starts both and makes a bucket as a store needs it.
+    pub async fn start() -> Self {
+        let minio = Minio::start().await.unwrap();
+        minio.make_bucket(BUCKET, BucketKind::Locked).await.unwrap();
+        let proxy = FaultProxy::start(minio.address(), minio.authority())
+            .await
+            .unwrap();
+        Self { minio, proxy }
+    }
+
+    /// How the store is reached, through the proxy.
+    pub fn settings(&self, bucket: &str) -> StoreSettings {
+        let endpoint = Endpoint::parse(&self.proxy.endpoint(), false).unwrap();
+        let sovereignty = Sovereignty::default().with_loopback(Loopback::Allowed);
+        StoreSettings::new(endpoint, bucket.into(), "us-east-1".into(), sovereignty)
+            .unwrap()
+            .with_ca_bundle(Some(self.minio.authority().certificate()))
+            .unwrap()
+            .with_patience(Patience {
+                connect: Duration::from_secs(5),
+                read: Duration::from_secs(5),
+                put: Duration::from_secs(3),
+            })
+    }
+
+    /// Makes (or finds) the deposit user of the registry.
+    pub async fn deposit_keys(&self) -> Credentials {
+        self.minio
+            .add_user(
+                BUCKET,
+                &StoreUser::Deposit {
+                    registry: REGISTRY.into(),
+                },
+            )
+            .await
+            .unwrap()
+    }
+
+    /// The store as the deposit user reaches it.
+    pub async fn deposit(&self) -> Store {
+        Self::store_as(&self.settings(BUCKET), &self.deposit_keys().await)
+    }
+
+    /// The store as a user reaches it.
+    pub fn store_as(settings: &StoreSettings, keys: &Credentials) -> Store {
+        Store::connect(settings, &deposit_keys(keys)).unwrap()
+    }
+}
+
+pub fn deposit_keys(keys: &Credentials) -> DepositKeys {
+    DepositKeys {
+        access_key_id: keys.access_key.clone(),
+        secret_access_key: keys.secret_key.clone(),
+    }
+}
+
+pub fn registry() -> RegistryId {
+    REGISTRY.parse().unwrap()
+}
+
+pub fn sha256(bytes: &[u8]) -> Sha256Digest {
+    Sha256Digest::of(bytes)
+}
+
+pub fn segment(number: u64) -> ObjectKey {
+    let object = CopyObject::Segment(SegmentNumber::new(number).unwrap());
+    ObjectKey::Copy {
+        registry: registry(),
+        copy: CopyId::from_bytes([7; 16]),
+        object,
+    }
+}
+
+pub fn entry(sequence: u64) -> ObjectKey {
+    ObjectKey::Source {
+        registry: registry(),
+        term: Term::FIRST,
+        sequence: Sequence::new(sequence).unwrap(),
+    }
+}
+
+/// Rule 2 of the design's section 5, for a deposit key, written down a second time: what passes here passes the gate.
+pub fn assert_gate_lets_through(seen: &[Seen], registry: &str) {
+    assert!(!seen.is_empty());
+    for request in seen {
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let query: Vec<&str> = query.split('&').filter(|part| !part.is_empty()).collect();
+        let names: Vec<&str> = query.iter().map(|part| part.split('=').next().unwrap()).collect();
+        let key = path
+            .strip_prefix(&format!("/{BUCKET}"))
+            .unwrap()
+            .trim_start_matches('/');
+        let chains = [
+            format!("registries/{registry}/source/"),
+            format!("registries/{registry}/custody/"),
+        ];
+        let allowed = match (request.method.as_str(), key) {
+            ("GET", "") => {
+                let known = ["versioning", "object-lock", "location", "list-type", "versions"];
+                let prefix = query.iter().find_map(|part| part.strip_prefix("prefix="));
+                let prefix = prefix.map(|prefix| prefix.replace("%2F", "/"));
+                let extra = ["prefix", "key-marker", "version-id-marker", "x-id"];
+                names.iter().any(|name| known.contains(name))
+                    && names
+                        .iter()
+                        .all(|name| known.contains(name) || extra.contains(name))
+                    && prefix
+                        .is_none_or(|prefix| chains.iter().any(|chain| prefix.starts_with(chain.as_str())))
+            }
+            ("HEAD", "") => names.is_empty(),
+            ("GET" | "HEAD", key) => {
+                let readable =
+                    key == "embassy.json" || chains.iter().any(|chain| key.starts_with(chain.as_str()));
+                readable && names.iter().all(|name| ["versionId", "x-id"].contains(name))
+            }
+            ("PUT", key) => {
+                let ours = key.parse::<ObjectKey>().is_ok_and(|parsed| {
+                    matches!(parsed, ObjectKey::Source { .. } | ObjectKey::Copy { .. })
+                        && parsed.registry().is_some_and(|id| id.as_str() == registry)
+                });
+                ours && names.iter().all(|name| *name == "x-id") && assert_put_headers(request)
+            }
+            _ => false,
+        };
+        assert!(
+            allowed,
+            "the gate would refuse {} {}",
+            request.method, request.target
+        );
+    }
+}
+
+fn assert_put_headers(request: &Seen) -> bool {
+    const ALLOWED: &[&str] = &[
+        "accept",
+        "accept-encoding",
+        "amz-sdk-invocation-id",
+        "amz-sdk-request",
+        "authorization",
+        "content-length",
+        "content-type",
+        "host",
+        "if-none-match",
+        "user-agent",
+        "x-amz-checksum-sha256",
+        "x-amz-content-sha256",
+        "x-amz-date",
+        "x-amz-user-agent",
+    ];
+    for name in request.headers.keys() {
+        assert!(
+            ALLOWED.contains(&name.as_str()),
+            "header {name} of {}",
+            request.target
+        );
+    }
+    let payload = request.headers["x-amz-content-sha256"].to_str().unwrap();
+    assert!(payload.len() == 64, "the payload hash is {payload}");
+    request.headers["if-none-match"] == "*"
+}
