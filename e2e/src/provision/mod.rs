@@ -1,9 +1,11 @@
 //! Everything the test bed needs and the repository does not hold: packages of the machine's Debian, programs
-//! built from source by Go, and root file systems for images. Each is made once per version, in the cache.
+//! built from source by Go, tools that are published as packages, and root file systems for images. Each is made
+//! once per version, in the cache.
 
 mod packages;
 mod programs;
 mod rootfs;
+mod tools;
 
 use anyhow::Result;
 
@@ -11,12 +13,14 @@ use crate::{cache::Cache, progress::Progress};
 
 pub use programs::PROGRAMS;
 pub use rootfs::{LIBRARIES, ROOT_FILE_SYSTEMS};
+pub use tools::TOOLS;
 
 /// What is missing on this machine.
 pub struct Plan {
     cache: Cache,
     packages: Vec<&'static str>,
     programs: Vec<&'static programs::Program>,
+    tools: Vec<&'static tools::Tool>,
     root_file_systems: Vec<&'static rootfs::RootFs>,
 }
 
@@ -30,6 +34,7 @@ impl Plan {
                 .iter()
                 .filter(|program| !program.is_there(cache))
                 .collect(),
+            tools: TOOLS.iter().filter(|tool| !tool.is_there(cache)).collect(),
             root_file_systems: ROOT_FILE_SYSTEMS
                 .iter()
                 .filter(|rootfs| !rootfs.is_there(cache))
@@ -40,7 +45,10 @@ impl Plan {
     /// Whether there is nothing to make.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.packages.is_empty() && self.programs.is_empty() && self.root_file_systems.is_empty()
+        self.packages.is_empty()
+            && self.programs.is_empty()
+            && self.tools.is_empty()
+            && self.root_file_systems.is_empty()
     }
 
     /// What will be installed and built, for people.
@@ -60,6 +68,17 @@ impl Plan {
             lines.push(format!(
                 "build from source with Go: {} (some 20 minutes on 2 cores)",
                 names(programs)
+            ));
+        }
+        if !self.tools.is_empty() {
+            let tools = self
+                .tools
+                .iter()
+                .map(|t| format!("{} {}", t.name, t.version))
+                .collect();
+            lines.push(format!(
+                "install with cargo or pip: {} (some minutes)",
+                names(tools)
             ));
         }
         if !self.root_file_systems.is_empty() {
@@ -94,6 +113,9 @@ impl Plan {
         let programs = async {
             for program in &self.programs {
                 program.build(&self.cache, progress).await?;
+            }
+            for tool in &self.tools {
+                tool.install(&self.cache, progress).await?;
             }
             anyhow::Ok(())
         };

@@ -8,17 +8,21 @@ use crate::{
 };
 
 /// containerd, runc and the network plugins run pods; mmdebstrap makes root file systems; the others make and
-/// inspect namespaces and links.
-const PACKAGES: [&str; 9] = [
+/// inspect namespaces and links. age, zstd and openssh-client are the stock tools that must open what we write.
+const PACKAGES: [&str; 13] = [
+    "age",
     "conntrack",
     "containerd",
     "containernetworking-plugins",
     "iproute2",
     "mmdebstrap",
     "nftables",
+    "openssh-client",
     "procps",
+    "python3-venv",
     "runc",
     "util-linux",
+    "zstd",
 ];
 
 pub(super) async fn missing() -> Result<Vec<&'static str>> {

@@ -102,7 +102,7 @@ pub fn stages(options: &Options) -> Vec<Stage> {
             "licences, bans and sources of every dependency",
             vec![Command::cargo(&[
                 "e2e",
-                "run",
+                "tool",
                 "cargo-deny",
                 "--",
                 "--offline",
