@@ -1,5 +1,4 @@
 //! The connection to a real server: who may come in, and what streams.
-#![expect(clippy::unwrap_used, reason = "the functions that tests share fail as tests do")]
 #![expect(
     clippy::unwrap_used,
     reason = "the functions that tests share fail as tests do"

@@ -3,6 +3,7 @@
 //! A server runs chrooted into the provisioned root file system, in a mount namespace of its own, so it needs root. It
 //! dies with the test process, however that ends: its supervisor waits for the end of a pipe.
 
+mod directory;
 mod programs;
 
 use std::{
@@ -22,6 +23,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
+pub use directory::DumpDirectory;
 pub use programs::programs;
 
 use crate::{

@@ -5,6 +5,7 @@
 //! here knows what becomes of the members: sealing and storing is another room's business.
 
 pub mod connection;
+pub mod dump;
 pub mod planner;
 pub mod session;
 pub mod source;

@@ -283,9 +283,9 @@ mod tests {
         let mut wire = b"PGDMP".to_vec();
         wire.extend_from_slice(&[1, minor, 0, 4, 8, DIRECTORY_FORMAT]);
         if minor >= 15 {
-            wire.push(0)
+            wire.push(0);
         } else {
-            integer(0, &mut wire)
+            integer(0, &mut wire);
         }
         (0..7).for_each(|part| integer(part, &mut wire));
         for words in ["register", "17.12", "17.12"] {

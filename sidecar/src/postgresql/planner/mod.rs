@@ -151,6 +151,8 @@ pub struct Request<'a> {
     pub limit: Duration,
     /// How long one lock may be waited for.
     pub lock_wait: Duration,
+    /// Where the planner's session is noted.
+    pub sessions: &'a super::dump::Sessions,
 }
 
 /// Lets `pg_dump` plan.
@@ -200,6 +202,7 @@ pub async fn plan(request: &Request<'_>) -> Result<Plan, PlannerError> {
 
 async fn open_session(request: &Request<'_>) -> Result<Connection, SessionError> {
     let mut held = Connection::open_at(request.source, Some(request.peer)).await?;
+    request.sessions.add(held.process_id());
     session::expect_server(&mut held, request.server).await?;
     session::settle(&mut held, request.text).await?;
     Ok(held)
