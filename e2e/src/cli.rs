@@ -1,10 +1,17 @@
 //! The command line.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use dataembassy_e2e::{cache::Cache, privilege, progress::Progress, provision};
+use dataembassy_e2e::{
+    bed::{self, Bed},
+    cache::Cache,
+    cluster::{self, Cluster, Component, Helm, STATE, Site},
+    privilege,
+    progress::Progress,
+    provision,
+};
 
 /// The test bed: two Kubernetes clusters, home and embassy, on this machine.
 #[derive(Debug, Parser)]
@@ -18,6 +25,34 @@ pub(crate) struct Cli {
 enum Command {
     /// Install and build what the test bed needs, into the cache. What is there already stays.
     Provision,
+    /// Bring both clusters up; when they are, only bring changed images in.
+    Up,
+    /// Take both clusters down and leave nothing of them running or mounted.
+    Down {
+        /// Remove the clusters' image stores too: the next `up` takes longer.
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Say which parts of the bed run.
+    Status,
+    /// Run kubectl in one of the clusters.
+    Kubectl(OfCluster),
+    /// Run Helm 4 in one of the clusters.
+    Helm(OfCluster),
+    /// Build all images and write each as an OCI archive.
+    Images {
+        /// The folder to write to.
+        to: std::path::PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct OfCluster {
+    /// `home` or `embassy`.
+    cluster: Site,
+    /// Passed on as they are.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
 }
 
 impl Cli {
@@ -26,20 +61,123 @@ impl Cli {
         let cache = Cache::locate()?;
         let progress = Progress::new();
         match self.command {
-            Command::Provision => {
-                announce(&cache).await?;
+            Command::Provision => provision(&cache, &progress, "").await?,
+            Command::Up => up(&cache, &progress).await?,
+            Command::Down { purge } => {
                 privilege::become_root(&cache)?;
-                provision::Plan::make(&cache).await?.carry_out(&progress).await?;
+                let step = progress.step("taking the bed down");
+                bed::down(purge).await?;
+                step.done();
+            }
+            Command::Status => {
+                privilege::become_root(&cache)?;
+                return Ok(status());
+            }
+            Command::Kubectl(to) => {
+                privilege::become_root(&cache)?;
+                let kubectl = Cluster::connect(to.cluster, &cache).await?.kubectl_command()?;
+                return pass_on(kubectl, &to.arguments).await;
+            }
+            Command::Helm(to) => {
+                privilege::become_root(&cache)?;
+                let helm = Cluster::connect(to.cluster, &cache)
+                    .await?
+                    .helm_command(Helm::Four)?;
+                return pass_on(helm, &to.arguments).await;
+            }
+            Command::Images { to } => {
+                provision(&cache, &progress, "").await?;
+                write_images(&cache, &progress, &to).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Says what will be done, before anything is; once, not again after sudo.
-async fn announce(cache: &Cache) -> Result<()> {
-    if privilege::caller().is_none() {
-        say(&provision::Plan::make(cache).await?.describe());
+/// Says what will be done, becomes root, and makes what is missing.
+async fn provision(cache: &Cache, progress: &Progress, also: &str) -> Result<()> {
+    // Said once, not again after sudo.
+    if privilege::caller().is_none() || !privilege::is_root() {
+        progress.line(&provision::Plan::make(cache).await?.describe());
+        if !also.is_empty() {
+            progress.line(also);
+        }
+    }
+    privilege::become_root(cache)?;
+    provision::Plan::make(cache).await?.carry_out(progress).await
+}
+
+async fn up(cache: &Cache, progress: &Progress) -> Result<()> {
+    let changes = format!(
+        "bring up: two clusters in network namespaces ({}, {}), with links {} and {}, cgroups of the same names, \
+         and their state in {STATE}; `cargo e2e down` removes all of it",
+        Site::Home.namespace(),
+        Site::Embassy.namespace(),
+        Site::Home.wire_name(),
+        Site::Embassy.wire_name(),
+    );
+    provision(cache, progress, &changes).await?;
+    let was_up = Site::BOTH.into_iter().all(cluster::is_up);
+    tokio::select! {
+        bed = Bed::up(cache, progress) => {
+            let _ = bed?;
+            progress.line("up: `cargo e2e kubectl home get pods -A`, `cargo e2e status`, `cargo e2e down`");
+        }
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            if !was_up {
+                progress.line("interrupted: taking down what is there");
+                bed::down(false).await?;
+            }
+            anyhow::bail!("interrupted");
+        }
+    }
+    Ok(())
+}
+
+fn status() -> ExitCode {
+    let mut all = true;
+    for site in Site::BOTH {
+        let parts: Vec<_> = Component::ALL
+            .into_iter()
+            .map(|component| {
+                let runs = cluster::runs(site, component);
+                all &= runs;
+                format!("{} {}", component.name(), if runs { "runs" } else { "is down" })
+            })
+            .collect();
+        say(&format!("{site} ({}): {}", site.node(), parts.join(", ")));
+    }
+    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a program on this terminal and ends as it does.
+async fn pass_on(mut program: tokio::process::Command, arguments: &[OsString]) -> Result<ExitCode> {
+    let status = program
+        .args(arguments)
+        .stdin(std::process::Stdio::inherit())
+        .status()
+        .await?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+async fn write_images(cache: &Cache, progress: &Progress, to: &std::path::Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for image in dataembassy_e2e::images::build(cache, progress).await? {
+        let name = image
+            .name
+            .rsplit('/')
+            .next()
+            .unwrap_or(&image.name)
+            .replace(':', "-");
+        let path = to.join(format!("{name}.tar"));
+        image
+            .write(std::fs::File::create(&path)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        say(&format!("{} {} {}", image.name, image.digest(), path.display()));
     }
     Ok(())
 }

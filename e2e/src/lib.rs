@@ -1,7 +1,10 @@
 //! The test bed, the sample registries and the truth about them: what the program and the tests share.
 
+pub mod bed;
 pub mod cache;
+pub mod cluster;
 pub mod command;
+pub mod images;
 pub mod privilege;
 pub mod progress;
 pub mod provision;

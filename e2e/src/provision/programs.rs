@@ -44,19 +44,11 @@ const fn kubernetes(name: &'static str, package: &'static str) -> Program {
 }
 
 /// All of them; what testing on loopback needs comes first.
-pub static PROGRAMS: [Program; 12] = [
+pub static PROGRAMS: [Program; 11] = [
     Program {
         name: "minio",
         version: "v0.0.0-20260212201848-7aac2a2c5b7c",
         package: "github.com/minio/minio",
-        of_kubernetes: false,
-        stamps: &[],
-    },
-    // The version that this MinIO itself is built with.
-    Program {
-        name: "mc",
-        version: "v0.0.0-20250313080218-cf909e1063a9",
-        package: "github.com/minio/mc",
         of_kubernetes: false,
         stamps: &[],
     },

@@ -1,0 +1,75 @@
+//! The link between the sites, and what can go wrong with it.
+//!
+//! Faults are nftables rules in home's network, on what crosses the link; the wires to this machine are not
+//! touched, so that a test still sees both sides.
+
+use anyhow::Result;
+
+use crate::cluster::{
+    Site,
+    network::{LINK, filter},
+};
+
+/// What happens to packets that cross the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// They vanish, both ways, as when a cable is cut.
+    Cut,
+    /// Whoever sends one is told at once that nobody is there.
+    Refused,
+    /// This share of them vanishes, in percent.
+    Lossy(u8),
+}
+
+/// Brings a fault upon the link, in place of the one there may be.
+pub async fn break_link(fault: Fault) -> Result<()> {
+    filter(Site::Home, &rules(fault)).await
+}
+
+/// Makes the link whole.
+pub async fn mend_link() -> Result<()> {
+    // Declaring a table makes sure there is one to delete.
+    filter(
+        Site::Home,
+        "table inet link_fault {}\ndelete table inet link_fault\n",
+    )
+    .await
+}
+
+fn rules(fault: Fault) -> String {
+    let what = match fault {
+        Fault::Cut => "drop".to_owned(),
+        Fault::Refused => "reject".to_owned(),
+        Fault::Lossy(percent) => format!("numgen random mod 100 < {percent} drop"),
+    };
+    format!(
+        "table inet link_fault {{}}
+delete table inet link_fault
+table inet link_fault {{
+    chain arriving {{ type filter hook input priority -10; iifname \"{LINK}\" {what}; }}
+    chain leaving {{ type filter hook output priority -10; oifname \"{LINK}\" {what}; }}
+    chain passing {{
+        type filter hook forward priority -10;
+        iifname \"{LINK}\" {what};
+        oifname \"{LINK}\" {what};
+    }}
+}}
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_replaces_the_one_before_in_one_transaction() {
+        let rules = rules(Fault::Lossy(30));
+        let delete = rules.find("delete table").unwrap();
+        let make = rules.find("chain arriving").unwrap();
+        assert!(
+            delete < make && rules.matches("numgen random mod 100 < 30 drop").count() == 4,
+            "{rules}"
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! Bringing a cluster up, and leaving nothing of it.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use rustix::mount::{UnmountFlags, unmount};
+
+use super::{Cluster, Component, cgroup, configuration, network, pki, process::Process, runtime, site::Site};
+use crate::{cache::Cache, command::wait_for, images::Image, progress::Progress};
+
+/// How many volumes a cluster has to give.
+const VOLUMES: usize = 32;
+/// On a machine with two busy cores an API server takes its time.
+const READY: Duration = Duration::from_mins(2);
+
+/// Whether every process of the cluster runs.
+#[must_use]
+pub fn is_up(site: Site) -> bool {
+    network::exists(site) && Component::ALL.into_iter().all(|component| runs(site, component))
+}
+
+/// Whether one process of the cluster runs.
+#[must_use]
+pub fn runs(site: Site, component: Component) -> bool {
+    Process::of(site, component.name()).running().is_some()
+}
+
+/// Brings a cluster up in its network, which must be there.
+pub async fn up(site: Site, cache: &Cache, pause: &Image, progress: &Progress) -> Result<Cluster> {
+    let step = progress.step(format!("the {site} cluster"));
+    let folder = site.folder();
+    for inner in ["run", "log", "pki", "cni", "volumes"] {
+        fs::create_dir_all(folder.join(inner))?;
+    }
+    pki::make(site, &folder.join("pki"))?;
+    configuration::write(site)?;
+    cgroup::make(&site.cgroup())?;
+
+    step.length(5);
+    step.at("containerd, etcd, API server");
+    for component in [Component::Containerd, Component::Etcd, Component::ApiServer] {
+        start(site, cache, component)?;
+    }
+    let cluster = Cluster::connect(site, cache).await?;
+    let runtime = async {
+        runtime::ready(site).await?;
+        runtime::import(site, pause, &runtime::images(site).await?).await?;
+        step.advance(1);
+        anyhow::Ok(())
+    };
+    let control = async {
+        wait_for("the API server", READY, || async {
+            Ok(cluster.answers().await.then_some(()))
+        })
+        .await?;
+        step.advance(1);
+        for component in [Component::ControllerManager, Component::Scheduler] {
+            start(site, cache, component)?;
+        }
+        cluster
+            .apply(include_str!("../../manifests/cluster.yaml"))
+            .await?;
+        cluster.apply(&volumes(site)?).await?;
+        step.advance(1);
+        anyhow::Ok(())
+    };
+    tokio::try_join!(runtime, control)?;
+    for component in [Component::Kubelet, Component::Proxy, Component::Dns] {
+        start(site, cache, component)?;
+    }
+    step.at("node");
+    cluster
+        .wait_until("node", site.name(), None, "condition=Ready", READY)
+        .await?;
+    step.advance(1);
+    // Pods are refused until their namespace's service account has been made.
+    wait_for("the default service account", READY, || async {
+        cluster
+            .kubectl(["get", "serviceaccount", "default"])
+            .await
+            .map(Some)
+    })
+    .await?;
+    step.done();
+    Ok(cluster)
+}
+
+/// Starts one process of a cluster, unless it runs.
+pub(super) fn start(site: Site, cache: &Cache, component: Component) -> Result<()> {
+    let program = match component {
+        Component::Containerd => PathBuf::from("containerd"),
+        _ => cache.path(component.name())?,
+    };
+    Process::of(site, component.name()).start(site, &program, &component.arguments(site))
+}
+
+/// Folders of the node as volumes. They need no permissions of their own: fsGroup gives each to its pod.
+fn volumes(site: Site) -> Result<String> {
+    let mut yaml = String::new();
+    for number in 0..VOLUMES {
+        let path = site.folder().join(format!("volumes/{number:02}"));
+        fs::create_dir_all(&path)?;
+        write!(
+            yaml,
+            "---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: local-{number:02}}}
+spec:
+  storageClassName: local
+  capacity: {{storage: 20Gi}}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  local: {{path: {path}}}
+  nodeAffinity: {{required: {{nodeSelectorTerms: [{{matchExpressions: [{{key: kubernetes.io/hostname, operator: In, values: [{site}]}}]}}]}}}}
+",
+            path = path.display()
+        )?;
+    }
+    Ok(yaml)
+}
+
+/// Ends a cluster and removes what it left in the machine: processes, mounts, cgroups, files. Images stay, so
+/// that the next one comes up soon. What is not there is no error, so this also clears a broken one away.
+pub async fn down(site: Site) -> Result<()> {
+    let patience = Duration::from_secs(5);
+    let end = |component: Component| async move { Process::of(site, component.name()).stop(patience).await };
+    // First those who would start something again.
+    tokio::try_join!(
+        end(Component::Kubelet),
+        end(Component::ControllerManager),
+        end(Component::Scheduler)
+    )?;
+    tokio::try_join!(
+        end(Component::Proxy),
+        end(Component::Dns),
+        end(Component::ApiServer)
+    )?;
+    end(Component::Etcd).await?;
+    wait_for("the end of all pods", Duration::from_secs(20), || async {
+        Ok((cgroup::kill(&site.cgroup())? == 0).then_some(()))
+    })
+    .await?;
+    let clean = if Process::of(site, Component::Containerd.name())
+        .running()
+        .is_some()
+    {
+        runtime::forget_containers(site).await
+    } else {
+        Err(anyhow::anyhow!("containerd is not there to be asked"))
+    };
+    end(Component::Containerd).await?;
+    runtime::end_shims(site).await?;
+    unmount_below(&site.folder())?;
+    wait_for("the end of cgroups", Duration::from_secs(20), || async {
+        Ok(cgroup::remove(&site.cgroup())?.then_some(()))
+    })
+    .await?;
+    remove_state(&site.folder(), clean.is_ok())
+}
+
+/// Removes a cluster's files; containerd's store stays if nothing but images is in it.
+fn remove_state(folder: &Path, keep_images: bool) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if keep_images && entry.file_name() == "containerd" {
+            continue;
+        }
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        }
+        .with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Unmounts everything below a folder, the last mounted first.
+fn unmount_below(folder: &Path) -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    for point in mount_points(&mounts, folder).into_iter().rev() {
+        unmount(&point, UnmountFlags::DETACH)
+            .with_context(|| format!("cannot unmount {}", point.display()))?;
+    }
+    Ok(())
+}
+
+/// The fifth field is the mount point, with spaces as `\040`: the bed makes none with spaces.
+fn mount_points(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
+    mountinfo
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from)
+        .filter(|point| point.starts_with(folder))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_mounts_of_the_bed_are_unmounted() {
+        let mountinfo = "36 35 98:0 / /var rw - ext4 /dev/root rw\n\
+                         37 36 0:4 / /var/lib/bed/home/a rw - tmpfs tmpfs rw\n\
+                         38 36 0:5 / /var/lib/bed/homely rw - tmpfs tmpfs rw\n";
+        let points = mount_points(mountinfo, Path::new("/var/lib/bed/home"));
+        assert_eq!(points, [Path::new("/var/lib/bed/home/a")]);
+    }
+}

@@ -1,0 +1,85 @@
+//! One real Kubernetes cluster of one node, from its processes up.
+//!
+//! ```text
+//! network     namespaces, the link between the sites, a wire to this machine
+//! cgroup      what the kubelet puts pods into
+//! pki         certificates
+//! configuration, component   what each process reads, and how it is started
+//! process     processes that outlive this one
+//! lifecycle   bringing a cluster up, and leaving nothing of it
+//! access      what a test does with it: apply, wait, exec, logs, Helm
+//! ```
+
+mod access;
+mod cgroup;
+mod component;
+mod configuration;
+mod lifecycle;
+pub mod network;
+pub mod pki;
+mod process;
+mod runtime;
+mod site;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+pub use self::{
+    access::Helm,
+    component::Component,
+    configuration::EMBASSY_NAMES,
+    lifecycle::{down, is_up, runs, up},
+    site::{STATE, Site},
+};
+use crate::cache::Cache;
+
+/// A running cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    site: Site,
+    cache: Cache,
+    client: kube::Client,
+}
+
+impl Cluster {
+    /// A handle on a cluster that is up.
+    pub async fn connect(site: Site, cache: &Cache) -> Result<Self> {
+        let path = site.folder().join("admin.kubeconfig");
+        let kubeconfig = kube::config::Kubeconfig::read_from(&path)
+            .with_context(|| format!("the {site} cluster is not up: run `cargo e2e up` first"))?;
+        let config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
+                .await?;
+        let client = kube::Client::try_from(config)?;
+        Ok(Self {
+            site,
+            cache: cache.clone(),
+            client,
+        })
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub const fn site(&self) -> Site {
+        self.site
+    }
+
+    /// `home` or `embassy`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.site.name()
+    }
+
+    /// A client with all rights.
+    #[must_use]
+    pub const fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
+    /// The kubeconfig of that client.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.site.folder().join("admin.kubeconfig")
+    }
+}

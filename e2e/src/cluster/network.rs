@@ -1,0 +1,125 @@
+//! Network namespaces, the link between the sites, and a wire from the machine to each.
+//!
+//! A namespace has no default route: what is not the bed's is unreachable at once. The machine reaches nodes,
+//! pods and Services through its wires, so that kubectl, Helm and tests run outside the namespaces; the nodes
+//! do not forward anything to the machine, so that a pod sees two clusters and nothing else.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::site::Site;
+use crate::command::{command, output, output_with_input};
+
+/// The link's name in both namespaces.
+pub const LINK: &str = "site-link";
+/// The name, in a namespace, of the wire to the machine.
+pub const WIRE: &str = "machine";
+
+/// Makes both namespaces and everything between them and the machine.
+pub async fn make() -> Result<()> {
+    for site in Site::BOTH {
+        ip(&["netns", "add", &site.namespace()]).await?;
+    }
+    let (home, embassy) = (Site::Home.namespace(), Site::Embassy.namespace());
+    ip(&[
+        "link", "add", LINK, "netns", &home, "type", "veth", "peer", "name", LINK, "netns", &embassy,
+    ])
+    .await?;
+    for site in Site::BOTH {
+        connect(site)
+            .await
+            .with_context(|| format!("cannot make the network of {site}"))?;
+    }
+    Ok(())
+}
+
+async fn connect(site: Site) -> Result<()> {
+    let namespace = site.namespace();
+    let (machine, node) = site.wire();
+    let wire = site.wire_name();
+    ip(&[
+        "link", "add", wire, "type", "veth", "peer", "name", WIRE, "netns", &namespace,
+    ])
+    .await?;
+    ip(&["address", "add", &format!("{machine}/30"), "dev", wire]).await?;
+    ip(&["link", "set", wire, "up"]).await?;
+
+    let inside = |arguments: &[&str]| {
+        let arguments: Vec<String> = ["-n", &namespace]
+            .iter()
+            .chain(arguments)
+            .map(|argument| (*argument).to_owned())
+            .collect();
+        async move { ip(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await }
+    };
+    inside(&["link", "set", "lo", "up"]).await?;
+    inside(&["address", "add", &format!("{}/24", site.node()), "dev", LINK]).await?;
+    inside(&["link", "set", LINK, "up"]).await?;
+    inside(&["address", "add", &format!("{node}/30"), "dev", WIRE]).await?;
+    inside(&["link", "set", WIRE, "up"]).await?;
+    // Service addresses are translated before routing, but only if there is a route at all.
+    inside(&["route", "add", &site.services(), "dev", LINK]).await?;
+    let through = node.to_string();
+    for range in [format!("{}/32", site.node()), site.pods(), site.services()] {
+        ip(&["route", "add", &range, "via", &through]).await?;
+    }
+
+    let mut forward = within(site, "sysctl");
+    output(forward.args(["-q", "-w", "net.ipv4.ip_forward=1"])).await?;
+    filter(
+        site,
+        &format!(
+            "table inet bed {{
+    chain forward {{
+        type filter hook forward priority 0;
+        oifname \"{WIRE}\" ct state new drop;
+    }}
+}}
+"
+        ),
+    )
+    .await
+}
+
+/// Deletes both namespaces, and with them every link and route.
+pub async fn delete() -> Result<()> {
+    for site in Site::BOTH {
+        if exists(site) {
+            ip(&["netns", "delete", &site.namespace()]).await?;
+        }
+        // The kernel dissolves a namespace in its own time; the wire must be gone before it can be made again.
+        if Path::new("/sys/class/net").join(site.wire_name()).exists() {
+            let _ = ip(&["link", "delete", site.wire_name()]).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the site's namespace is there.
+#[must_use]
+pub fn exists(site: Site) -> bool {
+    Path::new("/run/netns").join(site.namespace()).exists()
+}
+
+/// A command in the site's network. `ip netns exec` would hide `/sys/fs/cgroup` from the kubelet.
+#[must_use]
+pub fn within(site: Site, program: &str) -> tokio::process::Command {
+    let mut nsenter = command("nsenter");
+    nsenter
+        .arg(format!("--net=/run/netns/{}", site.namespace()))
+        .arg("--")
+        .arg(program);
+    nsenter
+}
+
+/// Loads nftables rules in the site's network.
+pub async fn filter(site: Site, rules: &str) -> Result<()> {
+    output_with_input(within(site, "nft").args(["-f", "-"]), rules.as_bytes())
+        .await
+        .map(drop)
+}
+
+async fn ip(arguments: &[&str]) -> Result<()> {
+    output(command("ip").args(arguments)).await.map(drop)
+}

@@ -1,0 +1,237 @@
+//! The images of the bed: root file systems and programs, put together by [`oci`].
+
+mod oci;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use self::oci::{Laid, Layer, Run};
+use crate::{
+    cache::Cache,
+    command::{output, tail},
+    privilege::builder,
+    progress::Progress,
+    provision::LIBRARIES,
+};
+
+pub use self::oci::Image;
+
+/// The repository's root.
+const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// Who runs in images that bring no user of their own.
+const NOBODY: u32 = 65532;
+/// Who runs PostgreSQL; its root file systems are made with this user.
+const POSTGRES: u32 = 999;
+
+/// Builds the product's programs and packs all images.
+pub async fn build(cache: &Cache, progress: &Progress) -> Result<Vec<Image>> {
+    let programs = build_programs(progress).await?;
+    let step = progress.step("images");
+    let cache = cache.clone();
+    let images = tokio::task::spawn_blocking(move || pack(&cache, &programs)).await??;
+    step.done();
+    Ok(images)
+}
+
+/// The image that every pod's sandbox runs.
+pub async fn pause(cache: &Cache) -> Result<Image> {
+    let program_file = build_pause(cache).await?;
+    Packer::new(cache)?.pack(
+        "pause:1",
+        None,
+        vec![program(&program_file, "/pause")?],
+        &run(&["/pause"], NOBODY),
+    )
+}
+
+fn pack(cache: &Cache, programs: &Path) -> Result<Vec<Image>> {
+    let packer = Packer::new(cache)?;
+    let operator = program(
+        &programs.join("dataembassy-operator"),
+        "/usr/bin/dataembassy-operator",
+    )?;
+    let sidecar = program(
+        &programs.join("dataembassy-sidecar"),
+        "/usr/bin/dataembassy-sidecar",
+    )?;
+    let minio = program(&cache.path("minio")?, "/usr/bin/minio")?;
+    let mut libraries = c_library(&cache.path("rootfs-sidecar")?)?;
+    libraries.push(operator);
+    Ok(vec![
+        packer.pack(
+            "operator:dev",
+            None,
+            libraries,
+            &run(&["/usr/bin/dataembassy-operator"], NOBODY),
+        )?,
+        packer.pack(
+            "sidecar:dev",
+            Some("sidecar"),
+            vec![sidecar],
+            &run(&["/usr/bin/dataembassy-sidecar"], NOBODY),
+        )?,
+        packer.postgresql(15)?,
+        packer.postgresql(17)?,
+        packer.pack("minio:dev", None, vec![minio], &run(&["/usr/bin/minio"], NOBODY))?,
+        packer.pack("stock:dev", Some("stock"), Vec::new(), &run(&["/bin/sh"], NOBODY))?,
+    ])
+}
+
+struct Packer<'a> {
+    cache: &'a Cache,
+    folder: PathBuf,
+}
+
+impl<'a> Packer<'a> {
+    fn new(cache: &'a Cache) -> Result<Self> {
+        let folder = cache.images();
+        fs::create_dir_all(&folder)?;
+        Ok(Self { cache, folder })
+    }
+
+    fn pack(&self, name: &str, base: Option<&str>, mut files: Vec<Laid>, run: &Run) -> Result<Image> {
+        let mut layers = Vec::new();
+        let mut users = "root:x:0:0:root:/root:/bin/sh\n".to_owned();
+        if let Some(base) = base {
+            let root = self.cache.path(&format!("rootfs-{base}"))?;
+            layers.push(Layer::of_root_file_system(&root, &self.folder)?);
+            users = fs::read_to_string(root.join("etc/passwd"))?;
+        }
+        if run.user == NOBODY {
+            // ssh-keygen, for one, does nothing for a user without a name.
+            users.push_str("nonroot:x:65532:65532:nonroot:/tmp:/bin/sh\n");
+            files.push(Laid {
+                to: "/etc/passwd".into(),
+                content: users.into_bytes(),
+                mode: 0o644,
+            });
+        }
+        layers.push(Layer::of_files(&files, &self.folder, &name.replace(':', "-"))?);
+        Image::new(&format!("dataembassy.local/{name}"), layers, run)
+    }
+
+    fn postgresql(&self, major: u32) -> Result<Image> {
+        let start = "/usr/local/bin/start-postgresql";
+        let script = Laid {
+            to: start.into(),
+            content: include_bytes!("postgresql.sh").to_vec(),
+            mode: 0o755,
+        };
+        let mut run = run(&[start], POSTGRES);
+        run.environment.push(format!("POSTGRESQL_MAJOR={major}"));
+        self.pack(
+            &format!("postgresql:{major}"),
+            Some(&format!("postgresql-{major}")),
+            vec![script],
+            &run,
+        )
+    }
+}
+
+fn run(entrypoint: &[&'static str], user: u32) -> Run {
+    Run {
+        entrypoint: entrypoint.to_vec(),
+        environment: Vec::new(),
+        user,
+    }
+}
+
+fn program(from: &Path, to: &str) -> Result<Laid> {
+    let content = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    Ok(Laid {
+        to: to.to_owned(),
+        content,
+        mode: 0o755,
+    })
+}
+
+/// All that a Rust program loads at run time. An image with nothing else has nothing to attack.
+fn c_library(root: &Path) -> Result<Vec<Laid>> {
+    let loader = if cfg!(target_arch = "aarch64") {
+        "/lib/ld-linux-aarch64.so.1"
+    } else {
+        "/lib64/ld-linux-x86-64.so.2"
+    };
+    let mut files = Vec::new();
+    for path in [loader.to_owned()]
+        .into_iter()
+        .chain(["libc.so.6", "libm.so.6", "libgcc_s.so.1"].map(|name| format!("/lib/{LIBRARIES}/{name}")))
+    {
+        // A root file system's /lib is a link to usr/lib, which must not be followed out of it.
+        let inside = path.trim_start_matches('/');
+        files.push(program(&root.join("usr").join(inside), &path)?);
+    }
+    Ok(files)
+}
+
+/// Builds operator and sidecar; returns the folder they are in.
+async fn build_programs(progress: &Progress) -> Result<PathBuf> {
+    let step = progress.step("operator and sidecar");
+    let mut cargo = builder("cargo");
+    cargo.current_dir(TREE).args([
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "dataembassy-operator",
+        "-p",
+        "dataembassy-sidecar",
+    ]);
+    let mut child = cargo
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo")?;
+    let mut lines = BufReader::new(child.stderr.take().context("no standard error")?).lines();
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await? {
+        step.at(line.trim());
+        step.advance(1);
+        said.push_str(&line);
+        said.push('\n');
+    }
+    let status = child.wait().await?;
+    if !status.success() {
+        bail!("cargo build: {status}\n{}", tail(&said));
+    }
+    let mut metadata = builder("cargo");
+    metadata
+        .current_dir(TREE)
+        .args(["metadata", "--no-deps", "--locked", "--format-version", "1"]);
+    let metadata: serde_json::Value = serde_json::from_str(&output(&mut metadata).await?)?;
+    let target = metadata["target_directory"]
+        .as_str()
+        .context("cargo names no target directory")?;
+    step.done();
+    Ok(Path::new(target).join("release"))
+}
+
+/// Compiles the sandbox program, static so that its image holds nothing else.
+async fn build_pause(cache: &Cache) -> Result<PathBuf> {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/images/pause.rs");
+    let folder = cache.tool("pause", "1");
+    let built = folder.join("pause");
+    if !built.exists() {
+        fs::create_dir_all(&folder)?;
+        crate::privilege::hand_over(&folder)?;
+        let mut rustc = builder("rustc");
+        rustc.args([
+            "-O",
+            "-C",
+            "target-feature=+crt-static",
+            "-C",
+            "panic=abort",
+            "-C",
+            "strip=symbols",
+            "-o",
+        ]);
+        output(rustc.arg(&built).arg(source)).await?;
+    }
+    Ok(built)
+}
