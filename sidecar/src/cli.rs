@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::restore;
+use crate::{restore, store};
 
 /// Mirrors one registry into the embassy's store, and restores from it.
 #[derive(Debug, Parser)]
@@ -18,6 +18,15 @@ struct CommandLine {
 enum Command {
     /// Restore one copy into one database.
     Restore(restore::Arguments),
+    /// Make an object store ready.
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Check a bucket and write embassy.json, once.
+    Init(store::init::Arguments),
 }
 
 /// The command line as data, from which its reference page is made.
@@ -44,8 +53,20 @@ fn run(command: Command) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Restore(arguments) => restore::run(arguments).await,
+            Command::Store(StoreCommand::Init(arguments)) => {
+                store::init::run(&arguments)
+                    .await?
+                    .iter()
+                    .for_each(|line| say(line));
+                Ok(())
+            }
         }
     })
+}
+
+#[expect(clippy::print_stdout, reason = "what a command line program was asked for")]
+fn say(line: &str) {
+    println!("{line}");
 }
 
 #[expect(clippy::print_stderr, reason = "the last words of a command line program")]

@@ -308,6 +308,19 @@ impl StoredObject {
         }
     }
 
+    /// Reads the first `limit` bytes, or all there are.
+    pub async fn read_up_to(mut self, limit: u64) -> Result<Bytes, StoreError> {
+        let mut begin = BytesMut::new();
+        while (begin.len() as u64) < limit {
+            match self.next().await? {
+                Some(bytes) => begin.extend_from_slice(&bytes),
+                None => break,
+            }
+        }
+        begin.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(begin.freeze())
+    }
+
     /// Reads the object whole; it may have at most `limit` bytes.
     pub async fn read(mut self, limit: u64) -> Result<Bytes, StoreError> {
         let mut whole = BytesMut::new();

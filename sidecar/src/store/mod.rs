@@ -4,12 +4,17 @@
 //! user's words what a store refuses, and never sends a request that rule 2 of the design's section 5 would not let through.
 
 mod client;
+mod commit;
 mod connection;
 mod error;
+pub mod init;
+pub mod ledger;
 mod probe;
 mod settings;
 
 pub use client::{ObjectVersion, Page, PutOutcome, Store, StoredObject};
+pub use commit::{CommitError, commit};
 pub use error::StoreError;
+pub use ledger::{Ledger, LedgerError, LedgerSettings};
 pub use probe::{ProbeReport, Requirements, probe};
 pub use settings::{DepositKeys, Patience, StoreSettings};

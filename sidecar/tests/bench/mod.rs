@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use dataembassy_contract::sovereignty::Loopback;
 use dataembassy_contract::{Endpoint, Sovereignty};
+use dataembassy_ledger::entry::{
+    CopyBody, CopyTotals, Engine, Header, PartRef, SourceBody, SourceEntry, SourceIdentity,
+};
 use dataembassy_ledger::key::CopyObject;
-use dataembassy_ledger::value::{CopyId, SegmentNumber, Sequence, Sha256Digest, Term};
+use dataembassy_ledger::value::{CopyId, PartNumber, SegmentNumber, Sequence, Sha256Digest, Term, Timestamp};
 use dataembassy_ledger::{ObjectKey, RegistryId};
-use dataembassy_sidecar::store::{DepositKeys, Patience, Store, StoreSettings};
+use dataembassy_sidecar::store::{DepositKeys, Ledger, Patience, Store, StoreSettings};
 use dataembassy_testkit::fault_proxy::{FaultProxy, Seen};
 use dataembassy_testkit::minio::{BUCKET, BucketKind, Credentials, Minio, StoreUser};
 
@@ -72,6 +75,18 @@ impl StoreBench {
         Self::store_as(&self.settings(BUCKET), &self.deposit_keys().await)
     }
 
+    /// The store as the custodian reaches it, past the gate.
+    pub async fn custody(&self) -> Store {
+        let keys = self.minio.add_user(BUCKET, &StoreUser::Custody).await.unwrap();
+        let endpoint = Endpoint::parse(&self.minio.endpoint(), false).unwrap();
+        let sovereignty = Sovereignty::default().with_loopback(Loopback::Allowed);
+        let settings = StoreSettings::new(endpoint, BUCKET.into(), "us-east-1".into(), sovereignty)
+            .unwrap()
+            .with_ca_bundle(Some(self.minio.authority().certificate()))
+            .unwrap();
+        Self::store_as(&settings, &keys)
+    }
+
     /// The store as a user reaches it.
     pub fn store_as(settings: &StoreSettings, keys: &Credentials) -> Store {
         Store::connect(settings, &deposit_keys(keys)).unwrap()
@@ -107,6 +122,56 @@ pub fn entry(sequence: u64) -> ObjectKey {
         registry: registry(),
         term: Term::FIRST,
         sequence: Sequence::new(sequence).unwrap(),
+    }
+}
+
+/// An entry that fits as the next one and names objects that are nowhere.
+pub fn copy_entry(ledger: &Ledger, trigger: Option<&str>) -> SourceEntry {
+    let at = Timestamp::from_jiff(jiff::Timestamp::now()).unwrap();
+    let part = |name: CopyObject| PartRef {
+        name,
+        version: "v1".parse().unwrap(),
+        size: 1,
+        sha256: sha256(b"part"),
+    };
+    let copy = CopyBody {
+        copy_id: CopyId::from_bytes([7; 16]),
+        started_at: at,
+        taken_at: at,
+        slot: None,
+        trigger: trigger.map(|trigger| trigger.parse().unwrap()),
+        source: SourceIdentity {
+            engine: Engine::Postgresql,
+            version: "17.2".parse().unwrap(),
+            system_identifier: "7".parse().unwrap(),
+            database_oid: 5,
+        },
+        recipients: vec![
+            "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+                .parse()
+                .unwrap(),
+        ],
+        copy_key: "YWdl".into(),
+        manifest: vec![part(CopyObject::Manifest(PartNumber::FIRST))],
+        inventory: vec![part(CopyObject::Inventory(PartNumber::FIRST))],
+        totals: CopyTotals {
+            segments: 1,
+            sealed_bytes: 1,
+        },
+        parents: Vec::new(),
+        custody_head: None,
+    };
+    let header = Header {
+        store_id: ledger.store_id,
+        registry: registry(),
+        sequence: ledger.next,
+        prev: ledger.tip,
+        term: Term::FIRST,
+        at,
+    };
+    SourceEntry {
+        header,
+        body: SourceBody::Copy(Box::new(copy)),
     }
 }
 

@@ -1,0 +1,249 @@
+//! The ledger over a real store: made ready once, read link by link, committed to once.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
+mod bench;
+
+use std::time::Duration;
+
+use bench::{REGISTRY, StoreBench, entry, registry};
+use dataembassy_contract::Reason;
+use dataembassy_ledger::SigningKey;
+use dataembassy_ledger::chain::SignerRange;
+use dataembassy_ledger::entry::{EntryRef, SignedObject};
+use dataembassy_ledger::value::Sequence;
+use dataembassy_sidecar::store::init::{Initialised, initialise};
+use dataembassy_sidecar::store::{CommitError, Ledger, LedgerSettings, Store, commit};
+use dataembassy_testkit::fault_proxy::Fault;
+use dataembassy_testkit::minio::BUCKET;
+use hyper::{Method, StatusCode};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct LedgerBench {
+    bench: StoreBench,
+    store: Store,
+    settings: LedgerSettings,
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&[seed; 32])
+}
+
+impl LedgerBench {
+    async fn start() -> Self {
+        let bench = StoreBench::start().await;
+        initialise(&bench.custody().await, &key(9)).await.unwrap();
+        let store = bench.deposit().await;
+        let settings = LedgerSettings {
+            registry: registry(),
+            signers: vec![SignerRange::always(key(1).public_key())],
+            custodians: Vec::new(),
+            floor: None,
+        };
+        Self {
+            bench,
+            store,
+            settings,
+        }
+    }
+
+    async fn read(&self) -> Ledger {
+        Ledger::read(&self.store, &self.settings).await.unwrap()
+    }
+
+    async fn reason(&self) -> Reason {
+        Ledger::read(&self.store, &self.settings)
+            .await
+            .unwrap_err()
+            .reason()
+    }
+
+    /// The next entry as the ledger stands.
+    async fn next(&self, signer: u8, trigger: Option<&str>) -> SignedObject {
+        let ledger = self.read().await;
+        bench::copy_entry(&ledger, trigger).sign(&key(signer)).unwrap()
+    }
+
+    async fn append(&self, trigger: Option<&str>) -> SignedObject {
+        let next = self.read().await.next;
+        let object = self.next(1, trigger).await;
+        commit(&self.store, &entry(next.get()), &object, PATIENCE)
+            .await
+            .unwrap();
+        object
+    }
+
+    async fn put_as_root(&self, sequence: u64, bytes: Vec<u8>) {
+        self.bench
+            .minio
+            .put(BUCKET, &entry(sequence).to_string(), bytes)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_is_made_ready_once_and_belongs_to_one_custodian() {
+    let bench = StoreBench::start().await;
+    let store = bench.custody().await;
+    assert_eq!(initialise(&store, &key(9)).await.unwrap(), Initialised::Written);
+    assert_eq!(initialise(&store, &key(9)).await.unwrap(), Initialised::Already);
+    assert!(initialise(&store, &key(8)).await.is_err());
+    assert_eq!(bench.minio.keys(BUCKET, "").await.unwrap(), ["embassy.json"]);
+}
+
+#[tokio::test]
+async fn a_bucket_without_embassy_json_is_not_a_store() {
+    let bench = StoreBench::start().await;
+    let settings = LedgerSettings {
+        registry: registry(),
+        signers: Vec::new(),
+        custodians: Vec::new(),
+        floor: None,
+    };
+    let error = Ledger::read(&bench.deposit().await, &settings).await.unwrap_err();
+    // Without the right to list it, a store that hides what is missing would say 403; MinIO says 404 to who may read it.
+    assert_eq!(error.reason(), Reason::StoreNotInitialised, "{error}");
+}
+
+#[tokio::test]
+async fn entries_are_found_by_walking_and_the_head_is_the_last() {
+    let bench = LedgerBench::start().await;
+    assert!(bench.read().await.head.is_none());
+    for _ in 0..3 {
+        bench.append(None).await;
+    }
+    let ledger = bench.read().await;
+    assert_eq!(ledger.next, Sequence::new(4).unwrap());
+    assert!(ledger.alarms.is_empty());
+    bench::assert_gate_lets_through(&bench.bench.proxy.seen(), REGISTRY);
+}
+
+#[tokio::test]
+async fn a_known_head_spares_what_is_before_it() {
+    let mut bench = LedgerBench::start().await;
+    for _ in 0..5 {
+        bench.append(None).await;
+    }
+    bench.settings.floor = bench.read().await.head_reference();
+    let before = bench.bench.proxy.seen().len();
+    bench.read().await;
+    let asked = bench.bench.proxy.seen().len() - before;
+    assert_eq!(asked, 4, "embassy.json, two listings and the head");
+}
+
+#[tokio::test]
+async fn a_ledger_below_its_floor_was_rolled_back() {
+    let mut bench = LedgerBench::start().await;
+    let object = bench.append(None).await;
+    bench.settings.floor = Some(EntryRef {
+        sequence: Sequence::new(2).unwrap(),
+        digest: object.digest,
+    });
+    assert_eq!(bench.reason().await, Reason::RolledBack);
+    let other = bench::sha256(b"another ledger");
+    bench.settings.floor = Some(EntryRef {
+        sequence: Sequence::FIRST,
+        digest: other,
+    });
+    assert_eq!(bench.reason().await, Reason::RolledBack);
+}
+
+#[tokio::test]
+async fn a_missing_entry_is_a_gap() {
+    let bench = LedgerBench::start().await;
+    let mut third = bench::copy_entry(&bench.read().await, None);
+    third.header.sequence = Sequence::new(3).unwrap();
+    bench.put_as_root(3, third.sign(&key(1)).unwrap().bytes).await;
+    assert_eq!(bench.reason().await, Reason::LedgerGap);
+}
+
+#[tokio::test]
+async fn an_entry_of_a_foreign_key_does_not_count() {
+    let bench = LedgerBench::start().await;
+    let foreign = bench.next(2, None).await;
+    bench.put_as_root(1, foreign.bytes).await;
+    assert_eq!(bench.reason().await, Reason::ForeignSignature);
+}
+
+#[tokio::test]
+async fn what_is_no_entry_does_not_advance_the_chain() {
+    let bench = LedgerBench::start().await;
+    bench.put_as_root(1, b"{}\n".to_vec()).await;
+    assert_eq!(bench.reason().await, Reason::ForeignSignature);
+}
+
+#[tokio::test]
+async fn a_second_version_is_an_alarm_and_never_a_break() {
+    let bench = LedgerBench::start().await;
+    bench.append(None).await;
+    let second = bench.append(None).await;
+    bench.put_as_root(1, b"something else".to_vec()).await;
+    let ledger = bench.read().await;
+    assert_eq!(ledger.head_reference().unwrap().digest, second.digest);
+    assert!(!ledger.alarms.is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_an_entry_is_recognised_as_our_own_commit() {
+    let bench = LedgerBench::start().await;
+    let object = bench.next(1, None).await;
+    bench
+        .bench
+        .proxy
+        .inject(1, Fault::LoseReply, |method, _| method == Method::PUT);
+    commit(&bench.store, &entry(1), &object, PATIENCE).await.unwrap();
+    assert_eq!(bench.bench.proxy.faults_left(), 0);
+    assert_eq!(bench.read().await.head_reference().unwrap().digest, object.digest);
+    assert_eq!(
+        bench.bench.minio.keys(BUCKET, "registries/").await.unwrap().len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn who_comes_second_is_superseded() {
+    let bench = LedgerBench::start().await;
+    let (ours, theirs) = (
+        bench.next(1, Some("ours")).await,
+        bench.next(1, Some("theirs")).await,
+    );
+    commit(&bench.store, &entry(1), &theirs, PATIENCE).await.unwrap();
+    let error = commit(&bench.store, &entry(1), &ours, PATIENCE)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CommitError::Superseded { .. }), "{error}");
+    assert_eq!(bench.read().await.head_reference().unwrap().digest, theirs.digest);
+}
+
+#[tokio::test]
+async fn a_store_that_never_says_leaves_the_commit_unknown() {
+    let bench = LedgerBench::start().await;
+    let object = bench.next(1, None).await;
+    let unavailable = Fault::Answer(StatusCode::SERVICE_UNAVAILABLE);
+    bench
+        .bench
+        .proxy
+        .inject(usize::MAX, unavailable, |method, _| method == Method::PUT);
+    let error = commit(&bench.store, &entry(1), &object, Duration::from_secs(2))
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::CommitUnknown, "{error}");
+}
+
+#[tokio::test]
+async fn an_answered_trigger_is_found_further_back() {
+    let bench = LedgerBench::start().await;
+    bench.append(Some("before the upgrade")).await;
+    bench.append(None).await;
+    let ledger = bench.read().await;
+    let answered = async |trigger: &str| {
+        ledger
+            .answers(&bench.store, &registry(), &trigger.parse().unwrap())
+            .await
+            .unwrap()
+    };
+    assert!(answered("before the upgrade").await);
+    assert!(!answered("after the upgrade").await);
+}
