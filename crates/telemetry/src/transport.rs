@@ -1,0 +1,116 @@
+//! How traces reach the collector: hyper over rustls, the one TLS stack there is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry_http::{HttpClient, HttpError};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tokio::runtime::Handle;
+
+use crate::Collector;
+
+/// The most bytes of an answer that are read.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// Why a collector cannot be reached as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// TLS without anything to check it against.
+    #[error(
+        "the collector {endpoint} uses https, and no certificates are set to check it against: name a PEM file"
+    )]
+    NoCertificates {
+        /// The collector's endpoint.
+        endpoint: String,
+    },
+    /// The file cannot be used.
+    #[error("cannot read certificates for the collector from {path}: {why}")]
+    UnusableCertificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS for the collector: {0}")]
+    Tls(#[from] rustls::Error),
+    /// There is nothing to run exports on.
+    #[error("exporting traces needs a Tokio runtime: {0}")]
+    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+}
+
+/// An HTTP client whose requests run on the process's runtime, whichever thread asks: the exporter has a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    runtime: Handle,
+}
+
+impl Client {
+    pub(crate) fn new(collector: &Collector) -> Result<Self, TransportError> {
+        let mut roots = RootCertStore::empty();
+        match &collector.certificates {
+            Some(path) => add_certificates(&mut roots, path)?,
+            None if collector.endpoint.starts_with("https:") => {
+                return Err(TransportError::NoCertificates {
+                    endpoint: collector.endpoint.clone(),
+                });
+            }
+            None => {}
+        }
+        let tls =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Ok(Self {
+            pool: Pool::builder(TokioExecutor::new()).build(connector),
+            runtime: Handle::try_current()?,
+        })
+    }
+}
+
+fn add_certificates(roots: &mut RootCertStore, path: &PathBuf) -> Result<(), TransportError> {
+    let unusable = |why: String| TransportError::UnusableCertificates {
+        path: path.clone(),
+        why,
+    };
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))? {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable("there is no certificate in it".to_owned()));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let pool = self.pool.clone();
+        let exchange = async move {
+            let (head, body) = pool.request(request.map(Full::new)).await?.into_parts();
+            let body = Limited::new(body, ANSWER_LIMIT).collect().await?.to_bytes();
+            Ok::<_, HttpError>(Response::from_parts(head, body))
+        };
+        self.runtime.spawn(exchange).await?
+    }
+}
