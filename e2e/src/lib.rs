@@ -10,3 +10,4 @@ pub mod progress;
 pub mod provision;
 pub mod registries;
 pub mod suite;
+pub mod truth;

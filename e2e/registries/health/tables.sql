@@ -18,8 +18,10 @@ CREATE TABLE health.patients (
 );
 CREATE UNIQUE INDEX patients_alias ON health.patients (alias) WHERE alias IS NOT NULL;
 
+CREATE SEQUENCE health.encounters_id_seq INCREMENT BY 3 START WITH 7 CACHE 5;
+-- Not an identity column: since 17 a partition has it too, and the schemas of 15 and 17 would differ.
 CREATE TABLE health.encounters (
-    id          bigint GENERATED ALWAYS AS IDENTITY (INCREMENT BY 3 START WITH 7 CACHE 5),
+    id          bigint NOT NULL DEFAULT nextval('health.encounters_id_seq'),
     patient_id  uuid NOT NULL,
     began       timestamptz NOT NULL,
     lasted      interval NOT NULL,
@@ -34,6 +36,7 @@ CREATE TABLE health.encounters (
     CONSTRAINT "ward is sound" CHECK (health.ward_is_sound(ward)),
     CONSTRAINT of_patient FOREIGN KEY (patient_id) REFERENCES health.patients ON UPDATE CASCADE
 ) PARTITION BY RANGE (began);
+ALTER SEQUENCE health.encounters_id_seq OWNED BY health.encounters.id;
 CREATE TABLE health.encounters_2024 PARTITION OF health.encounters FOR VALUES FROM ('2024-01-01 00:00:00+00') TO ('2025-01-01 00:00:00+00');
 CREATE TABLE health.encounters_2025 PARTITION OF health.encounters FOR VALUES FROM ('2025-01-01 00:00:00+00') TO ('2026-01-01 00:00:00+00');
 CREATE TABLE health.encounters_2026 PARTITION OF health.encounters FOR VALUES FROM ('2026-01-01 00:00:00+00') TO ('2027-01-01 00:00:00+00')
@@ -68,7 +71,7 @@ ALTER TABLE health.prescriptions DROP COLUMN old_system, ADD COLUMN pharmacy cid
 ALTER TABLE health.prescriptions ALTER COLUMN signature SET STORAGE EXTERNAL, ALTER COLUMN document SET COMPRESSION lz4;
 
 CREATE TABLE health.observations (
-    id          bigserial PRIMARY KEY,
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     patient_id  uuid NOT NULL REFERENCES health.patients,
     taken       timestamptz NOT NULL,
     resource    jsonb NOT NULL CHECK (jsonb_typeof(resource) = 'object'),

@@ -8,7 +8,7 @@ DO $$
 BEGIN
     EXECUTE format('GRANT CREATE, CONNECT ON DATABASE %I TO population_owner', current_database());
     EXECUTE format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO "Population Clerk", population_auditor', current_database());
-    EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format('ALTER DATABASE %I SET "TimeZone" = %L', current_database(), 'Europe/Tallinn');
     EXECUTE format('ALTER DATABASE %I SET "DateStyle" = %L', current_database(), 'German, DMY');
     EXECUTE format('ALTER DATABASE %I SET "registry.name" = %L', current_database(), 'Rahvastikuregister');

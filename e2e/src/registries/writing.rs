@@ -62,7 +62,7 @@ async fn write_population(client: &Client, rows: u32) -> anyhow::Result<()> {
     client
         .execute(
             "INSERT INTO population.\"Elukohad\" (county, person_id, address, period, registered_at)
-             SELECT 'Tartu', i, ROW('Uus tn', '1', NULL, '50000'), daterange(current_date, NULL), clock_timestamp() FROM unnest($1::bigint[]) i",
+             SELECT 'Tartu', i, ROW('Uus tn', '1', NULL, '50000')::population.address, daterange(current_date, NULL), clock_timestamp() FROM unnest($1::bigint[]) i",
             &[&ids],
         )
         .await?;
