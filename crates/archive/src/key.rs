@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{Read, Write};
+use std::str::FromStr;
 
 use age::secrecy::ExposeSecret;
 use age::x25519;
@@ -144,9 +145,16 @@ fn why_not(line: &str) -> &'static str {
 #[derive(Clone)]
 pub struct CopyRecipient(pub(crate) x25519::Recipient);
 
+impl fmt::Display for CopyRecipient {
+    /// As age prints it: `age1…`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
 impl fmt::Debug for CopyRecipient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "CopyRecipient({})", self.0)
+        write!(formatter, "CopyRecipient({self})")
     }
 }
 
@@ -205,6 +213,19 @@ impl CopyKey {
             .map_err(|_| KeyError::WrongCopyKeyContent)?;
         let text = line.strip_suffix('\n').ok_or(KeyError::WrongCopyKeyContent)?;
         text.parse().map(Self).map_err(|_| KeyError::WrongCopyKeyContent)
+    }
+}
+
+impl FromStr for CopyKey {
+    type Err = KeyError;
+
+    /// Takes the identity that somebody unwrapped with the age program: what `copyKey` holds, with or without its LF.
+    fn from_str(line: &str) -> Result<Self, KeyError> {
+        line.strip_suffix('\n')
+            .unwrap_or(line)
+            .parse()
+            .map(Self)
+            .map_err(|_| KeyError::WrongCopyKeyContent)
     }
 }
 

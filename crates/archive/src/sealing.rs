@@ -16,6 +16,8 @@ const MAX_AGE_HEADER_BYTES: usize = 4096;
 /// The longest header of a zstd frame.
 const MAX_FRAME_HEADER_BYTES: usize = 18;
 const FRAME_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+/// How much decrypted content is handed to zstd at a time.
+const INPUT_BYTES: usize = 64 * 1024;
 /// What age adds to 64 KiB of content, and what it adds in front of all.
 const CHUNK_BYTES: u64 = 64 * 1024;
 const TAG_BYTES: u64 = 16;
@@ -215,11 +217,12 @@ impl SealWriter {
 }
 
 type Restored<R> = io::Chain<Cursor<Vec<u8>>, R>;
-type Frame<R> = BufReader<StreamReader<Restored<R>>>;
+type Content<R> = BufReader<StreamReader<Restored<R>>>;
+type Frame<R> = zstd::stream::read::Decoder<'static, io::Chain<Cursor<Vec<u8>>, Content<R>>>;
 
 /// Opens a sealed object and gives its content. Reading 0 bytes means that all of it was there and authentic.
 pub(crate) struct OpenReader<R: BufRead> {
-    frame: Option<zstd::stream::read::Decoder<'static, io::Chain<Cursor<Vec<u8>>, Frame<R>>>>,
+    frame: Option<Frame<R>>,
 }
 
 impl<R: BufRead> OpenReader<R> {
@@ -237,7 +240,7 @@ impl<R: BufRead> OpenReader<R> {
             age::DecryptError::NoMatchingKeys => OpenError::OtherKey,
             _ => OpenError::NotAge,
         })?;
-        let mut content = BufReader::with_capacity(zstd_input_bytes(), content);
+        let mut content = BufReader::with_capacity(INPUT_BYTES, content);
         let begin = read_up_to(&mut content, MAX_FRAME_HEADER_BYTES)?;
         check_frame(&begin)?;
         let mut frame =
@@ -274,10 +277,6 @@ impl<R: BufRead> OpenReader<R> {
         }
         Ok(read)
     }
-}
-
-fn zstd_input_bytes() -> usize {
-    zstd::stream::read::Decoder::<BufReader<io::Empty>>::recommended_output_size()
 }
 
 fn read_up_to(reader: &mut impl Read, bytes: usize) -> Result<Vec<u8>, OpenError> {

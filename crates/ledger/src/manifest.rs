@@ -307,6 +307,6 @@ fn take_line<'a>(rest: &mut &'a [u8], line: u64, expected: &'static str) -> Resu
 
 /// A decimal number in its one spelling: no sign, no leading zero.
 fn plain_number(text: &str) -> Option<u64> {
-    let plain = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = (text == "0" || !text.starts_with('0')) && text.bytes().all(|byte| byte.is_ascii_digit());
     if plain { text.parse().ok() } else { None }
 }

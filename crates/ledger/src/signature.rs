@@ -113,7 +113,7 @@ pub struct SigningKey {
 pub enum SigningError {
     /// It is not a private key in OpenSSH form.
     #[error(
-        "signing key cannot be read: give an OpenSSH private key, as 'ssh-keygen -t ed25519 -N \"\"' makes it"
+        "signing key cannot be read: give an Ed25519 private key in OpenSSH form, as 'ssh-keygen -t ed25519 -N \"\"' makes it"
     )]
     UnreadableKey,
     /// It is protected by a passphrase.

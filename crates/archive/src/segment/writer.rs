@@ -12,7 +12,7 @@ use crate::ustar;
 /// grow by.
 const MEMBER_BOUND: u64 = (MAX_BODY_BYTES + 3 * ustar::BLOCK + 512 * 1024) as u64;
 /// What is reserved for a segment's buffer: the target and the member that crosses it.
-const EXPECTED_BYTES: usize = TARGET_SEALED_BYTES as usize + MAX_BODY_BYTES + 256 * 1024;
+const EXPECTED_BYTES: usize = 16 * 1024 * 1024 + MAX_BODY_BYTES + 256 * 1024;
 const ZEROS: [u8; ustar::BLOCK] = [0; ustar::BLOCK];
 
 /// Writes one segment. A segment exists only when [`SegmentWriter::finish`] returns it.

@@ -1,0 +1,11 @@
+//! Tests of the ledger through its public items only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod chains;
+mod entries;
+mod keys;
+mod manifests;
+mod sample;
+mod ssh_keygen;
+mod values;
+mod vectors;

@@ -1,0 +1,148 @@
+//! `ssh-keygen` and this crate agree on keys and signatures.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use dataembassy_ledger::entry::{Entry, SourceBody};
+use dataembassy_ledger::signature::{self, SigningError};
+use dataembassy_ledger::{Role, SigningKey};
+
+use crate::sample;
+
+fn ssh_keygen(folder: &Path, arguments: &[&str], input: Option<&Path>) -> Output {
+    let input = input.map_or_else(Stdio::null, |path| fs::File::open(path).unwrap().into());
+    Command::new("ssh-keygen")
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(input)
+        .output()
+        .unwrap()
+}
+
+fn verify(folder: &Path, namespace: &str) -> bool {
+    let arguments = [
+        "-Y", "verify", "-f", "signers", "-I", "home", "-n", namespace, "-s", "line.sig",
+    ];
+    ssh_keygen(folder, &arguments, Some(&folder.join("line")))
+        .status
+        .success()
+}
+
+#[test]
+fn ssh_keygen_verifies_an_entry_cut_at_its_first_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let object = &sample::source_objects(1)[0];
+    let end = object.bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    fs::write(folder.path().join("line"), &object.bytes[..end]).unwrap();
+    fs::write(folder.path().join("line.sig"), &object.bytes[end..]).unwrap();
+    fs::write(
+        folder.path().join("signers"),
+        format!("home {}\n", sample::home_key().public_key()),
+    )
+    .unwrap();
+    assert!(verify(folder.path(), "dataembassy-source-v1"));
+    assert!(!verify(folder.path(), "dataembassy-custody-v1"));
+    fs::write(folder.path().join("line"), &object.bytes[..end - 1]).unwrap();
+    assert!(!verify(folder.path(), "dataembassy-source-v1"));
+}
+
+#[test]
+fn an_entry_signed_by_ssh_keygen_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = ssh_keygen(
+        folder.path(),
+        &["-q", "-t", "ed25519", "-N", "", "-C", "by hand", "-f", "key"],
+        None,
+    );
+    assert!(made.status.success());
+    let key = SigningKey::from_openssh(&fs::read_to_string(folder.path().join("key")).unwrap()).unwrap();
+    let public = fs::read_to_string(folder.path().join("key.pub")).unwrap();
+    assert_eq!(public.parse(), Ok(key.public_key()));
+
+    let ours = sample::copy_entry(1, 1, sample::genesis(), 1).sign(&key).unwrap();
+    let end = ours.bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    fs::write(folder.path().join("line"), &ours.bytes[..end]).unwrap();
+    let arguments = [
+        "-q",
+        "-Y",
+        "sign",
+        "-f",
+        "key",
+        "-n",
+        "dataembassy-source-v1",
+        "line",
+    ];
+    assert!(ssh_keygen(folder.path(), &arguments, None).status.success());
+    let theirs = [
+        &ours.bytes[..end],
+        &fs::read(folder.path().join("line.sig")).unwrap(),
+    ]
+    .concat();
+    // Ed25519 signs without chance: both programs make the same bytes.
+    assert_eq!(theirs, ours.bytes);
+    assert_eq!(
+        Entry::<SourceBody>::verify(&theirs).unwrap().signer,
+        key.public_key()
+    );
+}
+
+#[test]
+fn ssh_keygen_reads_a_key_we_made() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let key = SigningKey::from_seed(&[42; 32]);
+    fs::write(&path, key.to_openssh().unwrap().as_bytes()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let output = ssh_keygen(folder.path(), &["-y", "-f", "key"], None);
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap().trim_end(),
+        key.public_key().to_string()
+    );
+    let again = SigningKey::from_openssh(&key.to_openssh().unwrap()).unwrap();
+    assert_eq!(again.public_key(), key.public_key());
+}
+
+#[test]
+fn keys_that_cannot_be_used_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    ssh_keygen(
+        folder.path(),
+        &["-q", "-t", "ed25519", "-N", "secret", "-f", "locked"],
+        None,
+    );
+    ssh_keygen(
+        folder.path(),
+        &["-q", "-t", "ecdsa", "-N", "", "-f", "ecdsa"],
+        None,
+    );
+    let read = |name: &str| {
+        SigningKey::from_openssh(&fs::read_to_string(folder.path().join(name)).unwrap()).unwrap_err()
+    };
+    assert_eq!(read("locked"), SigningError::EncryptedKey);
+    assert!(read("ecdsa").to_string().contains("Ed25519"));
+    assert_eq!(read("ecdsa.pub"), SigningError::UnreadableKey);
+}
+
+#[test]
+fn a_signature_has_one_spelling() {
+    let key = sample::home_key();
+    let armored = key.sign(Role::Source, b"line\n").unwrap();
+    assert_eq!(
+        signature::verify(Role::Source, b"line\n", armored.as_bytes()),
+        Ok(key.public_key())
+    );
+    for other in [
+        armored.trim_end().to_owned(),
+        format!("{armored}\n"),
+        format!("\n{armored}"),
+        armored.replace('\n', "\r\n"),
+        armored.replacen("SIGNATURE-----\n", "SIGNATURE-----\n\n", 1),
+    ] {
+        assert!(
+            signature::verify(Role::Source, b"line\n", other.as_bytes()).is_err(),
+            "{other:?} must be refused"
+        );
+    }
+}
