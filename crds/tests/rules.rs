@@ -1,0 +1,172 @@
+//! The CEL rules, judged without a cluster, from raw JSON as a user would write it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should end"
+)]
+
+use dataembassy_crds::{DataEmbassy, RegistryMirror, all};
+use kube::core::cel::Validator;
+use serde_json::{Value, json};
+
+fn violations(kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
+    let definition = all()
+        .into_iter()
+        .find(|definition| definition.spec.names.kind == kind)
+        .unwrap();
+    let schema = definition.spec.versions[0]
+        .schema
+        .as_ref()
+        .unwrap()
+        .open_api_v3_schema
+        .as_ref()
+        .unwrap();
+    let schema = serde_json::to_value(schema).unwrap();
+    match Validator::new().validate(&schema, object, old) {
+        Ok(()) => Vec::new(),
+        Err(errors) => errors.iter().map(|error| error.message.clone()).collect(),
+    }
+}
+
+fn mirror() -> Value {
+    json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RegistryMirror",
+        "metadata": {"name": "population", "namespace": "interior"},
+        "spec": {
+            "registry": {"id": "population"},
+            "embassyRef": {"name": "luxembourg"},
+            "depositCredentialsRef": {"name": "population-deposit"},
+            "source": {"postgresql": {
+                "host": "population-db", "port": 5432, "database": "population",
+                "tls": {"mode": "VerifyFull", "caRef": {"name": "db-ca"}},
+                "credentialsRef": {"name": "population-dump"},
+                "maxConnections": 6, "maxSnapshotAge": "1h", "yieldToDDLAfter": "30s"
+            }},
+            "schedule": {"cron": "*/15 * * * *", "timeZone": "UTC", "deadline": "1h"},
+            "objectives": {"rpo": "30m"}
+        }
+    })
+}
+
+fn embassy() -> Value {
+    json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "DataEmbassy",
+        "metadata": {"name": "luxembourg"},
+        "spec": {
+            "store": {"endpoint": "https://gate.embassy.example", "bucket": "registries", "region": "us-east-1", "addressing": "Path"},
+            "immutability": {"mode": "Compliance", "lockOnArrival": "14d"},
+            "recipients": [{"name": "ministry", "publicKey": "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"}]
+        }
+    })
+}
+
+#[test]
+fn what_the_manual_shows_is_let_in() {
+    assert_eq!(
+        violations("RegistryMirror", &mirror(), None),
+        Vec::<String>::new()
+    );
+    assert_eq!(violations("DataEmbassy", &embassy(), None), Vec::<String>::new());
+    serde_json::from_value::<RegistryMirror>(mirror()).unwrap();
+    serde_json::from_value::<DataEmbassy>(embassy()).unwrap();
+}
+
+#[test]
+fn a_source_without_an_engine_is_refused() {
+    let mut object = mirror();
+    object["spec"]["source"] = json!({});
+    let found = violations("RegistryMirror", &object, None);
+    assert!(
+        found.iter().any(|message| message.contains("exactly one engine")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_registry_never_changes_its_id() {
+    let mut object = mirror();
+    object["spec"]["registry"]["id"] = json!("health");
+    let found = violations("RegistryMirror", &object, Some(&mirror()));
+    assert!(
+        found.iter().any(|message| message.contains("immutable")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_mistyped_embassy_can_be_corrected_before_the_first_copy_only() {
+    let mut object = mirror();
+    object["spec"]["embassyRef"]["name"] = json!("estonia");
+    assert_eq!(
+        violations("RegistryMirror", &object, Some(&mirror())),
+        Vec::<String>::new()
+    );
+    let mut copied = mirror();
+    copied["status"] = json!({"head": {"sequence": 1, "digest": "0".repeat(64)}});
+    object["status"] = copied["status"].clone();
+    let found = violations("RegistryMirror", &object, Some(&copied));
+    assert!(
+        found
+            .iter()
+            .any(|message| message.contains("embassyRef is immutable")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_name_that_no_object_could_be_named_after_is_refused() {
+    for name in ["a".repeat(41), "population.v2".to_owned()] {
+        let mut object = mirror();
+        object["metadata"]["name"] = json!(name);
+        assert_eq!(violations("RegistryMirror", &object, None).len(), 1, "{name}");
+    }
+    let mut object = embassy();
+    object["metadata"]["name"] = json!("luxembourg.site");
+    assert_eq!(violations("DataEmbassy", &object, None).len(), 1);
+}
+
+#[test]
+fn plain_http_needs_permission_in_every_spelling_of_its_absence() {
+    let mut object = embassy();
+    object["spec"]["store"]["endpoint"] = json!("http://store.embassy.example:9000");
+    for absence in [None, Some(json!(false))] {
+        match absence {
+            Some(value) => object["spec"]["store"]["allowInsecure"] = value,
+            None => drop(
+                object["spec"]["store"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("allowInsecure"),
+            ),
+        }
+        let found = violations("DataEmbassy", &object, None);
+        assert!(
+            found.iter().any(|message| message.contains("allowInsecure")),
+            "{found:?}"
+        );
+    }
+    object["spec"]["store"]["allowInsecure"] = json!(true);
+    assert_eq!(violations("DataEmbassy", &object, None), Vec::<String>::new());
+}
+
+/// An `Option` that was written as null would count as set, and the local judgement would be kinder than the API server's.
+#[test]
+fn what_is_absent_is_written_as_nothing_and_not_as_null() {
+    fn has_null(value: &Value) -> bool {
+        match value {
+            Value::Null => true,
+            Value::Array(items) => items.iter().any(has_null),
+            Value::Object(fields) => fields.values().any(has_null),
+            _ => false,
+        }
+    }
+    let mirror: RegistryMirror = serde_json::from_value(mirror()).unwrap();
+    assert!(!has_null(&serde_json::to_value(&mirror.spec).unwrap()));
+    let status = dataembassy_crds::RegistryMirrorStatus::default();
+    assert!(!has_null(&serde_json::to_value(&status).unwrap()));
+    let embassy: DataEmbassy = serde_json::from_value(embassy()).unwrap();
+    assert!(!has_null(&serde_json::to_value(&embassy.spec).unwrap()));
+}
