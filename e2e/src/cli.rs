@@ -8,7 +8,7 @@ use dataembassy_e2e::{
     bed::{self, Bed},
     cache::Cache,
     cluster::{self, Cluster, Component, Helm, STATE, Site},
-    privilege,
+    images, privilege,
     progress::Progress,
     provision,
 };
@@ -61,7 +61,12 @@ impl Cli {
         let cache = Cache::locate()?;
         let progress = Progress::new();
         match self.command {
-            Command::Provision => provision(&cache, &progress, "").await?,
+            Command::Provision => {
+                let plan = provision::Plan::make(&cache).await?;
+                announce(&plan, &progress, "");
+                privilege::become_root(&cache)?;
+                plan.carry_out(&progress).await?;
+            }
             Command::Up => up(&cache, &progress).await?,
             Command::Down { purge } => {
                 privilege::become_root(&cache)?;
@@ -86,7 +91,7 @@ impl Cli {
                 return pass_on(helm, &to.arguments).await;
             }
             Command::Images { to } => {
-                provision(&cache, &progress, "").await?;
+                provision_bed(&cache, &progress, "").await?;
                 write_images(&cache, &progress, &to).await?;
             }
         }
@@ -94,17 +99,22 @@ impl Cli {
     }
 }
 
-/// Says what will be done, becomes root, and makes what is missing.
-async fn provision(cache: &Cache, progress: &Progress, also: &str) -> Result<()> {
-    // Said once, not again after sudo.
+/// Makes what the bed needs and this machine lacks: says what, becomes root, does it.
+async fn provision_bed(cache: &Cache, progress: &Progress, also: &str) -> Result<()> {
+    let plan = provision::Plan::make(cache).await?.for_the_bed();
+    announce(&plan, progress, also);
+    privilege::become_root(cache)?;
+    plan.carry_out(progress).await
+}
+
+/// Says what will be done; once, not again after sudo.
+fn announce(plan: &provision::Plan, progress: &Progress, also: &str) {
     if privilege::caller().is_none() || !privilege::is_root() {
-        progress.line(&provision::Plan::make(cache).await?.describe());
+        progress.line(&plan.describe());
         if !also.is_empty() {
             progress.line(also);
         }
     }
-    privilege::become_root(cache)?;
-    provision::Plan::make(cache).await?.carry_out(progress).await
 }
 
 async fn up(cache: &Cache, progress: &Progress) -> Result<()> {
@@ -116,7 +126,7 @@ async fn up(cache: &Cache, progress: &Progress) -> Result<()> {
         Site::Home.wire_name(),
         Site::Embassy.wire_name(),
     );
-    provision(cache, progress, &changes).await?;
+    provision_bed(cache, progress, &changes).await?;
     let was_up = Site::BOTH.into_iter().all(cluster::is_up);
     tokio::select! {
         bed = Bed::up(cache, progress) => {
@@ -166,7 +176,9 @@ async fn pass_on(mut program: tokio::process::Command, arguments: &[OsString]) -
 
 async fn write_images(cache: &Cache, progress: &Progress, to: &std::path::Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
-    for image in dataembassy_e2e::images::build(cache, progress).await? {
+    let mut images = images::surroundings(cache, progress).await?;
+    images.extend(images::product(cache, progress).await?);
+    for image in images {
         let name = image
             .name
             .rsplit('/')

@@ -1,8 +1,11 @@
 //! The test bed: two clusters, the link between them, and what runs in them for every test.
 
 pub mod link;
+pub mod postgresql;
+mod secrets;
+pub mod store;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -12,6 +15,14 @@ use crate::{
     images::{self, Image},
     progress::Progress,
 };
+
+pub use self::{
+    postgresql::{Database, Options},
+    store::Store,
+};
+
+/// How long a server may take to start. Usually it is seconds; a busy machine takes its time.
+const STARTS: Duration = Duration::from_mins(3);
 
 /// The running bed.
 #[derive(Clone)]
@@ -25,40 +36,69 @@ impl Bed {
     /// Brings the bed up, or takes the one that is. Whatever is broken of an earlier one is cleared away first.
     pub async fn up(cache: &Cache, progress: &Progress) -> Result<Self> {
         let _lock = lock()?;
-        let clusters = async {
-            if Site::BOTH.into_iter().all(cluster::is_up) {
-                return tokio::try_join!(
-                    Cluster::connect(Site::Home, cache),
-                    Cluster::connect(Site::Embassy, cache)
-                );
-            }
-            clear().await?;
-            network::make().await?;
-            // A node needs one image to be ready; the others come when they are built.
-            let pause = images::pause(cache).await?;
-            tokio::try_join!(
-                cluster::up(Site::Home, cache, &pause, progress),
-                cluster::up(Site::Embassy, cache, &pause, progress),
-            )
+        // The product takes the longest to build, and nothing but its own images waits for it.
+        let surroundings = async {
+            let images = images::surroundings(cache, progress).await?;
+            let (home, embassy) = Self::clusters(cache, &images, progress).await?;
+            let bed = Self {
+                home,
+                embassy,
+                images,
+            };
+            bed.bring(&bed.images, progress).await?;
+            let step = progress.step("the store in the embassy");
+            Store::deploy(&bed.embassy).await?;
+            step.done();
+            anyhow::Ok(bed)
         };
-        let (images, (home, embassy)) = tokio::try_join!(images::build(cache, progress), clusters)?;
-        let bed = Self {
-            home,
-            embassy,
-            images,
-        };
-        bed.bring_images(progress).await?;
+        let (mut bed, product) = tokio::try_join!(surroundings, images::product(cache, progress))?;
+        bed.bring(&product, progress).await?;
+        bed.images.extend(product);
         Ok(bed)
     }
 
-    async fn bring_images(&self, progress: &Progress) -> Result<()> {
-        let step = progress.step("images of both clusters");
-        for image in &self.images {
+    /// The clusters that run, or new ones.
+    async fn clusters(cache: &Cache, images: &[Image], progress: &Progress) -> Result<(Cluster, Cluster)> {
+        if Site::BOTH.into_iter().all(cluster::is_up) {
+            return tokio::try_join!(
+                Cluster::connect(Site::Home, cache),
+                Cluster::connect(Site::Embassy, cache)
+            );
+        }
+        clear().await?;
+        network::make().await?;
+        tokio::try_join!(
+            cluster::up(Site::Home, cache, images, progress),
+            cluster::up(Site::Embassy, cache, images, progress),
+        )
+    }
+
+    /// Brings images into both clusters, those that they do not have.
+    async fn bring(&self, images: &[Image], progress: &Progress) -> Result<()> {
+        let step = progress.step("images in both clusters");
+        for image in images {
             step.at(&image.name);
             tokio::try_join!(self.home.import_image(image), self.embassy.import_image(image))?;
         }
         step.done();
         Ok(())
+    }
+
+    /// The embassy's object store.
+    pub async fn store(&self) -> Result<Store> {
+        Store::connect(&self.embassy).await
+    }
+
+    /// Starts a PostgreSQL server (15 or 17) in a namespace of one of the clusters; see [`Database`].
+    pub async fn postgresql(
+        &self,
+        site: Site,
+        namespace: &str,
+        name: &str,
+        major: u32,
+        options: &Options,
+    ) -> Result<Database> {
+        postgresql::deploy(self.cluster(site), namespace, name, major, options).await
     }
 
     /// The cluster where registries run.

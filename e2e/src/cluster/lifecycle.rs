@@ -31,7 +31,7 @@ pub fn runs(site: Site, component: Component) -> bool {
 }
 
 /// Brings a cluster up in its network, which must be there.
-pub async fn up(site: Site, cache: &Cache, pause: &Image, progress: &Progress) -> Result<Cluster> {
+pub async fn up(site: Site, cache: &Cache, images: &[Image], progress: &Progress) -> Result<Cluster> {
     let step = progress.step(format!("the {site} cluster"));
     let folder = site.folder();
     for inner in ["run", "log", "pki", "cni", "volumes"] {
@@ -49,7 +49,12 @@ pub async fn up(site: Site, cache: &Cache, pause: &Image, progress: &Progress) -
     let cluster = Cluster::connect(site, cache).await?;
     let runtime = async {
         runtime::ready(site).await?;
-        runtime::import(site, pause, &runtime::images(site).await?).await?;
+        let has = runtime::images(site).await?;
+        // Nothing runs without the sandbox's image; the others can come while the API server starts.
+        for image in images {
+            step.at(&image.name);
+            runtime::import(site, image, &has).await?;
+        }
         step.advance(1);
         anyhow::Ok(())
     };

@@ -29,58 +29,53 @@ const NOBODY: u32 = 65532;
 /// Who runs PostgreSQL; its root file systems are made with this user.
 const POSTGRES: u32 = 999;
 
-/// Builds the product's programs and packs all images.
-pub async fn build(cache: &Cache, progress: &Progress) -> Result<Vec<Image>> {
-    let programs = build_programs(progress).await?;
-    let step = progress.step("images");
+/// The images that hold nothing of the product: the sandbox, PostgreSQL, MinIO and the stock tools.
+pub async fn surroundings(cache: &Cache, progress: &Progress) -> Result<Vec<Image>> {
+    let pause = build_pause(cache).await?;
+    let step = progress.step("images of PostgreSQL, MinIO and stock tools");
     let cache = cache.clone();
-    let images = tokio::task::spawn_blocking(move || pack(&cache, &programs)).await??;
+    let pack = move || {
+        let packer = Packer::new(&cache)?;
+        let minio = program(&cache.path("minio")?, "/usr/bin/minio")?;
+        anyhow::Ok(vec![
+            packer.pack(
+                "pause:1",
+                None,
+                vec![program(&pause, "/pause")?],
+                &run(&["/pause"], NOBODY),
+            )?,
+            packer.postgresql(15)?,
+            packer.postgresql(17)?,
+            packer.pack("minio:dev", None, vec![minio], &run(&["/usr/bin/minio"], NOBODY))?,
+            packer.pack("stock:dev", Some("stock"), Vec::new(), &run(&["/bin/sh"], NOBODY))?,
+        ])
+    };
+    let images = tokio::task::spawn_blocking(pack).await??;
     step.done();
     Ok(images)
 }
 
-/// The image that every pod's sandbox runs.
-pub async fn pause(cache: &Cache) -> Result<Image> {
-    let program_file = build_pause(cache).await?;
-    Packer::new(cache)?.pack(
-        "pause:1",
-        None,
-        vec![program(&program_file, "/pause")?],
-        &run(&["/pause"], NOBODY),
-    )
-}
-
-fn pack(cache: &Cache, programs: &Path) -> Result<Vec<Image>> {
-    let packer = Packer::new(cache)?;
-    let operator = program(
-        &programs.join("dataembassy-operator"),
-        "/usr/bin/dataembassy-operator",
-    )?;
-    let sidecar = program(
-        &programs.join("dataembassy-sidecar"),
-        "/usr/bin/dataembassy-sidecar",
-    )?;
-    let minio = program(&cache.path("minio")?, "/usr/bin/minio")?;
-    let mut libraries = c_library(&cache.path("rootfs-sidecar")?)?;
-    libraries.push(operator);
-    Ok(vec![
-        packer.pack(
-            "operator:dev",
-            None,
-            libraries,
-            &run(&["/usr/bin/dataembassy-operator"], NOBODY),
-        )?,
-        packer.pack(
-            "sidecar:dev",
-            Some("sidecar"),
-            vec![sidecar],
-            &run(&["/usr/bin/dataembassy-sidecar"], NOBODY),
-        )?,
-        packer.postgresql(15)?,
-        packer.postgresql(17)?,
-        packer.pack("minio:dev", None, vec![minio], &run(&["/usr/bin/minio"], NOBODY))?,
-        packer.pack("stock:dev", Some("stock"), Vec::new(), &run(&["/bin/sh"], NOBODY))?,
-    ])
+/// Builds the product's programs and packs their images: operator and sidecar.
+pub async fn product(cache: &Cache, progress: &Progress) -> Result<Vec<Image>> {
+    let programs = build_programs(progress).await?;
+    let cache = cache.clone();
+    let pack = move || {
+        let packer = Packer::new(&cache)?;
+        let (operator, sidecar) = ("/usr/bin/dataembassy-operator", "/usr/bin/dataembassy-sidecar");
+        let mut files = c_library(&cache.path("rootfs-sidecar")?)?;
+        files.push(program(&programs.join("dataembassy-operator"), operator)?);
+        let sidecar_file = program(&programs.join("dataembassy-sidecar"), sidecar)?;
+        anyhow::Ok(vec![
+            packer.pack("operator:dev", None, files, &run(&[operator], NOBODY))?,
+            packer.pack(
+                "sidecar:dev",
+                Some("sidecar"),
+                vec![sidecar_file],
+                &run(&[sidecar], NOBODY),
+            )?,
+        ])
+    };
+    tokio::task::spawn_blocking(pack).await?
 }
 
 struct Packer<'a> {

@@ -70,6 +70,8 @@ impl Layer {
         let mut tar = tar::Builder::new(Digesting::new(File::create(&partial)?));
         tar.mode(tar::HeaderMode::Complete);
         tar.follow_symlinks(false);
+        // Holes are a tar extension that runtimes do not read.
+        tar.sparse(false);
         append(&mut tar, root, Path::new("")).with_context(|| format!("cannot pack {}", root.display()))?;
         let (digest, size) = tar.into_inner()?.finish()?;
         fs::rename(&partial, &path)?;

@@ -158,31 +158,7 @@ impl Minio {
 
     /// Makes a bucket.
     pub async fn make_bucket(&self, name: &str, kind: BucketKind) -> Result<()> {
-        let path = format!("/{name}");
-        let lockable = matches!(kind, BucketKind::Lockable | BucketKind::Locked);
-        let headers: &[(&str, &str)] = if lockable {
-            &[("x-amz-bucket-object-lock-enabled", "true")]
-        } else {
-            &[]
-        };
-        self.root
-            .expect(Method::PUT, &path, &[], headers, Vec::new())
-            .await?;
-        if kind == BucketKind::Versioned {
-            let body = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-            self.root
-                .expect(Method::PUT, &path, &[("versioning", "")], &[], body.into())
-                .await?;
-        }
-        if kind == BucketKind::Locked {
-            let body = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>\
-                <DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention>\
-                </Rule></ObjectLockConfiguration>";
-            self.root
-                .expect(Method::PUT, &path, &[("object-lock", "")], &[], body.into())
-                .await?;
-        }
-        Ok(())
+        self.root.make_bucket(name, kind).await
     }
 
     /// Puts an object as root, whatever is there already.
@@ -230,6 +206,33 @@ impl Minio {
     pub async fn add_user(&self, bucket: &str, user: &StoreUser) -> Result<Credentials> {
         ensure!(!bucket.is_empty(), "a store user needs a bucket");
         self.root.add_user(bucket, user).await
+    }
+}
+
+impl SignedClient {
+    /// Makes a bucket.
+    pub async fn make_bucket(&self, name: &str, kind: BucketKind) -> Result<()> {
+        let path = format!("/{name}");
+        let lockable = matches!(kind, BucketKind::Lockable | BucketKind::Locked);
+        let headers: &[(&str, &str)] = if lockable {
+            &[("x-amz-bucket-object-lock-enabled", "true")]
+        } else {
+            &[]
+        };
+        self.expect(Method::PUT, &path, &[], headers, Vec::new()).await?;
+        if kind == BucketKind::Versioned {
+            let body = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+            self.expect(Method::PUT, &path, &[("versioning", "")], &[], body.into())
+                .await?;
+        }
+        if kind == BucketKind::Locked {
+            let body = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>\
+                <DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention>\
+                </Rule></ObjectLockConfiguration>";
+            self.expect(Method::PUT, &path, &[("object-lock", "")], &[], body.into())
+                .await?;
+        }
+        Ok(())
     }
 }
 
