@@ -125,7 +125,7 @@ pub(crate) async fn take_with(
     let (sender, receiver) = mpsc::channel(8);
     let (progress, _) = watch::channel(Progress::default());
     let target = directory.path().join("dump");
-    let writing = tokio::task::spawn_blocking(move || write(receiver, &target));
+    let writing = tokio::task::spawn_blocking(move || write(None, receiver, &target));
     let dumped = dump::run(source, &options, sender, progress, CancellationToken::new()).await;
     let members = writing.await.unwrap();
     Ok(Taken {
@@ -135,12 +135,14 @@ pub(crate) async fn take_with(
     })
 }
 
-fn write(mut receiver: mpsc::Receiver<Member>, target: &Path) -> Vec<(String, usize)> {
+fn write(first: Option<Member>, mut receiver: mpsc::Receiver<Member>, target: &Path) -> Vec<(String, usize)> {
     let mut directory = DumpDirectory::new(target).unwrap();
     let mut names = Vec::new();
-    while let Some(member) = receiver.blocking_recv() {
+    let mut next = first.or_else(|| receiver.blocking_recv());
+    while let Some(member) = next {
         directory.add(&member).unwrap();
         names.push((member.name.to_string(), member.body.len()));
+        next = receiver.blocking_recv();
     }
     directory.finish().unwrap();
     names
@@ -171,4 +173,107 @@ pub(crate) fn plain_copy(database: &Database, query: &str) -> Vec<u8> {
             &[("PGOPTIONS", settings)],
         )
         .unwrap()
+}
+
+/// A dump that stands still after its first member, so that a test can do something in the middle of it. Whatever is
+/// sent later waits in vain until [`Standing::go_on`].
+pub(crate) struct Standing {
+    receiver: mpsc::Receiver<Member>,
+    first: Member,
+    running: tokio::task::JoinHandle<Result<Dumped, DumpError>>,
+    directory: TempDir,
+}
+
+impl Standing {
+    /// Begins a dump and waits for its first member: the plan is made, its locks are held.
+    pub(crate) async fn begin(source: &Source, change: impl FnOnce(&mut Options)) -> Self {
+        let directory = tempfile::Builder::new().prefix("dump-").tempdir().unwrap();
+        let mut options = options(directory.path());
+        change(&mut options);
+        let (sender, mut receiver) = mpsc::channel(1);
+        let (progress, _) = watch::channel(Progress::default());
+        let source = source.clone();
+        let running = tokio::spawn(async move {
+            dump::run(&source, &options, sender, progress, CancellationToken::new()).await
+        });
+        let first = receiver.recv().await;
+        match first {
+            Some(first) => Self {
+                receiver,
+                first,
+                running,
+                directory,
+            },
+            None => panic!(
+                "the dump ended before its first member: {:?}",
+                running.await.unwrap().map(|_| ())
+            ),
+        }
+    }
+
+    /// Takes members until one belongs to a file that ends so.
+    pub(crate) async fn until_part_of(&mut self, file: &str) -> Member {
+        loop {
+            let member = self.receiver.recv().await.unwrap();
+            if member.name.file().as_str() == file {
+                return member;
+            }
+        }
+    }
+
+    /// Takes the next member.
+    pub(crate) async fn next(&mut self) -> Option<Member> {
+        self.receiver.recv().await
+    }
+
+    /// Waits for the end without taking anything more.
+    pub(crate) async fn outcome(self) -> Result<Dumped, DumpError> {
+        tokio::time::timeout(Duration::from_secs(60), self.running)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// Takes everything and waits for the end. Only for dumps of which nothing but the first member was taken.
+    pub(crate) async fn go_on(self) -> Result<Taken, DumpError> {
+        let Self {
+            receiver,
+            first,
+            running,
+            directory,
+        } = self;
+        let target = directory.path().join("dump");
+        let writing = tokio::task::spawn_blocking(move || write(Some(first), receiver, &target));
+        let dumped = tokio::time::timeout(Duration::from_secs(60), running)
+            .await
+            .unwrap()
+            .unwrap();
+        let members = writing.await.unwrap();
+        Ok(Taken {
+            dumped: dumped?,
+            members,
+            directory,
+        })
+    }
+}
+
+/// Waits until a query of the superuser gives true.
+pub(crate) async fn until(database: &Database, condition: &str) {
+    let client = database.client().await.unwrap();
+    let query = format!("SELECT ({condition})::bool");
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while !client.query_one(&query, &[]).await.unwrap().get::<_, bool>(0) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("never became true: {condition}"));
+}
+
+/// A condition: some session of this database waits for a lock.
+pub(crate) fn somebody_waits(application: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+         AND application_name LIKE '{application}')"
+    )
 }

@@ -177,7 +177,7 @@ pub struct ServerError {
 
 impl ServerError {
     /// Reads the body of an error or notice: fields of one type byte and a terminated string, then a zero byte.
-    pub(super) fn from_body(body: &[u8]) -> Self {
+    pub(crate) fn from_body(body: &[u8]) -> Self {
         let mut error = Self::default();
         for field in body.split(|byte| *byte == 0) {
             let Some((kind, value)) = field.split_first() else {

@@ -23,7 +23,7 @@ use super::{
 use crate::postgresql::{
     Connection, ConnectionError,
     connection::Row,
-    planner::Plan,
+    planner::{Plan, PlanFiles},
     toc::{Toc, TocEntry},
 };
 
@@ -373,9 +373,13 @@ fn sequence(entry: &TocEntry) -> Option<SequenceValue> {
 }
 
 /// Sends the files that `pg_dump` wrote.
-pub(super) async fn send_plan(plan: &Plan, members: &mpsc::Sender<Member>) -> Result<Planner, DumpError> {
+pub(super) async fn send_plan(
+    files: &PlanFiles,
+    (program_version, toc_entries): (String, usize),
+    members: &mpsc::Sender<Member>,
+) -> Result<Planner, DumpError> {
     let mut table_of_contents = None;
-    for path in &plan.files {
+    for path in files.paths() {
         let name: FileName = path
             .file_name()
             .and_then(|name| name.to_str())
@@ -389,7 +393,7 @@ pub(super) async fn send_plan(plan: &Plan, members: &mpsc::Sender<Member>) -> Re
     }
     let (toc, (toc_bytes, toc_sha256)) =
         table_of_contents.ok_or_else(|| DumpError::Inconsistent("the plan has no toc.dat".into()))?;
-    let version = &plan.toc.program_version;
+    let version = &program_version;
     Ok(Planner {
         pg_dump_version: version
             .split(' ')
@@ -400,7 +404,7 @@ pub(super) async fn send_plan(plan: &Plan, members: &mpsc::Sender<Member>) -> Re
         toc,
         toc_bytes,
         toc_sha256,
-        toc_entries: plan.toc.entries.len() as u64,
+        toc_entries: toc_entries as u64,
     })
 }
 

@@ -1,8 +1,9 @@
 //! One COPY: a table or one range of it, from a session that has its lock, to members.
 
 use super::{
-    DumpError, Run,
+    DumpError,
     rows::{RangeSum, RowWriter, send},
+    run::Run,
     unit::{TableJob, statement},
 };
 use crate::postgresql::{Connection, ConnectionError, planner::CapturedCopy, session::identifier};

@@ -25,6 +25,12 @@ pub enum DumpError {
         /// The server's major version.
         major: u32,
     },
+    /// The role may not read everything.
+    #[error("the dump role may not read {}: grant it pg_read_all_data", list(tables))]
+    NotReadable {
+        /// Tables and sequences.
+        tables: Vec<String>,
+    },
     /// Row security would hide rows from the role.
     #[error(
         "row security hides rows of {} from the dump role: give it BYPASSRLS (ALTER ROLE … BYPASSRLS)",
@@ -116,7 +122,7 @@ impl DumpError {
             Self::Session(error) => error.reason(),
             Self::Planner(error) => error.reason(),
             Self::VersionTooOld { .. } => Reason::SourceVersionUnsupported,
-            Self::RowSecurity { .. } => Reason::SourcePrivilegesMissing,
+            Self::NotReadable { .. } | Self::RowSecurity { .. } => Reason::SourcePrivilegesMissing,
             Self::SourceRewritten { .. } => Reason::SourceRewritten,
             Self::YieldedToDdl { .. } => Reason::YieldedToDdl,
             Self::SnapshotTooOld { .. } => Reason::SnapshotTooOld,
@@ -136,6 +142,7 @@ impl DumpError {
             Self::Session(error) | Self::Planner(PlannerError::Session(error)) => error.is_permanent(),
             Self::Planner(PlannerError::VersionUnsupported { .. })
             | Self::VersionTooOld { .. }
+            | Self::NotReadable { .. }
             | Self::RowSecurity { .. }
             | Self::ValueTooLarge { .. } => true,
             Self::Copy { error, .. } => error.is_permanent(),
@@ -153,10 +160,11 @@ impl PlannerError {
             Self::Session(error) => error.reason(),
             Self::DirectoryFull { .. } => Reason::ScratchSpaceExhausted,
             Self::Hung { .. } => Reason::PlanningStalled,
-            Self::Failed { said, .. } if said.contains("permission denied") => {
-                Reason::SourcePrivilegesMissing
+            Self::Failed { code: Some(code), .. } if code == "42501" => Reason::SourcePrivilegesMissing,
+            // pg_dump waits for a lock as long as a statement may take.
+            Self::Failed { code: Some(code), .. } if code == "57014" || code == "55P03" => {
+                Reason::PlanningStalled
             }
-            Self::Failed { said, .. } if said.contains("lock timeout") => Reason::PlanningStalled,
             Self::Proxy(error) => match &**error {
                 ProxyError::Server(error) => error.reason(),
                 _ => Reason::PlanningFailed,

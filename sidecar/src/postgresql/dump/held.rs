@@ -10,7 +10,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{DumpError, Run, copying};
+use super::{DumpError, copying, run::Run};
 use crate::postgresql::{Connection, ConnectionError, session::SessionError};
 
 /// Well below `idle_in_transaction_session_timeout`.
@@ -29,7 +29,7 @@ pub(super) async fn hold(
     mut held: Connection,
     mut requests: mpsc::Receiver<Request>,
     run: Arc<Run>,
-) -> Result<(), DumpError> {
+) -> Result<Connection, DumpError> {
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -46,7 +46,11 @@ pub(super) async fn hold(
             _ = heartbeat.tick() => held.execute("SELECT 1").await.map_err(lost)?,
         }
     }
-    // The locks were there until now only if the transaction can still be ended.
+    Ok(held)
+}
+
+/// Gives the locks back. That the transaction can be ended proves that they were there until now.
+pub(super) async fn release(mut held: Connection) -> Result<(), DumpError> {
     held.execute("COMMIT").await.map_err(lost)?;
     held.close().await;
     Ok(())
@@ -58,12 +62,16 @@ fn lost(error: ConnectionError) -> DumpError {
 
 /// A connection that breaks while it copies is the loss of the locks, whatever table it was at.
 fn as_lost(error: DumpError) -> DumpError {
+    let broken = |error: &ConnectionError| {
+        matches!(error, ConnectionError::Lost(_))
+            || error.server().is_some_and(|server| server.severity == "FATAL")
+    };
     match error {
-        DumpError::Copy {
-            error: error @ ConnectionError::Lost(_),
-            ..
+        DumpError::Copy { error, .. } | DumpError::Session(SessionError::Connection(error))
+            if broken(&error) =>
+        {
+            lost(error)
         }
-        | DumpError::Session(SessionError::Connection(error @ ConnectionError::Lost(_))) => lost(error),
         error => error,
     }
 }

@@ -10,8 +10,9 @@ use dataembassy_archive::{
 };
 
 use super::{
-    DumpError, Run,
+    DumpError,
     rows::{invalid, send},
+    run::Run,
 };
 use crate::postgresql::{Connection, ConnectionError};
 

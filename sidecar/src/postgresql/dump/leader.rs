@@ -17,7 +17,7 @@ use crate::postgresql::{
 
 /// How often the leader looks around; also its heartbeat.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-const OLDEST_MAJOR: u32 = 14;
+pub(super) const OLDEST_MAJOR: u32 = 14;
 
 /// What the leader learned at the start.
 #[derive(Clone, Debug)]
@@ -75,6 +75,9 @@ impl Leader {
     pub(super) async fn begin(source: &Source, sessions: &Arc<Sessions>) -> Result<Self, DumpError> {
         let mut connection = Connection::open(source).await?;
         sessions.add(connection.process_id());
+        connection
+            .execute("SET application_name = 'dataembassy snapshot'")
+            .await?;
         let facts = learn(&mut connection).await?;
         if facts.major() < OLDEST_MAJOR {
             return Err(DumpError::VersionTooOld { major: facts.major() });

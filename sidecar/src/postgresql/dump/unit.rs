@@ -14,8 +14,6 @@ use super::{
 };
 use crate::postgresql::planner::{CapturedCopy, PlannedTable};
 
-/// A range is about this large, out-of-line values included.
-const RANGE_BYTES: u64 = 32 * 1024 * 1024;
 /// Tables up to this size are packed.
 const SMALL_BYTES: u64 = 1024 * 1024;
 /// A pack holds at most this many tables, and their bytes together: it holds their locks for its whole time.
@@ -41,7 +39,12 @@ pub(super) struct TableJob {
 }
 
 impl TableJob {
-    fn new(planned: PlannedTable, facts: Option<&TableFacts>, block_bytes: u64) -> Result<Self, DumpError> {
+    fn new(
+        planned: PlannedTable,
+        facts: Option<&TableFacts>,
+        block_bytes: u64,
+        range_bytes: u64,
+    ) -> Result<Self, DumpError> {
         let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (schema, name) = match facts {
             Some(facts) => (facts.schema.clone(), facts.name.clone()),
@@ -49,7 +52,7 @@ impl TableJob {
         };
         let ranges = match facts {
             Some(facts) if facts.heap && planned.copy.pages(0, None).is_some() => {
-                cut(facts.pages, facts.bytes, block_bytes)
+                cut(facts.pages, facts.bytes, block_bytes, range_bytes)
             }
             _ => Vec::new(),
         };
@@ -145,9 +148,9 @@ pub(super) struct Work {
 pub(super) fn cut_plan(
     planned: Vec<PlannedTable>,
     facts: &[TableFacts],
-    large_objects: usize,
-    large_object_bytes: u64,
+    (large_objects, large_object_bytes): (usize, u64),
     block_bytes: u64,
+    range_bytes: u64,
 ) -> Result<Work, DumpError> {
     let facts: HashMap<u32, &TableFacts> = facts.iter().map(|facts| (facts.oid, facts)).collect();
     let mut tables = Vec::with_capacity(planned.len());
@@ -159,7 +162,7 @@ pub(super) fn cut_plan(
         let bytes = facts.map_or(0, |facts| facts.bytes);
         total += bytes;
         let index = tables.len();
-        let job = TableJob::new(table, facts, block_bytes)?;
+        let job = TableJob::new(table, facts, block_bytes, range_bytes)?;
         if !job.ranges.is_empty() {
             let each = bytes / job.ranges.len() as u64;
             // Ranges of one table in their order, so that a restore meets them in order too.
@@ -174,7 +177,7 @@ pub(super) fn cut_plan(
     sized.extend(pack(&small));
     let per_object = large_object_bytes / large_objects.max(1) as u64;
     let step = UNIT_OBJECTS
-        .min(usize::try_from(RANGE_BYTES / per_object.max(1)).unwrap_or(UNIT_OBJECTS))
+        .min(usize::try_from(range_bytes / per_object.max(1)).unwrap_or(UNIT_OBJECTS))
         .max(1);
     for first in (0..large_objects).step_by(step) {
         let end = (first + step).min(large_objects);
@@ -216,8 +219,11 @@ fn pack(small: &[(u64, usize)]) -> Vec<(u64, Unit)> {
 
 /// Ranges of pages; none where one piece will do. The last is open-ended: pages added since then hold nothing that
 /// the snapshot sees, but reading them costs less than being wrong about that.
-fn cut(pages: u64, bytes: u64, block_bytes: u64) -> Vec<(u64, Option<u64>)> {
-    let wanted = bytes.div_ceil(RANGE_BYTES).min(pages).min(MOST_RANGES);
+fn cut(pages: u64, bytes: u64, block_bytes: u64, range_bytes: u64) -> Vec<(u64, Option<u64>)> {
+    let wanted = bytes
+        .div_ceil(range_bytes.max(block_bytes))
+        .min(pages)
+        .min(MOST_RANGES);
     if wanted < 2 || bytes < 2 * block_bytes {
         return Vec::new();
     }
@@ -240,6 +246,8 @@ pub(super) fn statement(copy: &CapturedCopy, range: Option<(u64, Option<u64>)>) 
 mod tests {
     use super::*;
 
+    const RANGE: u64 = 32 * 1024 * 1024;
+
     #[test]
     fn ranges_cover_every_page_once_and_the_last_is_open() {
         for (pages, bytes) in [
@@ -248,7 +256,7 @@ mod tests {
             (3, 500_000_000),
             (4097, 4097 * 8192),
         ] {
-            let ranges = cut(pages, bytes, 8192);
+            let ranges = cut(pages, bytes, 8192, RANGE);
             assert!(ranges.len() > 1);
             assert_eq!(ranges[0].0, 0);
             for pair in ranges.windows(2) {
@@ -257,13 +265,13 @@ mod tests {
             let (first, end) = ranges[ranges.len() - 1];
             assert!(first < pages && end.is_none());
         }
-        assert!(cut(u64::MAX / 8192, u64::MAX / 2, 8192).len() < 999_999);
+        assert!(cut(u64::MAX / 8192, u64::MAX / 2, 8192, RANGE).len() < 999_999);
     }
 
     #[test]
     fn a_small_table_is_not_cut() {
-        assert_eq!(cut(100, 819_200, 8192), []);
-        assert_eq!(cut(0, 0, 8192), []);
-        assert_eq!(cut(1, 900_000_000, 8192), []);
+        assert_eq!(cut(100, 819_200, 8192, RANGE), []);
+        assert_eq!(cut(0, 0, 8192, RANGE), []);
+        assert_eq!(cut(1, 900_000_000, 8192, RANGE), []);
     }
 }

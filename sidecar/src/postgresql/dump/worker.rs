@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{DumpError, Run, copying, held, large_objects, unit::Unit};
+use super::{DumpError, copying, held, large_objects, run::Run, unit::Unit};
 use crate::postgresql::{
     Connection,
     planner::{CancelOnDrop, qualified},
@@ -64,12 +64,11 @@ async fn one(
         return Ok(connection.execute("COMMIT").await?);
     }
     let (done, finished) = oneshot::channel();
-    // Either end being gone means that the held session is, and its own error says why.
-    let gone = |_| DumpError::ReceiverGone;
-    held.send(held::Request { table, range, done })
-        .await
-        .map_err(|_| DumpError::ReceiverGone)?;
-    finished.await.map_err(gone)
+    if held.send(held::Request { table, range, done }).await.is_ok() && finished.await.is_ok() {
+        return Ok(());
+    }
+    // The held session is gone. Its own error, which ends the run and this worker with it, says why.
+    std::future::pending().await
 }
 
 /// Begins a transaction in the snapshot with locks on these tables; false where DDL is queued for one of them.

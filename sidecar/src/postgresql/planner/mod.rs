@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::ExitStatus,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -19,11 +20,13 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use program::path as program_path;
 pub use proxy::{Captured, ProxyError};
 pub use statement::{CapturedCopy, qualified};
 
 use super::{
     Connection, ConnectionError,
+    connection::ServerError,
     session::{self, ServerIdentity, SessionError, TextSettings},
     source::Source,
     toc::{Toc, TocEntry, TocError},
@@ -79,6 +82,8 @@ pub enum PlannerError {
         status: ExitStatus,
         /// What it said last.
         said: String,
+        /// SQLSTATE of the last error that the server gave it.
+        code: Option<String>,
     },
     /// `pg_dump` says that it succeeded, but its session does not agree.
     #[error("pg_dump ended with status 0 but did not finish its session: {0}")]
@@ -104,12 +109,25 @@ pub struct Plan {
     pub tables: Vec<PlannedTable>,
     /// OIDs of the large objects to be copied, ascending.
     pub large_objects: Vec<u32>,
-    /// Files that `pg_dump` wrote and that belong to the copy: `toc.dat` and lists of large objects.
-    pub files: Vec<PathBuf>,
+    /// Files that `pg_dump` wrote and that belong to the copy.
+    pub files: PlanFiles,
     /// What `pg_dump` said and nobody knew.
     pub warnings: Vec<String>,
-    /// Holds the files until the plan is dropped.
+}
+
+/// Files that `pg_dump` wrote and that belong to the copy: `toc.dat` and lists of large objects. They are deleted when
+/// this is dropped.
+pub struct PlanFiles {
+    paths: Vec<PathBuf>,
     _directory: TempDir,
+}
+
+impl PlanFiles {
+    /// Where they are.
+    #[must_use]
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
 }
 
 /// A table whose rows are to be copied.
@@ -157,7 +175,7 @@ pub struct Request<'a> {
 
 /// Lets `pg_dump` plan.
 pub async fn plan(request: &Request<'_>) -> Result<Plan, PlannerError> {
-    let program = program::path(&request.source.programs, request.major);
+    let program = program_path(&request.source.programs, request.major);
     if !program.exists() {
         return Err(PlannerError::VersionUnsupported {
             major: request.major,
@@ -188,21 +206,25 @@ pub async fn plan(request: &Request<'_>) -> Result<Plan, PlannerError> {
         )));
     }
     let tables = pair(&toc, captured.copies)?;
-    let (files, large_objects) = collect_files(&target, captured.large_objects)?;
+    let (paths, large_objects) = collect_files(&target, captured.large_objects)?;
     Ok(Plan {
         held,
         toc,
         tables,
         large_objects,
-        files,
+        files: PlanFiles {
+            paths,
+            _directory: directory,
+        },
         warnings,
-        _directory: directory,
     })
 }
 
 async fn open_session(request: &Request<'_>) -> Result<Connection, SessionError> {
     let mut held = Connection::open_at(request.source, Some(request.peer)).await?;
     request.sessions.add(held.process_id());
+    held.execute("SET application_name = 'dataembassy plan and locks'")
+        .await?;
     session::expect_server(&mut held, request.server).await?;
     session::settle(&mut held, request.text).await?;
     Ok(held)
@@ -231,10 +253,11 @@ async fn converse(
     })
     .map_err(unusable)?;
     let process = child.id();
+    let refusal = Mutex::new(None);
     let serving = async {
         let (stream, _) = listener.accept().await.map_err(unusable)?;
         check_peer(&stream, process)?;
-        proxy::serve(stream, held)
+        proxy::serve(stream, held, &refusal)
             .await
             .map_err(|error| PlannerError::Proxy(Box::new(error)))
     };
@@ -260,7 +283,8 @@ async fn converse(
         }
     };
     let (status, said) = ended.map_err(unusable)?;
-    conclude(served, status, &said, directory)
+    let refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+    conclude(served, status, &said, refusal, directory)
 }
 
 /// Both must agree that all went well.
@@ -268,6 +292,7 @@ fn conclude(
     served: Option<Result<Captured, PlannerError>>,
     status: ExitStatus,
     said: &str,
+    refusal: Option<ServerError>,
     directory: &Path,
 ) -> Result<(Captured, Vec<String>), PlannerError> {
     match (served, status.success()) {
@@ -283,6 +308,7 @@ fn conclude(
             Err(PlannerError::Failed {
                 status,
                 said: said[start..].trim().to_owned(),
+                code: refusal.map(|error| error.code),
             })
         }
         (Some(Err(error)), true) => Err(PlannerError::EndedEarly(error.to_string())),

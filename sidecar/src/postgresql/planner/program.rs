@@ -31,7 +31,7 @@ pub(super) struct Assignment<'a> {
 }
 
 /// Where a major version's `pg_dump` is.
-pub(super) fn path(programs: &Path, major: u32) -> PathBuf {
+pub(crate) fn path(programs: &Path, major: u32) -> PathBuf {
     programs.join(major.to_string()).join("bin/pg_dump")
 }
 
@@ -49,6 +49,8 @@ pub(super) fn spawn(assignment: &Assignment<'_>) -> std::io::Result<Child> {
         .arg("--file")
         .arg(assignment.target)
         .env_clear()
+        // Its own name would replace ours, by which the registry's people know the session.
+        .env("PGAPPNAME", "dataembassy plan and locks")
         // Names go through the environment: as arguments, one with `=` in it would be read as a connection string.
         .env("PGHOST", assignment.socket_directory)
         .env("PGPORT", assignment.port.to_string())

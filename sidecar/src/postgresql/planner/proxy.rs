@@ -4,7 +4,10 @@
 //! answered with zero rows, reads of large objects with zero bytes, and the goodbye is swallowed, so that the locks
 //! taken for the plan stay with the session. What the proxy does not know it refuses.
 
-use std::io;
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+};
 
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::{
@@ -15,10 +18,11 @@ use tokio::{
     },
 };
 
-use crate::postgresql::connection::{Connection, ConnectionError, frames::Frames};
+use crate::postgresql::connection::{Connection, ConnectionError, ServerError, frames::Frames};
 
 /// The longest statement taken from `pg_dump`: lists of some million tables.
 const STATEMENT_LIMIT: usize = 32 * 1024 * 1024;
+const ERROR_LIMIT: usize = 1024 * 1024;
 const STARTUP_LIMIT: u32 = 10_000;
 const PROTOCOL_3: u32 = 3;
 const ENCRYPTION_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
@@ -57,7 +61,14 @@ pub struct Captured {
 }
 
 /// Serves one `pg_dump` until it says goodbye.
-pub(super) async fn serve(planner: UnixStream, server: &mut Connection) -> Result<Captured, ProxyError> {
+///
+/// The last error that the server gave the planner is left in `refusal`, with the code that the planner's own words
+/// lack: those are in whatever language the server speaks.
+pub(super) async fn serve(
+    planner: UnixStream,
+    server: &mut Connection,
+    refusal: &Mutex<Option<ServerError>>,
+) -> Result<Captured, ProxyError> {
     let (mut read, write) = planner.into_split();
     greet(&mut read).await?;
     let mut proxy = Proxy {
@@ -68,6 +79,7 @@ pub(super) async fn serve(planner: UnixStream, server: &mut Connection) -> Resul
         },
         server,
         captured: Captured::default(),
+        refusal,
     };
     proxy.welcome().await?;
     while proxy.exchange().await? {}
@@ -97,6 +109,7 @@ struct Proxy<'a> {
     answer: Answer,
     server: &'a mut Connection,
     captured: Captured,
+    refusal: &'a Mutex<Option<ServerError>>,
 }
 
 impl Proxy<'_> {
@@ -185,7 +198,14 @@ impl Proxy<'_> {
                     self.answer.ready(self.server.transaction());
                     return self.answer.flush().await;
                 }
-                b'T' | b'D' | b'C' | b'I' | b'E' | b'N' | b'S' => {}
+                b'E' => {
+                    let body = self.server.frames().body(ERROR_LIMIT).await?;
+                    *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(ServerError::from_body(&body));
+                    self.answer.message(b'E', &body);
+                    continue;
+                }
+                b'T' | b'D' | b'C' | b'I' | b'N' | b'S' => {}
                 tag => {
                     return Err(ProxyError::Unknown(format!(
                         "lets the server answer with {:?}",
