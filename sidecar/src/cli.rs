@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{restore, store};
+use crate::{mirror, restore, store};
 
 /// Mirrors one registry into the embassy's store, and restores from it.
 #[derive(Debug, Parser)]
@@ -16,6 +16,8 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Mirror one registry on schedule, until told to end.
+    Mirror(mirror::Arguments),
     /// Restore one copy into one database.
     Restore(restore::Arguments),
     /// Make an object store ready.
@@ -52,6 +54,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
+            Command::Mirror(arguments) => mirror::run(arguments).await,
             Command::Restore(arguments) => restore::run(arguments).await,
             Command::Store(StoreCommand::Init(arguments)) => {
                 store::init::run(&arguments)

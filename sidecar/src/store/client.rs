@@ -154,7 +154,7 @@ impl Store {
             .checksum_sha256(STANDARD.encode(sha256.as_bytes()))
             .body(body.into());
         let attempt = self.attempt("PutObject", &target, self.patience.put);
-        let Ok(answer) = tokio::time::timeout(self.patience.put, request.send()).await else {
+        let Ok(answer) = tokio::time::timeout(self.patience.put, Box::pin(request.send())).await else {
             return Err(attempt.no_answer());
         };
         match answer {
@@ -272,7 +272,8 @@ impl Store {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let attempt = self.attempt(operation, target, self.patience.read);
-        match tokio::time::timeout(self.patience.read, request).await {
+        // Boxed: the S3 client's futures are large, and ours would carry them along.
+        match tokio::time::timeout(self.patience.read, Box::pin(request)).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) => Err(attempt.explain(&error)),
             Err(_) => Err(attempt.no_answer()),

@@ -3,10 +3,15 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::panic,
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "each test binary uses a part of the bench, and a bench that fails is a test that fails"
 )]
+
+pub mod http;
+pub mod mirror;
+pub mod whole;
 
 use std::time::Duration;
 

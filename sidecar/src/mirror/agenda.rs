@@ -1,0 +1,242 @@
+//! What is due: slots of the schedule, one catch-up after downtime, triggers, and another try after a failure. No clock is read here.
+
+use std::time::Duration;
+
+use dataembassy_contract::Schedule;
+use dataembassy_ledger::Trigger;
+use jiff::Timestamp;
+
+/// The first pause after a failed run; it doubles up to [`LAST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause after a failed run.
+const LAST_PAUSE: Duration = Duration::from_mins(15);
+
+/// What one run answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// The slot of the schedule.
+    pub slot: Option<Timestamp>,
+    /// The trigger.
+    pub trigger: Option<Trigger>,
+}
+
+/// What the ledger and the configuration say, as far as it matters for what is due.
+#[derive(Clone, Debug)]
+pub struct Standing<'a> {
+    /// The schedule.
+    pub schedule: &'a Schedule,
+    /// Whether the schedule rests.
+    pub suspend: bool,
+    /// The trigger of the configuration.
+    pub trigger: Option<&'a Trigger>,
+}
+
+/// Remembers what was answered, and when to look again.
+#[derive(Clone, Debug, Default)]
+pub struct Agenda {
+    /// The latest slot that was answered, or the moment from which slots count.
+    answered: Option<Timestamp>,
+    answered_trigger: Option<Trigger>,
+    /// Slots that passed without a run of their own.
+    missed: u32,
+    failures: u32,
+    not_before: Option<Timestamp>,
+}
+
+impl Agenda {
+    /// Takes over what the ledger's head answers: later slots are due. Without a head the first copy is due at once.
+    pub fn follow(&mut self, head_slot: Option<Timestamp>) {
+        if let Some(slot) = head_slot {
+            self.answered = self.answered.max(Some(slot));
+        }
+    }
+
+    /// Notes that the trigger was answered, whatever came of it.
+    pub fn answer_trigger(&mut self, trigger: Trigger) {
+        self.answered_trigger = Some(trigger);
+    }
+
+    /// The latest trigger that was answered.
+    #[must_use]
+    pub fn answered_trigger(&self) -> Option<&Trigger> {
+        self.answered_trigger.as_ref()
+    }
+
+    /// Slots that passed without a run, since this process started.
+    #[must_use]
+    pub fn missed(&self) -> u32 {
+        self.missed
+    }
+
+    /// Runs that failed since the last one that did not.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// What is due at `now`. Slots that passed in the meantime are answered by one run, which names the latest of them.
+    #[must_use]
+    pub fn due(&self, standing: &Standing<'_>, now: Timestamp) -> Option<Due> {
+        if self.not_before.is_some_and(|time| now < time) {
+            return None;
+        }
+        let trigger = standing
+            .trigger
+            .filter(|trigger| Some(*trigger) != self.answered_trigger.as_ref())
+            .cloned();
+        let slot = if standing.suspend {
+            None
+        } else {
+            self.due_slot(standing.schedule, now)
+        };
+        let first = self.answered.is_none() && !standing.suspend;
+        (slot.is_some() || trigger.is_some() || first).then_some(Due { slot, trigger })
+    }
+
+    fn due_slot(&self, schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+        let latest = schedule.latest_until(now)?;
+        self.answered
+            .is_none_or(|answered| answered < latest)
+            .then_some(latest)
+    }
+
+    /// The next moment at which something can become due by itself.
+    #[must_use]
+    pub fn next(&self, standing: &Standing<'_>, now: Timestamp) -> Option<Timestamp> {
+        let slot = if standing.suspend {
+            None
+        } else {
+            standing.schedule.next_after(now)
+        };
+        match self.not_before.filter(|time| *time > now) {
+            Some(time) => Some(slot.map_or(time, |slot| slot.min(time))),
+            None => slot,
+        }
+    }
+
+    /// A run begins: slots between the last answered one and its own were missed.
+    pub fn begin(&mut self, schedule: &Schedule, due: &Due) {
+        if let (Some(answered), Some(slot)) = (self.answered, due.slot) {
+            let passed = schedule.missed(answered, slot).map_or(0, |missed| missed.count);
+            self.missed = self.missed.saturating_add(passed.saturating_sub(1));
+        }
+    }
+
+    /// A run has committed its copy, or the ledger shows that another has.
+    pub fn succeed(&mut self, due: &Due, now: Timestamp) {
+        self.answered = self.answered.max(due.slot.or(Some(now)));
+        if let Some(trigger) = &due.trigger {
+            self.answered_trigger = Some(trigger.clone());
+        }
+        self.failures = 0;
+        self.not_before = None;
+    }
+
+    /// A run has failed: what it answered stays due, after a pause that grows.
+    pub fn fail(&mut self, now: Timestamp) {
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << self.failures.min(5))
+            .min(LAST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now.checked_add(pause).ok();
+    }
+
+    /// Somebody changed something: no need to wait for the next try.
+    pub fn hurry(&mut self) {
+        self.not_before = None;
+    }
+
+    /// Waits at least until `time`, so that many mirrors do not catch up at once.
+    pub fn hold_until(&mut self, time: Timestamp) {
+        self.not_before = self.not_before.max(Some(time));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-11-23T{text}Z").parse().unwrap()
+    }
+
+    fn quarterly() -> Schedule {
+        Schedule::parse("*/15 * * * *", "UTC").unwrap()
+    }
+
+    fn standing(schedule: &Schedule) -> Standing<'_> {
+        Standing {
+            schedule,
+            suspend: false,
+            trigger: None,
+        }
+    }
+
+    #[test]
+    fn the_first_copy_is_due_at_once() {
+        let schedule = quarterly();
+        assert!(
+            Agenda::default()
+                .due(&standing(&schedule), at("10:07:00"))
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn after_downtime_one_run_answers_the_latest_slot_and_the_others_are_counted() {
+        let schedule = quarterly();
+        let mut agenda = Agenda::default();
+        agenda.follow(Some(at("08:00:00")));
+        let due = agenda.due(&standing(&schedule), at("10:07:00")).unwrap();
+        assert_eq!(due.slot, Some(at("10:00:00")));
+        agenda.begin(&schedule, &due);
+        agenda.succeed(&due, at("10:08:00"));
+        assert_eq!(agenda.missed(), 7);
+        assert_eq!(agenda.due(&standing(&schedule), at("10:14:59")), None);
+        assert_eq!(
+            agenda.next(&standing(&schedule), at("10:08:00")),
+            Some(at("10:15:00"))
+        );
+    }
+
+    #[test]
+    fn a_failed_run_is_tried_again_after_a_pause_that_grows() {
+        let schedule = quarterly();
+        let mut agenda = Agenda::default();
+        agenda.fail(at("10:00:00"));
+        assert_eq!(agenda.due(&standing(&schedule), at("10:00:29")), None);
+        assert!(agenda.due(&standing(&schedule), at("10:00:30")).is_some());
+        for _ in 0..40 {
+            agenda.fail(at("10:00:00"));
+        }
+        assert_eq!(
+            agenda.next(&standing(&schedule), at("10:14:00")),
+            Some(at("10:15:00"))
+        );
+        agenda.hurry();
+        assert!(agenda.due(&standing(&schedule), at("10:00:01")).is_some());
+    }
+
+    #[test]
+    fn a_trigger_is_answered_once_and_even_while_suspended() {
+        let schedule = quarterly();
+        let trigger: Trigger = "before the upgrade".parse().unwrap();
+        let suspended = Standing {
+            schedule: &schedule,
+            suspend: true,
+            trigger: Some(&trigger),
+        };
+        let mut agenda = Agenda::default();
+        let due = agenda.due(&suspended, at("10:07:00")).unwrap();
+        assert_eq!(
+            due,
+            Due {
+                slot: None,
+                trigger: Some(trigger.clone())
+            }
+        );
+        agenda.succeed(&due, at("10:08:00"));
+        assert_eq!(agenda.due(&suspended, at("11:00:00")), None);
+        assert_eq!(agenda.next(&suspended, at("11:00:00")), None);
+    }
+}

@@ -1,0 +1,391 @@
+//! The process: configuration in, copies out, until it is told to end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataembassy_contract::Reason;
+use dataembassy_contract::report::{FinishedRun, Outcome, Phase, Progress, Run};
+use dataembassy_ledger::chain::Fence;
+use dataembassy_ledger::entry::{EntryRef, SourceBody};
+use jiff::Timestamp;
+use rand::Rng as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::agenda::{Agenda, Due, Standing};
+use super::configuration::Configuration;
+use super::metrics::Metrics;
+use super::report::Board;
+use super::run::{self, Committed, RunError, Telling};
+use crate::postgresql::{Connection, dump};
+use crate::store::ledger::alarm_reason;
+use crate::store::{Ledger, LedgerError, Store, probe};
+
+/// Between two looks at store and database while nothing runs: a fault is told within twice this.
+const CHECK_PERIOD: Duration = Duration::from_secs(20);
+/// Catch-ups of many mirrors are spread over at most this.
+const SPREAD: Duration = Duration::from_secs(20);
+/// Between two updates of a run's progress.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
+
+/// One mirror at work.
+pub struct Mirror {
+    board: Board,
+    metrics: Metrics,
+    effective: watch::Receiver<Option<Arc<Configuration>>>,
+    ending: CancellationToken,
+    agenda: Agenda,
+    /// The last head that this process has seen: nothing below it is believed.
+    head: Option<EntryRef>,
+    /// Whether the ledger was read with the configuration in effect.
+    oriented: bool,
+    /// Whether this process may still have to catch up with what its predecessor left.
+    catching_up: bool,
+}
+
+impl Mirror {
+    /// A mirror that has not begun.
+    #[must_use]
+    pub fn new(
+        board: Board,
+        metrics: Metrics,
+        effective: watch::Receiver<Option<Arc<Configuration>>>,
+        ending: CancellationToken,
+    ) -> Self {
+        Self {
+            board,
+            metrics,
+            effective,
+            ending,
+            agenda: Agenda::default(),
+            head: None,
+            oriented: false,
+            catching_up: true,
+        }
+    }
+
+    /// Works until it is told to end.
+    pub async fn run(mut self) {
+        while !self.ending.is_cancelled() {
+            let configuration = self.effective.borrow_and_update().clone();
+            let Some(configuration) = configuration else {
+                self.rest(CHECK_PERIOD).await;
+                continue;
+            };
+            self.work(&configuration).await;
+        }
+    }
+
+    /// Does what is due with one configuration, and waits for what comes next.
+    async fn work(&mut self, configuration: &Configuration) {
+        if let Some((store, ledger)) = self.look(configuration).await {
+            let now = Timestamp::now();
+            if let Some(due) = self.agenda.due(&standing(configuration), now) {
+                self.copy(configuration, store, ledger, due).await;
+            }
+        } else {
+            self.check_source(configuration).await;
+        }
+        let now = Timestamp::now();
+        let next = self.agenda.next(&standing(configuration), now);
+        self.board.write(|report| {
+            report.next_schedule_time = if configuration.suspend {
+                None
+            } else {
+                configuration.schedule.next_after(now)
+            };
+        });
+        let until = next.map_or(CHECK_PERIOD, |next| {
+            Duration::try_from(next.duration_since(now))
+                .unwrap_or_default()
+                .min(CHECK_PERIOD)
+        });
+        self.rest(until.max(Duration::from_millis(50))).await;
+    }
+
+    /// Waits, unless something happens first.
+    async fn rest(&mut self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.ending.cancelled() => {}
+            changed = self.effective.changed() => {
+                if changed.is_err() {
+                    self.ending.cancel();
+                }
+                self.agenda.hurry();
+                self.oriented = false;
+            }
+        }
+    }
+
+    /// Looks at the store and reads the ledger; what is wrong with it is reported.
+    async fn look(&mut self, configuration: &Configuration) -> Option<(Store, Ledger)> {
+        let looked = self.read_ledger(configuration).await;
+        self.board.store(match &looked {
+            Ok(_) => Ok(()),
+            Err(error) => Err((error.reason(), error.to_string())),
+        });
+        let (store, ledger) = looked
+            .inspect_err(|error| tracing::warn!(reason = %error.reason(), %error, "the store cannot be used"))
+            .ok()?;
+        self.take_over(configuration, &ledger);
+        if !self.oriented && !self.orient(configuration, &store, &ledger).await {
+            return None;
+        }
+        self.check_source(configuration).await;
+        Some((store, ledger))
+    }
+
+    async fn read_ledger(&self, configuration: &Configuration) -> Result<(Store, Ledger), LedgerError> {
+        let store = Store::connect(&configuration.store, &configuration.keys)?;
+        probe(&store, configuration.requirements).await?;
+        let mut settings = configuration.ledger.clone();
+        settings.floor = settings.floor.max(self.head);
+        let ledger = Ledger::read(&store, &settings).await?;
+        Ok((store, ledger))
+    }
+
+    /// Reports what the ledger says and remembers its head.
+    fn take_over(&mut self, configuration: &Configuration, ledger: &Ledger) {
+        if let Some(head) = &ledger.head {
+            let SourceBody::Copy(copy) = &head.entry.entry.body;
+            let reference = head.entry.reference();
+            self.board.copy(reference, copy, head.entry.entry.header.at);
+            self.metrics
+                .copy_seen(copy.taken_at.as_jiff().as_second(), copy.totals.sealed_bytes);
+            self.head = Some(reference);
+            self.agenda.follow(
+                copy.slot
+                    .or(Some(copy.started_at))
+                    .map(dataembassy_ledger::Timestamp::as_jiff),
+            );
+        }
+        let signer = configuration.signer.public_key();
+        let fence = ledger
+            .view
+            .may_write(signer, &configuration.ledger.signers, ledger.next, None);
+        self.board.fenced(fence.err().and_then(|fence| match fence {
+            Fence::NotASigner { .. } => None,
+            other => Some((Reason::Fenced, other.to_string())),
+        }));
+        if let Some(alarm) = ledger.alarms.first() {
+            tracing::error!(reason = %alarm_reason(alarm), %alarm, "something in the ledger must not be there");
+            self.board
+                .suspicious(Some((alarm_reason(alarm), alarm.to_string())));
+        }
+    }
+
+    /// Finds out, once for each configuration, whether its trigger was answered before this process began.
+    async fn orient(&mut self, configuration: &Configuration, store: &Store, ledger: &Ledger) -> bool {
+        if let Some(trigger) = &configuration.trigger
+            && self.agenda.answered_trigger() != Some(trigger)
+        {
+            match ledger.answers(store, &configuration.registry, trigger).await {
+                Ok(true) => self.agenda.answer_trigger(trigger.clone()),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(reason = %error.reason(), %error, "the ledger cannot be read back");
+                    self.board.store(Err((error.reason(), error.to_string())));
+                    return false;
+                }
+            }
+        }
+        let now = Timestamp::now();
+        let catches_up = std::mem::take(&mut self.catching_up)
+            && self.head.is_some()
+            && configuration.trigger.as_ref() == self.agenda.answered_trigger()
+            && self.agenda.due(&standing(configuration), now).is_some();
+        if catches_up {
+            let spread = SPREAD.mul_f64(rand::rng().random::<f64>());
+            self.agenda.hold_until(now.checked_add(spread).unwrap_or(now));
+        }
+        self.oriented = true;
+        true
+    }
+
+    async fn check_source(&self, configuration: &Configuration) {
+        let found = match Connection::open(&configuration.source).await {
+            Ok(connection) => {
+                connection.close().await;
+                Ok(())
+            }
+            Err(error) => Err((error.reason(), error.to_string())),
+        };
+        self.board.source(found);
+    }
+
+    /// Makes one copy and reports what came of it.
+    async fn copy(&mut self, configuration: &Configuration, store: Store, ledger: Ledger, due: Due) {
+        let started_at = Timestamp::now();
+        self.agenda.begin(&configuration.schedule, &due);
+        self.begin_report(configuration, &due, started_at);
+        let (dump, progress) = watch::channel(dump::Progress::default());
+        let (committing, is_committing) = watch::channel(false);
+        let telling = Telling { dump, committing };
+        let following = follow_progress(self.board.clone(), progress, is_committing);
+        let following = tokio::spawn(following);
+        let cancel = self.ending.child_token();
+        let done = run::run(configuration, store, ledger, due.clone(), &telling, cancel).await;
+        following.abort();
+        let ended_at = Timestamp::now();
+        self.finish(&done, &due, started_at, ended_at);
+    }
+
+    fn begin_report(&self, configuration: &Configuration, due: &Due, started_at: Timestamp) {
+        tracing::info!(slot = ?due.slot, trigger = ?due.trigger, "a run begins");
+        self.board.write(|report| {
+            report.missed_runs = self.agenda.missed();
+            report.run = Some(Run {
+                started_at,
+                deadline_at: started_at
+                    .checked_add(configuration.deadline)
+                    .unwrap_or(started_at),
+                slot: due.slot,
+                trigger: due.trigger.as_ref().map(ToString::to_string),
+                progress: Progress::default(),
+            });
+        });
+    }
+
+    fn finish(
+        &mut self,
+        done: &Result<Committed, RunError>,
+        due: &Due,
+        started_at: Timestamp,
+        ended_at: Timestamp,
+    ) {
+        let mut run = FinishedRun {
+            started_at,
+            ended_at,
+            outcome: Outcome::Failed,
+            reason: Reason::Copied,
+            message: String::new(),
+            slot: due.slot,
+            trigger: due.trigger.as_ref().map(ToString::to_string),
+            sequence: None,
+            bytes: 0,
+        };
+        match done {
+            Ok(committed) => {
+                run.outcome = Outcome::Copied;
+                run.sequence = Some(committed.reference.sequence.get());
+                run.bytes = committed.copy.totals.sealed_bytes;
+                self.succeeded(committed, due, ended_at);
+            }
+            Err(RunError::Interrupted) => {
+                run.outcome = Outcome::Interrupted;
+                run.reason = Reason::Interrupted;
+                tracing::info!("the run was interrupted");
+            }
+            Err(error) => {
+                run.reason = error.reason();
+                run.message = error.to_string();
+                self.failed(error, due, ended_at);
+            }
+        }
+        let seconds = ended_at.duration_since(started_at).as_secs_f64();
+        self.metrics.run_ended(run.outcome, run.reason, seconds);
+        self.board.finished(run);
+        self.board.write(|report| {
+            report.consecutive_failures = self.agenda.failures();
+            report.last_trigger = self.agenda.answered_trigger().map(ToString::to_string);
+        });
+    }
+
+    fn succeeded(&mut self, committed: &Committed, due: &Due, now: Timestamp) {
+        tracing::info!(
+            sequence = committed.reference.sequence.get(),
+            digest = %committed.reference.digest,
+            bytes = committed.copy.totals.sealed_bytes,
+            "a copy was committed"
+        );
+        self.head = Some(committed.reference);
+        self.agenda.succeed(due, now);
+        self.board
+            .copy(committed.reference, &committed.copy, committed.at);
+        self.board.source(Ok(()));
+        let alarm = committed
+            .alarms
+            .first()
+            .map(|alarm| (alarm_reason(alarm), alarm.to_string()));
+        self.board
+            .suspicious(alarm.or_else(|| committed.suspicious.clone()));
+        self.metrics.copy_seen(
+            committed.copy.taken_at.as_jiff().as_second(),
+            committed.copy.totals.sealed_bytes,
+        );
+    }
+
+    fn failed(&mut self, error: &RunError, due: &Due, now: Timestamp) {
+        tracing::error!(reason = %error.reason(), %error, "the run failed");
+        if let Some(trigger) = &due.trigger {
+            self.board
+                .write(|report| report.last_trigger = Some(trigger.to_string()));
+        }
+        self.agenda.fail(now);
+        let found = Err((error.reason(), error.to_string()));
+        match error {
+            RunError::Fenced(Fence::NotASigner { .. }) => self.board.store(found),
+            RunError::Fenced(fence) => self.board.fenced(Some((Reason::Fenced, fence.to_string()))),
+            error if error.is_of_the_source() => self.board.source(found),
+            RunError::Store(_) | RunError::Ledger(_) | RunError::Upload(_) => self.board.store(found),
+            _ => {}
+        }
+    }
+}
+
+fn standing(configuration: &Configuration) -> Standing<'_> {
+    Standing {
+        schedule: &configuration.schedule,
+        suspend: configuration.suspend,
+        trigger: configuration.trigger.as_ref(),
+    }
+}
+
+/// Brings the dump's progress into the report, with the rate of late.
+async fn follow_progress(
+    board: Board,
+    dump: watch::Receiver<dump::Progress>,
+    committing: watch::Receiver<bool>,
+) {
+    let mut ticks = tokio::time::interval(PROGRESS_PERIOD);
+    let (mut rate, mut before) = (0.0, 0);
+    loop {
+        ticks.tick().await;
+        let now = *dump.borrow();
+        #[expect(clippy::cast_precision_loss, reason = "rates and shares need no more digits")]
+        let (step, done, expected) = (
+            now.bytes.saturating_sub(before) as f64,
+            now.bytes as f64,
+            now.bytes_expected as f64,
+        );
+        rate = 0.7 * rate + 0.3 * step / PROGRESS_PERIOD.as_secs_f64();
+        before = now.bytes;
+        let share = (expected > 0.0).then(|| (done / expected).min(1.0));
+        let left = (expected - done).max(0.0) / rate;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is within bounds"
+        )]
+        let eta_seconds = (expected > 0.0 && left.is_finite() && left < 1e9).then_some(left as u64);
+        let phase = match now.phase {
+            _ if *committing.borrow() => Phase::Committing,
+            dump::Phase::Starting => Phase::Preparing,
+            dump::Phase::Planning => Phase::Planning,
+            dump::Phase::Copying | dump::Phase::Checking => Phase::Copying,
+        };
+        board.write(|report| {
+            if let Some(run) = &mut report.run {
+                run.progress = Progress {
+                    phase,
+                    bytes: now.bytes,
+                    rows: now.rows,
+                    share,
+                    rate,
+                    eta_seconds,
+                };
+            }
+        });
+    }
+}

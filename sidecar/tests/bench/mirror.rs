@@ -1,0 +1,305 @@
+//! A mirror as the operator would run it: the real program, a configuration folder, a real database and a real store.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dataembassy_contract::config::{
+    Addressing, EmbassyConfig, ImmutabilityConfig, LockMode, MirrorConfig, MirrorIdentity, ObjectivesConfig,
+    PostgresqlConfig, PostgresqlTls, RecipientConfig, ScheduleConfig, SourceConfig, SovereigntyConfig,
+    StoreConfig, TlsMode,
+};
+use dataembassy_contract::files;
+use dataembassy_contract::report::Report;
+use dataembassy_ledger::SigningKey;
+use dataembassy_ledger::chain::SignerRange;
+use dataembassy_sidecar::store::init::initialise;
+use dataembassy_sidecar::store::{Ledger, LedgerSettings};
+use dataembassy_testkit::minio::BUCKET;
+use dataembassy_testkit::postgresql::{DUMP_ROLE, Database, PASSWORD, Server, programs};
+use tempfile::TempDir;
+
+use super::{REGISTRY, StoreBench, registry};
+
+/// The age key that copies of tests are sealed to; its private half is in no file.
+pub const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+/// How long a test waits for what must happen.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Everything that one mirror needs.
+pub struct MirrorBench {
+    pub store: StoreBench,
+    pub database: Database,
+    pub folder: TempDir,
+    pub config: MirrorConfig,
+    signer: SigningKey,
+    ports: (u16, u16),
+}
+
+/// A running sidecar.
+pub struct Sidecar {
+    process: Child,
+    status: SocketAddr,
+}
+
+impl MirrorBench {
+    /// A store made ready, a database with a table, and a folder that names both.
+    pub async fn start(major: u32) -> Self {
+        let store = StoreBench::start().await;
+        initialise(&store.custody().await, &SigningKey::from_seed(&[9; 32]))
+            .await
+            .unwrap();
+        let database = Server::shared(major).database().await.unwrap();
+        database
+            .execute("CREATE TABLE person AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 20000) i")
+            .await
+            .unwrap();
+        let config = config(&store, &database);
+        let free = || dataembassy_testkit::process::free_port().unwrap();
+        let bench = Self {
+            store,
+            database,
+            folder: tempfile::tempdir().unwrap(),
+            config,
+            signer: SigningKey::from_seed(&[1; 32]),
+            ports: (free(), free()),
+        };
+        bench.write_secrets().await;
+        bench.write_config();
+        bench
+    }
+
+    async fn write_secrets(&self) {
+        let keys = self.store.deposit_keys().await;
+        let authority = self.database.server.authority().certificate();
+        let write = |name: &str, text: &str| write(self.folder.path(), name, text);
+        write(files::DEPOSIT_ACCESS_KEY_ID, &keys.access_key);
+        write(files::DEPOSIT_SECRET_ACCESS_KEY, &keys.secret_key);
+        write(files::DATABASE_USERNAME, DUMP_ROLE);
+        write(files::DATABASE_PASSWORD, PASSWORD);
+        write(files::DATABASE_CA, &authority);
+        write(files::SIGNING_KEY, &self.signer.to_openssh().unwrap());
+    }
+
+    /// Replaces one secret.
+    pub fn write_secret(&self, name: &str, text: &str) {
+        write(self.folder.path(), name, text);
+    }
+
+    /// Writes the configuration as it is now.
+    pub fn write_config(&self) {
+        write(
+            self.folder.path(),
+            files::CONFIG_FILE,
+            &self.config.to_json().unwrap(),
+        );
+    }
+
+    /// Starts the program.
+    pub fn sidecar(&self) -> Sidecar {
+        self.sidecar_at(self.ports)
+    }
+
+    /// Starts the program a second time, beside the first.
+    pub fn second_sidecar(&self) -> Sidecar {
+        let free = || dataembassy_testkit::process::free_port().unwrap();
+        self.sidecar_at((free(), free()))
+    }
+
+    fn sidecar_at(&self, ports: (u16, u16)) -> Sidecar {
+        let status = SocketAddr::from(([127, 0, 0, 1], ports.0));
+        let metrics = SocketAddr::from(([127, 0, 0, 1], ports.1));
+        let log = std::fs::File::create(self.folder.path().join(format!("log-{}", ports.0))).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"))
+            .args(["mirror", "--allow-loopback", "--config-dir"])
+            .arg(self.folder.path())
+            .arg("--postgresql-programs")
+            .arg(programs().unwrap())
+            .args([
+                "--status-address",
+                &status.to_string(),
+                "--metrics-address",
+                &metrics.to_string(),
+            ])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Sidecar { process, status }
+    }
+
+    /// All that sidecars have logged.
+    pub fn log(&self) -> String {
+        let logs = std::fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap());
+        logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("log-"))
+            .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
+            .collect()
+    }
+
+    /// The ledger as it stands, read past the sidecar.
+    pub async fn ledger(&self) -> Ledger {
+        let settings = LedgerSettings {
+            registry: registry(),
+            signers: vec![SignerRange::always(self.signer.public_key())],
+            custodians: Vec::new(),
+            floor: None,
+        };
+        Ledger::read(&self.store.custody().await, &settings)
+            .await
+            .unwrap()
+    }
+
+    /// How many copies the ledger holds; each of them is whole: every object it names is in the store, with the digest it names.
+    pub async fn whole_copies(&self) -> u64 {
+        let custody = self.store.custody().await;
+        super::whole::count(&custody, &self.ledger().await).await
+    }
+}
+
+impl Sidecar {
+    /// The report, if the sidecar answers.
+    pub async fn report(&self) -> Option<Report> {
+        let answer = super::http::get(self.status, files::STATUS_PATH, None)
+            .await
+            .ok()?;
+        serde_json::from_slice(answer.body()).ok()
+    }
+
+    /// Waits until the report is as `wanted` says, and returns it.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&Report) -> bool) -> Report {
+        let begun = Instant::now();
+        let mut last = None;
+        while begun.elapsed() < DEADLINE {
+            last = self.report().await.or(last);
+            if let Some(report) = last.as_ref().filter(|report| wanted(report)) {
+                return report.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("waited in vain for {what}; the last report: {last:#?}");
+    }
+
+    /// Waits until the ledger's latest copy has at least this number.
+    pub async fn until_copy(&self, sequence: u64) -> Report {
+        let reached = |report: &Report| {
+            report
+                .last_copy
+                .as_ref()
+                .is_some_and(|copy| copy.sequence >= sequence)
+        };
+        self.until(&format!("copy {sequence}"), reached).await
+    }
+
+    pub fn status_address(&self) -> SocketAddr {
+        self.status
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Ends the process as the kernel would.
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Asks the process to end, and waits for its exit status.
+    pub async fn terminate(mut self) -> i32 {
+        let id = self.process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let ended = tokio::task::spawn_blocking(move || self.process.wait().unwrap());
+        tokio::time::timeout(Duration::from_secs(20), ended)
+            .await
+            .unwrap()
+            .unwrap()
+            .code()
+            .unwrap_or(-1)
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text).unwrap();
+    std::fs::rename(draft, path).unwrap();
+}
+
+fn config(store: &StoreBench, database: &Database) -> MirrorConfig {
+    MirrorConfig {
+        mirror: MirrorIdentity {
+            namespace: "interior".into(),
+            name: REGISTRY.into(),
+            uid: "1".into(),
+        },
+        generation: 1,
+        registry: REGISTRY.into(),
+        embassy: EmbassyConfig {
+            name: "luxembourg".into(),
+            store: StoreConfig {
+                endpoint: store.proxy.endpoint(),
+                bucket: BUCKET.into(),
+                region: "us-east-1".into(),
+                addressing: Addressing::Path,
+                ca_bundle: Some(store.minio.authority().certificate()),
+                allow_insecure: false,
+            },
+            recipients: vec![RecipientConfig {
+                name: "ministry".into(),
+                public_key: RECIPIENT.into(),
+            }],
+            custodian_keys: Vec::new(),
+            sovereignty: SovereigntyConfig::default(),
+            immutability: ImmutabilityConfig {
+                mode: LockMode::Compliance,
+                lock_on_arrival: "1d".parse().unwrap(),
+            },
+        },
+        source: SourceConfig {
+            postgresql: Some(PostgresqlConfig {
+                host: "localhost".into(),
+                port: database.server.port(),
+                database: database.name.clone(),
+                tls: PostgresqlTls {
+                    mode: TlsMode::VerifyFull,
+                },
+                max_connections: 4,
+                max_snapshot_age: "1h".parse().unwrap(),
+                yield_to_ddl_after: "30s".parse().unwrap(),
+                include_password_verifiers: false,
+            }),
+            accepted_identity: None,
+        },
+        previous_keys: Vec::new(),
+        // Never in a test's time: what a test wants, it triggers.
+        schedule: ScheduleConfig {
+            cron: "0 3 1 1 *".into(),
+            time_zone: "UTC".into(),
+            deadline: "5m".parse().unwrap(),
+        },
+        trigger: None,
+        suspend: false,
+        objectives: ObjectivesConfig {
+            rpo: "1h".parse().unwrap(),
+        },
+        floor: None,
+    }
+}
