@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dataembassy_e2e::{
     registries::{
-        Amount, Churn, Ddl, Registry, attempt_ddl, create_database, load, small_tables, write_more,
+        Amount, Churn, Ddl, Registry, attempt_ddl, create_database, load, small_tables, tpch, write_more,
     },
     truth::{
         Kind, Scope, Truth, compare,
@@ -483,4 +483,34 @@ async fn ten_thousand_tables_are_made_with_default_lock_settings() {
             .unwrap(),
         "10000"
     );
+}
+
+#[tokio::test]
+async fn tpch_has_the_rows_that_its_scale_says() {
+    let database = Server::shared(17).database().await.unwrap();
+    tpch::load(&database.client().await.unwrap(), 0.01).await.unwrap();
+    for (table, rows) in [
+        ("region", "5"),
+        ("nation", "25"),
+        ("part", "2000"),
+        ("supplier", "100"),
+        ("partsupp", "8000"),
+    ] {
+        assert_eq!(
+            database
+                .value(&format!("SELECT count(*) FROM {table}"))
+                .await
+                .unwrap(),
+            rows
+        );
+    }
+    for (table, rows) in [("customer", "1500"), ("orders", "15000"), ("lineitem", "60175")] {
+        assert_eq!(
+            database
+                .value(&format!("SELECT count(*) FROM {table}"))
+                .await
+                .unwrap(),
+            rows
+        );
+    }
 }

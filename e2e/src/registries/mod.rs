@@ -14,6 +14,7 @@ pub mod extension;
 mod health;
 mod load;
 mod population;
+pub mod tpch;
 mod words;
 mod writing;
 
