@@ -8,6 +8,7 @@ use dataembassy_testkit::postgresql::Server;
 use support::{source, take};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: making and planning 10,000 tables takes about a minute of two cores"]
 async fn ten_thousand_tables_are_dumped_with_the_servers_default_lock_settings() {
     let server = Server::shared(17);
     assert_eq!(
@@ -39,6 +40,7 @@ async fn ten_thousand_tables_are_dumped_with_the_servers_default_lock_settings()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: 200,000 large objects become 200,000 files, which takes minutes on a slow disk"]
 async fn two_hundred_thousand_large_objects_and_a_sparse_one_are_read_by_a_role_that_owns_none() {
     let server = Server::shared(17);
     let database = server.database().await.unwrap();

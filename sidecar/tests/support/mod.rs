@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "no test binary uses all of it")]
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "the functions that tests share fail as tests do"
 )]
 
@@ -228,7 +229,7 @@ impl Standing {
 
     /// Waits for the end without taking anything more.
     pub(crate) async fn outcome(self) -> Result<Dumped, DumpError> {
-        tokio::time::timeout(Duration::from_secs(60), self.running)
+        tokio::time::timeout(Duration::from_mins(2), self.running)
             .await
             .unwrap()
             .unwrap()
@@ -244,7 +245,7 @@ impl Standing {
         } = self;
         let target = directory.path().join("dump");
         let writing = tokio::task::spawn_blocking(move || write(Some(first), receiver, &target));
-        let dumped = tokio::time::timeout(Duration::from_secs(60), running)
+        let dumped = tokio::time::timeout(Duration::from_mins(2), running)
             .await
             .unwrap()
             .unwrap();
@@ -261,7 +262,7 @@ impl Standing {
 pub(crate) async fn until(database: &Database, condition: &str) {
     let client = database.client().await.unwrap();
     let query = format!("SELECT ({condition})::bool");
-    tokio::time::timeout(Duration::from_secs(60), async {
+    tokio::time::timeout(Duration::from_mins(2), async {
         while !client.query_one(&query, &[]).await.unwrap().get::<_, bool>(0) {
             tokio::task::yield_now().await;
         }
