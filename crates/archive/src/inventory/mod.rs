@@ -6,6 +6,7 @@
 mod database;
 mod reader;
 mod role;
+mod strict;
 mod table;
 mod writer;
 

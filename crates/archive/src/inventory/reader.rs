@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use super::{End, FORMAT, Line, MAX_LINE_BYTES, MAX_PLAIN_BYTES};
+use super::{End, FORMAT, Line, MAX_LINE_BYTES, MAX_PLAIN_BYTES, strict};
 use crate::key::CopyKey;
 use crate::sealing::{OpenError, OpenReader};
 
@@ -107,7 +107,8 @@ impl<'k> InventoryReader<'k> {
 
     fn take(&mut self, text: &[u8]) -> Result<Line, InventoryError> {
         let number = self.sums.lines + 1;
-        let line: Line = serde_json::from_slice(text)
+        let line: Line = strict::check(text)
+            .and_then(|()| serde_json::from_slice(text))
             .map_err(|source| InventoryError::InvalidLine { line: number, source })?;
         let first = number == 1;
         if self.end.is_some() || first != matches!(line, Line::Header(_)) {

@@ -338,6 +338,9 @@ fn lines_of_another_form_are_refused() {
         r#"{"kind":"warning","text":"a","more":1}"#,
         r#"{"kind":"warning","text":"a","text":"b"}"#,
         r#"{"kind":"warning","kind":"warning","text":"b"}"#,
+        r#"{"kind":"extension","name":"a","version":null,"schema":"s"}"#,
+        r#"{"kind":"settings","role":null,"inDatabase":true,"settings":[]}"#,
+        r#"{"kind":"warning","text":1.5}"#,
         r#"{"kind":"largeObjects","objects":1,"bytes":1,"digest":"5"}"#,
         r#"{"kind":"sequence","dumpId":1,"schema":"s","name":"n","lastValue":5,"isCalled":true}"#,
         r#"{"kind":"sequence","dumpId":1,"schema":"s","name":"n","lastValue":"05","isCalled":true}"#,
@@ -368,6 +371,11 @@ fn lines_of_another_form_are_refused() {
     assert!(matches!(
         read(&format!("{header}\n")),
         Err(InventoryError::Incomplete)
+    ));
+    let twice = header.replacen("\"lc_monetary\":", "\"lc_monetary\":\"C\",\"lc_monetary\":", 1);
+    assert!(matches!(
+        read(&format!("{twice}\n{end}\n")),
+        Err(InventoryError::InvalidLine { line: 1, .. })
     ));
     let newer = header.replacen("inventory/1", "inventory/2", 1);
     assert!(matches!(

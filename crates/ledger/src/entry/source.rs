@@ -158,12 +158,9 @@ impl CopyBody {
         }
         check_parts(&self.manifest, |name| matches!(name, CopyObject::Manifest(_)))?;
         check_parts(&self.inventory, |name| matches!(name, CopyObject::Inventory(_)))?;
-        if self
-            .manifest
-            .iter()
-            .any(|part| part.size > manifest::MAX_PART_BYTES as u64)
-        {
-            return Err("a manifest part must have at most 8 MiB");
+        let mut parts = self.manifest.iter().chain(&self.inventory);
+        if parts.any(|part| part.size > manifest::MAX_PART_BYTES as u64) {
+            return Err("a manifest or inventory part must have at most 8 MiB");
         }
         if self.totals.segments == 0 {
             return Err("a copy must have at least one segment");

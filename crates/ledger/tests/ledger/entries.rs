@@ -176,7 +176,7 @@ fn values_in_another_spelling_are_refused() {
 #[test]
 fn a_copy_that_breaks_a_rule_is_neither_written_nor_read() {
     type Change = fn(&mut CopyBody);
-    let changes: [Change; 13] = [
+    let changes: [Change; 14] = [
         |copy| copy.recipients.clear(),
         |copy| copy.recipients = vec![copy.recipients[0].clone(); 2],
         |copy| {
@@ -191,6 +191,7 @@ fn a_copy_that_breaks_a_rule_is_neither_written_nor_read() {
         |copy| copy.manifest.push(copy.manifest[0].clone()),
         |copy| copy.manifest.push(copy.inventory[0].clone()),
         |copy| copy.manifest[0].size = 8 * 1024 * 1024 + 1,
+        |copy| copy.inventory[0].size = 8 * 1024 * 1024 + 1,
         |copy| copy.totals.segments = 0,
         |copy| copy.parents = vec![sample::reference(1, &sample::source_objects(1)[0])],
     ];
