@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use dataembassy_e2e::{
     bed::{self, Bed},
     cache::Cache,
-    cluster::{self, Cluster, Component, Helm, STATE, Site},
+    cluster::{self, Cluster, Component, ENFORCE, Helm, STATE, Site},
     images, privilege,
     progress::Progress,
     provision,
@@ -39,6 +39,12 @@ enum Command {
     Kubectl(OfCluster),
     /// Run Helm 4 in one of the clusters.
     Helm(OfCluster),
+    /// Enforce a cluster's network policies until stopped; `up` starts this.
+    #[command(name = ENFORCE, hide = true)]
+    EnforcePolicies {
+        /// `home` or `embassy`.
+        cluster: Site,
+    },
     /// Build all images and write each as an OCI archive.
     Images {
         /// The folder to write to.
@@ -89,6 +95,10 @@ impl Cli {
                     .await?
                     .helm_command(Helm::Four)?;
                 return pass_on(helm, &to.arguments).await;
+            }
+            Command::EnforcePolicies { cluster: site } => {
+                let cluster = Cluster::connect(site, &cache).await?;
+                cluster::policy::enforce(site, cluster.client().clone()).await?;
             }
             Command::Images { to } => {
                 provision_bed(&cache, &progress, "").await?;
@@ -194,12 +204,10 @@ async fn write_images(cache: &Cache, progress: &Progress, to: &std::path::Path) 
     Ok(())
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "this is what the user of the command line sees"
-)]
 fn say(text: &str) {
-    println!("{text}");
+    use std::io::Write as _;
+    // Whoever stopped reading has seen enough.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Prints an error with all its causes.

@@ -37,23 +37,33 @@ impl Bed {
     pub async fn up(cache: &Cache, progress: &Progress) -> Result<Self> {
         let _lock = lock()?;
         // The product takes the longest to build, and nothing but its own images waits for it.
-        let surroundings = async {
-            let images = images::surroundings(cache, progress).await?;
-            let (home, embassy) = Self::clusters(cache, &images, progress).await?;
-            let bed = Self {
-                home,
-                embassy,
-                images,
-            };
-            bed.bring(&bed.images, progress).await?;
-            let step = progress.step("the store in the embassy");
-            Store::deploy(&bed.embassy).await?;
-            step.done();
-            anyhow::Ok(bed)
-        };
-        let (mut bed, product) = tokio::try_join!(surroundings, images::product(cache, progress))?;
+        let (mut bed, product) = tokio::try_join!(
+            Self::surroundings(cache, progress),
+            images::product(cache, progress)
+        )?;
         bed.bring(&product, progress).await?;
         bed.images.extend(product);
+        Ok(bed)
+    }
+
+    /// The same without the product and its images: for tests of the bed itself.
+    pub async fn up_without_product(cache: &Cache, progress: &Progress) -> Result<Self> {
+        let _lock = lock()?;
+        Self::surroundings(cache, progress).await
+    }
+
+    async fn surroundings(cache: &Cache, progress: &Progress) -> Result<Self> {
+        let images = images::surroundings(cache, progress).await?;
+        let (home, embassy) = Self::clusters(cache, &images, progress).await?;
+        let bed = Self {
+            home,
+            embassy,
+            images,
+        };
+        bed.bring(&bed.images, progress).await?;
+        let step = progress.step("the store in the embassy");
+        Store::deploy(&bed.embassy).await?;
+        step.done();
         Ok(bed)
     }
 

@@ -112,11 +112,8 @@ fn access(site: Site, first: &[String]) -> String {
         "hostssl all all all scram-sha-256".to_owned(),
         format!("hostnossl all postgres {machine}/32 scram-sha-256"),
     ];
-    first
-        .iter()
-        .chain(&usual)
-        .map(|line| format!("{line}\n"))
-        .collect()
+    let lines: Vec<_> = first.iter().chain(&usual).map(String::as_str).collect();
+    lines.join("\n") + "\n"
 }
 
 impl Database {

@@ -4,6 +4,9 @@ use std::{net::Ipv4Addr, path::PathBuf};
 
 use super::site::Site;
 
+/// The subcommand of this program that enforces network policies until it is stopped.
+pub const ENFORCE: &str = "enforce-policies";
+
 /// One process of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Component {
@@ -23,11 +26,13 @@ pub enum Component {
     Proxy,
     /// DNS for pods.
     Dns,
+    /// This program itself, which enforces network policies.
+    Policies,
 }
 
 impl Component {
     /// All, in the order in which they are started.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Containerd,
         Self::Etcd,
         Self::ApiServer,
@@ -36,6 +41,7 @@ impl Component {
         Self::Kubelet,
         Self::Proxy,
         Self::Dns,
+        Self::Policies,
     ];
 
     /// The name of the program, of its log and of its pid file.
@@ -50,6 +56,7 @@ impl Component {
             Self::Kubelet => "kubelet",
             Self::Proxy => "kube-proxy",
             Self::Dns => "coredns",
+            Self::Policies => "network-policies",
         }
     }
 
@@ -89,6 +96,7 @@ impl Component {
                 ("healthz-bind-address", "127.0.0.1"),
             ]),
             Self::Dns => vec!["-conf".into(), folder.of("Corefile")],
+            Self::Policies => vec![ENFORCE.into(), site.name().into()],
         }
     }
 }

@@ -75,7 +75,12 @@ pub async fn up(site: Site, cache: &Cache, images: &[Image], progress: &Progress
         anyhow::Ok(())
     };
     tokio::try_join!(runtime, control)?;
-    for component in [Component::Kubelet, Component::Proxy, Component::Dns] {
+    for component in [
+        Component::Kubelet,
+        Component::Proxy,
+        Component::Dns,
+        Component::Policies,
+    ] {
         start(site, cache, component)?;
     }
     step.at("node");
@@ -99,9 +104,24 @@ pub async fn up(site: Site, cache: &Cache, images: &[Image], progress: &Progress
 pub(super) fn start(site: Site, cache: &Cache, component: Component) -> Result<()> {
     let program = match component {
         Component::Containerd => PathBuf::from("containerd"),
+        Component::Policies => this_program()?,
         _ => cache.path(component.name())?,
     };
     Process::of(site, component.name()).start(site, &program, &component.arguments(site))
+}
+
+/// The command-line program, which a test, being another program of the same build, finds one folder above its own.
+fn this_program() -> Result<PathBuf> {
+    const NAME: &str = "dataembassy-e2e";
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    if own.file_name().is_some_and(|name| name == NAME) {
+        return Ok(own);
+    }
+    let folders = own.ancestors().skip(1).take(2);
+    folders
+        .map(|folder| folder.join(NAME))
+        .find(|path| path.exists())
+        .context("build the program dataembassy-e2e first")
 }
 
 /// Folders of the node as volumes. They need no permissions of their own: fsGroup gives each to its pod.
@@ -151,13 +171,12 @@ pub async fn down(site: Site) -> Result<()> {
         Ok((cgroup::kill(&site.cgroup())? == 0).then_some(()))
     })
     .await?;
-    let clean = if Process::of(site, Component::Containerd.name())
-        .running()
-        .is_some()
-    {
-        runtime::forget_containers(site).await
+    // A containerd that died cannot be asked to forget its containers; then its store goes too. After an orderly end
+    // there is no `run` folder, and only images are in the store.
+    let clean = if runs(site, Component::Containerd) {
+        runtime::forget_containers(site).await.is_ok()
     } else {
-        Err(anyhow::anyhow!("containerd is not there to be asked"))
+        !site.folder().join("run").exists()
     };
     end(Component::Containerd).await?;
     runtime::end_shims(site).await?;
@@ -166,7 +185,8 @@ pub async fn down(site: Site) -> Result<()> {
         Ok(cgroup::remove(&site.cgroup())?.then_some(()))
     })
     .await?;
-    remove_state(&site.folder(), clean.is_ok())
+    // A store of gigabytes is deleted for a while.
+    tokio::task::spawn_blocking(move || remove_state(&site.folder(), clean)).await?
 }
 
 /// Removes a cluster's files; containerd's store stays if nothing but images is in it.

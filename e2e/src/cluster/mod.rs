@@ -6,6 +6,7 @@
 //! pki         certificates
 //! configuration, component   what each process reads, and how it is started
 //! process     processes that outlive this one
+//! policy      NetworkPolicies as nftables rules
 //! lifecycle   bringing a cluster up, and leaving nothing of it
 //! access      what a test does with it: apply, wait, exec, logs, Helm
 //! ```
@@ -17,6 +18,7 @@ mod configuration;
 mod lifecycle;
 pub mod network;
 pub mod pki;
+pub mod policy;
 mod process;
 mod runtime;
 mod site;
@@ -27,7 +29,7 @@ use anyhow::{Context, Result};
 
 pub use self::{
     access::Helm,
-    component::Component,
+    component::{Component, ENFORCE},
     configuration::EMBASSY_NAMES,
     lifecycle::{down, is_up, runs, up},
     site::{STATE, Site},

@@ -26,6 +26,9 @@ if [ ! -d "$data" ]; then
     mv "$data.partial" "$data"
 fi
 
+# A volume that is mounted again is given to its group anew, and then the server would refuse it.
+chmod 0700 "$data"
+
 # Data of a test need not survive the machine, only the server's own restart.
 exec "$programs/postgres" -D "$data" \
     -c listen_addresses='*' -c ssl=on \

@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn kubernetes_is_built_in_the_version_of_its_go_mod() {
         let module = include_str!("../../kubernetes/go.mod");
-        assert!(module.contains(&format!("k8s.io/kubernetes {KUBERNETES}\n")));
+        assert!(module.contains(&format!("\tk8s.io/kubernetes {KUBERNETES} ")));
         for program in PROGRAMS.iter().filter(|program| program.of_kubernetes) {
             assert!(module.contains(program.version), "{}", program.name);
             assert!(module.contains(program.package), "{}", program.name);
