@@ -57,7 +57,6 @@ reasons! {
 
     // What the operator judges.
     UnknownEmbassy = "UnknownEmbassy": "No DataEmbassy has the name in embassyRef.", "Create it, or correct the name.";
-    EmbassyInvalid = "EmbassyInvalid": "The DataEmbassy exists and is not valid.", "Read its own condition Ready.";
     RegistryTaken = "RegistryTaken": "Another mirror in this cluster has this registry id for the same embassy.", "Delete one of them, or choose another id.";
     NoEngine = "NoEngine": "No database engine is set, or more than one.", "Set exactly one, such as spec.source.postgresql.";
     InvalidName = "InvalidName": "A name or id breaks its rules.", "Correct it as the message says.";
@@ -120,7 +119,6 @@ reasons! {
     NoObjectLock = "NoObjectLock": "The bucket does not lock new objects as the DataEmbassy demands.", "Run store init, or set the bucket's default retention.";
     StoreNotInitialised = "StoreNotInitialised": "The bucket has no embassy.json.", "Run store init.";
     StoreMismatch = "StoreMismatch": "The store is not the one that the ledger names.", "Check endpoint and bucket.";
-    StoreIncapable = "StoreIncapable": "The store ignores a condition that copies depend on.", "Use a store with conditional PUT.";
     ClockSkewed = "ClockSkewed": "Our clock and the store's differ too much.", "Set the clocks.";
     StoreStalled = "StoreStalled": "The store acknowledged nothing for a minute.", "Look at the store and the line to it.";
     StoreFull = "StoreFull": "The store takes no more data.", "Add space, or raise the quota.";
