@@ -1,3 +1,7 @@
-//! The operator: reconciles registries, has no data path.
+//! Starts the operator: parses, and runs until it is told to stop.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dataembassy_operator::cli::main()
+}

@@ -1,0 +1,79 @@
+//! How long to wait: bounded, growing, and never in step with the others.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The shortest wait after a failure.
+pub const FIRST: Duration = Duration::from_secs(1);
+/// The longest wait after a failure.
+pub const LONGEST: Duration = Duration::from_mins(5);
+
+/// How often each object failed in a row.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<HashMap<String, u32>>);
+
+impl Failures {
+    /// Counts a failure of `object` and says how long to wait; `chance` is drawn from 0.0 to 1.0.
+    pub fn failed(&self, object: &str, chance: f64) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(object.to_owned()).or_insert(0);
+        *count = count.saturating_add(1);
+        after_failure(*count, chance)
+    }
+
+    /// Forgets the failures of `object`.
+    pub fn succeeded(&self, object: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(object);
+    }
+}
+
+/// The wait after the `count`th failure in a row: doubled each time up to [`LONGEST`], of which a random half is left out, so that
+/// what failed together does not come back together.
+#[must_use]
+pub fn after_failure(count: u32, chance: f64) -> Duration {
+    let doubled = FIRST.saturating_mul(1_u32 << count.saturating_sub(1).min(16));
+    doubled.min(LONGEST).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
+}
+
+/// A period with a fifth of it more or less.
+#[must_use]
+pub fn jittered(period: Duration, chance: f64) -> Duration {
+    period.mul_f64(0.8 + 0.4 * chance.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_stay_bounded() {
+        assert_eq!(after_failure(1, 1.0), FIRST);
+        assert_eq!(after_failure(4, 1.0), FIRST * 8);
+        assert_eq!(after_failure(1, 0.0), FIRST / 2);
+        for count in [10, 17, 40, u32::MAX] {
+            assert_eq!(after_failure(count, 1.0), LONGEST);
+            assert_eq!(after_failure(count, 0.0), LONGEST / 2);
+        }
+    }
+
+    #[test]
+    fn a_success_begins_anew() {
+        let failures = Failures::default();
+        for _ in 0..5 {
+            failures.failed("interior/population", 1.0);
+        }
+        failures.succeeded("interior/population");
+        assert_eq!(failures.failed("interior/population", 1.0), FIRST);
+    }
+
+    #[test]
+    fn jitter_keeps_near_the_period() {
+        let period = Duration::from_secs(15);
+        assert_eq!(jittered(period, 0.0), Duration::from_secs(12));
+        assert_eq!(jittered(period, 1.0), Duration::from_secs(18));
+    }
+}

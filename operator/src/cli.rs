@@ -1,0 +1,122 @@
+//! The command line: everything that the operator is told when it starts.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{CommandFactory, Parser};
+use dataembassy_contract::files::{METRICS_PORT, STATUS_PORT};
+use dataembassy_telemetry as telemetry;
+use kube::Client;
+
+use crate::settings::Settings;
+
+/// Reconciles `DataEmbassy` and `RegistryMirror` resources: runs a sidecar for each mirror and says how it is.
+#[derive(Debug, Parser)]
+#[command(name = "dataembassy-operator", version)]
+struct CommandLine {
+    /// The operator's own namespace, where its write lease is.
+    #[arg(long, env = "DATAEMBASSY_NAMESPACE")]
+    namespace: String,
+    /// What this process calls itself as holder of the write lease: the name of its pod.
+    #[arg(long, env = "DATAEMBASSY_POD_NAME")]
+    pod_name: String,
+    /// The sidecar's image.
+    #[arg(long, env = "DATAEMBASSY_SIDECAR_IMAGE")]
+    sidecar_image: String,
+    /// When the kubelet pulls it.
+    #[arg(long, env = "DATAEMBASSY_SIDECAR_IMAGE_PULL_POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
+    sidecar_image_pull_policy: String,
+    /// Secrets with which it is pulled, in each mirror's own namespace.
+    #[arg(long, env = "DATAEMBASSY_IMAGE_PULL_SECRETS", value_delimiter = ',')]
+    image_pull_secrets: Vec<String>,
+    /// Namespaces whose pods may read the sidecars' metrics.
+    #[arg(long, env = "DATAEMBASSY_METRICS_NAMESPACES", value_delimiter = ',')]
+    metrics_namespaces: Vec<String>,
+    /// How much is logged: error, warn, info, debug or trace.
+    #[arg(long, env = "DATAEMBASSY_LOG_LEVEL", default_value = "info")]
+    log_level: telemetry::Level,
+    /// A collector of traces, OTLP over HTTP, for the operator and its sidecars.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
+    /// A PEM file with the authorities that an https collector is checked against.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    otlp_certificate: Option<PathBuf>,
+    /// The port of /livez and /readyz.
+    #[arg(long, env = "DATAEMBASSY_HEALTH_PORT", default_value_t = 8080)]
+    health_port: u16,
+    /// The port of /metrics.
+    #[arg(long, env = "DATAEMBASSY_METRICS_PORT", default_value_t = METRICS_PORT)]
+    metrics_port: u16,
+}
+
+/// The command line as data, from which its reference page is made.
+#[must_use]
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
+/// Parses the command line of this process and runs until it is told to stop.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(CommandLine::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(line: CommandLine) -> anyhow::Result<()> {
+    // Before any TLS is set up: there is one provider in this product.
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        anyhow::bail!("another TLS provider was installed before ours");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let collector = line.otlp_endpoint.clone().map(|endpoint| telemetry::Collector {
+        endpoint,
+        certificates: line.otlp_certificate.clone(),
+    });
+    let entered = runtime.enter();
+    let telemetry = telemetry::start(&telemetry::Settings {
+        service: "dataembassy-operator",
+        version: env!("CARGO_PKG_VERSION"),
+        level: line.log_level,
+        collector,
+    })?;
+    drop(entered);
+    let result = runtime.block_on(async {
+        let client = Client::try_default()
+            .await
+            .context("cannot find the API server")?;
+        let settings = Settings {
+            namespace: line.namespace,
+            sidecar_image: line.sidecar_image,
+            pull_policy: line.sidecar_image_pull_policy,
+            pull_secrets: line.image_pull_secrets,
+            metrics_namespaces: line.metrics_namespaces,
+            otlp_endpoint: line.otlp_endpoint,
+            status_port: STATUS_PORT,
+        };
+        crate::run::run(
+            client,
+            settings,
+            line.pod_name,
+            line.health_port,
+            line.metrics_port,
+        )
+        .await
+    });
+    telemetry.stop(Duration::from_secs(2));
+    result
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a command line program")]
+fn report(error: &anyhow::Error) {
+    eprintln!("dataembassy-operator: {error:#}");
+}

@@ -1,0 +1,205 @@
+//! Judges an embassy. What comes out holds only values that were checked.
+
+use dataembassy_contract::config::{
+    Addressing, CustodianKey, EmbassyConfig, ImmutabilityConfig, LockMode, RecipientConfig,
+    SovereigntyConfig, StoreConfig,
+};
+use dataembassy_contract::{Duration, Endpoint, Reason, Sovereignty, recipient};
+use dataembassy_crds::{self as crds, DataEmbassySpec};
+use dataembassy_ledger::PublicKey;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+/// Why a resource is not followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Which of the known reasons.
+    pub reason: Reason,
+    /// What, why, and what to do about it.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// An embassy that was judged and found valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckedEmbassy {
+    endpoint: Endpoint,
+    networks: Vec<String>,
+    recipients: Vec<RecipientConfig>,
+    custodian_keys: Vec<(PublicKey, Vec<crds::RetiredFor>)>,
+    lock: Duration,
+    spec: DataEmbassySpec,
+}
+
+/// Judges an embassy; the first thing that is wrong is said.
+pub fn check(spec: &DataEmbassySpec) -> Result<CheckedEmbassy, Refusal> {
+    let endpoint = Endpoint::parse(&spec.store.endpoint, spec.store.allow_insecure)
+        .map_err(|error| Refusal::new(error.reason(), format!("spec.store.endpoint: {error}")))?;
+    let narrowed = spec.sovereignty.clone().unwrap_or_default();
+    let guard = Sovereignty::parse(&narrowed.allowed_hosts, &narrowed.allowed_networks)
+        .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+    guard
+        .judge_endpoint(&endpoint)
+        .map_err(|error| Refusal::new(error.reason(), format!("spec.store.endpoint: {error}")))?;
+    if let Some(bundle) = &spec.store.ca_bundle {
+        check_bundle(bundle)?;
+    }
+    let lock = duration(
+        "spec.immutability.lockOnArrival",
+        &spec.immutability.lock_on_arrival,
+    )?;
+    Ok(CheckedEmbassy {
+        endpoint,
+        networks: networks(&guard),
+        recipients: spec
+            .recipients
+            .iter()
+            .map(check_recipient)
+            .collect::<Result<_, _>>()?,
+        custodian_keys: spec
+            .custodian_keys
+            .iter()
+            .map(|key| {
+                Ok((
+                    public_key("spec.custodianKeys", &key.public_key)?,
+                    key.retired.clone(),
+                ))
+            })
+            .collect::<Result<_, Refusal>>()?,
+        lock,
+        spec: spec.clone(),
+    })
+}
+
+impl CheckedEmbassy {
+    /// The port of the store, for the network policy.
+    #[must_use]
+    pub const fn store_port(&self) -> u16 {
+        self.endpoint.port()
+    }
+
+    /// The networks that the store may be in; empty where any may.
+    #[must_use]
+    pub fn networks(&self) -> &[String] {
+        &self.networks
+    }
+
+    /// What the sidecar of one registry is told about the embassy called `name`.
+    #[must_use]
+    pub fn config(&self, name: &str, registry: &str) -> EmbassyConfig {
+        let spec = &self.spec;
+        let sovereignty = spec.sovereignty.clone().unwrap_or_default();
+        EmbassyConfig {
+            name: name.to_owned(),
+            store: StoreConfig {
+                endpoint: self.endpoint.to_string(),
+                bucket: spec.store.bucket.clone(),
+                region: spec.store.region.clone(),
+                addressing: match spec.store.addressing {
+                    crds::Addressing::Path => Addressing::Path,
+                    crds::Addressing::VirtualHost => Addressing::VirtualHost,
+                },
+                ca_bundle: spec.store.ca_bundle.clone(),
+                allow_insecure: spec.store.allow_insecure,
+            },
+            recipients: self.recipients.clone(),
+            custodian_keys: self
+                .custodian_keys
+                .iter()
+                .filter_map(|key| custodian_key(key, registry))
+                .collect(),
+            sovereignty: SovereigntyConfig {
+                allowed_hosts: sovereignty.allowed_hosts,
+                allowed_networks: sovereignty.allowed_networks,
+            },
+            immutability: ImmutabilityConfig {
+                mode: match spec.immutability.mode {
+                    crds::LockMode::Compliance => LockMode::Compliance,
+                    crds::LockMode::Governance => LockMode::Governance,
+                },
+                lock_on_arrival: self.lock,
+            },
+        }
+    }
+}
+
+/// A retired key counts up to the sequence that it names for this registry; where it names none, it does not count at all.
+fn custodian_key(
+    (key, retired): &(PublicKey, Vec<crds::RetiredFor>),
+    registry: &str,
+) -> Option<CustodianKey> {
+    let public_key = key.to_string();
+    if retired.is_empty() {
+        return Some(CustodianKey {
+            public_key,
+            until_sequence: None,
+        });
+    }
+    let until = retired.iter().find(|retired| retired.registry == registry)?;
+    Some(CustodianKey {
+        public_key,
+        until_sequence: u64::try_from(until.until_sequence).ok(),
+    })
+}
+
+fn check_recipient(given: &crds::Recipient) -> Result<RecipientConfig, Refusal> {
+    recipient::check(&given.public_key).map_err(|error| {
+        Refusal::new(
+            error.reason(),
+            format!("spec.recipients[{}].publicKey: {error}", given.name),
+        )
+    })?;
+    Ok(RecipientConfig {
+        name: given.name.clone(),
+        public_key: given.public_key.clone(),
+    })
+}
+
+fn check_bundle(bundle: &str) -> Result<(), Refusal> {
+    let certificates = CertificateDer::pem_slice_iter(bundle.as_bytes()).collect::<Result<Vec<_>, _>>();
+    if certificates.is_ok_and(|certificates| !certificates.is_empty()) {
+        return Ok(());
+    }
+    let message = "spec.store.caBundle holds no certificate that can be read: paste certificates in PEM form, from -----BEGIN \
+                   CERTIFICATE----- to -----END CERTIFICATE-----";
+    Err(Refusal::new(Reason::InvalidCaBundle, message))
+}
+
+/// Reads a duration that the schema let through.
+pub fn duration(field: &str, text: &str) -> Result<Duration, Refusal> {
+    text.parse()
+        .map_err(|error| Refusal::new(Reason::InvalidDuration, format!("{field}: {error}")))
+}
+
+/// Reads an OpenSSH public key; a comment behind it is allowed and dropped.
+pub fn public_key(field: &str, text: &str) -> Result<PublicKey, Refusal> {
+    let key = text
+        .split_ascii_whitespace()
+        .take(2)
+        .collect::<Vec<_>>()
+        .join(" ");
+    key.parse().map_err(|error| {
+        let message =
+            format!("{field}: {error}; copy it from the .pub file that ssh-keygen -t ed25519 wrote");
+        Refusal::new(Reason::InvalidPublicKey, message)
+    })
+}
+
+/// The allowed networks in the form that a network policy takes: without host bits.
+fn networks(guard: &Sovereignty) -> Vec<String> {
+    guard
+        .allowed_networks()
+        .iter()
+        .map(|network| network.trunc().to_string())
+        .collect()
+}

@@ -1,0 +1,19 @@
+//! The operator: reconciles registries, and has no data path.
+//!
+//! It links neither the S3 SDK nor a database driver, and outside its own namespace it may create Secrets but never read one. One
+//! folder per kind; each reconcile is `dereference → validate → build → apply → status`: the first reads, the next two are pure, the
+//! last two write. With the operator down, every sidecar goes on as it was told last.
+
+pub mod apply;
+pub mod backoff;
+pub mod cli;
+pub mod condition;
+pub mod embassy;
+pub mod event;
+pub mod lease;
+pub mod metrics;
+pub mod mirror;
+pub mod poll;
+pub mod run;
+pub mod server;
+pub mod settings;

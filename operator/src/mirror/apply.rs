@@ -1,0 +1,193 @@
+//! Writes what differs, and only that.
+
+use dataembassy_crds::RegistryMirror;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::apply::{ApplyError, Writer, is_owned};
+use crate::mirror::build::Desired;
+use crate::mirror::dereference::Found;
+use crate::mirror::rollout::{self, Wait};
+use crate::mirror::validate::{self, Checked};
+use crate::mirror::{MANAGER, key, names, signing_key};
+use crate::run::Context;
+
+/// The annotation that is moved while a Secret is awaited, so that the kubelet looks for it.
+const AWAITED: &str = "dataembassy.io/secrets-awaited-since";
+/// How often it is moved, in seconds.
+const AWAITED_EVERY: i64 = 30;
+
+/// What was written, as far as the status tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Why the Deployment is not yet as it should be.
+    pub waits: Option<Wait>,
+    /// The Secret that holds the signing key, where the operator made it.
+    pub signing_key_secret: Option<String>,
+    /// Whether there should be a pod.
+    pub runs: bool,
+}
+
+/// Brings the objects of a mirror to what is desired.
+pub async fn apply(
+    mirror: &RegistryMirror,
+    checked: &Checked,
+    found: &Found,
+    desired: &Desired,
+    context: &Context,
+    now: Timestamp,
+) -> Result<Applied, ApplyError> {
+    let signing_key_secret = ensure_signing_key(mirror, checked, context).await?;
+    let owner = &checked.config.mirror.uid;
+    let writer = Writer::new(context.client.clone(), MANAGER, &context.metrics);
+    writer
+        .apply(found.service_account.as_deref(), &desired.service_account, owner)
+        .await?;
+    writer
+        .apply(found.config_map.as_deref(), &desired.config_map, owner)
+        .await?;
+    writer
+        .apply(found.network_policy.as_deref(), &desired.network_policy, owner)
+        .await?;
+    let waits = wait(mirror, checked, found, desired, context, now);
+    if waits.is_none() {
+        writer
+            .apply(found.deployment.as_deref(), &desired.deployment, owner)
+            .await?;
+    }
+    if let Some(pod) = &found.pod {
+        if matches!(found.report, Some(Ok(_))) && waits.is_none() {
+            context.rollouts.end(&key(mirror));
+        }
+        call_kubelet(pod, found, desired, context, now).await?;
+    }
+    Ok(Applied {
+        waits,
+        signing_key_secret,
+        runs: checked.runs,
+    })
+}
+
+/// Makes the signing key if that was not done before; the status remembers, because a Secret cannot be looked at.
+async fn ensure_signing_key(
+    mirror: &RegistryMirror,
+    checked: &Checked,
+    context: &Context,
+) -> Result<Option<String>, ApplyError> {
+    if !checked.makes_signing_key {
+        return Ok(None);
+    }
+    let name = &checked.secrets.signing;
+    let made = mirror
+        .status
+        .as_ref()
+        .and_then(|status| status.signing_key_secret.as_ref());
+    if made != Some(name) {
+        let identity = &checked.config.mirror;
+        signing_key::make(context.client.clone(), &identity.namespace, &identity.name, name).await?;
+        context.metrics.wrote("Secret");
+    }
+    Ok(Some(name.clone()))
+}
+
+fn wait(
+    mirror: &RegistryMirror,
+    checked: &Checked,
+    found: &Found,
+    desired: &Desired,
+    context: &Context,
+    now: Timestamp,
+) -> Option<Wait> {
+    if !rollout::replaces_pod(found.deployment.as_deref(), &desired.deployment) {
+        None
+    } else if rollout::is_running(mirror, checked, found, now) {
+        Some(Wait::RunInProgress)
+    } else if context.rollouts.begin(&key(mirror)) {
+        None
+    } else {
+        Some(Wait::OthersFirst)
+    }
+}
+
+/// Brings the kubelet to refresh the volume at once, which it does when the pod itself changes: for a new configuration, and every
+/// half minute while the sidecar waits for a Secret.
+async fn call_kubelet(
+    pod: &Pod,
+    found: &Found,
+    desired: &Desired,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(), ApplyError> {
+    let mut annotations = json!({});
+    if pod.annotations().get(names::CONFIG_DIGEST) != Some(&desired.config_digest) {
+        annotations[names::CONFIG_DIGEST] = desired.config_digest.clone().into();
+    }
+    let awaits = matches!(&found.report, Some(Ok(report)) if !report.missing_secrets.is_empty());
+    let slot = (now.as_second() / AWAITED_EVERY * AWAITED_EVERY).to_string();
+    if awaits && pod.annotations().get(AWAITED) != Some(&slot) {
+        annotations[AWAITED] = slot.into();
+    }
+    if annotations == json!({}) {
+        return Ok(());
+    }
+    let name = pod.name_any();
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &pod.namespace().unwrap_or_default());
+    let patch: Value = json!({"metadata": {"uid": pod.uid(), "annotations": annotations}});
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    match api.patch(&name, &parameters, &Patch::Merge(patch)).await {
+        Ok(_) => {
+            context.metrics.wrote("Pod");
+            Ok(())
+        }
+        // It is gone, or another one has its name by now: the next one starts with the newest configuration.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(source) => Err(ApplyError::Refused {
+            kind: "Pod".to_owned(),
+            name,
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// A mirror whose resource is not valid goes on as it is, save that it can still be told to stop.
+pub async fn suspend_if_told(
+    mirror: &RegistryMirror,
+    found: &Found,
+    context: &Context,
+) -> Result<(), ApplyError> {
+    let Some(deployment) = &found.deployment else {
+        return Ok(());
+    };
+    let stopped = deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0);
+    let ours = mirror.uid().is_some_and(|uid| is_owned(&**deployment, &uid));
+    if stopped || !ours || validate::runs(mirror) {
+        return Ok(());
+    }
+    let name = deployment.name_any();
+    let api: Api<Deployment> =
+        Api::namespaced(context.client.clone(), &mirror.namespace().unwrap_or_default());
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(
+        &name,
+        &parameters,
+        &Patch::Merge(json!({"spec": {"replicas": 0}})),
+    )
+    .await
+    .map_err(|source| ApplyError::Refused {
+        kind: "Deployment".to_owned(),
+        name,
+        source: Box::new(source),
+    })?;
+    context.metrics.wrote("Deployment");
+    Ok(())
+}

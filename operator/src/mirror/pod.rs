@@ -1,0 +1,193 @@
+//! What is wrong with a pod, in words that say what to do.
+
+use dataembassy_contract::Reason;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+
+/// What keeps a mirror's pod from running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Which of the known reasons.
+    pub reason: Reason,
+    /// What, why, and what to do about it.
+    pub message: String,
+}
+
+/// Looks for trouble in the pod, and where there is no pod, in what should have made it.
+#[must_use]
+pub fn trouble(pod: Option<&Pod>, deployment: Option<&Deployment>) -> Option<Trouble> {
+    match pod {
+        Some(pod) => of_pod(pod),
+        None => deployment.and_then(of_deployment),
+    }
+}
+
+fn of_pod(pod: &Pod) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    let unscheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+    if let Some(condition) = unscheduled {
+        let why = condition
+            .message
+            .as_deref()
+            .unwrap_or("the scheduler does not say why");
+        return Some(Trouble {
+            reason: Reason::Unschedulable,
+            message: format!(
+                "no node takes the sidecar's pod ({why}): free resources, or change spec.sidecar"
+            ),
+        });
+    }
+    status.container_statuses.iter().flatten().find_map(of_container)
+}
+
+fn of_container(container: &ContainerStatus) -> Option<Trouble> {
+    let state = container.state.as_ref()?;
+    let ended = state.terminated.as_ref().or_else(|| {
+        container
+            .last_state
+            .as_ref()
+            .and_then(|last| last.terminated.as_ref())
+    });
+    let out_of_memory = ended.is_some_and(|ended| ended.reason.as_deref() == Some("OOMKilled"));
+    if state.running.is_some() {
+        return None;
+    }
+    if out_of_memory {
+        return Some(Trouble {
+            reason: Reason::OutOfMemory,
+            message: "the sidecar was killed at its memory limit: raise spec.sidecar.resources.limits.memory to 192Mi or more; if it is \
+                      that already, report it, because its memory should be bounded"
+                .to_owned(),
+        });
+    }
+    let waiting = state.waiting.as_ref();
+    let word = waiting
+        .and_then(|waiting| waiting.reason.as_deref())
+        .unwrap_or_default();
+    let said = waiting
+        .and_then(|waiting| waiting.message.as_deref())
+        .unwrap_or(word);
+    match word {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
+        | "RegistryUnavailable" => Some(Trouble {
+            reason: Reason::ImagePullFailed,
+            message: format!(
+                "the image {} cannot be pulled ({said}): check image, registry and imagePullSecrets",
+                container.image
+            ),
+        }),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(Trouble {
+            reason: Reason::PodRefused,
+            message: format!("the container cannot be made ({said}): check image and node"),
+        }),
+        "CrashLoopBackOff" => {
+            let code = ended.map_or(0, |ended| ended.exit_code);
+            Some(Trouble {
+                reason: Reason::CrashLooping,
+                message: format!(
+                    "the sidecar ends again and again, lately with status {code}: read its log with kubectl logs --previous"
+                ),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn of_deployment(deployment: &Deployment) -> Option<Trouble> {
+    let failure = deployment
+        .status
+        .as_ref()?
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    let why = failure
+        .message
+        .as_deref()
+        .unwrap_or("the API server does not say why");
+    Some(Trouble {
+        reason: Reason::PodRefused,
+        message: format!(
+            "the sidecar's pod cannot be made ({why}): check quotas and admission policies of the namespace"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(status: &Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap()
+    }
+
+    fn reason(state: &Value, last: &Value) -> Option<Reason> {
+        let status = json!({"containerStatuses": [{
+            "name": "sidecar", "image": "sidecar:1", "imageID": "", "ready": false, "restartCount": 1, "state": state, "lastState": last,
+        }]});
+        trouble(Some(&pod(&status)), None).map(|trouble| trouble.reason)
+    }
+
+    #[test]
+    fn what_keeps_a_pod_from_running_is_named() {
+        let none = json!({});
+        for word in [
+            "ErrImagePull",
+            "ImagePullBackOff",
+            "ErrImageNeverPull",
+            "InvalidImageName",
+        ] {
+            assert_eq!(
+                reason(&json!({"waiting": {"reason": word}}), &none),
+                Some(Reason::ImagePullFailed),
+                "{word}"
+            );
+        }
+        let killed = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+        assert_eq!(
+            reason(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &killed),
+            Some(Reason::OutOfMemory)
+        );
+        assert_eq!(reason(&killed, &none), Some(Reason::OutOfMemory));
+        let failed = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+        assert_eq!(
+            reason(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &failed),
+            Some(Reason::CrashLooping)
+        );
+        assert_eq!(
+            reason(&json!({"waiting": {"reason": "ContainerCreating"}}), &none),
+            None
+        );
+        assert_eq!(reason(&json!({"running": {}}), &none), None);
+    }
+
+    #[test]
+    fn a_pod_that_no_node_takes_says_why() {
+        let status = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]});
+        let trouble = trouble(Some(&pod(&status)), None).unwrap();
+        assert_eq!(trouble.reason, Reason::Unschedulable);
+        assert!(trouble.message.contains("0/1 nodes"));
+    }
+
+    #[test]
+    fn a_pod_that_is_refused_is_found_at_the_deployment() {
+        let deployment: Deployment = serde_json::from_value(json!({"metadata": {}, "status": {"conditions": [
+            {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}
+        ]}}))
+        .unwrap();
+        assert_eq!(
+            trouble(None, Some(&deployment)).unwrap().reason,
+            Reason::PodRefused
+        );
+    }
+}

@@ -1,0 +1,249 @@
+//! Judges a mirror together with its embassy. What comes out holds only values that were checked, so building cannot fail.
+
+use dataembassy_contract::config::{
+    Floor, MirrorConfig, MirrorIdentity, ObjectivesConfig, PostgresqlConfig, PostgresqlTls, PreviousKey,
+    ScheduleConfig, SourceConfig, SourceIdentity, TlsMode,
+};
+use dataembassy_contract::{Reason, Schedule};
+use dataembassy_crds::{self as crds, RegistryMirror, Sidecar};
+use dataembassy_ledger::RegistryId;
+use kube::ResourceExt;
+
+pub use crate::embassy::validate::Refusal;
+use crate::embassy::validate::{self as embassy, CheckedEmbassy, duration, public_key};
+use crate::mirror::dereference::Found;
+use crate::mirror::names;
+
+/// A mirror that was judged and found valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// Everything that the sidecar is told, without the floor.
+    pub config: MirrorConfig,
+    /// The last ledger head that is known.
+    pub floor: Option<Floor>,
+    /// The Secrets that its volume holds.
+    pub secrets: Secrets,
+    /// Whether the signing key is the operator's to make.
+    pub makes_signing_key: bool,
+    /// Whether there should be a pod.
+    pub runs: bool,
+    /// Settings of the pod.
+    pub sidecar: Sidecar,
+    /// The port of the store.
+    pub store_port: u16,
+    /// The networks that the store may be in; empty where any may.
+    pub store_networks: Vec<String>,
+}
+
+/// Names of Secrets in the mirror's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secrets {
+    /// Deposit credentials.
+    pub deposit: String,
+    /// The dump role.
+    pub database: String,
+    /// Authorities of the database's certificate.
+    pub database_ca: String,
+    /// The key that signs entries.
+    pub signing: String,
+}
+
+/// Judges a mirror; the first thing that is wrong is said.
+pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refusal> {
+    let spec = &mirror.spec;
+    let name = mirror.name_any();
+    let registry: RegistryId = spec
+        .registry
+        .id
+        .parse()
+        .map_err(|error| Refusal::new(Reason::InvalidName, format!("spec.registry.id: {error}")))?;
+    let embassy = judge_embassy(mirror, found)?;
+    if let Some(rival) = &found.rival {
+        let message = format!(
+            "the registry id '{registry}' belongs to the mirror {rival}, which is older: delete one of the two, or make this one \
+             with another id"
+        );
+        return Err(Refusal::new(Reason::RegistryTaken, message));
+    }
+    let postgresql = judge_source(&spec.source)?;
+    let schedule = judge_schedule(&spec.schedule)?;
+    let signing = spec.signing.clone().unwrap_or_default();
+    let own_key = signing.signer_ref.as_ref().map(|secret| secret.name.clone());
+    let config = MirrorConfig {
+        mirror: MirrorIdentity {
+            namespace: mirror.namespace().unwrap_or_default(),
+            name: name.clone(),
+            uid: mirror.uid().unwrap_or_default(),
+        },
+        generation: mirror.metadata.generation.unwrap_or_default(),
+        registry: registry.to_string(),
+        embassy: embassy.config(&spec.embassy_ref.name, registry.as_str()),
+        source: SourceConfig {
+            accepted_identity: spec
+                .source
+                .accepted_identity
+                .as_ref()
+                .map(source_identity)
+                .transpose()?,
+            postgresql: Some(postgresql.config),
+        },
+        previous_keys: signing
+            .previous_keys
+            .iter()
+            .map(previous_key)
+            .collect::<Result<_, _>>()?,
+        schedule,
+        trigger: spec.trigger.clone(),
+        suspend: spec.suspend,
+        objectives: ObjectivesConfig {
+            rpo: duration("spec.objectives.rpo", &spec.objectives.rpo)?,
+        },
+        floor: None,
+    };
+    Ok(Checked {
+        secrets: Secrets {
+            deposit: spec.deposit_credentials_ref.name.clone(),
+            database: postgresql.credentials,
+            database_ca: postgresql.ca,
+            signing: own_key.clone().unwrap_or_else(|| names::signing_key(&name)),
+        },
+        makes_signing_key: own_key.is_none(),
+        runs: runs(mirror),
+        sidecar: spec.sidecar.clone().unwrap_or_default(),
+        store_port: embassy.store_port(),
+        store_networks: embassy.networks().to_vec(),
+        floor: floor(mirror, found),
+        config,
+    })
+}
+
+/// Whether there should be a pod: while suspended only until the newest trigger was answered.
+#[must_use]
+pub fn runs(mirror: &RegistryMirror) -> bool {
+    let answered = mirror
+        .status
+        .as_ref()
+        .and_then(|status| status.last_trigger.as_ref());
+    !mirror.spec.suspend || (mirror.spec.trigger.is_some() && mirror.spec.trigger.as_ref() != answered)
+}
+
+fn judge_embassy(mirror: &RegistryMirror, found: &Found) -> Result<CheckedEmbassy, Refusal> {
+    let name = &mirror.spec.embassy_ref.name;
+    let Some(embassy) = &found.embassy else {
+        let message = format!("there is no DataEmbassy '{name}': create it, or correct spec.embassyRef.name");
+        return Err(Refusal::new(Reason::UnknownEmbassy, message));
+    };
+    embassy::check(&embassy.spec)
+        .map_err(|refusal| Refusal::new(refusal.reason, format!("DataEmbassy {name}: {}", refusal.message)))
+}
+
+struct Source {
+    config: PostgresqlConfig,
+    credentials: String,
+    ca: String,
+}
+
+fn judge_source(source: &crds::Source) -> Result<Source, Refusal> {
+    let Some(given) = &source.postgresql else {
+        let message = "spec.source names no database: set exactly one engine, spec.source.postgresql";
+        return Err(Refusal::new(Reason::NoEngine, message));
+    };
+    let out_of_bounds = |field: &str, bounds: &str| {
+        Refusal::new(
+            Reason::InvalidName,
+            format!("spec.source.postgresql.{field} must be {bounds}"),
+        )
+    };
+    let port = u16::try_from(given.port)
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| out_of_bounds("port", "1 to 65535"))?;
+    let max_connections = u32::try_from(given.max_connections)
+        .ok()
+        .filter(|connections| (3..=64).contains(connections))
+        .ok_or_else(|| out_of_bounds("maxConnections", "3 to 64"))?;
+    if given.database.len() > 63 || given.database.contains('\0') {
+        return Err(out_of_bounds(
+            "database",
+            "at most 63 bytes, as PostgreSQL's names are",
+        ));
+    }
+    Ok(Source {
+        config: PostgresqlConfig {
+            host: given.host.clone(),
+            port,
+            database: given.database.clone(),
+            tls: PostgresqlTls {
+                mode: match given.tls.mode {
+                    crds::TlsMode::VerifyFull => TlsMode::VerifyFull,
+                    crds::TlsMode::VerifyCa => TlsMode::VerifyCa,
+                },
+            },
+            max_connections,
+            max_snapshot_age: duration("spec.source.postgresql.maxSnapshotAge", &given.max_snapshot_age)?,
+            yield_to_ddl_after: duration(
+                "spec.source.postgresql.yieldToDDLAfter",
+                &given.yield_to_ddl_after,
+            )?,
+            include_password_verifiers: given.include_password_verifiers,
+        },
+        credentials: given.credentials_ref.name.clone(),
+        ca: given.tls.ca_ref.name.clone(),
+    })
+}
+
+fn judge_schedule(given: &crds::Schedule) -> Result<ScheduleConfig, Refusal> {
+    Schedule::parse(&given.cron, &given.time_zone)
+        .map_err(|error| Refusal::new(error.reason(), format!("spec.{error}")))?;
+    Ok(ScheduleConfig {
+        cron: given.cron.clone(),
+        time_zone: given.time_zone.clone(),
+        deadline: duration("spec.schedule.deadline", &given.deadline)?,
+    })
+}
+
+fn source_identity(given: &crds::AcceptedIdentity) -> Result<SourceIdentity, Refusal> {
+    let database_oid = u32::try_from(given.database_oid).map_err(|_| {
+        Refusal::new(
+            Reason::InvalidName,
+            "spec.source.acceptedIdentity.databaseOid must be 1 to 4294967295",
+        )
+    })?;
+    Ok(SourceIdentity {
+        system_identifier: given.system_identifier.clone(),
+        database_oid,
+    })
+}
+
+fn previous_key(given: &crds::PreviousKey) -> Result<PreviousKey, Refusal> {
+    Ok(PreviousKey {
+        public_key: public_key("spec.signing.previousKeys", &given.public_key)?.to_string(),
+        until_sequence: u64::try_from(given.until_sequence).unwrap_or_default(),
+    })
+}
+
+/// The highest head that is known, from the status and from the configuration that the sidecar has: losing one of them must not lower
+/// the floor.
+fn floor(mirror: &RegistryMirror, found: &Found) -> Option<Floor> {
+    let head = mirror.status.as_ref().and_then(|status| status.head.as_ref());
+    let of_status = head.and_then(|head| {
+        Some(Floor {
+            sequence: u64::try_from(head.sequence).ok()?,
+            digest: head.digest.clone(),
+        })
+    });
+    let text = found.config_map.as_ref().and_then(|map| {
+        map.data
+            .as_ref()?
+            .get(dataembassy_contract::files::CONFIG_FILE)
+            .cloned()
+    });
+    let of_config = text
+        .and_then(|text| MirrorConfig::from_json(text.as_bytes()).ok())
+        .and_then(|config| config.floor);
+    // Where both are of one number the status is newer.
+    of_config
+        .into_iter()
+        .chain(of_status)
+        .max_by_key(|floor| floor.sequence)
+}

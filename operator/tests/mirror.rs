@@ -1,0 +1,409 @@
+//! A mirror's reconcile against an API server that records every request: what is missing fails a test, and so does what is too much.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should end"
+)]
+
+mod world;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use dataembassy_crds::RegistryMirror;
+use dataembassy_operator::mirror::reconcile;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use world::{Asked, World, client, embassy, lines, mirror, read, settings};
+
+const OBJECTS: [&str; 4] = [
+    "/api/v1/namespaces/interior/serviceaccounts/population-mirror",
+    "/api/v1/namespaces/interior/configmaps/population-mirror",
+    "/apis/networking.k8s.io/v1/namespaces/interior/networkpolicies/population-mirror",
+    "/apis/apps/v1/namespaces/interior/deployments/population-mirror",
+];
+const STATUS: &str =
+    "PATCH /apis/dataembassy.io/v1alpha1/namespaces/interior/registrymirrors/population/status";
+const SECRETS: &str = "POST /api/v1/namespaces/interior/secrets";
+
+async fn run(world: &World, resource: &Value) -> Vec<Asked> {
+    let (client, log) = client(|_| None);
+    reconcile(Arc::new(read::<RegistryMirror>(resource)), world.context(client))
+        .await
+        .unwrap();
+    log.take()
+}
+
+fn written<'a>(asked: &'a [Asked], path: &str) -> &'a Value {
+    &asked
+        .iter()
+        .find(|asked| asked.method == "PATCH" && asked.path.ends_with(path))
+        .unwrap()
+        .body
+}
+
+fn condition<'a>(status: &'a Value, type_: &str) -> &'a Value {
+    let conditions = status["status"]["conditions"].as_array().unwrap();
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == type_)
+        .unwrap_or(&Value::Null)
+}
+
+/// The world after a first reconcile, as the watches would show it.
+async fn settled(resource: &Value) -> (World, Value) {
+    let world = World::of(&[embassy(), resource.clone()]);
+    let asked = run(&world, resource).await;
+    let mut resource = resource.clone();
+    resource["status"] = written(&asked, "/status")["status"].clone();
+    let mut objects = vec![embassy(), resource.clone()];
+    objects.extend(OBJECTS.iter().map(|path| written(&asked, path).clone()));
+    for object in &mut objects {
+        if object["kind"] == "Deployment" {
+            object["metadata"]["uid"] = "uid-deployment".into();
+        }
+    }
+    (World::of(&objects), resource)
+}
+
+fn pod(extra: &Value) -> [Value; 2] {
+    let labels = json!({"app.kubernetes.io/instance": "population"});
+    let owned = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "population-mirror-1-x", "namespace": "interior", "uid": "uid-pod", "labels": labels,
+            "ownerReferences": owned("ReplicaSet", "population-mirror-1", "uid-set")},
+        "status": {"phase": "Running", "podIP": "127.0.0.1"}
+    });
+    pod["metadata"]["annotations"] = extra.clone();
+    let set = json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {"name": "population-mirror-1", "namespace": "interior", "uid": "uid-set", "labels": labels,
+            "ownerReferences": owned("Deployment", "population-mirror", "uid-deployment")}
+    });
+    [set, pod]
+}
+
+/// A sidecar that gives the same report to whoever asks.
+async fn sidecar(report: Value) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let body = report.to_string();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(stream.read_u8().await.unwrap());
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_new_mirror_gets_its_key_its_objects_and_a_status_and_nothing_else() {
+    let world = World::of(&[embassy(), mirror("population")]);
+    let asked = run(&world, &mirror("population")).await;
+    let mut expected = vec![SECRETS.to_owned()];
+    for path in OBJECTS {
+        expected.extend([format!("GET {path}"), format!("PATCH {path}")]);
+    }
+    expected.push(STATUS.to_owned());
+    assert_eq!(lines(&asked), expected);
+}
+
+#[tokio::test]
+async fn the_signing_key_outlives_the_mirror_and_is_an_openssh_key() {
+    let world = World::of(&[embassy(), mirror("population")]);
+    let asked = run(&world, &mirror("population")).await;
+    let secret = &asked
+        .iter()
+        .find(|asked| asked.path.ends_with("/secrets"))
+        .unwrap()
+        .body;
+    assert_eq!(secret["metadata"]["name"], "population-signing-key");
+    assert!(
+        secret["metadata"]["ownerReferences"].is_null(),
+        "deleting the mirror must not delete the key"
+    );
+    assert!(
+        secret["stringData"]["ssh-privatekey"]
+            .as_str()
+            .unwrap()
+            .starts_with("-----BEGIN OPENSSH PRIVATE KEY-----")
+    );
+}
+
+#[tokio::test]
+async fn a_key_of_ones_own_is_never_made() {
+    let mut resource = mirror("population");
+    resource["spec"]["signing"] = json!({"signerRef": {"name": "own-key"}});
+    let world = World::of(&[embassy(), resource.clone()]);
+    let asked = run(&world, &resource).await;
+    assert!(!lines(&asked).contains(&SECRETS.to_owned()));
+    let sources =
+        written(&asked, OBJECTS[3])["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"]
+            .to_string();
+    assert!(sources.contains("own-key") && !sources.contains("population-signing-key"));
+}
+
+#[tokio::test]
+async fn a_reconcile_that_changes_nothing_writes_nothing() {
+    let (world, resource) = settled(&mirror("population")).await;
+    assert_eq!(lines(&run(&world, &resource).await), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_somebody_changed_by_hand_is_put_back_alone() {
+    let (mut world, resource) = settled(&mirror("population")).await;
+    for object in &mut world.objects {
+        if object["kind"] == "NetworkPolicy" {
+            object["spec"]["egress"] = json!([{}]);
+        }
+    }
+    assert_eq!(
+        lines(&run(&world, &resource).await),
+        vec![format!("PATCH {}", OBJECTS[2])]
+    );
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_is_not_taken_over() {
+    let world = World::of(&[embassy(), mirror("population")]);
+    let (client, log) = client(|asked: &Asked| {
+        let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "population-mirror", "namespace": "interior"}});
+        (asked.method == "GET" && asked.path == OBJECTS[1]).then_some((200, theirs))
+    });
+    reconcile(Arc::new(read(&mirror("population"))), world.context(client))
+        .await
+        .unwrap();
+    let asked = log.take();
+    assert!(!lines(&asked).contains(&format!("PATCH {}", OBJECTS[1])));
+    let status = written(&asked, "/status");
+    assert_eq!(condition(status, "Ready")["reason"], "ForeignObject");
+    assert_eq!(condition(status, "Stalled")["status"], "True");
+}
+
+#[tokio::test]
+async fn a_report_of_this_generation_makes_the_mirror_ready() {
+    let (mut world, resource) = settled(&mirror("population")).await;
+    let port = sidecar(json!({
+        "process": "p", "loaded": {"generation": 3, "digest": "d"},
+        "source": {"state": "True", "reason": "Reachable", "message": "", "since": "2026-11-23T10:00:00Z"},
+        "store": {"state": "False", "reason": "StoreTlsFailed", "message": "unknown authority", "since": "2026-11-23T10:00:00Z"},
+        "head": {"sequence": 7, "digest": "a".repeat(64)},
+        "signer": "ssh-ed25519 AAAA"
+    }))
+    .await;
+    world.objects.extend(pod(&json!({})));
+    world.settings = Some(dataembassy_operator::settings::Settings {
+        status_port: port,
+        ..settings()
+    });
+    let asked = run(&world, &resource).await;
+    let status = written(&asked, "/status");
+    assert_eq!(condition(status, "Ready")["status"], "True", "{status}");
+    assert_eq!(condition(status, "SourceReachable")["status"], "True");
+    assert_eq!(condition(status, "StoreReachable")["reason"], "StoreTlsFailed");
+    assert_eq!(condition(status, "Reconciling"), &Value::Null);
+    assert_eq!(status["status"]["head"]["sequence"], 7);
+    // The pod is called once for its configuration.
+    assert_eq!(
+        lines(&asked),
+        vec![
+            "PATCH /api/v1/namespaces/interior/pods/population-mirror-1-x".to_owned(),
+            STATUS.to_owned()
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_head_that_goes_down_does_not_lower_the_floor() {
+    let (mut world, mut resource) = settled(&mirror("population")).await;
+    resource["status"]["head"] = json!({"sequence": 9, "digest": "b".repeat(64)});
+    world.objects.retain(|object| object["kind"] != "RegistryMirror");
+    world.objects.push(resource.clone());
+    let port = sidecar(json!({"head": {"sequence": 2, "digest": "c".repeat(64)}})).await;
+    world.objects.extend(pod(&json!({})));
+    world.settings = Some(dataembassy_operator::settings::Settings {
+        status_port: port,
+        ..settings()
+    });
+    let asked = run(&world, &resource).await;
+    assert_eq!(written(&asked, "/status")["status"]["head"]["sequence"], 9);
+    let config: Value = serde_json::from_str(
+        written(&asked, OBJECTS[1])["data"]["config.json"]
+            .as_str()
+            .unwrap(),
+    )
+    .unwrap();
+    assert_eq!(config["floor"], json!({"sequence": 9, "digest": "b".repeat(64)}));
+}
+
+#[tokio::test]
+async fn a_new_pod_waits_for_the_run_in_progress() {
+    let (mut world, resource) = settled(&mirror("population")).await;
+    let now = jiff::Timestamp::now();
+    let port = sidecar(json!({
+        "loaded": {"generation": 3, "digest": "d"},
+        "run": {"startedAt": now, "deadlineAt": now, "progress": {"phase": "Copying"}}
+    }))
+    .await;
+    world.objects.extend(pod(&json!({})));
+    let upgraded = dataembassy_operator::settings::Settings {
+        status_port: port,
+        sidecar_image: "sidecar@sha256:1111".to_owned(),
+        ..settings()
+    };
+    world.settings = Some(upgraded);
+    let asked = run(&world, &resource).await;
+    assert!(!lines(&asked).contains(&format!("PATCH {}", OBJECTS[3])));
+    assert_eq!(
+        condition(written(&asked, "/status"), "Ready")["reason"],
+        "RolloutPending"
+    );
+}
+
+#[tokio::test]
+async fn an_idle_pod_is_replaced_at_once() {
+    let (mut world, resource) = settled(&mirror("population")).await;
+    let port = sidecar(json!({"loaded": {"generation": 3, "digest": "d"}})).await;
+    world.objects.extend(pod(&json!({})));
+    world.settings = Some(dataembassy_operator::settings::Settings {
+        status_port: port,
+        sidecar_image: "sidecar@sha256:1111".to_owned(),
+        ..settings()
+    });
+    let asked = run(&world, &resource).await;
+    assert!(lines(&asked).contains(&format!("PATCH {}", OBJECTS[3])));
+}
+
+#[tokio::test]
+async fn an_invalid_edit_and_a_vanished_embassy_touch_nothing_that_runs() {
+    let (world, resource) = settled(&mirror("population")).await;
+    let mut edited = resource.clone();
+    edited["metadata"]["generation"] = json!(4);
+    edited["spec"]["schedule"]["cron"] = json!("0 0 30 2 *");
+    let asked = run(&world, &edited).await;
+    assert_eq!(lines(&asked), vec![STATUS.to_owned()]);
+    let stalled = condition(written(&asked, "/status"), "Stalled");
+    assert_eq!(
+        (stalled["status"].as_str(), stalled["reason"].as_str()),
+        (Some("True"), Some("ImpossibleDate"))
+    );
+    assert!(
+        stalled["message"]
+            .as_str()
+            .unwrap()
+            .contains("goes on with its last valid configuration")
+    );
+    assert_eq!(stalled["observedGeneration"], 4);
+
+    let mut alone = world.clone();
+    alone.objects.retain(|object| object["kind"] != "DataEmbassy");
+    let asked = run(&alone, &resource).await;
+    assert_eq!(lines(&asked), vec![STATUS.to_owned()]);
+    assert_eq!(
+        condition(written(&asked, "/status"), "Stalled")["reason"],
+        "UnknownEmbassy"
+    );
+}
+
+#[tokio::test]
+async fn an_invalid_mirror_can_still_be_told_to_stop() {
+    let (world, resource) = settled(&mirror("population")).await;
+    let mut edited = resource;
+    edited["spec"]["schedule"]["cron"] = json!("nonsense");
+    edited["spec"]["suspend"] = json!(true);
+    let asked = run(&world, &edited).await;
+    assert_eq!(
+        lines(&asked),
+        vec![format!("PATCH {}", OBJECTS[3]), STATUS.to_owned()]
+    );
+    assert_eq!(written(&asked, OBJECTS[3]), &json!({"spec": {"replicas": 0}}));
+}
+
+#[tokio::test]
+async fn a_suspended_mirror_answers_a_new_trigger_and_rests_again() {
+    let mut resource = mirror("population");
+    resource["spec"]["suspend"] = json!(true);
+    let replicas = async |resource: &Value| {
+        let world = World::of(&[embassy(), resource.clone()]);
+        let asked = run(&world, resource).await;
+        written(&asked, OBJECTS[3])["spec"]["replicas"].as_i64().unwrap()
+    };
+    assert_eq!(replicas(&resource).await, 0);
+    resource["spec"]["trigger"] = json!("before-upgrade");
+    assert_eq!(replicas(&resource).await, 1);
+    resource["status"] = json!({"lastTrigger": "before-upgrade"});
+    assert_eq!(replicas(&resource).await, 0);
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_named_and_the_kubelet_is_asked_to_look_again() {
+    let (mut world, resource) = settled(&mirror("population")).await;
+    let missing = |secret: &str, key: &str| json!({"secret": secret, "key": key});
+    let port = sidecar(json!({"missingSecrets": [
+        missing("Deposit", "accessKeyId"), missing("Deposit", "secretAccessKey"), missing("Database", "password")
+    ]}))
+    .await;
+    world.objects.extend(pod(&json!({})));
+    world.settings = Some(dataembassy_operator::settings::Settings {
+        status_port: port,
+        ..settings()
+    });
+    let asked = run(&world, &resource).await;
+    let status = written(&asked, "/status");
+    let store = condition(status, "StoreReachable");
+    assert_eq!(store["reason"], "SecretMissing");
+    assert!(store["message"].as_str().unwrap().contains("population-deposit"));
+    let source = condition(status, "SourceReachable");
+    assert_eq!(source["reason"], "SecretKeyMissing");
+    assert!(
+        source["message"]
+            .as_str()
+            .unwrap()
+            .contains("the Secret population-dump lacks the key password")
+    );
+    let annotations = &written(&asked, "/pods/population-mirror-1-x")["metadata"]["annotations"];
+    assert!(annotations["dataembassy.io/secrets-awaited-since"].is_string());
+}
+
+#[tokio::test]
+async fn a_pod_that_only_carries_our_labels_is_not_asked() {
+    let (mut world, resource) = settled(&mirror("population")).await;
+    let port = sidecar(json!({"head": {"sequence": 1000, "digest": "f".repeat(64)}})).await;
+    let [_, mut stranger] = pod(&json!({}));
+    stranger["metadata"]["ownerReferences"] = json!([]);
+    world.objects.push(stranger);
+    world.settings = Some(dataembassy_operator::settings::Settings {
+        status_port: port,
+        ..settings()
+    });
+    assert_eq!(lines(&run(&world, &resource).await), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_pod_meets_the_restricted_standard_and_has_no_token() {
+    let world = World::of(&[embassy(), mirror("population")]);
+    let asked = run(&world, &mirror("population")).await;
+    let pod = &written(&asked, OBJECTS[3])["spec"]["template"]["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let container = &pod["containers"][0];
+    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(
+        container["securityContext"]["capabilities"]["drop"],
+        json!(["ALL"])
+    );
+    assert_eq!(container["resources"]["limits"]["memory"], "192Mi");
+    for source in &pod["volumes"][0]["projected"]["sources"].as_array().unwrap()[1..] {
+        assert_eq!(source["secret"]["optional"], true);
+    }
+}
