@@ -101,7 +101,7 @@ async fn an_unchunked_tables_text_is_the_file_that_pg_dump_writes_itself() {
             .await
             .unwrap();
         let taken = take_with(&source(server, &database.name), |options| {
-            options.range_bytes = 1 << 40
+            options.range_bytes = 1 << 40;
         })
         .await
         .unwrap();
@@ -175,7 +175,7 @@ async fn ranges_joined_in_their_order_are_a_plain_copy() {
             .await
             .unwrap();
         let taken = take_with(&source(server, &database.name), |options| {
-            options.range_bytes = 1024 * 1024
+            options.range_bytes = 1024 * 1024;
         })
         .await
         .unwrap();
@@ -212,7 +212,7 @@ async fn a_latin1_database_keeps_its_bytes_and_its_names() {
             .await
             .unwrap();
         let taken = take_with(&source(server, &database.name), |options| {
-            options.range_bytes = 256 * 1024
+            options.range_bytes = 256 * 1024;
         })
         .await
         .unwrap();
@@ -448,7 +448,7 @@ async fn roles_memberships_and_settings_are_carried_and_verifiers_only_when_aske
         );
 
         let taken = take_with(&source(server, name), |options| {
-            options.include_password_verifiers = true
+            options.include_password_verifiers = true;
         })
         .await
         .unwrap();

@@ -234,7 +234,7 @@ async fn a_full_disk_where_pg_dump_plans_fails_the_run_by_its_name() {
         let disk = SmallDisk::new("64k");
         let scratch = disk.0.path().join("planning");
         let error = take_with(&source(server, &database.name), |options| {
-            options.scratch = scratch
+            options.scratch = scratch;
         })
         .await
         .map(|_| ())

@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "the functions that tests share fail as tests do"
 )]
 
@@ -152,7 +151,7 @@ async fn a_session_that_waits_for_our_locks_too_long_ends_the_run() {
         .await
         .unwrap();
     let standing = Standing::begin(&source(server, &database.name), |options| {
-        options.yield_to_ddl_after = Duration::from_secs(2)
+        options.yield_to_ddl_after = Duration::from_secs(2);
     })
     .await;
     let client = database.client().await.unwrap();
@@ -180,7 +179,7 @@ async fn outcome_when_killed(major: u32, application: &str) -> Result<(), DumpEr
         .await
         .unwrap();
     let mut standing = Standing::begin(&source(server, &database.name), |options| {
-        options.range_bytes = 2 * 1024 * 1024
+        options.range_bytes = 2 * 1024 * 1024;
     })
     .await;
     while !standing
@@ -231,7 +230,7 @@ async fn a_snapshot_held_too_long_ends_the_run_and_leaves_no_session_behind() {
         .unwrap();
     let source = source(server, &database.name);
     let standing = Standing::begin(&source, |options| {
-        options.max_snapshot_age = Duration::from_secs(4)
+        options.max_snapshot_age = Duration::from_secs(4);
     })
     .await;
     let outcome = standing.outcome().await;
