@@ -76,3 +76,11 @@ fn say(line: &str) {
 fn report(error: &anyhow::Error) {
     eprintln!("dataembassy-sidecar: {error:#}");
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

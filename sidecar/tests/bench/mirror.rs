@@ -35,6 +35,8 @@ pub struct MirrorBench {
     pub config: MirrorConfig,
     signer: SigningKey,
     ports: (u16, u16),
+    /// Where traces go, if anywhere.
+    pub collector: Option<String>,
 }
 
 /// A running sidecar.
@@ -64,6 +66,7 @@ impl MirrorBench {
             config,
             signer: SigningKey::from_seed(&[1; 32]),
             ports: (free(), free()),
+            collector: None,
         };
         bench.write_secrets().await;
         bench.write_config();
@@ -122,6 +125,11 @@ impl MirrorBench {
                 "--metrics-address",
                 &metrics.to_string(),
             ])
+            .envs(
+                self.collector
+                    .iter()
+                    .map(|endpoint| ("DATAEMBASSY_OTLP_ENDPOINT", endpoint)),
+            )
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

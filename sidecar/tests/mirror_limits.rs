@@ -1,0 +1,79 @@
+//! What a run may take: memory, time, and the patience of a database whose snapshot it holds.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers fail as the test does"
+)]
+
+mod bench;
+
+use bench::mirror::{MirrorBench, Sidecar};
+use dataembassy_contract::Reason;
+use dataembassy_contract::report::Report;
+use dataembassy_testkit::fault_proxy::Fault;
+use hyper::Method;
+
+fn peak_kib(sidecar: &Sidecar) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.process_id())).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn last_reason(report: &Report) -> Option<Reason> {
+    report.recent_runs.first().map(|run| run.reason)
+}
+
+#[tokio::test]
+async fn memory_does_not_grow_with_the_data() {
+    let bench = MirrorBench::start(17).await;
+    let fill = "CREATE TABLE filling AS SELECT i, (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 31) j) AS text \
+        FROM generate_series(1, 300000) i";
+    bench.database.execute(fill).await.unwrap();
+    let sidecar = bench.sidecar();
+    let report = sidecar.until_copy(1).await;
+    let bytes = report.last_copy.unwrap().bytes;
+    assert!(
+        bytes > 100 * 1024 * 1024,
+        "{bytes} sealed bytes are too few to tell"
+    );
+    let peak = peak_kib(&sidecar);
+    assert!(peak < 192 * 1024, "{peak} KiB");
+    assert_eq!(bench.whole_copies().await, 1);
+}
+
+#[tokio::test]
+async fn a_run_past_its_deadline_is_ended() {
+    let mut bench = MirrorBench::start(17).await;
+    bench
+        .store
+        .proxy
+        .inject(usize::MAX, Fault::Stall, |method, _| method == Method::PUT);
+    bench.config.schedule.deadline = "3s".parse().unwrap();
+    bench.write_config();
+    let sidecar = bench.sidecar();
+    let report = sidecar
+        .until("the run's end", |report| !report.recent_runs.is_empty())
+        .await;
+    assert_eq!(last_reason(&report), Some(Reason::DeadlineExceeded));
+    assert_eq!(bench.whole_copies().await, 0);
+}
+
+#[tokio::test]
+async fn a_minute_without_an_acknowledgement_ends_the_run() {
+    let bench = MirrorBench::start(17).await;
+    bench
+        .store
+        .proxy
+        .inject(usize::MAX, Fault::Stall, |method, _| method == Method::PUT);
+    let sidecar = bench.sidecar();
+    let report = sidecar
+        .until("the run's end", |report| !report.recent_runs.is_empty())
+        .await;
+    assert_eq!(last_reason(&report), Some(Reason::StoreStalled), "{report:#?}");
+    let held = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'dump' AND datname = current_database() AND xact_start IS NOT NULL";
+    assert_eq!(bench.database.value(held).await.unwrap(), "0");
+}
