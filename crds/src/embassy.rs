@@ -62,7 +62,7 @@ pub struct DataEmbassySpec {
 #[x_kube(
     validation = kube::core::Rule::new("self.endpoint.startsWith('https://') || (has(self.allowInsecure) && self.allowInsecure)")
         .message("endpoint must begin with https://; plain http needs allowInsecure: true, which is for tests only")
-        .field_path("endpoint")
+        .field_path(".endpoint")
 )]
 pub struct Store {
     /// The URL of the store, or of the gate before it: scheme, host and port, nothing else. `https`, unless `allowInsecure`. Example:

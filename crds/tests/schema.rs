@@ -177,6 +177,17 @@ fn a_time_that_may_lie_ahead_is_no_date_column() {
 }
 
 #[test]
+fn every_rule_says_what_is_wrong_and_points_to_a_field_by_a_path() {
+    each_schema(|path, schema| {
+        for rule in schema.x_kubernetes_validations.iter().flatten() {
+            assert!(rule.message.is_some(), "{path}: {} has no message", rule.rule);
+            let place = rule.field_path.as_deref().unwrap_or(".");
+            assert!(place.starts_with('.'), "{path}: the API server takes no path like {place}");
+        }
+    });
+}
+
+#[test]
 fn every_definition_fits_a_quarter_of_what_the_api_server_takes() {
     for definition in all() {
         let size = serde_saphyr::to_string(&definition).unwrap().len();
