@@ -9,13 +9,15 @@ use crate::condition::find;
 /// The most characters of an event's note that the API server takes are 1024.
 const MAX_NOTE: usize = 1000;
 
-/// The events that a change of conditions is worth.
+/// The events that a change of conditions is worth. `Reconciling` only repeats what `Ready` says.
 #[must_use]
 pub fn of_change(before: &[Condition], after: &[Condition]) -> Vec<Event> {
     after
         .iter()
         .filter(|now| {
-            find(before, &now.type_).is_none_or(|then| then.status != now.status || then.reason != now.reason)
+            now.type_ != "Reconciling"
+                && find(before, &now.type_)
+                    .is_none_or(|then| then.status != now.status || then.reason != now.reason)
                 && !(now.status == ConditionStatus::Unknown && find(before, &now.type_).is_none())
         })
         .map(|now| Event {
@@ -37,10 +39,9 @@ pub fn of_change(before: &[Condition], after: &[Condition]) -> Vec<Event> {
         .collect()
 }
 
-/// Whether a condition is nothing to worry about. Those that exist only while true are bad news, save `Reconciling`.
+/// Whether a condition is nothing to worry about. Those that exist only while true are bad news.
 fn is_good(condition: &Condition) -> bool {
     match condition.type_.as_str() {
-        "Reconciling" => true,
         "Stalled" | "Fenced" | "Suspicious" => false,
         "Ready" => {
             condition.status == ConditionStatus::True
