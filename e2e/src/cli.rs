@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use dataembassy_e2e::{
     bed::{self, Bed},
+    bench,
     cache::Cache,
     cluster::{self, Cluster, Component, ENFORCE, Helm, STATE, Site},
     images, privilege,
@@ -44,6 +45,15 @@ enum Command {
     EnforcePolicies {
         /// `home` or `embassy`.
         cluster: Site,
+    },
+    /// Measure copy and restore against the same made of stock tools, on loopback servers.
+    Bench {
+        /// How often each side runs; the median counts.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
+        runs: u32,
+        /// Gigabytes of TPC-H data.
+        #[arg(long, default_value_t = 1.0)]
+        gigabytes: f64,
     },
     /// Build all images and write each as an OCI archive.
     Images {
@@ -99,6 +109,14 @@ impl Cli {
             Command::EnforcePolicies { cluster: site } => {
                 let cluster = Cluster::connect(site, &cache).await?;
                 cluster::policy::enforce(site, cluster.client().clone()).await?;
+            }
+            Command::Bench { runs, gigabytes } => {
+                provision_bed(&cache, &progress, "").await?;
+                let programs = images::build_programs(&progress).await?;
+                let options = bench::Options { runs, gigabytes };
+                let rows = bench::measure(&options, &programs.join("dataembassy-sidecar"), &progress).await?;
+                let target = programs.parent().context("the programs lie in a target folder")?;
+                say(bench::publish(&rows, target)?.trim_end());
             }
             Command::Images { to } => {
                 provision_bed(&cache, &progress, "").await?;

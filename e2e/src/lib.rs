@@ -1,6 +1,7 @@
 //! The test bed, the sample registries and the truth about them: what the program and the tests share.
 
 pub mod bed;
+pub mod bench;
 pub mod cache;
 pub mod cluster;
 pub mod command;

@@ -166,7 +166,7 @@ fn c_library(root: &Path) -> Result<Vec<Laid>> {
 }
 
 /// Builds operator and sidecar; returns the folder they are in.
-async fn build_programs(progress: &Progress) -> Result<PathBuf> {
+pub async fn build_programs(progress: &Progress) -> Result<PathBuf> {
     let step = progress.step("operator and sidecar");
     let mut cargo = builder("cargo");
     cargo.current_dir(TREE).args([

@@ -8,8 +8,9 @@ use crate::{
 };
 
 /// containerd, runc and the network plugins run pods; mmdebstrap makes root file systems; the others make and
-/// inspect namespaces and links. age, zstd and openssh-client are the stock tools that must open what we write.
-const PACKAGES: [&str; 13] = [
+/// inspect namespaces and links. age, zstd and openssh-client are the stock tools that must open what we write, and rclone
+/// is what we measure against.
+const PACKAGES: [&str; 14] = [
     "age",
     "conntrack",
     "containerd",
@@ -20,6 +21,7 @@ const PACKAGES: [&str; 13] = [
     "openssh-client",
     "procps",
     "python3-venv",
+    "rclone",
     "runc",
     "util-linux",
     "zstd",

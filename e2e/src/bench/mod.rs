@@ -1,0 +1,70 @@
+//! `cargo e2e bench`: how long a copy and a restore take, next to the pipe that a careful administrator would
+//! lay from stock tools. Both sides in one run, in turn, on the same servers; the median counts.
+
+mod ours;
+mod rig;
+mod table;
+mod theirs;
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::progress::Progress;
+
+use rig::Rig;
+pub use table::Row;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How often each side runs; the median counts.
+    pub runs: u32,
+    /// Gigabytes of TPC-H's data, as text.
+    pub gigabytes: f64,
+}
+
+/// Measures and returns one row for each comparison. `sidecar` is the program, built for release.
+pub async fn measure(options: &Options, sidecar: &Path, progress: &Progress) -> Result<Vec<Row>> {
+    ensure!(options.runs > 0, "at least one run is needed");
+    let step = progress.step(format!("{} GB of data", options.gigabytes));
+    let rig = Rig::set_up(options.gigabytes, sidecar).await?;
+    step.done();
+    let [mut copied, mut piped, mut restored, mut poured] = [const { Vec::<Duration>::new() }; 4];
+    for run in 1..=options.runs {
+        let step = progress.step(format!("run {run} of {}", options.runs));
+        // Who goes first has colder caches: take turns.
+        if run % 2 == 1 {
+            copied.push(ours::copy(&rig, run).await.context("our copy")?);
+            piped.push(theirs::copy(&rig).await.context("their copy")?);
+        } else {
+            piped.push(theirs::copy(&rig).await.context("their copy")?);
+            copied.push(ours::copy(&rig, run).await.context("our copy")?);
+        }
+        if run % 2 == 1 {
+            restored.push(ours::restore(&rig).await.context("our restore")?);
+            poured.push(theirs::restore(&rig).await.context("their restore")?);
+        } else {
+            poured.push(theirs::restore(&rig).await.context("their restore")?);
+            restored.push(ours::restore(&rig).await.context("our restore")?);
+        }
+        step.done();
+    }
+    let size = options.gigabytes;
+    let sealed = rig.sealed_megabytes(options.runs).await?;
+    Ok(vec![
+        Row::seconds(format!("copy of {size} GB"), &copied, &piped),
+        Row::seconds(format!("restore of {size} GB"), &restored, &poured),
+        Row::new(format!("size of a copy of {size} GB"), sealed.0, sealed.1, "MB"),
+    ])
+}
+
+/// Writes the rows to `target/e2e/bench.json` and returns them as a table for people.
+pub fn publish(rows: &[Row], target: &Path) -> Result<String> {
+    let folder = target.join("e2e");
+    std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let file = folder.join("bench.json");
+    std::fs::write(&file, serde_json::to_vec_pretty(rows)?)
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    Ok(table::render(rows))
+}
