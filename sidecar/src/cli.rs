@@ -19,7 +19,7 @@ enum Command {
     /// Mirror one registry on schedule, until told to end.
     Mirror(mirror::Arguments),
     /// Restore one copy into one database.
-    Restore(restore::Arguments),
+    Restore(Box<restore::Arguments>),
     /// Make an object store ready.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -55,7 +55,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Mirror(arguments) => mirror::run(arguments).await,
-            Command::Restore(arguments) => restore::run(arguments).await,
+            Command::Restore(arguments) => restore::run(*arguments).await,
             Command::Store(StoreCommand::Init(arguments)) => {
                 store::init::run(&arguments)
                     .await?

@@ -68,7 +68,8 @@ pub struct TocEntry {
     pub dependencies: Vec<u32>,
     /// The file of its data.
     pub file: Option<String>,
-    /// For `SEQUENCE SET` and `EXTENSION`: the statement that makes it so.
+    /// For `SEQUENCE SET`, `EXTENSION` and `POLICY`: the statement that makes it so. For `TABLE DATA`: a remark where
+    /// its rows are loaded through the partition root.
     pub definition: Option<Vec<u8>>,
 }
 
@@ -188,7 +189,10 @@ impl<R: Read> Reader<R> {
         if description == "ENCODING" {
             *encoding = definition.as_deref().and_then(encoding_of);
         }
-        let keeps = matches!(description.as_str(), "SEQUENCE SET" | "EXTENSION");
+        let keeps = matches!(
+            description.as_str(),
+            "SEQUENCE SET" | "EXTENSION" | "POLICY" | "TABLE DATA"
+        );
         let definition = definition.filter(|_| keeps);
         Ok(TocEntry {
             dump_id,

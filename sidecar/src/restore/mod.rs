@@ -1,11 +1,115 @@
 //! One copy brought back into one empty database.
+//!
+//! [`copy`] opens and checks what the store holds, [`preflight`] says what the target lacks before anything is written,
+//! [`pg_restore`] makes definitions and constraints, [`load`] streams rows and large objects, [`comparison`] counts them
+//! in the target. [`restoration`] holds the order. Nothing of the source's is run by `psql`, and no password reaches
+//! another program.
 
-/// Command line of `dataembassy-sidecar restore`.
-#[derive(Debug, clap::Args)]
-pub struct Arguments {}
+mod arguments;
+pub mod comparison;
+pub mod copy;
+mod error;
+pub mod load;
+pub mod outcome;
+pub mod pg_restore;
+pub mod preflight;
+pub mod progress;
+pub mod restoration;
+pub mod roles;
+pub mod selection;
+pub mod target;
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use copy::StoredCopy;
+use outcome::Outcome;
+use progress::Progress;
+
+pub use arguments::Arguments;
+pub use error::RestoreError;
+pub use restoration::restore;
+
+/// How a copy is restored.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Drop what the database holds instead of refusing it.
+    pub replace: bool,
+    /// Restore owners, privileges, roles, settings and everything else that acts beyond rows.
+    pub trusting: bool,
+    /// Extensions that may be installed although the server does not let everybody do so.
+    pub allowed_extensions: Vec<String>,
+    /// Take a database that sorts text in another way.
+    pub accept_collation: bool,
+    /// Sessions that load at once, 1 or more.
+    pub jobs: usize,
+    /// Directory for temporary files: the table of contents and a socket.
+    pub scratch: PathBuf,
+}
 
 /// Runs a restore from the command line.
-#[expect(clippy::unused_async, reason = "the room is not furnished yet")]
-pub async fn run(_arguments: Arguments) -> anyhow::Result<()> {
-    anyhow::bail!("this build has no restore")
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let progress = Progress::default();
+    let showing = progress.show();
+    let done = tokio::select! {
+        done = find_and_restore(&arguments, &progress) => done,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            Err(anyhow::anyhow!("interrupted; a database that was begun stays marked as unfinished"))
+        }
+    };
+    showing.abort();
+    if let Some(path) = &arguments.result {
+        let text = match &done {
+            Ok(outcome) => serde_json::to_vec_pretty(&Reported::Restored(outcome))?,
+            Err(error) => serde_json::to_vec_pretty(&Reported::Failed {
+                error: format!("{error:#}"),
+            })?,
+        };
+        std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    summarise(&done?);
+    Ok(())
+}
+
+async fn find_and_restore(arguments: &Arguments, progress: &Progress) -> anyhow::Result<Outcome> {
+    // Everything that can be wrong with the command line is found before anything is asked of anybody.
+    let (options, target, identities) = (arguments.options(), arguments.target()?, arguments.identities()?);
+    let (store, ledger) = (arguments.store()?, arguments.ledger());
+    let copy = StoredCopy::open(store, &ledger, arguments.choice(), &identities).await?;
+    Ok(restore(&Arc::new(copy), &target, &options, progress).await?)
+}
+
+/// The result file.
+#[derive(serde::Serialize)]
+#[serde(tag = "outcome")]
+enum Reported<'a> {
+    Restored(&'a Outcome),
+    Failed { error: String },
+}
+
+#[expect(clippy::print_stdout, reason = "what a command line program was asked for")]
+fn summarise(outcome: &Outcome) {
+    println!(
+        "{} {} of {}: {} tables, {} rows, {} large objects restored into {}; all counts and digests are equal",
+        outcome.registry,
+        outcome.sequence,
+        outcome.taken_at,
+        outcome.tables.len(),
+        outcome.rows,
+        outcome.large_objects.objects,
+        outcome.target.database
+    );
+    for entry in &outcome.tried_again {
+        println!("failed beside others and succeeded alone: {entry}");
+    }
+    for left in &outcome.not_restored {
+        println!("not restored: {} {} ({})", left.kind, left.name, left.reason);
+    }
+    for left in &outcome.not_carried {
+        println!("not in the copy: {} {} ({})", left.kind, left.name, left.reason);
+    }
+    for note in &outcome.notes {
+        println!("note: {note}");
+    }
 }

@@ -202,6 +202,12 @@ impl Connection {
         let _ = self.frames.stream.shutdown().await;
     }
 
+    /// Gives the stream away, authenticated and ready for queries, for somebody else to speak on.
+    pub(crate) fn into_stream(self) -> TlsStream<TcpStream> {
+        debug_assert_eq!(self.frames.buffered(), 0, "an idle session has nothing unread");
+        self.frames.stream
+    }
+
     /// Sends one simple query.
     pub(crate) async fn send_query(&mut self, statements: &[u8]) -> Result<(), ConnectionError> {
         self.begin()?;

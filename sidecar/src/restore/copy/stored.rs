@@ -1,0 +1,370 @@
+//! A copy in the store: found through the ledger, each of its objects read by version and compared with its SHA-256.
+
+use std::{str::FromStr, time::Duration};
+
+use bytes::Bytes;
+use dataembassy_archive::{CopyKey, Identities, KeyError};
+use dataembassy_ledger::{
+    ObjectKey, RegistryId, Timestamp,
+    entry::{CopyBody, PartRef, SourceBody, SourceEntry, VerifiedEntry},
+    key::CopyObject,
+    manifest::{ManifestError, ManifestReader, SegmentRecord},
+    signed_line::MAX_OBJECT_BYTES,
+    value::{Sequence, Sha256Digest, VersionId},
+};
+use tokio::sync::mpsc;
+
+use super::{CopyError, CopyIdentity, SealedCopy, SealedSegment};
+use crate::store::{Ledger, LedgerError, LedgerSettings, Store, StoreError};
+
+/// How often an object is asked for before its copy is given up, and the pauses between.
+const PAUSES: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+];
+
+/// Which copy is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The newest one.
+    Latest,
+    /// The one of this entry.
+    Sequence(Sequence),
+    /// The newest one that was taken at this moment or before.
+    AtOrBefore(Timestamp),
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "latest" => Ok(Self::Latest),
+            Some(("sequence", number)) => number
+                .parse()
+                .ok()
+                .and_then(|number| Sequence::new(number).ok())
+                .map(Self::Sequence)
+                .ok_or_else(|| format!("{number} is no sequence, which is a number from 1")),
+            Some(("at-or-before", time)) => time
+                .parse::<jiff::Timestamp>()
+                .ok()
+                .and_then(|time| Timestamp::from_jiff(time).ok())
+                .map(Self::AtOrBefore)
+                .ok_or_else(|| format!("{time} is no time such as 2026-11-23T12:00:00Z")),
+            _ => Err("say latest, sequence:<number> or at-or-before:<time>".into()),
+        }
+    }
+}
+
+/// Why no copy can be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// There is no such copy.
+    #[error("registry {registry} has no such copy: {why}")]
+    NoSuchCopy {
+        /// The registry.
+        registry: RegistryId,
+        /// What was looked for.
+        why: String,
+    },
+    /// An entry cannot be found back from the one after it.
+    #[error("entry {sequence} of the source chain is not the one that its successor names")]
+    BrokenLink {
+        /// Its place.
+        sequence: u64,
+    },
+    /// The copy's key does not open.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The manifest breaks the format.
+    #[error("the manifest breaks the format: {0}")]
+    Manifest(#[from] ManifestError),
+    /// The manifest is not what the entry says.
+    #[error("manifest and entry disagree: {segments} segments of {sealed_bytes} bytes in the manifest")]
+    ManifestDisagrees {
+        /// Segments in the manifest.
+        segments: u64,
+        /// Their bytes.
+        sealed_bytes: u64,
+    },
+    /// An object of the copy cannot be read.
+    #[error(transparent)]
+    Object(#[from] CopyError),
+}
+
+/// A copy in the store, opened.
+pub struct StoredCopy {
+    store: Store,
+    identity: CopyIdentity,
+    body: Box<CopyBody>,
+    key: CopyKey,
+}
+
+impl StoredCopy {
+    /// Finds a copy through the ledger, opens its key and checks its manifest.
+    pub async fn open(
+        store: Store,
+        settings: &LedgerSettings,
+        choice: Choice,
+        identities: &Identities,
+    ) -> Result<Self, FindError> {
+        let ledger = Ledger::read(&store, settings).await?;
+        for alarm in &ledger.alarms {
+            tracing::warn!(%alarm, "the ledger holds something that must not be there");
+        }
+        let entry = find(&store, &ledger, &settings.registry, choice).await?;
+        let header = entry.entry.header;
+        let SourceBody::Copy(body) = entry.entry.body;
+        let key = CopyKey::unwrap(&body.copy_key, identities)?;
+        let identity = CopyIdentity {
+            registry: header.registry,
+            sequence: header.sequence.get(),
+            copy_id: body.copy_id,
+            taken_at: body.taken_at,
+            sealed_bytes: body.totals.sealed_bytes,
+        };
+        let copy = Self {
+            store,
+            identity,
+            body,
+            key,
+        };
+        copy.check_manifest().await?;
+        Ok(copy)
+    }
+
+    async fn check_manifest(&self) -> Result<(), FindError> {
+        let mut manifest = ManifestReader::new();
+        for part in &self.body.manifest {
+            manifest.read_part(&self.part(part).await?)?;
+        }
+        let (segments, sealed_bytes) = (manifest.segments(), manifest.sealed_bytes());
+        let totals = &self.body.totals;
+        if (segments, sealed_bytes) == (totals.segments, totals.sealed_bytes) {
+            Ok(())
+        } else {
+            Err(FindError::ManifestDisagrees {
+                segments,
+                sealed_bytes,
+            })
+        }
+    }
+
+    async fn part(&self, part: &PartRef) -> Result<Bytes, CopyError> {
+        self.object(part.name, &part.version, part.size, part.sha256)
+            .await
+    }
+
+    /// Reads one object by version and compares it with what the ledger says of it.
+    async fn object(
+        &self,
+        object: CopyObject,
+        version: &VersionId,
+        size: u64,
+        sha256: Sha256Digest,
+    ) -> Result<Bytes, CopyError> {
+        let key = ObjectKey::Copy {
+            registry: self.identity.registry.clone(),
+            copy: self.identity.copy_id,
+            object,
+        };
+        let different = |why: String| CopyError::NotTheOneNamed {
+            object: key.to_string(),
+            why,
+        };
+        let mut pauses = PAUSES.iter();
+        let bytes = loop {
+            match self.fetch(&key, version, size).await {
+                Ok(bytes) => break bytes,
+                Err(error) => match pauses.next() {
+                    Some(pause) if !error.is_permanent() => {
+                        tracing::warn!(%error, %key, "reading an object failed and is tried again");
+                        tokio::time::sleep(*pause).await;
+                    }
+                    _ => {
+                        return Err(CopyError::Unreadable {
+                            object: key.to_string(),
+                            why: error.to_string(),
+                        });
+                    }
+                },
+            }
+        };
+        if bytes.len() as u64 != size {
+            return Err(different(format!("{} bytes instead of {size}", bytes.len())));
+        }
+        let content = bytes.clone();
+        let found = tokio::task::spawn_blocking(move || Sha256Digest::of(&content))
+            .await
+            .map_err(|_| CopyError::Ended)?;
+        if found == sha256 {
+            Ok(bytes)
+        } else {
+            Err(different(format!("its SHA-256 is {found}, not {sha256}")))
+        }
+    }
+
+    async fn fetch(&self, key: &ObjectKey, version: &VersionId, size: u64) -> Result<Bytes, StoreError> {
+        self.store.open(key, Some(version)).await?.read(size).await
+    }
+
+    async fn send_segments(
+        &self,
+        into: &mpsc::Sender<Result<SealedSegment, CopyError>>,
+    ) -> Result<(), CopyError> {
+        let mut manifest = ManifestReader::new();
+        let mut sent = 0;
+        for part in &self.body.manifest {
+            let bytes = self.part(part).await?;
+            let records = manifest.read_part(&bytes);
+            let records = records.map_err(|error| CopyError::NotTheOneNamed {
+                object: part.name.to_string(),
+                why: error.to_string(),
+            })?;
+            for record in records {
+                let SegmentRecord {
+                    number,
+                    version,
+                    size,
+                    sha256,
+                } = record;
+                let object = CopyObject::Segment(number);
+                let bytes = self.object(object, &version, size, sha256).await?;
+                sent += 1;
+                let segment = SealedSegment {
+                    name: object.to_string(),
+                    bytes,
+                    is_last: sent == self.body.totals.segments,
+                };
+                if into.send(Ok(segment)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SealedCopy for StoredCopy {
+    fn identity(&self) -> &CopyIdentity {
+        &self.identity
+    }
+
+    fn key(&self) -> &CopyKey {
+        &self.key
+    }
+
+    async fn inventory(&self) -> Result<Vec<Bytes>, CopyError> {
+        let mut parts = Vec::new();
+        for part in &self.body.inventory {
+            parts.push(self.part(part).await?);
+        }
+        Ok(parts)
+    }
+
+    async fn segments(&self, into: mpsc::Sender<Result<SealedSegment, CopyError>>) {
+        if let Err(error) = self.send_segments(&into).await {
+            // Where nobody listens any more, nobody wants to know.
+            let _ = into.send(Err(error)).await;
+        }
+    }
+}
+
+/// Walks back from the head, from each entry to the one that it names, until the wanted copy is found.
+async fn find(
+    store: &Store,
+    ledger: &Ledger,
+    registry: &RegistryId,
+    choice: Choice,
+) -> Result<VerifiedEntry<SourceBody>, FindError> {
+    let missing = |why: String| FindError::NoSuchCopy {
+        registry: registry.clone(),
+        why,
+    };
+    let head = ledger.head.as_ref().map(|head| head.entry.clone());
+    let mut entry = head.ok_or_else(|| missing("its ledger is empty".into()))?;
+    loop {
+        let sequence = entry.entry.header.sequence;
+        let SourceBody::Copy(copy) = &entry.entry.body;
+        let is_void = ledger.view.is_void(copy.copy_id);
+        match choice {
+            Choice::Sequence(wanted) if wanted == sequence && is_void => {
+                return Err(missing(format!(
+                    "the custodian has declared copy {sequence} void"
+                )));
+            }
+            Choice::Sequence(wanted) if wanted > sequence => {
+                return Err(missing(format!("the newest is {sequence}")));
+            }
+            Choice::Sequence(wanted) if wanted == sequence => return Ok(entry),
+            Choice::Latest if !is_void => return Ok(entry),
+            Choice::AtOrBefore(time) if !is_void && copy.taken_at <= time => return Ok(entry),
+            _ => {}
+        }
+        let before = sequence
+            .get()
+            .checked_sub(1)
+            .and_then(|number| Sequence::new(number).ok());
+        let before = before.ok_or_else(|| missing("the oldest one was taken later, or is void".into()))?;
+        entry = predecessor(store, ledger, registry, before, entry.entry.header.prev).await?;
+    }
+}
+
+/// The version of an entry that its successor names: only that one counts.
+async fn predecessor(
+    store: &Store,
+    ledger: &Ledger,
+    registry: &RegistryId,
+    sequence: Sequence,
+    digest: Sha256Digest,
+) -> Result<VerifiedEntry<SourceBody>, FindError> {
+    let key = ObjectKey::Source {
+        registry: registry.clone(),
+        term: ledger.view.term_of(sequence),
+        sequence,
+    };
+    let limit = MAX_OBJECT_BYTES as u64;
+    for version in store.versions_of(&key).await.map_err(LedgerError::from)? {
+        let Some(id) = &version.version else { continue };
+        if version.is_delete_marker || version.size > limit {
+            continue;
+        }
+        let object = store.open(&key, Some(id)).await.map_err(LedgerError::from)?;
+        let bytes = object.read(limit).await.map_err(LedgerError::from)?;
+        if Sha256Digest::of(&bytes) == digest
+            && let Ok(entry) = SourceEntry::verify(&bytes)
+        {
+            return Ok(entry);
+        }
+    }
+    Err(FindError::BrokenLink {
+        sequence: sequence.get(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_chosen_by_place_or_time() {
+        assert_eq!("latest".parse(), Ok(Choice::Latest));
+        assert_eq!(
+            "sequence:12".parse(),
+            Ok(Choice::Sequence(Sequence::new(12).unwrap()))
+        );
+        assert!(matches!(
+            "at-or-before:2026-11-23T12:00:00+02:00".parse(),
+            Ok(Choice::AtOrBefore(time)) if time.to_string() == "2026-11-23T10:00:00.000Z"
+        ));
+        for wrong in ["", "newest", "sequence:0", "sequence:x", "at-or-before:yesterday"] {
+            assert!(wrong.parse::<Choice>().is_err(), "{wrong} was taken");
+        }
+    }
+}

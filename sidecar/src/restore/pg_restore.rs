@@ -1,0 +1,251 @@
+//! The program `pg_restore` of the target's major version: told by dump id what to restore, never by words.
+//!
+//! It sees a directory with the table of contents and no rows, and a Unix socket. `--section` is not used: an entry
+//! without a section of its own belongs to the section of the entry before it, and a list changes what is before it.
+
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    process::Command,
+};
+
+use super::target::Doorway;
+
+/// What is kept of its words: the first errors explain the later ones.
+const STDERR_KEPT: usize = 256 * 1024;
+
+/// Why a phase did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The program cannot be run, or its list cannot be written.
+    #[error("{program} cannot be run: {error}")]
+    NotRun {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It failed.
+    #[error("pg_restore failed in {phase} ({status}): {words}")]
+    Failed {
+        /// What was being restored.
+        phase: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said.
+        words: String,
+    },
+}
+
+/// How it is run.
+pub struct PgRestore<'a> {
+    /// `<programs>/<major>/bin/pg_restore`.
+    pub program: PathBuf,
+    /// Holds `toc.dat`.
+    pub archive: &'a Path,
+    /// The way into the target.
+    pub doorway: &'a Doorway,
+    /// The role that restores.
+    pub role: &'a str,
+    /// The target database.
+    pub database: &'a str,
+    /// Whether owners, privileges, labels and tablespaces are restored.
+    pub trusting: bool,
+}
+
+/// What a run that may fail in parts has left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Dump ids of the entries that failed.
+    pub dump_ids: Vec<u32>,
+    /// What the program said.
+    pub words: String,
+}
+
+impl PgRestore<'_> {
+    /// Where the program of a major version is.
+    #[must_use]
+    pub fn path(programs: &Path, major: u32) -> PathBuf {
+        programs.join(major.to_string()).join("bin/pg_restore")
+    }
+
+    /// Restores these entries in this order, and stops at the first error.
+    pub async fn strictly(&self, phase: &'static str, dump_ids: &[u32]) -> Result<(), ProgramError> {
+        if dump_ids.is_empty() {
+            return Ok(());
+        }
+        let (status, said) = self.run(dump_ids, "--exit-on-error".into()).await?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(said.failed(phase, status))
+        }
+    }
+
+    /// Restores these entries with `jobs` sessions, and goes on after an error.
+    pub async fn in_parallel(
+        &self,
+        phase: &'static str,
+        dump_ids: &[u32],
+        jobs: usize,
+    ) -> Result<Failures, ProgramError> {
+        if dump_ids.is_empty() {
+            return Ok(Failures::default());
+        }
+        let (status, mut said) = self.run(dump_ids, format!("--jobs={jobs}").into()).await?;
+        said.dump_ids.retain(|id| dump_ids.contains(id));
+        // It ends with 1 if it ignored errors. Each must be tied to an entry: one that is not cannot be tried again.
+        let known = status.code() == Some(1) && said.errors == said.dump_ids.len() && said.errors > 0;
+        if status.success() || known {
+            Ok(Failures {
+                dump_ids: said.dump_ids,
+                words: said.words,
+            })
+        } else {
+            Err(said.failed(phase, status))
+        }
+    }
+
+    async fn run(&self, dump_ids: &[u32], mode: OsString) -> Result<(ExitStatus, Said), ProgramError> {
+        let not_run = |error| ProgramError::NotRun {
+            program: self.program.clone(),
+            error,
+        };
+        let list = self.archive.join("list");
+        let lines: Vec<String> = dump_ids.iter().map(u32::to_string).collect();
+        tokio::fs::write(&list, lines.join(";\n") + ";\n")
+            .await
+            .map_err(not_run)?;
+        let mut command = Command::new(&self.program);
+        command
+            // Only then it names the entry that an error belongs to.
+            .args(["--format=directory", "--no-password", "--verbose"])
+            .arg("--use-list")
+            .arg(&list)
+            .arg(mode);
+        if !self.trusting {
+            command.args([
+                "--no-owner",
+                "--no-acl",
+                "--no-publications",
+                "--no-subscriptions",
+                "--no-security-labels",
+                "--no-tablespaces",
+            ]);
+        }
+        let mut child = command
+            .arg("--dbname")
+            .arg(self.connection_string())
+            .arg(self.archive)
+            .env_clear()
+            .env("HOME", self.archive)
+            .env("LC_ALL", "C")
+            .env("TZ", "UTC")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(not_run)?;
+        let mut said = Said::default();
+        if let Some(stderr) = child.stderr.take() {
+            said.listen(stderr).await.map_err(not_run)?;
+        }
+        let status = child.wait().await.map_err(not_run)?;
+        Ok((status, said))
+    }
+
+    /// Host, user and database only: there is nothing secret to say.
+    fn connection_string(&self) -> String {
+        format!(
+            "host={} port={} user={} dbname={} sslmode=disable gssencmode=disable",
+            quoted(&self.doorway.directory().to_string_lossy()),
+            super::target::PORT,
+            quoted(self.role),
+            quoted(self.database),
+        )
+    }
+}
+
+/// A value of a connection string.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// What the program said, without its remarks on progress.
+#[derive(Debug, Default)]
+struct Said {
+    words: String,
+    /// Entries that it names as the source of an error, in the order of their failing.
+    dump_ids: Vec<u32>,
+    errors: usize,
+}
+
+impl Said {
+    async fn listen(&mut self, stderr: impl AsyncRead + Unpin) -> io::Result<()> {
+        let mut lines = BufReader::new(stderr);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            // A definition may be one line of any length; it is let go after it was looked at.
+            if lines.read_until(b'\n', &mut line).await? == 0 {
+                return Ok(());
+            }
+            self.take(&String::from_utf8_lossy(&line));
+        }
+    }
+
+    fn take(&mut self, line: &str) {
+        if let Some(remark) = line.strip_prefix("pg_restore: ") {
+            if let Some(entry) = remark.strip_prefix("from TOC entry ") {
+                self.dump_ids
+                    .extend(entry.split(';').next().and_then(|id| id.parse::<u32>().ok()));
+            } else if remark.starts_with("error: ") {
+                self.errors += 1;
+            } else if !remark.starts_with("warning: ") {
+                return;
+            }
+        }
+        let room = STDERR_KEPT.saturating_sub(self.words.len());
+        self.words.extend(line.chars().take(room));
+    }
+
+    fn failed(self, phase: &'static str, status: ExitStatus) -> ProgramError {
+        let words = self.words.trim_end().to_owned();
+        ProgramError::Failed { phase, status, words }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_entries_are_known_by_their_dump_ids_and_progress_is_not_kept() {
+        let mut said = Said::default();
+        for line in [
+            "pg_restore: launching item 17 INDEX a\n",
+            "pg_restore: while PROCESSING TOC:\n",
+            "pg_restore: from TOC entry 3356; 2606 16574 FK CONSTRAINT child child_a_fkey postgres\n",
+            "pg_restore: error: could not execute query: ERROR:  deadlock detected\n",
+            "Command was: ALTER TABLE …\n",
+            "pg_restore: warning: errors ignored on restore: 2\n",
+        ] {
+            said.take(line);
+        }
+        assert_eq!((said.dump_ids.as_slice(), said.errors), (&[3356][..], 1));
+        assert_eq!(said.words.lines().count(), 4);
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_place_in_the_connection_string() {
+        assert_eq!(quoted(r"a' host='\"), r"'a\' host=\'\\'");
+    }
+}

@@ -1,0 +1,357 @@
+//! The steps of a restore, in their order.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use bytes::Buf as _;
+use dataembassy_archive::FileName;
+use tempfile::TempDir;
+
+use super::{
+    Options, RestoreError,
+    comparison::{self, Expected},
+    copy::{Contents, CopyIdentity, SealedCopy, members, read_file},
+    load::{self, Loaded, Sessions, plan_tables},
+    outcome::{NotRestored, ObjectsResult, Outcome, PhaseResult, TargetResult},
+    pg_restore::PgRestore,
+    preflight::Facts,
+    progress::{Phase, Progress},
+    roles,
+    selection::{Selection, describe},
+    target::{Doorway, Mark, empty},
+};
+use crate::postgresql::{
+    Connection, Source,
+    session::{self, TextSettings},
+    toc::Toc,
+};
+
+/// Restores a copy into the target's database. On an error after the first write the database stays marked.
+pub async fn restore(
+    copy: &Arc<impl SealedCopy>,
+    target: &Source,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Outcome, RestoreError> {
+    let mut clock = Clock::start();
+    progress.enter(Phase::Checking);
+    let contents = Contents::read(copy).await?;
+    let planner = &contents.header.planner;
+    let toc_bytes = read_file(copy, &planner.toc, planner.toc_bytes, planner.toc_sha256).await?;
+    let toc = {
+        let bytes = toc_bytes.clone();
+        tokio::task::spawn_blocking(move || Toc::read(bytes.reader()))
+            .await
+            .map_err(|_| RestoreError::Interrupted)??
+    };
+    let mut connection = open(target).await?;
+    let facts = Facts::gather(&mut connection, &target.programs, &contents).await?;
+    let selection = Selection::choose(&toc, options.trusting, &facts.installed);
+    let lacks = facts.lacks(&contents, &toc, &selection, options);
+    if !lacks.is_empty() {
+        return Err(RestoreError::TargetLacks(lacks));
+    }
+    let tables = plan_tables(&toc, contents.tables.clone())?;
+    let place = Place::prepare(options, &toc_bytes, target).await?;
+    drop(toc_bytes);
+    clock.note("checking");
+
+    let identity = copy.identity();
+    let database = &facts.target.database;
+    let mark = Mark::set(
+        &mut connection,
+        database,
+        identity.registry.as_str(),
+        identity.sequence,
+    )
+    .await?;
+    if !facts.is_empty() {
+        empty(&mut connection).await?;
+    }
+    let run = Run {
+        sessions: sessions(target, &toc, &contents, options),
+        pg_restore: place.pg_restore(target, &facts, options),
+        selection: &selection,
+        toc: &toc,
+        progress,
+    };
+    let roles = if options.trusting {
+        roles::restore(&mut connection, &contents).await?
+    } else {
+        roles::Restored::default()
+    };
+    run.definitions().await?;
+    clock.note("definitions");
+    let relations = Expected::relations(&tables);
+    let loaded = run.rows(copy, &contents, tables).await?;
+    clock.note("rows");
+    progress.enter(Phase::Comparing);
+    Expected::new(&relations, &loaded).compare(&run.sessions).await?;
+    comparison::compare_objects(&mut connection, loaded.large_objects.objects).await?;
+    clock.note("comparison");
+    let tried_again = run.constraints().await?;
+    clock.note("constraints");
+    progress.enter(Phase::Analysing);
+    connection.execute("ANALYZE").await?;
+    clock.note("statistics");
+    if options.trusting {
+        roles::restore_database_settings(&mut connection, &contents, database).await?;
+    }
+    mark.clear(&mut connection, database).await?;
+    connection.close().await;
+    progress.enter(Phase::Done);
+    Ok(Outcome {
+        roles_made: roles.made,
+        roles_kept: roles.kept,
+        tried_again,
+        not_restored: not_restored(&selection, &contents, options),
+        sealed_bytes: progress.counters.sealed_bytes.load(Relaxed),
+        phases: clock.phases,
+        ..outcome(identity, &facts, contents, loaded)
+    })
+}
+
+/// A session of the restoring role for everything but rows.
+async fn open(target: &Source) -> Result<Connection, RestoreError> {
+    let mut connection = Connection::open(target).await?;
+    let text = TextSettings {
+        client_encoding: "UTF8".into(),
+        lc_monetary: "C".into(),
+    };
+    session::settle(&mut connection, &text).await?;
+    connection
+        .execute("SET default_transaction_read_only = off")
+        .await?;
+    Ok(connection)
+}
+
+fn sessions(target: &Source, toc: &Toc, contents: &Contents, options: &Options) -> Sessions {
+    Sessions {
+        target: target.clone(),
+        text: TextSettings {
+            client_encoding: toc.encoding.clone(),
+            lc_monetary: contents.setting("lc_monetary").unwrap_or("C").to_owned(),
+        },
+        jobs: options.jobs,
+    }
+}
+
+/// Where `pg_restore` finds the table of contents and the way into the target. It is gone when this is dropped.
+struct Place {
+    directory: TempDir,
+    doorway: Doorway,
+}
+
+impl Place {
+    async fn prepare(options: &Options, toc: &[u8], target: &Source) -> Result<Self, RestoreError> {
+        let scratch = |error| RestoreError::Scratch {
+            directory: options.scratch.clone(),
+            error,
+        };
+        // Made with mode 0700.
+        let directory = tempfile::Builder::new()
+            .prefix("restore-")
+            .tempdir_in(&options.scratch)
+            .map_err(scratch)?;
+        tokio::fs::write(directory.path().join("toc.dat"), toc)
+            .await
+            .map_err(scratch)?;
+        let doorway = Doorway::open(directory.path(), target.clone())?;
+        Ok(Self { directory, doorway })
+    }
+
+    fn pg_restore<'a>(&'a self, target: &'a Source, facts: &'a Facts, options: &Options) -> PgRestore<'a> {
+        PgRestore {
+            program: PgRestore::path(&target.programs, facts.target.major),
+            archive: self.directory.path(),
+            doorway: &self.doorway,
+            role: &facts.target.role,
+            database: &facts.target.database,
+            trusting: options.trusting,
+        }
+    }
+}
+
+struct Run<'a> {
+    sessions: Sessions,
+    pg_restore: PgRestore<'a>,
+    selection: &'a Selection,
+    toc: &'a Toc,
+    progress: &'a Progress,
+}
+
+impl Run<'_> {
+    async fn definitions(&self) -> Result<(), RestoreError> {
+        self.progress.enter(Phase::Definitions);
+        let selection = self.selection;
+        self.pg_restore
+            .strictly("definitions", &selection.before_rows)
+            .await?;
+        self.pg_restore
+            .strictly("sequences and large objects", &selection.beside_rows)
+            .await?;
+        Ok(())
+    }
+
+    async fn rows(
+        &self,
+        copy: &Arc<impl SealedCopy>,
+        contents: &Contents,
+        tables: BTreeMap<FileName, load::TableLoad>,
+    ) -> Result<Loaded, RestoreError> {
+        let objects = contents.large_objects;
+        self.progress.enter(Phase::Rows {
+            bytes: contents.end.bytes + objects.map_or(0, |objects| objects.bytes),
+            rows: contents.end.rows,
+        });
+        let counters = &self.progress.counters;
+        let toc_file = contents.header.planner.toc.clone();
+        let others = move |file: &FileName| *file == toc_file || is_known(file);
+        let members = members(copy, counters);
+        Ok(load::load(self.sessions.clone(), tables, objects, others, members, counters).await?)
+    }
+
+    /// Restores what comes after rows, several at a time. What fails so is tried once more alone, in the order of the
+    /// table of contents: two validations may have stood in each other's way.
+    async fn constraints(&self) -> Result<Vec<String>, RestoreError> {
+        self.progress.enter(Phase::Constraints);
+        let jobs = self.sessions.jobs;
+        let failures = self
+            .pg_restore
+            .in_parallel("indexes and constraints", &self.selection.after_rows, jobs)
+            .await?;
+        let failed: HashSet<u32> = failures.dump_ids.into_iter().collect();
+        if !failed.is_empty() {
+            tracing::warn!(failed = failed.len(), words = %failures.words, "entries failed and are tried once more, alone");
+        }
+        let mut tried_again = Vec::new();
+        for entry in &self.toc.entries {
+            if failed.contains(&entry.dump_id) {
+                self.pg_restore
+                    .strictly("a second attempt, alone", &[entry.dump_id])
+                    .await?;
+                tried_again.push(describe(entry));
+            }
+        }
+        Ok(tried_again)
+    }
+}
+
+/// Files of the archive that hold neither rows nor large objects: lists of large objects, and roles for people who
+/// have only stock tools.
+fn is_known(file: &FileName) -> bool {
+    let list =
+        |name: &str| name.starts_with("blobs") && Path::new(name).extension().is_some_and(|end| end == "toc");
+    file.as_str() == "roles.sql" || list(file.as_str())
+}
+
+fn not_restored(selection: &Selection, contents: &Contents, options: &Options) -> Vec<NotRestored> {
+    let mut list: Vec<NotRestored> = selection
+        .left_out
+        .iter()
+        .map(|left_out| NotRestored {
+            kind: left_out.kind.clone(),
+            name: left_out.name.clone(),
+            reason: left_out.reason.clone(),
+        })
+        .collect();
+    if !options.trusting {
+        let reason = "restored with --trust-source only";
+        list.extend(contents.roles.iter().map(|role| NotRestored {
+            kind: "ROLE".into(),
+            name: role.name.clone(),
+            reason: reason.into(),
+        }));
+        list.extend(contents.settings.iter().map(|settings| NotRestored {
+            kind: "SETTINGS".into(),
+            name: settings.role.clone().unwrap_or_else(|| "of the database".into()),
+            reason: reason.into(),
+        }));
+    }
+    list
+}
+
+/// Versions of extensions are the target's: the archive does not carry them.
+fn notes(facts: &Facts, contents: &Contents) -> Vec<String> {
+    let mut notes: Vec<String> = contents
+        .warnings
+        .iter()
+        .map(|warning| warning.text.clone())
+        .collect();
+    let (source, target) = (&contents.header.database, &facts.target);
+    if source.encoding != target.encoding {
+        notes.push(format!(
+            "text was converted from {} to {}",
+            source.encoding, target.encoding
+        ));
+    }
+    notes
+}
+
+fn outcome(identity: &CopyIdentity, facts: &Facts, contents: Contents, loaded: Loaded) -> Outcome {
+    let mut tables = loaded.tables;
+    tables.sort_by(|one, other| one.name.cmp(&other.name));
+    let notes = notes(facts, &contents);
+    let carried = contents.not_carried.into_iter().map(|one| NotRestored {
+        kind: one.what,
+        name: one.name,
+        reason: one.reason,
+    });
+    Outcome {
+        registry: identity.registry.clone(),
+        sequence: identity.sequence,
+        copy_id: identity.copy_id,
+        taken_at: identity.taken_at,
+        target: TargetResult {
+            version: facts.target.version.clone(),
+            database: facts.target.database.clone(),
+        },
+        phases: Vec::new(),
+        sealed_bytes: 0,
+        rows: tables.iter().map(|table| table.rows).sum(),
+        bytes: tables.iter().map(|table| table.bytes).sum(),
+        tables,
+        large_objects: ObjectsResult {
+            objects: loaded.large_objects.objects,
+            bytes: loaded.large_objects.bytes,
+        },
+        roles_made: Vec::new(),
+        roles_kept: Vec::new(),
+        tried_again: Vec::new(),
+        not_restored: Vec::new(),
+        not_carried: carried.collect(),
+        notes,
+    }
+}
+
+struct Clock {
+    since: Instant,
+    phases: Vec<PhaseResult>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            since: Instant::now(),
+            phases: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, name: &'static str) {
+        self.phases.push(PhaseResult {
+            name,
+            seconds: self.since.elapsed().as_secs_f64(),
+        });
+        self.since = Instant::now();
+    }
+}
+
+/// The directory for temporary files unless told otherwise.
+#[must_use]
+pub fn default_scratch() -> PathBuf {
+    std::env::temp_dir()
+}

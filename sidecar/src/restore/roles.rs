@@ -1,0 +1,205 @@
+//! Roles, memberships and settings: data in the inventory, made into statements here. Restored on trust only.
+
+use std::collections::HashSet;
+
+use dataembassy_archive::inventory::{Membership, Role, Setting, Settings};
+
+use super::copy::Contents;
+use crate::postgresql::{
+    Connection, ConnectionError,
+    session::{identifier, literal},
+};
+
+/// What of the source's roles and settings could be restored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Roles that were made.
+    pub made: Vec<String>,
+    /// Roles that were there before and were left as they were.
+    pub kept: Vec<String>,
+}
+
+/// Which roles the target has.
+pub async fn existing(connection: &mut Connection) -> Result<HashSet<String>, ConnectionError> {
+    let rows = connection
+        .query_within("SELECT rolname FROM pg_catalog.pg_roles", 64 * 1024 * 1024)
+        .await?;
+    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+}
+
+/// Makes the roles that are missing, with their memberships and settings. Roles that exist are left alone: they belong
+/// to the target.
+pub async fn restore(connection: &mut Connection, contents: &Contents) -> Result<Restored, ConnectionError> {
+    let existing = existing(connection).await?;
+    let mut restored = Restored::default();
+    let mut statements = Vec::new();
+    for role in &contents.roles {
+        if role.name.starts_with("pg_") || existing.contains(&role.name) {
+            restored.kept.push(role.name.clone());
+            continue;
+        }
+        statements.push(create(role));
+        if let Some(comment) = &role.comment {
+            statements.push(format!(
+                "COMMENT ON ROLE {} IS {}",
+                identifier(&role.name),
+                literal(comment)
+            ));
+        }
+        restored.made.push(role.name.clone());
+    }
+    let made: HashSet<&str> = restored.made.iter().map(String::as_str).collect();
+    let major = crate::postgresql::session::major_version(connection).unwrap_or_default();
+    for membership in &contents.memberships {
+        if made.contains(membership.member.as_str()) {
+            statements.push(grant(membership, major));
+        }
+    }
+    for settings in contents.settings.iter().filter(|settings| !settings.in_database) {
+        if settings
+            .role
+            .as_ref()
+            .is_some_and(|role| made.contains(role.as_str()))
+        {
+            statements.extend(set(settings, None));
+        }
+    }
+    for statement in statements {
+        connection.execute(statement).await?;
+    }
+    Ok(restored)
+}
+
+/// Restores the settings of the database, and those that roles have in it; its owner, comment and privileges stay the
+/// target's.
+pub async fn restore_database_settings(
+    connection: &mut Connection,
+    contents: &Contents,
+    database: &str,
+) -> Result<(), ConnectionError> {
+    for settings in contents.settings.iter().filter(|settings| settings.in_database) {
+        for statement in set(settings, Some(database)) {
+            connection.execute(statement).await?;
+        }
+    }
+    Ok(())
+}
+
+fn create(role: &Role) -> String {
+    let mut words = vec![format!("CREATE ROLE {} WITH", identifier(&role.name))];
+    for (has, attribute) in [
+        (role.superuser, "SUPERUSER"),
+        (role.inherit, "INHERIT"),
+        (role.create_role, "CREATEROLE"),
+        (role.create_database, "CREATEDB"),
+        (role.login, "LOGIN"),
+        (role.replication, "REPLICATION"),
+        (role.bypass_row_security, "BYPASSRLS"),
+    ] {
+        words.push(format!("{}{attribute}", if has { "" } else { "NO" }));
+    }
+    words.push(format!("CONNECTION LIMIT {}", role.connection_limit));
+    words.extend(
+        role.valid_until
+            .iter()
+            .map(|until| format!("VALID UNTIL {}", literal(until))),
+    );
+    let verifier = role.password_verifier.iter();
+    words.extend(verifier.map(|verifier| format!("PASSWORD {}", literal(verifier))));
+    words.join(" ")
+}
+
+fn grant(membership: &Membership, major: u32) -> String {
+    let (role, member) = (identifier(&membership.role), identifier(&membership.member));
+    let grant = format!("GRANT {role} TO {member}");
+    if major < 16 {
+        let admin = if membership.admin {
+            " WITH ADMIN OPTION"
+        } else {
+            ""
+        };
+        return grant + admin;
+    }
+    let mut options = vec![format!("ADMIN {}", membership.admin)];
+    options.extend(membership.inherit.map(|inherit| format!("INHERIT {inherit}")));
+    options.extend(membership.set.map(|set| format!("SET {set}")));
+    format!("{grant} WITH {}", options.join(", "))
+}
+
+/// Settings whose values are lists of names: quoted as a whole, they would be one name.
+const LISTS: [&str; 7] = [
+    "datestyle",
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+];
+
+fn set(settings: &Settings, database: Option<&str>) -> Vec<String> {
+    let whose = match (&settings.role, database) {
+        (Some(role), Some(database)) => {
+            format!(
+                "ALTER ROLE {} IN DATABASE {}",
+                identifier(role),
+                identifier(database)
+            )
+        }
+        (Some(role), None) => format!("ALTER ROLE {}", identifier(role)),
+        (None, Some(database)) => format!("ALTER DATABASE {}", identifier(database)),
+        (None, None) => "ALTER ROLE ALL".to_owned(),
+    };
+    let statement = |setting: &Setting| {
+        // A setting of an extension has a dot between two names.
+        let name: Vec<String> = setting.name.split('.').map(identifier).collect();
+        let value = if LISTS.contains(&setting.name.to_ascii_lowercase().as_str()) {
+            list(&setting.value)
+        } else {
+            literal(&setting.value)
+        };
+        format!("{whose} SET {} TO {value}", name.join("."))
+    };
+    settings.settings.iter().map(statement).collect()
+}
+
+/// Splits a list as the server keeps it, names in double quotes where they need them, and quotes each as a literal.
+fn list(value: &str) -> String {
+    let mut names = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = value.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                if let Some(name) = names.last_mut() {
+                    name.push('"');
+                }
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => names.push(String::new()),
+            character if character.is_whitespace() && !quoted => {}
+            character => {
+                if let Some(name) = names.last_mut() {
+                    name.push(character);
+                }
+            }
+        }
+    }
+    let literals: Vec<String> = names.iter().map(|name| literal(name)).collect();
+    literals.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_names_stays_a_list() {
+        assert_eq!(
+            list(r#""$user", "Odd ""x"", y", public"#),
+            r#"'$user', 'Odd "x", y', 'public'"#
+        );
+        assert_eq!(list(""), "''");
+    }
+}
