@@ -144,6 +144,12 @@ impl Minio {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The folder with the server's data, `<bucket>/<key>/…`: for what a broken disk would do.
+    #[must_use]
+    pub fn data_directory(&self) -> std::path::PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// The authority that signed the server's certificate.
     #[must_use]
     pub fn authority(&self) -> &Authority {
