@@ -48,11 +48,12 @@ chroot "$root" chown -R postgres:postgres /srv
 inside "/usr/lib/postgresql/$major/bin/initdb" --pgdata=/srv/data --username=postgres --auth=trust \
     --locale=C.UTF-8 --encoding=UTF8 --no-sync >/dev/null
 inside cp /srv/pg_hba.conf /srv/data/pg_hba.conf
-inside "/usr/lib/postgresql/$major/bin/postgres" -D /srv/data -c config_file=/srv/data/postgresql.conf \
+# exec: the process that is signalled at the end must be the server, not a shell that waits for it.
+(exec chroot --userspec=postgres:postgres "$root" "/usr/lib/postgresql/$major/bin/postgres" -D /srv/data -c config_file=/srv/data/postgresql.conf \
     -c hba_file=/srv/data/pg_hba.conf -c listen_addresses=127.0.0.1 -c "port=$port" -c unix_socket_directories=/srv \
     -c ssl=on -c ssl_cert_file=/srv/server.crt -c ssl_key_file=/srv/server.key -c ssl_ca_file=/srv/ca.crt \
     -c password_encryption=scram-sha-256 -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
-    -c log_min_messages=warning </dev/null &
+    -c log_min_messages=warning) </dev/null &
 server=$!
 cat >/dev/null
 kill -QUIT "$server"; wait "$server" || true
