@@ -40,7 +40,7 @@ use dataembassy_sidecar::{
 };
 use dataembassy_testkit::{
     minio::{BUCKET, Credentials, StoreUser},
-    postgresql::{Database, PASSWORD, Server},
+    postgresql::{Database, PASSWORD, Server, programs},
     provisioned,
 };
 use sealed::{ADMINISTRATOR, MemoryCopy, OWNER, options, seal, target};
@@ -303,6 +303,88 @@ async fn a_lost_object_ends_the_restore_by_its_name() {
         error.contains("copies/07070707070707070707070707070707/00000002 cannot be read"),
         "{error}"
     );
+}
+
+/// Runs the program itself, every secret in a file.
+fn run_program(embassy: &Embassy, target: &Database, folder: &Path) -> (bool, String) {
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let ran = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"))
+        .env_clear()
+        .args([
+            "restore",
+            "--registry",
+            REGISTRY,
+            "--bucket",
+            BUCKET,
+            "--allow-loopback",
+        ])
+        .args(["--target-host", "localhost", "--target-user", OWNER])
+        .args(["--signer", &key(1).public_key().to_string()])
+        .args(["--custodian-key", &key(9).public_key().to_string()])
+        .args(["--endpoint", &embassy.bench.minio.endpoint()])
+        .args(["--target-port", &target.server.port().to_string()])
+        .args(["--target-database", &target.name])
+        .arg("--identity-file")
+        .arg(file("identity.txt", &embassy.identity))
+        .arg("--ca-bundle")
+        .arg(file("store.crt", &embassy.bench.minio.authority().certificate()))
+        .arg("--target-ca")
+        .arg(file("database.crt", &target.server.authority().certificate()))
+        .arg("--target-password-file")
+        .arg(file("password", &format!("{PASSWORD}\n")))
+        .arg("--credentials")
+        .arg(file("accessKeyId", &embassy.retrieval.access_key).with_file_name(""))
+        .arg("--postgresql-programs")
+        .arg(programs().unwrap())
+        .arg("--result")
+        .arg(file("secretAccessKey", &embassy.retrieval.secret_key).with_file_name("result.json"))
+        .output()
+        .unwrap();
+    let said = [ran.stdout, ran.stderr].concat();
+    (ran.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_restores_and_writes_what_came_of_it() {
+    let embassy = Embassy::start().await;
+    let server = Server::shared(17);
+    let database = filled(server).await;
+    embassy
+        .publish(&seal(&source(server, &database.name)).await, 7)
+        .await;
+    let (target, folder) = (target(server).await, TempDir::new().unwrap());
+    let result = || -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(folder.path().join("result.json")).unwrap()).unwrap()
+    };
+    let (succeeded, said) = run_program(&embassy, &target, folder.path());
+    assert!(succeeded, "{said}");
+    assert_equal(&database, &target);
+    assert!(said.contains("60004 rows, 2 large objects restored"), "{said}");
+    assert!(said.contains("restore: loading rows"), "{said}");
+    let told = result();
+    assert_eq!(
+        (told["outcome"].as_str(), told["rows"].as_u64()),
+        (Some("Restored"), Some(60004))
+    );
+    assert_eq!(told["tables"].as_array().unwrap().len(), 4);
+
+    // A second time the database is not empty.
+    let (succeeded, said) = run_program(&embassy, &target, folder.path());
+    assert!(!succeeded, "{said}");
+    let told = result();
+    assert_eq!(told["outcome"], "Failed");
+    assert!(
+        told["error"]
+            .as_str()
+            .unwrap()
+            .contains("the database is not empty"),
+        "{told}"
+    );
+    assert!(!said.contains(PASSWORD) && !told.to_string().contains(PASSWORD));
 }
 
 /// The blocks of the page, in their order.

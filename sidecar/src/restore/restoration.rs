@@ -39,7 +39,7 @@ pub async fn restore(
 ) -> Result<Outcome, RestoreError> {
     let mut clock = Clock::start();
     progress.enter(Phase::Checking);
-    let contents = Contents::read(copy).await?;
+    let mut contents = Contents::read(copy).await?;
     let planner = &contents.header.planner;
     let toc_bytes = read_file(copy, &planner.toc, planner.toc_bytes, planner.toc_sha256).await?;
     let toc = {
@@ -55,7 +55,7 @@ pub async fn restore(
     if !lacks.is_empty() {
         return Err(RestoreError::TargetLacks(lacks));
     }
-    let tables = plan_tables(&toc, contents.tables.clone())?;
+    let tables = plan_tables(&toc, std::mem::take(&mut contents.tables))?;
     let place = Place::prepare(options, &toc_bytes, target).await?;
     drop(toc_bytes);
     clock.note("checking");
