@@ -1,0 +1,242 @@
+//! `cargo e2e demo`: the main job, from nothing, in plain words.
+
+mod closed_door;
+mod table;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use dataembassy_crds::{ConditionStatus, RegistryMirror};
+use futures::future::try_join_all;
+
+use crate::{
+    bed::{self, Bed, Database},
+    cache::Cache,
+    product::{self, Product, mirror::Mirror, registry, restore},
+    progress::Progress,
+    registries::{self, Amount, Registry},
+    truth::{self, Kind, Scope, Truth},
+};
+
+/// How much data the demo makes: a quarter of the sample registries' full size.
+const SCALE: f64 = 0.25;
+/// Within this time of being applied, every mirror must be ready and show its first copy.
+const FIRST_COPY: Duration = Duration::from_mins(2);
+/// The longest that any other copy or restore may take.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// Rows that are written into each registry between the two copies.
+const NEW_ROWS: u32 = 500;
+
+/// What the demo knows of one registry as it goes along.
+struct Stage {
+    registry: Registry,
+    database: Database,
+    mirror: Mirror,
+}
+
+/// Runs the demo. Whatever comes of it, the bed is taken down at the end unless it is to be kept.
+pub async fn run(cache: &Cache, progress: &Progress, keep: bool) -> Result<()> {
+    let played = tokio::select! {
+        played = play(cache, progress) => played,
+        interrupted = tokio::signal::ctrl_c() => Err(interrupted.map_or_else(Into::into, |()| anyhow::anyhow!("interrupted"))),
+    };
+    if keep && played.is_ok() {
+        progress.line(
+            "\nEverything is left up. Look around:\n  \
+             cargo e2e kubectl home get registrymirrors -A\n  \
+             cargo e2e kubectl home describe registrymirror population -n interior\n  \
+             cargo e2e kubectl embassy get pods -A\n  \
+             cargo e2e down",
+        );
+        return Ok(());
+    }
+    let step = progress.step("taking everything down that was started");
+    let down = bed::down(false).await;
+    step.done();
+    played.and(down)
+}
+
+async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
+    progress.line("\n1. Two Kubernetes clusters: home, and the embassy abroad with its object store.");
+    let bed = Bed::up(cache, progress).await?;
+    progress.line("\n2. DataEmbassy is installed: the store gets its document, home gets the operator.");
+    let product = Product::install(&bed, progress).await?;
+
+    progress.line("\n3. Three registries at home: population and business on PostgreSQL 17, health on 15.");
+    let stages = registries(&product, progress).await?;
+
+    progress.line("\n4. One RegistryMirror each is applied: docs/samples/{population,health,business}.yaml.");
+    first_copies(&product, &stages, progress).await?;
+
+    progress.line(&format!(
+        "\n5. Life goes on: {NEW_ROWS} rows are written into each registry, and another copy is asked for."
+    ));
+    let second = second_copies(&stages, progress).await?;
+
+    progress.line("\n6. In the embassy, each copy is restored into an empty PostgreSQL 17 and compared with its source.");
+    let mut rows = Vec::new();
+    for (stage, mirror) in stages.iter().zip(&second) {
+        rows.push(restored(&product, stage, mirror, progress).await?);
+    }
+    progress.line(&table::print(&rows));
+    ensure!(
+        rows.iter().all(|row| row.differences == 0),
+        "a restored registry differs from its source"
+    );
+
+    progress.line("\n7. Home cannot read its own copy back.");
+    closed_door::try_it(&product, Registry::Population, progress).await?;
+
+    progress.line("\n8. One copy is opened with stock tools only, by the break-glass page.");
+    open_with_stock_tools(&product, &stages[0], progress).await?;
+    progress.line(
+        "\nDone: three registries were mirrored, changed, mirrored again, restored abroad and found equal.",
+    );
+    Ok(())
+}
+
+async fn registries(product: &Product, progress: &Progress) -> Result<Vec<Stage>> {
+    let amount = Amount::of_scale(SCALE);
+    try_join_all(Registry::ALL.map(|registry| {
+        let amount = &amount;
+        async move {
+            let step = progress.step(format!(
+                "{} on PostgreSQL {}",
+                registry.id(),
+                registry.home_major()
+            ));
+            let database = registry::establish(product, registry, amount).await?;
+            step.done();
+            let mirror = Mirror::of(product.bed.home(), registry::ministry(registry), registry.id());
+            Ok(Stage {
+                registry,
+                database,
+                mirror,
+            })
+        }
+    }))
+    .await
+}
+
+async fn first_copies(product: &Product, stages: &[Stage], progress: &Progress) -> Result<()> {
+    for stage in stages {
+        product
+            .bed
+            .home()
+            .apply_path(&product::sample(stage.registry.id()))
+            .await?;
+    }
+    let step = progress.step("every mirror ready, within its objective, and with its first copy");
+    try_join_all(stages.iter().map(|stage| async {
+        stage.mirror.copied(1, FIRST_COPY).await?;
+        stage
+            .mirror
+            .condition("Ready", ConditionStatus::True, None, FIRST_COPY)
+            .await?;
+        stage
+            .mirror
+            .condition("WithinRPO", ConditionStatus::True, None, FIRST_COPY)
+            .await
+    }))
+    .await?;
+    step.done();
+    let shown = product
+        .bed
+        .home()
+        .kubectl(["get", "registrymirrors", "--all-namespaces"])
+        .await?;
+    progress.line(&shown);
+    Ok(())
+}
+
+async fn second_copies(stages: &[Stage], progress: &Progress) -> Result<Vec<RegistryMirror>> {
+    let step = progress.step("another copy of each");
+    let mut copied = Vec::new();
+    for stage in stages {
+        let client = stage.database.connect(stage.registry.id()).await?;
+        registries::write_more(&client, stage.registry, NEW_ROWS).await?;
+        let before = stage
+            .mirror
+            .get()
+            .await?
+            .status
+            .and_then(|status| status.last_copy)
+            .context("there was no first copy")?;
+        stage.mirror.trigger("after-writing").await?;
+        copied.push(stage.mirror.copied(before.sequence + 1, PATIENCE).await?);
+    }
+    step.done();
+    Ok(copied)
+}
+
+/// Restores the latest copy and holds it against the source, which nobody has written to since.
+async fn restored(
+    product: &Product,
+    stage: &Stage,
+    mirror: &RegistryMirror,
+    progress: &Progress,
+) -> Result<table::Row> {
+    let id = stage.registry.id();
+    let status = mirror.status.as_ref().context("the mirror has no status")?;
+    let copy = status.last_copy.as_ref().context("the mirror shows no copy")?;
+    let signer = status
+        .signer
+        .as_ref()
+        .context("the mirror's status names no signer")?;
+    let step = progress.step(format!("restoring copy {} of {id}", copy.sequence));
+    let choice = format!("sequence:{}", copy.sequence);
+    let ended = restore::restore(product, stage.registry, signer, &choice, id, PATIENCE).await?;
+    step.done();
+
+    let step = progress.step(format!(
+        "comparing {id}: every table's rows and digests, large objects, constraints, comments, grants"
+    ));
+    let client = stage.database.connect(id).await?;
+    let source = Truth::of(&client).await?;
+    let target = Truth::of(&restore::server(product).await?.connect(id).await?).await?;
+    let differences = truth::compare(&source, &target, Scope::WHOLE);
+    step.done();
+    for difference in differences.iter().take(10) {
+        progress.line(&format!("  differs: {difference:?}"));
+    }
+    ensure!(source.count(Kind::Rows) > 0, "nothing was compared");
+    let bytes_at_home: i64 = client
+        .query_one("SELECT pg_database_size(current_database())", &[])
+        .await?
+        .get(0);
+    let run = status
+        .recent_runs
+        .iter()
+        .find(|run| run.sequence == Some(copy.sequence))
+        .context("the run is not among the recent ones")?;
+    Ok(table::Row {
+        registry: id,
+        rows: source.tables().values().map(|rows| rows.count).sum(),
+        bytes_at_home: bytes_at_home.unsigned_abs(),
+        bytes_in_store: copy.bytes.unsigned_abs(),
+        copying: table::between(&run.started_at, &run.ended_at)?,
+        restoring: ended.took,
+        differences: differences.len(),
+    })
+}
+
+/// Follows the page, and compares with the source once more.
+async fn open_with_stock_tools(product: &Product, stage: &Stage, progress: &Progress) -> Result<()> {
+    let signer = stage.mirror.signer().await?;
+    let database = format!("{}-by-hand", stage.registry.id());
+    let step = progress.step("docs/break-glass.md, block by block, where none of our programs is");
+    let ended = restore::break_glass(product, stage.registry, &signer, &database, PATIENCE).await?;
+    step.done();
+    for line in ended.log.lines().rev().take(1) {
+        progress.line(&format!("  {line}"));
+    }
+    let source = Truth::of(&stage.database.connect(stage.registry.id()).await?).await?;
+    let opened = Truth::of(&restore::server(product).await?.connect(&database).await?).await?;
+    ensure!(!source.tables().is_empty(), "nothing was compared");
+    ensure!(
+        source.tables() == opened.tables(),
+        "what the break-glass page opened differs from its source"
+    );
+    progress.line("  every table's rows and digests equal the source's");
+    Ok(())
+}

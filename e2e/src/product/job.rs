@@ -1,0 +1,148 @@
+//! A command run once in a cluster, as a Job: of the sidecar, or of stock tools.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
+use kube::{Api, api::ListParams};
+use serde_json::{Value, json};
+
+use crate::{cluster::Cluster, command::wait_for};
+
+/// The image that holds our sidecar.
+pub(super) const SIDECAR: &str = "dataembassy.local/sidecar:dev";
+/// The image that holds stock tools and none of our code.
+pub(super) const STOCK: &str = "dataembassy.local/stock:dev";
+
+/// What is run.
+pub(super) struct Job<'a> {
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub image: &'static str,
+    /// What runs instead of the image's own entry point, if anything.
+    pub command: &'a [&'a str],
+    pub arguments: Vec<String>,
+    pub environment: Vec<(&'static str, String)>,
+    /// Secrets it sees, mounted at `/run/<name>`.
+    pub secrets: &'a [&'a str],
+    pub deadline: Duration,
+}
+
+/// What came of it.
+pub struct Ended {
+    /// What it printed.
+    pub log: String,
+    /// How long its container ran.
+    pub took: Duration,
+}
+
+/// Runs a Job to its end. Fails with what it printed if it fails.
+pub(super) async fn run(cluster: &Cluster, job: &Job<'_>) -> Result<Ended> {
+    let what = format!("job/{}", job.name);
+    cluster
+        .kubectl([
+            "delete",
+            &what,
+            "--namespace",
+            job.namespace,
+            "--ignore-not-found",
+            "--wait",
+        ])
+        .await?;
+    cluster.apply(&manifest(job).to_string()).await?;
+    let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), job.namespace);
+    let of_job = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={}", job.name));
+    let (succeeded, took, pod) = wait_for(&format!("the end of {what}"), job.deadline, || async {
+        Ok(pods.list(&of_job).await?.items.iter().find_map(end))
+    })
+    .await?;
+    let log = cluster.logs(job.namespace, &pod).await?;
+    if !succeeded {
+        bail!("{what} failed:\n{log}");
+    }
+    Ok(Ended { log, took })
+}
+
+/// Success, duration and name of a pod that has ended.
+fn end(pod: &Pod) -> Option<(bool, Duration, String)> {
+    let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+    let ended = status.state.as_ref()?.terminated.as_ref()?;
+    let began = ended
+        .started_at
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let over = ended.finished_at.as_ref().map_or(began, |time| time.0);
+    let took = over.duration_since(began).unsigned_abs();
+    Some((ended.exit_code == 0, took, pod.metadata.name.clone()?))
+}
+
+fn manifest(job: &Job<'_>) -> Value {
+    let environment: Vec<_> = job
+        .environment
+        .iter()
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .collect();
+    let mounts: Vec<_> = job
+        .secrets
+        .iter()
+        .map(|name| json!({"name": name, "mountPath": format!("/run/{name}"), "readOnly": true}))
+        .chain([json!({"name": "tmp", "mountPath": "/tmp"})])
+        .collect();
+    let volumes: Vec<_> = job
+        .secrets
+        .iter()
+        .map(|name| json!({"name": name, "secret": {"secretName": name, "defaultMode": 0o440}}))
+        .chain([json!({"name": "tmp", "emptyDir": {}})])
+        .collect();
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": job.name, "namespace": job.namespace},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": false,
+                    "securityContext": {"runAsNonRoot": true, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+                    "containers": [{
+                        "name": "job",
+                        "image": job.image,
+                        "imagePullPolicy": "Never",
+                        "command": job.command,
+                        "args": job.arguments,
+                        "env": environment,
+                        "volumeMounts": mounts,
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false,
+                            "readOnlyRootFilesystem": true,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                    }],
+                    "volumes": volumes,
+                },
+            },
+        },
+    })
+}
+
+/// Makes a Secret, or replaces it.
+pub(super) async fn secret(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    data: &[(&str, &str)],
+) -> Result<()> {
+    let data: BTreeMap<_, _> = data.iter().copied().collect();
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "stringData": data,
+    });
+    cluster
+        .apply(&secret.to_string())
+        .await
+        .with_context(|| format!("cannot make the Secret {namespace}/{name}"))?;
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! Restores in the embassy: a Job with retrieval credentials and the identity that a keyholder brings.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use dataembassy_testkit::minio::{BUCKET, StoreUser};
+
+use super::{
+    Product,
+    job::{self, Ended, Job},
+};
+use crate::{
+    bed::{Database, Options, store::ENDPOINT},
+    cluster::Site,
+    registries::{self, Registry},
+};
+
+/// Where restores run.
+pub const NAMESPACE: &str = "restores";
+/// The server that copies are restored into.
+const SERVER: &str = "restored";
+const MAJOR: u32 = 17;
+
+/// The server that copies are restored into, started if it is not there.
+pub async fn server(product: &Product) -> Result<Database> {
+    product
+        .bed
+        .postgresql(Site::Embassy, NAMESPACE, SERVER, MAJOR, &Options::default())
+        .await
+}
+
+/// Restores a copy (in the words of `restore --copy`) of a sample registry into a new, empty database of that name.
+pub async fn restore(
+    product: &Product,
+    registry: Registry,
+    signer: &str,
+    copy: &str,
+    database: &str,
+    deadline: Duration,
+) -> Result<Ended> {
+    let target = server(product).await?;
+    let admin = target.connect("postgres").await?;
+    admin
+        .batch_execute(&format!("DROP DATABASE IF EXISTS \"{database}\" WITH (FORCE)"))
+        .await?;
+    registries::create_database(&admin, registry, database).await?;
+
+    let embassy = product.bed.embassy();
+    let id = registry.id();
+    let retrieval = bring_keys(product, registry).await?;
+    let superuser = format!("{SERVER}-superuser");
+    let authority = format!("{SERVER}-ca");
+    let arguments = vec![
+        "restore".to_owned(),
+        format!("--registry={id}"),
+        format!("--copy={copy}"),
+        "--identity-file=/run/identity/identity.txt".to_owned(),
+        format!("--signer={signer}"),
+        format!("--custodian-key={}", product.keys.custodian_public),
+        format!("--endpoint={ENDPOINT}"),
+        format!("--bucket={BUCKET}"),
+        "--ca-bundle=/run/store-ca/ca.crt".to_owned(),
+        format!("--credentials=/run/{retrieval}"),
+        format!("--target-host={}", target.host()),
+        format!("--target-database={database}"),
+        "--target-user=postgres".to_owned(),
+        format!("--target-password-file=/run/{superuser}/password"),
+        format!("--target-ca=/run/{authority}/ca.crt"),
+        "--scratch=/tmp".to_owned(),
+        "--trust-source".to_owned(),
+        "--allow-extension=registry_codes".to_owned(),
+    ];
+    let job = Job {
+        namespace: NAMESPACE,
+        name: &format!("restore-{database}"),
+        image: job::SIDECAR,
+        command: &[],
+        arguments,
+        environment: Vec::new(),
+        secrets: &["store-ca", &retrieval, "identity", &superuser, &authority],
+        deadline,
+    };
+    job::run(embassy, &job).await
+}
+
+/// What keyholders bring for a restore, as Secrets: the store's authority, the retrieval user's keys (their Secret's name is returned), and the
+/// identity.
+async fn bring_keys(product: &Product, registry: Registry) -> Result<String> {
+    let embassy = product.bed.embassy();
+    let id = registry.id();
+    let store = product.bed.store().await?;
+    let user = store
+        .user(&StoreUser::Retrieval {
+            registry: id.to_owned(),
+        })
+        .await?;
+    job::secret(embassy, NAMESPACE, "store-ca", &[("ca.crt", store.ca())]).await?;
+    let retrieval = format!("{id}-retrieval");
+    let keys = [
+        ("accessKeyId", user.access_key.as_str()),
+        ("secretAccessKey", &user.secret_key),
+    ];
+    job::secret(embassy, NAMESPACE, &retrieval, &keys).await?;
+    job::secret(
+        embassy,
+        NAMESPACE,
+        "identity",
+        &[("identity.txt", &product.keys.identity)],
+    )
+    .await?;
+    Ok(retrieval)
+}
+
+/// Opens the latest copy by the break-glass page's own commands, in an image of stock tools that holds none of our code, into a new database.
+pub async fn break_glass(
+    product: &Product,
+    registry: Registry,
+    signer: &str,
+    database: &str,
+    deadline: Duration,
+) -> Result<Ended> {
+    let target = server(product).await?;
+    let admin = target.connect("postgres").await?;
+    admin
+        .batch_execute(&format!("DROP DATABASE IF EXISTS \"{database}\" WITH (FORCE)"))
+        .await?;
+    let embassy = product.bed.embassy();
+    let retrieval = bring_keys(product, registry).await?;
+    let public = [
+        ("custodian.pub", product.keys.custodian_public.as_str()),
+        ("registry.pub", signer),
+    ];
+    job::secret(embassy, NAMESPACE, "public-keys", &public).await?;
+    let superuser = format!("{SERVER}-superuser");
+    let authority = format!("{SERVER}-ca");
+    let page = std::fs::read_to_string(std::path::Path::new(super::TREE).join("docs/break-glass.md"))?;
+    let script = format!("{PROLOGUE}\n{}", blocks(&page)?);
+    let environment = vec![
+        ("ENDPOINT", ENDPOINT.to_owned()),
+        ("BUCKET", BUCKET.to_owned()),
+        ("STORE_CA", "/run/store-ca/ca.crt".to_owned()),
+        ("REGISTRY", registry.id().to_owned()),
+        ("ACCESS_KEYS", format!("/run/{retrieval}")),
+        ("IDENTITY", "/run/identity/identity.txt".to_owned()),
+        ("CUSTODIAN", "/run/public-keys/custodian.pub".to_owned()),
+        ("SIGNER", "/run/public-keys/registry.pub".to_owned()),
+        ("DATABASE", database.to_owned()),
+        ("PGHOST", target.host().to_owned()),
+        ("PGUSER", "postgres".to_owned()),
+        ("PGSSLMODE", "verify-full".to_owned()),
+        ("PGSSLROOTCERT", format!("/run/{authority}/ca.crt")),
+        ("PGPASSFILE", "/tmp/pgpass".to_owned()),
+        ("PASSWORD_FILE", format!("/run/{superuser}/password")),
+    ];
+    let job = Job {
+        namespace: NAMESPACE,
+        name: &format!("break-glass-{database}"),
+        image: job::STOCK,
+        command: &["bash", "-c"],
+        arguments: vec![script],
+        environment,
+        secrets: &[
+            "store-ca",
+            &retrieval,
+            "identity",
+            "public-keys",
+            &superuser,
+            &authority,
+        ],
+        deadline,
+    };
+    job::run(embassy, &job).await
+}
+
+/// What a person does before opening the page: an empty folder, and a password file for psql.
+const PROLOGUE: &str = "set -eu
+mkdir /tmp/opened && cd /tmp/opened
+umask 077
+printf '*:*:*:postgres:%s\n' \"$(cat \"$PASSWORD_FILE\")\" > \"$PGPASSFILE\"";
+
+/// The shell blocks of a page, in order.
+fn blocks(page: &str) -> Result<String> {
+    let blocks: Vec<_> = page
+        .split("\n```sh\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("\n```").map(|(block, _)| block))
+        .collect();
+    ensure!(
+        blocks.len() > 5,
+        "the break-glass page has only {} shell blocks",
+        blocks.len()
+    );
+    Ok(blocks.join("\n"))
+}
