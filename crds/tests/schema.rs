@@ -182,7 +182,10 @@ fn every_rule_says_what_is_wrong_and_points_to_a_field_by_a_path() {
         for rule in schema.x_kubernetes_validations.iter().flatten() {
             assert!(rule.message.is_some(), "{path}: {} has no message", rule.rule);
             let place = rule.field_path.as_deref().unwrap_or(".");
-            assert!(place.starts_with('.'), "{path}: the API server takes no path like {place}");
+            assert!(
+                place.starts_with('.'),
+                "{path}: the API server takes no path like {place}"
+            );
         }
     });
 }

@@ -9,9 +9,10 @@ use dataembassy_e2e::{
     bench,
     cache::Cache,
     cluster::{self, Cluster, Component, ENFORCE, Helm, STATE, Site},
-    images, privilege,
+    command::command,
+    demo, images, privilege,
     progress::Progress,
-    provision,
+    provision, suite,
 };
 
 /// The test bed: two Kubernetes clusters, home and embassy, on this machine.
@@ -24,6 +25,22 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the main job, from nothing: mirror three registries, restore them abroad, and compare.
+    Demo {
+        /// Leave everything up at the end, and say how to look around.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Run every test there is.
+    Test(suite::Options),
+    /// Run a provisioned program, such as cargo-deny or mc.
+    Tool {
+        /// Its name.
+        name: String,
+        /// Passed on as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Install and build what the test bed needs, into the cache. What is there already stays.
     Provision,
     /// Bring both clusters up; when they are, only bring changed images in.
@@ -77,6 +94,17 @@ impl Cli {
         let cache = Cache::locate()?;
         let progress = Progress::new();
         match self.command {
+            Command::Demo { keep } => {
+                let plan = provision::Plan::make(&cache).await?;
+                announce(&plan, &progress, &changes());
+                privilege::become_root(&cache)?;
+                plan.carry_out(&progress).await?;
+                demo::run(&cache, &progress, keep).await?;
+            }
+            Command::Test(options) => suite::run(suite::WORKSPACE.as_ref(), &options)?,
+            Command::Tool { name, arguments } => {
+                return pass_on(command(cache.path(&name)?), &arguments).await;
+            }
             Command::Provision => {
                 let plan = provision::Plan::make(&cache).await?;
                 announce(&plan, &progress, "");
@@ -145,16 +173,20 @@ fn announce(plan: &provision::Plan, progress: &Progress, also: &str) {
     }
 }
 
-async fn up(cache: &Cache, progress: &Progress) -> Result<()> {
-    let changes = format!(
+/// What bringing the bed up changes on this machine.
+fn changes() -> String {
+    format!(
         "bring up: two clusters in network namespaces ({}, {}), with links {} and {}, cgroups of the same names, \
          and their state in {STATE}; `cargo e2e down` removes all of it",
         Site::Home.namespace(),
         Site::Embassy.namespace(),
         Site::Home.wire_name(),
         Site::Embassy.wire_name(),
-    );
-    provision_bed(cache, progress, &changes).await?;
+    )
+}
+
+async fn up(cache: &Cache, progress: &Progress) -> Result<()> {
+    provision_bed(cache, progress, &changes()).await?;
     let was_up = Site::BOTH.into_iter().all(cluster::is_up);
     tokio::select! {
         bed = Bed::up(cache, progress) => {

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+/// The repository's root.
+pub const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 /// What the caller wants run.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
@@ -24,9 +27,6 @@ pub struct Options {
     /// Also run what takes longer than a merge should wait: large data, many kills, minutes of fuzzing.
     #[arg(long)]
     pub long: bool,
-    /// Leave the test bed up afterwards.
-    #[arg(long)]
-    pub keep: bool,
     /// Print the stages and what each would run, and stop.
     #[arg(long)]
     pub list: bool,
@@ -72,15 +72,12 @@ fn run_stage(workspace: &Path, stage: &Stage) -> Outcome {
     let mut count = Count::default();
     let mut failure = None;
     for command in &stage.commands {
-        // The clean-up of a stage runs even after its tests have failed.
-        if failure.is_some() && !command.always {
-            continue;
-        }
         match run::command(workspace, command) {
             Ok(counted) => count += counted,
             Err(run::Failed { counted, why }) => {
                 count += counted;
-                failure.get_or_insert(why);
+                failure = Some(why);
+                break;
             }
         }
     }

@@ -24,8 +24,7 @@ pub(super) fn command(workspace: &Path, command: &Command) -> Result<Count, Fail
     };
     let mut child = Process::new(&command.program)
         .args(&command.arguments)
-        .envs(command.environment.iter().map(|(name, value)| (*name, value)))
-        .current_dir(workspace.join(command.folder))
+        .current_dir(workspace)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

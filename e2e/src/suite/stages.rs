@@ -11,12 +11,6 @@ pub struct Command {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Variables set for it, beside ours.
-    pub environment: Vec<(&'static str, String)>,
-    /// Where it runs, relative to the workspace.
-    pub folder: &'static str,
-    /// Whether it runs even after an earlier command of its stage has failed.
-    pub always: bool,
 }
 
 impl Command {
@@ -24,33 +18,14 @@ impl Command {
         Self {
             program: "cargo".into(),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-            environment: Vec::new(),
-            folder: ".",
-            always: false,
         }
-    }
-
-    fn always(mut self) -> Self {
-        self.always = true;
-        self
-    }
-
-    fn with(mut self, name: &'static str, value: &str) -> Self {
-        self.environment.push((name, value.to_owned()));
-        self
     }
 
     /// The command as one would type it.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut words: Vec<String> = self
-            .environment
-            .iter()
-            .map(|(name, value)| format!("{name}={value:?}"))
-            .collect();
-        words.push(self.program.display().to_string());
-        words.extend(self.arguments.iter().cloned());
-        words.join(" ")
+        let program = self.program.display().to_string();
+        [&[program], self.arguments.as_slice()].concat().join(" ")
     }
 }
 
@@ -119,14 +94,18 @@ pub fn stages(options: &Options) -> Vec<Stage> {
         ),
         stage("fuzz", "each fuzz target, for a while", vec![fuzz(options)]),
         stage(
-            "demo",
-            "the README's first command",
-            vec![Command::cargo(&["e2e", "demo"])],
-        ),
-        stage(
-            "scenarios",
-            "the test bed: two clusters, three registries, faults",
-            scenarios(options),
+            "bed",
+            "two Kubernetes clusters, their store and databases, a cut link, and nothing left of them",
+            vec![Command::cargo(&[
+                "test",
+                "--package",
+                "dataembassy-e2e",
+                "--test",
+                "bed",
+                "--",
+                "--ignored",
+                "--nocapture",
+            ])],
         ),
     ]
 }
@@ -146,34 +125,8 @@ fn crates(options: &Options) -> Vec<Command> {
 }
 
 fn fuzz(options: &Options) -> Command {
-    Command::cargo(&[
-        "e2e",
-        "fuzz",
-        "--seconds",
-        if options.long { "300" } else { "10" },
-    ])
-}
-
-fn scenarios(options: &Options) -> Vec<Command> {
-    let mut tests = Command::cargo(&[
-        "test",
-        "--package",
-        "dataembassy-e2e",
-        "--test",
-        "scenarios",
-        "--no-fail-fast",
-        "--",
-        "--test-threads=1",
-    ]);
-    if options.long {
-        tests.arguments.push("--include-ignored".to_owned());
+    Command {
+        program: "fuzz/run".into(),
+        arguments: vec![if options.long { "300" } else { "10" }.to_owned()],
     }
-    let mut commands = vec![
-        Command::cargo(&["e2e", "up"]),
-        tests.with("DATAEMBASSY_BED", "up"),
-    ];
-    if !options.keep {
-        commands.push(Command::cargo(&["e2e", "down"]).always());
-    }
-    commands
 }

@@ -1,0 +1,178 @@
+//! The Helm chart, judged by the tools that its users judge it with. No cluster is needed; scenarios install it.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use dataembassy_e2e::cache::Cache;
+
+const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// What a user must say at the least.
+const IMAGES: [&str; 2] = [
+    "--set=operator.image.repository=registry.example/operator",
+    "--set=sidecar.image.repository=registry.example/sidecar",
+];
+
+fn chart() -> PathBuf {
+    Path::new(TREE).join("charts/dataembassy")
+}
+
+fn tool(name: &str) -> Command {
+    Command::new(Cache::locate().unwrap().path(name).unwrap())
+}
+
+fn run(command: &mut Command) -> Output {
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn rendered(helm: &str, values: &[&str]) -> String {
+    let mut command = tool(helm);
+    command.args(["template", "dataembassy"]).arg(chart());
+    command
+        .args(["--namespace=dataembassy-system", "--kube-version=1.34.4"])
+        .args(IMAGES)
+        .args(values);
+    let output = run(&mut command);
+    assert!(output.status.success(), "{helm}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn both_helms_lint_the_chart_and_render_the_same() {
+    let mut texts = Vec::new();
+    for helm in ["helm3", "helm4"] {
+        let output = run(tool(helm).args(["lint", "--strict"]).arg(chart()).args(IMAGES));
+        assert!(output.status.success(), "{helm}: {}", text(&output.stdout));
+        texts.push(rendered(helm, &[]));
+    }
+    assert!(texts[0].contains("kind: Deployment"));
+    // One of them puts an empty line before a separator.
+    let lines = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    assert!(
+        lines(&texts[0]) == lines(&texts[1]),
+        "the two Helms render differently"
+    );
+}
+
+#[test]
+fn a_value_that_means_nothing_is_refused_by_the_schema() {
+    for (value, named) in [
+        ("--set=operator.image.repository=", "repository"),
+        ("--set=operator.image.digest=latest", "digest"),
+        ("--set=side=embassy", "side"),
+        ("--set=operator.imagee.repository=x", "imagee"),
+    ] {
+        let mut command = tool("helm3");
+        command
+            .args(["template", "dataembassy", "--kube-version=1.34.4"])
+            .arg(chart());
+        let output = run(command.args(IMAGES).arg(value));
+        assert!(!output.status.success(), "{value} was taken");
+        assert!(
+            text(&output.stderr).contains(named),
+            "{value}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn an_image_with_a_digest_is_pulled_by_it() {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let rendered = rendered(
+        "helm3",
+        &[
+            &format!("--set=operator.image.digest={digest}"),
+            "--set=operator.image.tag=ignored",
+        ],
+    );
+    assert!(
+        rendered.contains(&format!("image: \"registry.example/operator@{digest}\"")),
+        "{rendered}"
+    );
+    assert!(!rendered.contains("ignored"));
+}
+
+#[test]
+fn the_definitions_of_the_kinds_are_kept_on_uninstalling_unless_told() {
+    let kept = |values: &[&str]| {
+        rendered("helm3", values)
+            .matches("helm.sh/resource-policy: keep")
+            .count()
+    };
+    let definitions = fs::read_dir(chart().join("files/crds")).unwrap().count();
+    assert_eq!(definitions, 2);
+    assert_eq!(kept(&[]), definitions);
+    assert_eq!(kept(&["--set=crds.keep=false"]), 0);
+    assert!(!rendered("helm3", &["--set=crds.install=false"]).contains("kind: CustomResourceDefinition"));
+}
+
+#[test]
+fn the_operator_has_no_wildcard_and_reads_no_secret() {
+    let rendered = rendered("helm3", &[]);
+    let rules: Vec<_> = rendered
+        .split("\n---")
+        .filter(|document| document.contains("\nkind: ClusterRole\n") || document.contains("\nkind: Role\n"))
+        .collect();
+    assert_eq!(rules.len(), 2);
+    for role in rules {
+        assert!(!role.contains('*'), "{role}");
+        let mut lines = role.lines().peekable();
+        while let Some(line) = lines.next() {
+            if line.contains("resources:") && line.contains("secrets") {
+                assert_eq!(
+                    lines.peek().map(|verbs| verbs.trim()),
+                    Some("verbs: [create]"),
+                    "{role}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn checkov_finds_nothing_but_what_is_so_on_purpose() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = folder.path().join("rendered.yaml");
+    let digest = format!("--set=operator.image.digest=sha256:{}", "ab".repeat(32));
+    fs::write(&manifests, rendered("helm3", &[&digest])).unwrap();
+    let on_purpose = [
+        // A limit on CPU stops the operator for the rest of a period whenever it is busy, and protects nobody: requests share the node.
+        "CKV_K8S_11",
+        // The operator talks to the API server: it is the one pod of ours that has a token.
+        "CKV_K8S_38",
+    ];
+    let mut checkov = tool("checkov");
+    checkov.args([
+        "--framework=kubernetes",
+        "--compact",
+        "--quiet",
+        "--skip-download",
+    ]);
+    checkov
+        .arg(format!("--skip-check={}", on_purpose.join(",")))
+        .arg("--file")
+        .arg(&manifests);
+    let output = run(&mut checkov);
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
