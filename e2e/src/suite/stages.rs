@@ -75,17 +75,21 @@ pub fn stages(options: &Options) -> Vec<Stage> {
         stage(
             "dependencies",
             "licences, bans and sources of every dependency",
-            vec![Command::cargo(&[
-                "e2e",
-                "tool",
-                "cargo-deny",
-                "--",
-                "--offline",
-                "check",
-                "licenses",
-                "bans",
-                "sources",
-            ])],
+            vec![
+                // The check is offline, and looks at crates of other platforms too, which no build has fetched.
+                Command::cargo(&["fetch", "--locked"]),
+                Command::cargo(&[
+                    "e2e",
+                    "tool",
+                    "cargo-deny",
+                    "--",
+                    "--offline",
+                    "check",
+                    "licenses",
+                    "bans",
+                    "sources",
+                ]),
+            ],
         ),
         stage(
             "crates",
