@@ -11,6 +11,7 @@ use dataembassy_e2e::{
     cluster::{self, Cluster, Component, ENFORCE, Helm, STATE, Site},
     command::command,
     demo, images, privilege,
+    product::Product,
     progress::Progress,
     provision, suite,
 };
@@ -43,7 +44,7 @@ enum Command {
     },
     /// Install and build what the test bed needs, into the cache. What is there already stays.
     Provision,
-    /// Bring both clusters up; when they are, only bring changed images in.
+    /// Bring both clusters up with DataEmbassy installed; when they are, only bring in what changed.
     Up,
     /// Take both clusters down and leave nothing of them running or mounted.
     Down {
@@ -189,8 +190,8 @@ async fn up(cache: &Cache, progress: &Progress) -> Result<()> {
     provision_bed(cache, progress, &changes()).await?;
     let was_up = Site::BOTH.into_iter().all(cluster::is_up);
     tokio::select! {
-        bed = Bed::up(cache, progress) => {
-            let _ = bed?;
+        product = installed(cache, progress) => {
+            product?;
             progress.line("up: `cargo e2e kubectl home get pods -A`, `cargo e2e status`, `cargo e2e down`");
         }
         interrupted = tokio::signal::ctrl_c() => {
@@ -203,6 +204,11 @@ async fn up(cache: &Cache, progress: &Progress) -> Result<()> {
         }
     }
     Ok(())
+}
+
+async fn installed(cache: &Cache, progress: &Progress) -> Result<()> {
+    let bed = Bed::up(cache, progress).await?;
+    Product::install(&bed, progress).await.map(drop)
 }
 
 fn status() -> ExitCode {

@@ -2,7 +2,7 @@
 
 pub mod link;
 pub mod postgresql;
-mod secrets;
+pub mod secrets;
 pub mod store;
 
 use std::{fs, path::Path, time::Duration};
@@ -50,6 +50,19 @@ impl Bed {
     pub async fn up_without_product(cache: &Cache, progress: &Progress) -> Result<Self> {
         let _lock = lock()?;
         Self::surroundings(cache, progress).await
+    }
+
+    /// The bed that is up, with what was brought into it; nothing is built.
+    pub async fn running(cache: &Cache) -> Result<Self> {
+        let (home, embassy) = tokio::try_join!(
+            Cluster::connect(Site::Home, cache),
+            Cluster::connect(Site::Embassy, cache)
+        )?;
+        Ok(Self {
+            home,
+            embassy,
+            images: Vec::new(),
+        })
     }
 
     async fn surroundings(cache: &Cache, progress: &Progress) -> Result<Self> {

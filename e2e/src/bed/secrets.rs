@@ -9,17 +9,12 @@ use kube::Api;
 use crate::cluster::Cluster;
 
 /// A password nobody has to type: 32 hex digits.
-pub(super) fn password() -> String {
+pub fn password() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }
 
 /// Makes a Secret, or replaces it.
-pub(super) async fn write(
-    cluster: &Cluster,
-    namespace: &str,
-    name: &str,
-    data: &[(&str, &str)],
-) -> Result<()> {
+pub async fn write(cluster: &Cluster, namespace: &str, name: &str, data: &[(&str, &str)]) -> Result<()> {
     let data: BTreeMap<_, _> = data.iter().copied().collect();
     let manifest = serde_json::json!({
         "apiVersion": "v1",
@@ -27,11 +22,15 @@ pub(super) async fn write(
         "metadata": {"name": name, "namespace": namespace},
         "stringData": data,
     });
-    cluster.apply(&manifest.to_string()).await.map(drop)
+    cluster
+        .apply(&manifest.to_string())
+        .await
+        .map(drop)
+        .with_context(|| format!("cannot make the Secret {namespace}/{name}"))
 }
 
 /// The values of a Secret, if it is there.
-pub(super) async fn read(
+pub async fn read(
     cluster: &Cluster,
     namespace: &str,
     name: &str,

@@ -12,7 +12,12 @@ use futures::future::try_join_all;
 use crate::{
     bed::{self, Bed, Database},
     cache::Cache,
-    product::{self, Product, mirror::Mirror, registry, restore},
+    product::{
+        self, Product,
+        mirror::Mirror,
+        registry,
+        restore::{self, Wanted},
+    },
     progress::Progress,
     registries::{self, Amount, Registry},
     truth::{self, Kind, Scope, Truth},
@@ -75,8 +80,11 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
 
     progress.line("\n6. In the embassy, each copy is restored into an empty PostgreSQL 17 and compared with its source.");
     let mut rows = Vec::new();
+    let mut truths = Vec::new();
     for (stage, mirror) in stages.iter().zip(&second) {
-        rows.push(restored(&product, stage, mirror, progress).await?);
+        let (row, truth) = restored(&product, stage, mirror, progress).await?;
+        rows.push(row);
+        truths.push(truth);
     }
     progress.line(&table::print(&rows));
     ensure!(
@@ -88,7 +96,7 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
     closed_door::try_it(&product, Registry::Population, progress).await?;
 
     progress.line("\n8. One copy is opened with stock tools only, by the break-glass page.");
-    open_with_stock_tools(&product, &stages[0], progress).await?;
+    open_with_stock_tools(&product, &stages[0], &truths[0], progress).await?;
     progress.line(
         "\nDone: three registries were mirrored, changed, mirrored again, restored abroad and found equal.",
     );
@@ -169,13 +177,13 @@ async fn second_copies(stages: &[Stage], progress: &Progress) -> Result<Vec<Regi
     Ok(copied)
 }
 
-/// Restores the latest copy and holds it against the source, which nobody has written to since.
+/// Restores the latest copy and holds it against the source, which nobody has written to since; returns the source's truth with the line.
 async fn restored(
     product: &Product,
     stage: &Stage,
     mirror: &RegistryMirror,
     progress: &Progress,
-) -> Result<table::Row> {
+) -> Result<(table::Row, Truth)> {
     let id = stage.registry.id();
     let status = mirror.status.as_ref().context("the mirror has no status")?;
     let copy = status.last_copy.as_ref().context("the mirror shows no copy")?;
@@ -185,7 +193,13 @@ async fn restored(
         .context("the mirror's status names no signer")?;
     let step = progress.step(format!("restoring copy {} of {id}", copy.sequence));
     let choice = format!("sequence:{}", copy.sequence);
-    let ended = restore::restore(product, stage.registry, signer, &choice, id, PATIENCE).await?;
+    let wanted = Wanted {
+        registry: id,
+        sample: stage.registry,
+        signer,
+        database: id,
+    };
+    let ended = restore::restore(product, &wanted, &choice, PATIENCE).await?;
     step.done();
 
     let step = progress.step(format!(
@@ -209,7 +223,7 @@ async fn restored(
         .iter()
         .find(|run| run.sequence == Some(copy.sequence))
         .context("the run is not among the recent ones")?;
-    Ok(table::Row {
+    let row = table::Row {
         registry: id,
         rows: source.tables().values().map(|rows| rows.count).sum(),
         bytes_at_home: bytes_at_home.unsigned_abs(),
@@ -217,20 +231,31 @@ async fn restored(
         copying: table::between(&run.started_at, &run.ended_at)?,
         restoring: ended.took,
         differences: differences.len(),
-    })
+    };
+    Ok((row, source))
 }
 
 /// Follows the page, and compares with the source once more.
-async fn open_with_stock_tools(product: &Product, stage: &Stage, progress: &Progress) -> Result<()> {
+async fn open_with_stock_tools(
+    product: &Product,
+    stage: &Stage,
+    source: &Truth,
+    progress: &Progress,
+) -> Result<()> {
     let signer = stage.mirror.signer().await?;
     let database = format!("{}-by-hand", stage.registry.id());
     let step = progress.step("docs/break-glass.md, block by block, where none of our programs is");
-    let ended = restore::break_glass(product, stage.registry, &signer, &database, PATIENCE).await?;
+    let wanted = Wanted {
+        registry: stage.registry.id(),
+        sample: stage.registry,
+        signer: &signer,
+        database: &database,
+    };
+    let ended = restore::break_glass(product, &wanted, PATIENCE).await?;
     step.done();
     for line in ended.log.lines().rev().take(1) {
         progress.line(&format!("  {line}"));
     }
-    let source = Truth::of(&stage.database.connect(stage.registry.id()).await?).await?;
     let opened = Truth::of(&restore::server(product).await?.connect(&database).await?).await?;
     ensure!(!source.tables().is_empty(), "nothing was compared");
     ensure!(

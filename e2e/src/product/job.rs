@@ -1,8 +1,8 @@
 //! A command run once in a cluster, as a Job: of the sidecar, or of stock tools.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
@@ -124,25 +124,4 @@ fn manifest(job: &Job<'_>) -> Value {
             },
         },
     })
-}
-
-/// Makes a Secret, or replaces it.
-pub(super) async fn secret(
-    cluster: &Cluster,
-    namespace: &str,
-    name: &str,
-    data: &[(&str, &str)],
-) -> Result<()> {
-    let data: BTreeMap<_, _> = data.iter().copied().collect();
-    let secret = json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace},
-        "stringData": data,
-    });
-    cluster
-        .apply(&secret.to_string())
-        .await
-        .with_context(|| format!("cannot make the Secret {namespace}/{name}"))?;
-    Ok(())
 }

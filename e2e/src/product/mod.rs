@@ -53,6 +53,14 @@ impl Product {
         Ok(product)
     }
 
+    /// The product on a bed that is up with it.
+    pub async fn running(bed: &Bed) -> Result<Self> {
+        Ok(Self {
+            bed: bed.clone(),
+            keys: Keys::make().await?,
+        })
+    }
+
     /// The sample's `DataEmbassy` with the two values that nobody can know beforehand: the store's authority and the recipient.
     pub fn data_embassy(&self, store: &Store) -> Result<String> {
         mirror::filled_in(

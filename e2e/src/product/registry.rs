@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::{Product, job};
+use super::Product;
 use crate::{
-    bed::{Database, Options},
+    bed::{Database, Options, secrets},
     cluster::Site,
     registries::{self, Amount, Registry},
 };
@@ -53,5 +53,5 @@ pub async fn deposit_user(product: &Product, namespace: &str, id: &str) -> Resul
         ("accessKeyId", user.access_key.as_str()),
         ("secretAccessKey", &user.secret_key),
     ];
-    job::secret(product.bed.home(), namespace, &format!("{id}-deposit"), &keys).await
+    secrets::write(product.bed.home(), namespace, &format!("{id}-deposit"), &keys).await
 }

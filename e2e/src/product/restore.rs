@@ -10,7 +10,7 @@ use super::{
     job::{self, Ended, Job},
 };
 use crate::{
-    bed::{Database, Options, store::ENDPOINT},
+    bed::{Database, Options, secrets, store::ENDPOINT},
     cluster::Site,
     registries::{self, Registry},
 };
@@ -29,40 +29,42 @@ pub async fn server(product: &Product) -> Result<Database> {
         .await
 }
 
-/// Restores a copy (in the words of `restore --copy`) of a sample registry into a new, empty database of that name.
+/// What is restored, and where to.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The registry's id in the store.
+    pub registry: &'a str,
+    /// Which of the samples it is: encoding and roles of the database it goes into.
+    pub sample: Registry,
+    /// The public key that its entries are signed with.
+    pub signer: &'a str,
+    /// The database, on the server of [`server`]. One that is there already is dropped.
+    pub database: &'a str,
+}
+
+/// Restores a copy (in the words of `restore --copy`) into a new, empty database.
 pub async fn restore(
     product: &Product,
-    registry: Registry,
-    signer: &str,
+    wanted: &Wanted<'_>,
     copy: &str,
-    database: &str,
     deadline: Duration,
 ) -> Result<Ended> {
-    let target = server(product).await?;
-    let admin = target.connect("postgres").await?;
-    admin
-        .batch_execute(&format!("DROP DATABASE IF EXISTS \"{database}\" WITH (FORCE)"))
-        .await?;
-    registries::create_database(&admin, registry, database).await?;
-
-    let embassy = product.bed.embassy();
-    let id = registry.id();
-    let retrieval = bring_keys(product, registry).await?;
+    let Prepared { target, retrieval } = prepare(product, wanted).await?;
     let superuser = format!("{SERVER}-superuser");
     let authority = format!("{SERVER}-ca");
     let arguments = vec![
         "restore".to_owned(),
-        format!("--registry={id}"),
+        format!("--registry={}", wanted.registry),
         format!("--copy={copy}"),
         "--identity-file=/run/identity/identity.txt".to_owned(),
-        format!("--signer={signer}"),
+        format!("--signer={}", wanted.signer),
         format!("--custodian-key={}", product.keys.custodian_public),
         format!("--endpoint={ENDPOINT}"),
         format!("--bucket={BUCKET}"),
         "--ca-bundle=/run/store-ca/ca.crt".to_owned(),
         format!("--credentials=/run/{retrieval}"),
         format!("--target-host={}", target.host()),
-        format!("--target-database={database}"),
+        format!("--target-database={}", wanted.database),
         "--target-user=postgres".to_owned(),
         format!("--target-password-file=/run/{superuser}/password"),
         format!("--target-ca=/run/{authority}/ca.crt"),
@@ -72,7 +74,7 @@ pub async fn restore(
     ];
     let job = Job {
         namespace: NAMESPACE,
-        name: &format!("restore-{database}"),
+        name: &format!("restore-{}", wanted.database),
         image: job::SIDECAR,
         command: &[],
         arguments,
@@ -80,28 +82,51 @@ pub async fn restore(
         secrets: &["store-ca", &retrieval, "identity", &superuser, &authority],
         deadline,
     };
-    job::run(embassy, &job).await
+    job::run(product.bed.embassy(), &job).await
+}
+
+/// What a restore finds when it begins.
+struct Prepared {
+    target: Database,
+    /// The Secret with the retrieval user's keys.
+    retrieval: String,
+}
+
+/// Makes the empty database, and brings the keys.
+async fn prepare(product: &Product, wanted: &Wanted<'_>) -> Result<Prepared> {
+    let target = server(product).await?;
+    let admin = target.connect("postgres").await?;
+    admin
+        .batch_execute(&format!(
+            "DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)",
+            wanted.database
+        ))
+        .await?;
+    registries::create_database(&admin, wanted.sample, wanted.database).await?;
+    Ok(Prepared {
+        target,
+        retrieval: bring_keys(product, wanted.registry).await?,
+    })
 }
 
 /// What keyholders bring for a restore, as Secrets: the store's authority, the retrieval user's keys (their Secret's name is returned), and the
 /// identity.
-async fn bring_keys(product: &Product, registry: Registry) -> Result<String> {
+async fn bring_keys(product: &Product, id: &str) -> Result<String> {
     let embassy = product.bed.embassy();
-    let id = registry.id();
     let store = product.bed.store().await?;
     let user = store
         .user(&StoreUser::Retrieval {
             registry: id.to_owned(),
         })
         .await?;
-    job::secret(embassy, NAMESPACE, "store-ca", &[("ca.crt", store.ca())]).await?;
+    secrets::write(embassy, NAMESPACE, "store-ca", &[("ca.crt", store.ca())]).await?;
     let retrieval = format!("{id}-retrieval");
     let keys = [
         ("accessKeyId", user.access_key.as_str()),
         ("secretAccessKey", &user.secret_key),
     ];
-    job::secret(embassy, NAMESPACE, &retrieval, &keys).await?;
-    job::secret(
+    secrets::write(embassy, NAMESPACE, &retrieval, &keys).await?;
+    secrets::write(
         embassy,
         NAMESPACE,
         "identity",
@@ -112,25 +137,15 @@ async fn bring_keys(product: &Product, registry: Registry) -> Result<String> {
 }
 
 /// Opens the latest copy by the break-glass page's own commands, in an image of stock tools that holds none of our code, into a new database.
-pub async fn break_glass(
-    product: &Product,
-    registry: Registry,
-    signer: &str,
-    database: &str,
-    deadline: Duration,
-) -> Result<Ended> {
-    let target = server(product).await?;
-    let admin = target.connect("postgres").await?;
-    admin
-        .batch_execute(&format!("DROP DATABASE IF EXISTS \"{database}\" WITH (FORCE)"))
-        .await?;
+pub async fn break_glass(product: &Product, wanted: &Wanted<'_>, deadline: Duration) -> Result<Ended> {
+    let Prepared { target, retrieval } = prepare(product, wanted).await?;
     let embassy = product.bed.embassy();
-    let retrieval = bring_keys(product, registry).await?;
     let public = [
         ("custodian.pub", product.keys.custodian_public.as_str()),
-        ("registry.pub", signer),
+        ("registry.pub", wanted.signer),
     ];
-    job::secret(embassy, NAMESPACE, "public-keys", &public).await?;
+    let keys = format!("{}-public-keys", wanted.registry);
+    secrets::write(embassy, NAMESPACE, &keys, &public).await?;
     let superuser = format!("{SERVER}-superuser");
     let authority = format!("{SERVER}-ca");
     let page = std::fs::read_to_string(std::path::Path::new(super::TREE).join("docs/break-glass.md"))?;
@@ -139,12 +154,12 @@ pub async fn break_glass(
         ("ENDPOINT", ENDPOINT.to_owned()),
         ("BUCKET", BUCKET.to_owned()),
         ("STORE_CA", "/run/store-ca/ca.crt".to_owned()),
-        ("REGISTRY", registry.id().to_owned()),
+        ("REGISTRY", wanted.registry.to_owned()),
         ("ACCESS_KEYS", format!("/run/{retrieval}")),
         ("IDENTITY", "/run/identity/identity.txt".to_owned()),
-        ("CUSTODIAN", "/run/public-keys/custodian.pub".to_owned()),
-        ("SIGNER", "/run/public-keys/registry.pub".to_owned()),
-        ("DATABASE", database.to_owned()),
+        ("CUSTODIAN", format!("/run/{keys}/custodian.pub")),
+        ("SIGNER", format!("/run/{keys}/registry.pub")),
+        ("DATABASE", wanted.database.to_owned()),
         ("PGHOST", target.host().to_owned()),
         ("PGUSER", "postgres".to_owned()),
         ("PGSSLMODE", "verify-full".to_owned()),
@@ -154,19 +169,12 @@ pub async fn break_glass(
     ];
     let job = Job {
         namespace: NAMESPACE,
-        name: &format!("break-glass-{database}"),
+        name: &format!("break-glass-{}", wanted.database),
         image: job::STOCK,
         command: &["bash", "-c"],
         arguments: vec![script],
         environment,
-        secrets: &[
-            "store-ca",
-            &retrieval,
-            "identity",
-            "public-keys",
-            &superuser,
-            &authority,
-        ],
+        secrets: &["store-ca", &retrieval, "identity", &keys, &superuser, &authority],
         deadline,
     };
     job::run(embassy, &job).await

@@ -6,7 +6,7 @@ use anyhow::Result;
 use dataembassy_testkit::minio::{BUCKET, StoreUser};
 
 use super::{Product, job};
-use crate::bed::store::ENDPOINT;
+use crate::bed::{secrets, store::ENDPOINT};
 
 const NAMESPACE: &str = "custody";
 
@@ -16,13 +16,13 @@ pub(super) async fn init(product: &Product) -> Result<()> {
     let store = product.bed.store().await?;
     let custody = store.user(&StoreUser::Custody).await?;
     embassy.namespace(NAMESPACE).await?;
-    job::secret(embassy, NAMESPACE, "store-ca", &[("ca.crt", store.ca())]).await?;
+    secrets::write(embassy, NAMESPACE, "store-ca", &[("ca.crt", store.ca())]).await?;
     let credentials = [
         ("accessKeyId", custody.access_key.as_str()),
         ("secretAccessKey", &custody.secret_key),
     ];
-    job::secret(embassy, NAMESPACE, "custody", &credentials).await?;
-    job::secret(
+    secrets::write(embassy, NAMESPACE, "custody", &credentials).await?;
+    secrets::write(
         embassy,
         NAMESPACE,
         "custodian-key",

@@ -1,0 +1,10 @@
+//! The scenarios: the product in the two clusters, as its users have it, in good days and bad.
+//!
+//! They run on a bed that is up (`cargo e2e up`), side by side, each in namespaces and with registries of its own:
+//! `cargo test -p dataembassy-e2e --test scenarios`. Those in [`alone`] disturb everybody and wait until nobody else is there.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
+mod break_glass;
+mod main_line;
+mod world;

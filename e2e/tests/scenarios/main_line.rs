@@ -1,0 +1,215 @@
+//! From `kubectl apply` to a restored database, while life at home goes on.
+
+use std::{io::Write as _, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use dataembassy_crds::{RecentRun, RegistryMirror};
+use dataembassy_e2e::{
+    bed::{Database, postgresql::DUMP_ROLE},
+    product::restore,
+    registries::{Amount, Churn, Ddl, Registry, attempt_ddl},
+    truth::{
+        Kind, Scope, Truth, compare,
+        schema_text::{first_difference, schema_text},
+        snapshot::{Held, at_snapshot_of},
+    },
+};
+use dataembassy_testkit::postgresql::programs;
+use jiff::{ToSpan, Zoned, tz::TimeZone};
+use serde_json::json;
+
+use crate::world::{PATIENCE, Subject, World, together};
+
+/// How long somebody at home waits for a lock before they try again later.
+const DDL_PATIENCE: Duration = Duration::from_millis(300);
+
+#[test]
+fn copies_of_postgresql_17_equal_their_source_at_each_snapshot_while_others_write() {
+    together(|world| the_main_line(world, Registry::Population, 17));
+}
+
+#[test]
+fn copies_of_postgresql_15_equal_their_source_when_restored_into_17() {
+    together(|world| the_main_line(world, Registry::Health, 15));
+}
+
+/// A first copy on apply, a second by schedule, a third by trigger; each is restored and held against its own snapshot.
+async fn the_main_line(world: &'static World, sample: Registry, major: u32) -> Result<()> {
+    let ministry = world.ministry(&format!("main-line-{major}")).await?;
+    let subject = ministry
+        .registry(
+            &format!("{}-{major}", sample.id()),
+            sample,
+            major,
+            &Amount::of_scale(0.05),
+        )
+        .await?;
+    // A minute of the clock that comes once, after the first copy.
+    let slot = Zoned::now()
+        .with_time_zone(TimeZone::UTC)
+        .checked_add(2.minutes())?;
+    let cron = format!("{} {} * * *", slot.minute(), slot.hour());
+
+    let first = Copy::of(&subject, 1, None, async {
+        subject
+            .apply(|spec| spec["schedule"] = json!({"cron": cron}))
+            .await
+    })
+    .await?;
+    ensure!(
+        first.run()?.trigger.is_none(),
+        "nobody asked for the first copy: {:?}",
+        first.run()?
+    );
+    let second = Copy::of(&subject, 2, Some(&first), async { Ok(()) }).await?;
+    ensure!(
+        second.run()?.slot.is_some(),
+        "the second copy answers no slot: {:?}",
+        second.run()?
+    );
+    let third = Copy::of(&subject, 3, Some(&second), subject.mirror.trigger("by hand")).await?;
+    ensure!(
+        third.run()?.trigger.as_deref() == Some("by hand"),
+        "the third copy answers no trigger: {:?}",
+        third.run()?
+    );
+    ensure!(
+        first.truth.tables() != third.truth.tables(),
+        "nothing was written between the copies"
+    );
+    for copy in [first, second, third] {
+        copy.comes_back(world, &subject).await?;
+    }
+    Ok(())
+}
+
+/// A copy that was taken while others wrote, and what was true at its snapshot.
+struct Copy {
+    sequence: i64,
+    mirror: RegistryMirror,
+    snapshot: Held,
+    truth: Truth,
+    schema: String,
+}
+
+impl Copy {
+    /// Takes part in the snapshot of the copy that `ask` brings about, while rows are written and a schema change is tried again and again.
+    async fn of(
+        subject: &Subject,
+        sequence: i64,
+        before: Option<&Self>,
+        ask: impl Future<Output = Result<()>>,
+    ) -> Result<Self> {
+        let known: Vec<&Held> = before.map(|copy| &copy.snapshot).into_iter().collect();
+        let churn = Churn::start(subject.connect().await?, subject.sample);
+        let snapshot = at_snapshot_of(subject.connect().await?, DUMP_ROLE, &known, PATIENCE);
+        let (snapshot, ()) = tokio::try_join!(snapshot, ask)?;
+        let changer = subject.connect().await?;
+        let (mut attempts, mut done) = (0, 0);
+        let copied = async {
+            tokio::pin! { let copied = subject.mirror.copied(sequence, PATIENCE); }
+            loop {
+                let number = u32::try_from(sequence)? * 1000 + attempts;
+                tokio::select! {
+                    mirror = &mut copied => return mirror,
+                    ddl = attempt_ddl(&changer, subject.sample, number, DDL_PATIENCE) => {
+                        attempts += 1;
+                        done += u32::from(matches!(ddl?, Ddl::Done(_)));
+                        tokio::time::sleep(DDL_PATIENCE * 4).await;
+                    }
+                }
+            }
+        };
+        let mirror = copied.await?;
+        ensure!(attempts > 0, "no schema change was tried during the copy");
+        ensure!(churn.stop().await? > 0, "nothing was written during the copy");
+        let copy = mirror
+            .status
+            .as_ref()
+            .and_then(|status| status.last_copy.as_ref())
+            .context("the mirror shows no copy")?;
+        let moment = copy.taken_at.trim_end_matches('Z');
+        ensure!(
+            snapshot.taken_at.starts_with(moment),
+            "the copy was taken at {moment}, not at the snapshot of {} ({done} of {attempts} schema changes were made)",
+            snapshot.taken_at
+        );
+        let schema = schema_of(&subject.server, &subject.id, Some(&snapshot.id)).await?;
+        Ok(Self {
+            sequence,
+            truth: snapshot.truth().await?,
+            mirror,
+            snapshot,
+            schema,
+        })
+    }
+
+    /// The run that made it.
+    fn run(&self) -> Result<&RecentRun> {
+        let runs = self.mirror.status.as_ref().map(|status| &status.recent_runs);
+        runs.and_then(|runs| runs.iter().find(|run| run.sequence == Some(self.sequence)))
+            .with_context(|| format!("no recent run made copy {}", self.sequence))
+    }
+
+    /// Restores it abroad and holds it against its snapshot.
+    async fn comes_back(&self, world: &World, subject: &Subject) -> Result<()> {
+        let signer = subject.mirror.signer().await?;
+        let wanted = subject.wanted(&signer, &subject.id);
+        let choice = format!("sequence:{}", self.sequence);
+        restore::restore(&world.product, &wanted, &choice, PATIENCE).await?;
+        let target = restore::server(&world.product).await?;
+        let restored = Truth::of(&target.connect(&subject.id).await?).await?;
+        for kind in [
+            Kind::Rows,
+            Kind::Constraint,
+            Kind::Comment,
+            Kind::Grant,
+            Kind::Role,
+            Kind::Setting,
+        ] {
+            ensure!(self.truth.count(kind) > 0, "no {kind:?} was compared");
+        }
+        let differences: Vec<_> = compare(&self.truth, &restored, Scope::WHILE_WRITING)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        ensure!(
+            differences.is_empty(),
+            "copy {} differs:\n{}",
+            self.sequence,
+            differences.join("\n")
+        );
+        let schema = schema_of(&target, &subject.id, None).await?;
+        match first_difference(&self.schema, &schema) {
+            None => Ok(()),
+            Some(difference) => anyhow::bail!("the schema of copy {} differs: {difference}", self.sequence),
+        }
+    }
+}
+
+/// The database's schema as text, by the `pg_dump` of the newest version, from this machine.
+async fn schema_of(server: &Database, database: &str, snapshot: Option<&str>) -> Result<String> {
+    let configuration = server.configuration(database).await?;
+    let host = match configuration.get_hosts() {
+        [tokio_postgres::config::Host::Tcp(host)] => host.clone(),
+        hosts => anyhow::bail!("one address is expected, not {hosts:?}"),
+    };
+    let password = String::from_utf8(configuration.get_password().context("no password")?.to_vec())?;
+    let mut passwords = tempfile::NamedTempFile::new()?;
+    writeln!(passwords, "*:*:*:*:{password}")?;
+    let connection = format!(
+        "host={host} user=postgres dbname={database} sslmode=disable passfile={}",
+        passwords.path().display()
+    );
+    let snapshot = snapshot.map(str::to_owned);
+    tokio::task::spawn_blocking(move || {
+        let text = schema_text(
+            &programs()?.join("17/bin/pg_dump"),
+            &connection,
+            snapshot.as_deref(),
+        );
+        drop(passwords);
+        text
+    })
+    .await?
+}

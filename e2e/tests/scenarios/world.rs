@@ -1,0 +1,273 @@
+//! What a scenario is given: the running bed with the product, a namespace at home, and registries on shared servers.
+
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use dataembassy_crds::{ConditionStatus, RegistryMirror};
+use dataembassy_e2e::{
+    bed::{Bed, Database, Options, secrets},
+    cache::Cache,
+    cluster::{Cluster, Site},
+    product::{EMBASSY, Product, mirror::Mirror, registry, restore::Wanted},
+    registries::{self, Amount, Registry},
+};
+use serde_json::{Value, json};
+use tokio::{
+    runtime::Runtime,
+    sync::{OnceCell, RwLock},
+};
+use tokio_postgres::Client;
+
+/// Within this time of being applied, a mirror is to have its first copy; of a fault, its reason is to be read.
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+/// The longest that anything else may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
+/// Where the servers are that scenarios share.
+const SERVERS: &str = "servers";
+
+/// Clients belong to the runtime that they were made on, so all scenarios share one.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+static WORLD: OnceCell<World> = OnceCell::const_new();
+/// Held to read by scenarios that get along with each other, to write by those that do not.
+static COMPANY: RwLock<()> = RwLock::const_new(());
+
+/// The running bed, and what scenarios share on it.
+pub(crate) struct World {
+    /// The product on the bed.
+    pub(crate) product: Product,
+    /// Six hex digits that tell this run's registries and namespaces from an earlier one's: ledgers are for ever.
+    run: String,
+    servers: [(u32, OnceCell<Database>); 2],
+}
+
+/// Runs a scenario beside others.
+pub(crate) fn together<F>(scenario: impl FnOnce(&'static World) -> F)
+where
+    F: Future<Output = Result<()>>,
+{
+    RUNTIME.block_on(async {
+        let _company = COMPANY.read().await;
+        report(scenario(World::get().await).await);
+    });
+}
+
+/// Runs a scenario while no other runs, because it takes away what they need.
+pub(crate) fn alone<F>(scenario: impl FnOnce(&'static World) -> F)
+where
+    F: Future<Output = Result<()>>,
+{
+    RUNTIME.block_on(async {
+        let _company = COMPANY.write().await;
+        report(scenario(World::get().await).await);
+    });
+}
+
+/// Fails with the whole chain of causes.
+fn report(outcome: Result<()>) {
+    if let Err(error) = outcome {
+        panic!("{error:#}");
+    }
+}
+
+impl World {
+    async fn get() -> &'static Self {
+        WORLD.get_or_init(|| async { Self::open().await.unwrap() }).await
+    }
+
+    async fn open() -> Result<Self> {
+        let bed = Bed::running(&Cache::locate()?).await?;
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        Ok(Self {
+            product: Product::running(&bed).await?,
+            run: format!("{:06x}", seconds & 0xff_ffff),
+            servers: [15, 17].map(|major| (major, OnceCell::new())),
+        })
+    }
+
+    /// The cluster where mirrors run.
+    pub(crate) fn home(&self) -> &Cluster {
+        self.product.bed.home()
+    }
+
+    /// A name that no other run uses.
+    pub(crate) fn unique(&self, stem: &str) -> String {
+        format!("{stem}-{}", self.run)
+    }
+
+    /// The shared server of a major version, 15 or 17.
+    pub(crate) async fn server(&self, major: u32) -> Result<&Database> {
+        let (_, server) = self
+            .servers
+            .iter()
+            .find(|(of, _)| *of == major)
+            .context("there are servers of 15 and 17")?;
+        server
+            .get_or_try_init(|| {
+                let name = format!("pg{major}");
+                async move {
+                    let bed = &self.product.bed;
+                    bed.postgresql(Site::Home, SERVERS, &name, major, &Options::default())
+                        .await
+                }
+            })
+            .await
+    }
+
+    /// A namespace at home of the scenario's own.
+    pub(crate) async fn ministry(&'static self, stem: &str) -> Result<Ministry> {
+        let namespace = self.unique(stem);
+        self.home().namespace(&namespace).await?;
+        Ok(Ministry {
+            world: self,
+            namespace,
+        })
+    }
+}
+
+/// Who owns a scenario's registries: a namespace at home.
+#[derive(Clone)]
+pub(crate) struct Ministry {
+    world: &'static World,
+    /// The namespace's name.
+    pub(crate) namespace: String,
+}
+
+impl Ministry {
+    /// A registry in a new database on a shared server, filled, with its Secrets and its deposit user; not mirrored yet.
+    pub(crate) async fn registry(
+        &self,
+        stem: &str,
+        sample: Registry,
+        major: u32,
+        amount: &Amount,
+    ) -> Result<Subject> {
+        let subject = self.empty(stem, sample, major).await?;
+        registries::load(&subject.connect().await?, sample, amount).await?;
+        Ok(subject)
+    }
+
+    /// The same with a single table of three rows: for scenarios that are not about data.
+    pub(crate) async fn small_registry(&self, stem: &str) -> Result<Subject> {
+        let subject = self.empty(stem, Registry::Population, 17).await?;
+        let table = "CREATE TABLE public.person AS SELECT n AS id, 'person ' || n AS name FROM generate_series(1, 3) n";
+        subject.connect().await?.batch_execute(table).await?;
+        Ok(subject)
+    }
+
+    /// The same with nothing in it.
+    pub(crate) async fn empty(&self, stem: &str, sample: Registry, major: u32) -> Result<Subject> {
+        let id = self.world.unique(stem);
+        let server = self.world.server(major).await?.clone();
+        let admin = server.connect("postgres").await?;
+        registries::create_database(&admin, sample, &id).await?;
+        let home = self.world.home();
+        for suffix in ["dump", "ca"] {
+            let name = format!("{}-{suffix}", server.host());
+            let secret = secrets::read(home, SERVERS, &name)
+                .await?
+                .with_context(|| format!("the server has no Secret {name}"))?;
+            let data: Vec<_> = secret
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .collect();
+            secrets::write(home, &self.namespace, &format!("{id}-{suffix}"), &data).await?;
+        }
+        registry::deposit_user(&self.world.product, &self.namespace, &id).await?;
+        Ok(Subject {
+            mirror: Mirror::of(home, &self.namespace, &id),
+            namespace: self.namespace.clone(),
+            world: self.world,
+            server,
+            sample,
+            id,
+        })
+    }
+}
+
+/// A registry of a scenario. Its database, its mirror and its Secrets bear its id.
+#[derive(Clone)]
+pub(crate) struct Subject {
+    /// Its id, unique in the store for ever.
+    pub(crate) id: String,
+    /// Which sample it is made like.
+    pub(crate) sample: Registry,
+    /// Where its mirror and its Secrets are.
+    pub(crate) namespace: String,
+    /// The server its database is on.
+    pub(crate) server: Database,
+    /// Its mirror, once it is applied.
+    pub(crate) mirror: Mirror,
+    world: &'static World,
+}
+
+impl Subject {
+    /// A superuser's session in its database.
+    pub(crate) async fn connect(&self) -> Result<Client> {
+        self.server.connect(&self.id).await
+    }
+
+    /// Its mirror as a resource: copied at once, and then once a year.
+    pub(crate) fn manifest(&self) -> Value {
+        let id = &self.id;
+        json!({
+            "apiVersion": "dataembassy.io/v1alpha1",
+            "kind": "RegistryMirror",
+            "metadata": {"name": id, "namespace": self.namespace},
+            "spec": {
+                "registry": {"id": id},
+                "embassyRef": {"name": EMBASSY},
+                "depositCredentialsRef": {"name": format!("{id}-deposit")},
+                "source": {"postgresql": {
+                    "host": self.server.full_host(),
+                    "database": id,
+                    "tls": {"caRef": {"name": format!("{id}-ca")}},
+                    "credentialsRef": {"name": format!("{id}-dump")},
+                }},
+                "schedule": {"cron": "0 0 1 1 *"},
+                "objectives": {"rpo": "1h"},
+            },
+        })
+    }
+
+    /// Applies its mirror, changed as the scenario needs it.
+    pub(crate) async fn apply(&self, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let mut manifest = self.manifest();
+        change(&mut manifest["spec"]);
+        self.world.home().apply(&manifest.to_string()).await.map(drop)
+    }
+
+    /// Applies its mirror as it is and waits for the first copy.
+    pub(crate) async fn mirrored(&self) -> Result<RegistryMirror> {
+        self.apply(|_| ()).await?;
+        self.mirror.copied(1, PATIENCE).await
+    }
+
+    /// Waits until a condition of its mirror, at its newest generation, has a status; returns its message.
+    pub(crate) async fn until(
+        &self,
+        kind: &str,
+        status: ConditionStatus,
+        reason: Option<&str>,
+        deadline: Duration,
+    ) -> Result<String> {
+        self.mirror.condition(kind, status, reason, deadline).await
+    }
+
+    /// The sidecar's Deployment, as kubectl names it.
+    pub(crate) fn deployment(&self) -> String {
+        format!("deployment/{}-mirror", self.id)
+    }
+
+    /// What a restore of it is asked for.
+    pub(crate) fn wanted<'a>(&'a self, signer: &'a str, database: &'a str) -> Wanted<'a> {
+        Wanted {
+            registry: &self.id,
+            sample: self.sample,
+            signer,
+            database,
+        }
+    }
+}
