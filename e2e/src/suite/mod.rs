@@ -53,7 +53,7 @@ pub fn run(workspace: &Path, options: &Options) -> Result<()> {
     if options.list {
         for stage in &all {
             say(&format!("{:<14} {}", stage.name, stage.about));
-            for command in &stage.commands {
+            for command in stage.commands.iter().chain(&stage.finally) {
                 say(&format!("{:<14}   {}", "", command.text()));
             }
         }
@@ -80,6 +80,13 @@ fn run_stage(workspace: &Path, stage: &Stage) -> Outcome {
                 break;
             }
         }
+    }
+    if let Some(Err(run::Failed { why, .. })) = stage
+        .finally
+        .as_ref()
+        .map(|command| run::command(workspace, command))
+    {
+        failure.get_or_insert(why);
     }
     let elapsed = started.elapsed();
     let verdict = if failure.is_some() { "FAILED" } else { "ok" };
@@ -127,4 +134,28 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
 #[expect(clippy::print_stdout, reason = "the output of a command-line program")]
 fn say(line: &str) {
     println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stage_leaves_is_cleared_away_although_it_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = |program: &str, arguments: &[&str]| stages::Command {
+            program: program.into(),
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        };
+        let stage = Stage {
+            name: "failing",
+            about: "a stage that fails",
+            commands: vec![command("false", &[]), command("touch", &["never"])],
+            finally: Some(command("touch", &["cleared"])),
+        };
+        let outcome = run_stage(folder.path(), &stage);
+        assert!(outcome.failure.is_some_and(|why| why.contains("false")));
+        assert!(folder.path().join("cleared").exists());
+        assert!(!folder.path().join("never").exists());
+    }
 }

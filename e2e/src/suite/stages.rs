@@ -36,8 +36,10 @@ pub struct Stage {
     pub name: &'static str,
     /// What it shows, in a few words.
     pub about: &'static str,
-    /// Its commands, in order.
+    /// Its commands, in order; a failed one is the last.
     pub commands: Vec<Command>,
+    /// What is run after them, whatever came of them.
+    pub finally: Option<Command>,
 }
 
 /// Every stage, in the order in which they run.
@@ -47,6 +49,7 @@ pub fn stages(options: &Options) -> Vec<Stage> {
         name,
         about,
         commands,
+        finally: None,
     };
     vec![
         stage(
@@ -62,15 +65,11 @@ pub fn stages(options: &Options) -> Vec<Stage> {
         stage(
             "lint",
             "clippy has nothing to say",
-            vec![Command::cargo(&[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--quiet",
-                "--",
-                "-D",
-                "warnings",
-            ])],
+            vec![
+                clippy(&["--workspace", "--all-targets"]),
+                // It is no test target of the workspace's, because it needs a bed that is up.
+                clippy(&["--package", "dataembassy-e2e", "--test", "scenarios"]),
+            ],
         ),
         stage(
             "dependencies",
@@ -111,15 +110,42 @@ pub fn stages(options: &Options) -> Vec<Stage> {
                 "--nocapture",
             ])],
         ),
+        Stage {
+            finally: Some(Command::cargo(&["e2e", "down"])),
+            ..stage(
+                "scenarios",
+                "the product in two clusters, in good days and bad",
+                scenarios(options),
+            )
+        },
+        stage(
+            "demo",
+            "the main job, from nothing, as README promises it",
+            vec![Command::cargo(&["e2e", "demo"])],
+        ),
     ]
+}
+
+fn clippy(what: &[&str]) -> Command {
+    Command::cargo(&[&["clippy"], what, &["--quiet", "--", "-D", "warnings"]].concat())
+}
+
+fn scenarios(options: &Options) -> Vec<Command> {
+    let mut test = vec!["test", "--package", "dataembassy-e2e", "--test", "scenarios"];
+    if options.long {
+        test.extend(["--", "--include-ignored"]);
+    }
+    vec![Command::cargo(&["e2e", "up"]), Command::cargo(&test)]
 }
 
 fn crates(options: &Options) -> Vec<Command> {
     let mut commands = vec![Command::cargo(&["test", "--workspace", "--no-fail-fast"])];
     if options.long {
+        // Only here does "ignored" mean "long": in the format's crates it is what writes golden files anew.
         commands.push(Command::cargo(&[
             "test",
-            "--workspace",
+            "--package",
+            "dataembassy-sidecar",
             "--no-fail-fast",
             "--",
             "--ignored",
