@@ -13,6 +13,9 @@ pub(super) const PAUSE: &str = "dataembassy.local/pause:1";
 /// at its node's address.
 pub const EMBASSY_NAMES: [&str; 2] = ["store.embassy.example", "gate.embassy.example"];
 
+/// A name that leads to a link-local address, as a poisoned resolver would answer.
+pub const ASTRAY_NAME: &str = "astray.embassy.example";
+
 /// Writes them all.
 pub(super) fn write(site: Site) -> Result<()> {
     let folder = site.folder();
@@ -143,6 +146,7 @@ embassy.example:53 {{
   errors
   hosts {{
     {embassy} {names}
+    169.254.169.254 {ASTRAY_NAME}
   }}
 }}
 # Nothing else exists: a name of the outside is unknown at once, not after a timeout.

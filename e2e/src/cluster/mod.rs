@@ -30,7 +30,7 @@ use anyhow::{Context, Result};
 pub use self::{
     access::Helm,
     component::{Component, ENFORCE},
-    configuration::EMBASSY_NAMES,
+    configuration::{ASTRAY_NAME, EMBASSY_NAMES},
     lifecycle::{down, is_up, runs, up},
     site::{STATE, Site},
 };
