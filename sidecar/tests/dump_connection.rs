@@ -4,38 +4,24 @@
     reason = "the functions that tests share fail as tests do"
 )]
 
+mod support;
+
 use std::{sync::Arc, time::Duration};
 
 use dataembassy_sidecar::postgresql::{
     Connection, ConnectionError,
-    session::{self, TextSettings},
-    source::{AddressGuard, ClientCertificate, Credentials, Source, Tls, TlsMode},
+    session::{self, SessionError, TextSettings},
+    source::{AddressGuard, ClientCertificate, Credentials, Source, TlsMode},
 };
 use dataembassy_testkit::{
     authority::{Authority, ServerCertificate},
-    postgresql::{DUMP_ROLE, PASSWORD, Server, programs},
+    postgresql::{DUMP_ROLE, Relay, Server},
 };
+use support::{MAJORS, source_as};
 
-const MAJORS: [u32; 2] = [15, 17];
-
+/// The server's own database, reached as a role.
 fn source(server: &Server, user: &str) -> Source {
-    Source {
-        host: "localhost".into(),
-        port: server.port(),
-        database: "postgres".into(),
-        user: user.into(),
-        credentials: Credentials {
-            password: Some(PASSWORD.into()),
-            client_certificate: None,
-        },
-        tls: Tls {
-            mode: TlsMode::VerifyFull,
-            authorities: server.authority().certificate().into_bytes(),
-        },
-        address_guard: AddressGuard::none(),
-        connect_timeout: Duration::from_secs(20),
-        programs: programs().unwrap().to_owned(),
-    }
+    source_as(server, "postgres", user)
 }
 
 fn client(certificate: ServerCertificate) -> ClientCertificate {
@@ -90,6 +76,70 @@ async fn cleartext_md5_and_trust_are_refused() {
         refused("by_trust").await,
         ConnectionError::AuthenticationMissing
     ));
+}
+
+/// A source at a relay before the server. It shows the server's own certificate, or another of the same authority.
+async fn relayed(
+    server: &Server,
+    same_certificate: bool,
+    change: impl Fn(u8, Vec<u8>) -> Option<Vec<u8>> + Send + Sync + 'static,
+) -> (Source, Relay) {
+    let other = server.authority().sign(&["localhost"]).unwrap();
+    let certificate = if same_certificate {
+        server.certificate()
+    } else {
+        &other
+    };
+    let relay = Relay::start(server, certificate, change).await.unwrap();
+    let mut source = source(server, DUMP_ROLE);
+    source.port = relay.port();
+    (source, relay)
+}
+
+#[tokio::test]
+async fn the_password_is_bound_to_the_servers_own_certificate() {
+    for major in MAJORS {
+        let server = Server::shared(major);
+        // With the server's key a relay is the server, as far as TLS can tell.
+        let (through, _relay) = relayed(server, true, |_, body| Some(body)).await;
+        Connection::open(&through).await.unwrap();
+
+        // One with another certificate is as good for TLS, and only the binding tells.
+        let (through, _relay) = relayed(server, false, |_, body| Some(body)).await;
+        let error = Connection::open(&through).await.map(|_| ()).unwrap_err();
+        assert!(
+            matches!(&error, ConnectionError::AuthenticationFailed(said) if said.message.contains("channel binding")),
+            "{error}"
+        );
+
+        // Nor does it help to hide from us that the server can bind.
+        let strip = |tag, body: Vec<u8>| match (tag, body.as_slice()) {
+            (b'R', [0, 0, 0, 10, ..]) => Some(b"\0\0\0\x0aSCRAM-SHA-256\0\0".to_vec()),
+            _ => Some(body),
+        };
+        let (through, _relay) = relayed(server, true, strip).await;
+        let error = Connection::open(&through).await.map(|_| ()).unwrap_err();
+        assert!(
+            matches!(&error, ConnectionError::AuthenticationFailed(said) if said.message.contains("channel binding")),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_pooler_is_found_out_by_the_process_that_answers() {
+    let server = Server::shared(17);
+    // A pooler announces a process of its own and hands statements to whichever of the server's is free.
+    let announce = |tag, body: Vec<u8>| match tag {
+        b'K' => Some([&7_i32.to_be_bytes(), &body[4..]].concat()),
+        _ => Some(body),
+    };
+    let (through, _relay) = relayed(server, true, announce).await;
+    let mut connection = Connection::open(&through).await.unwrap();
+    let error = session::identify(&mut connection).await.unwrap_err();
+    assert!(matches!(error, SessionError::Pooler { told: 7, .. }), "{error}");
+    assert_eq!(error.reason().as_str(), "SourceNotOneServer");
+    assert!(error.is_permanent());
 }
 
 #[tokio::test]

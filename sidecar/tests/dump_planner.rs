@@ -7,26 +7,16 @@
 
 mod support;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use dataembassy_sidecar::postgresql::{Source, dump::DumpError, planner::PlannerError};
-use dataembassy_testkit::postgresql::{Database, Server, programs};
+use dataembassy_testkit::postgresql::{Database, Server, scripted_pg_dump};
 use support::{MAJORS, somebody_waits, source, take, take_with, until};
 use tempfile::TempDir;
 
-/// A source whose `pg_dump` is a script. In it `$real` is the real one.
+/// A source whose `pg_dump` is a script.
 fn with_program(mut source: Source, major: u32, script: &str) -> (Source, TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let bin = directory.path().join(major.to_string()).join("bin");
-    fs::create_dir_all(&bin).unwrap();
-    let real = programs().unwrap().join(major.to_string()).join("bin/pg_dump");
-    let program = bin.join("pg_dump");
-    fs::write(
-        &program,
-        format!("#!/bin/sh\nreal='{}'\n{script}\n", real.display()),
-    )
-    .unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let directory = scripted_pg_dump(major, script).unwrap();
     directory.path().clone_into(&mut source.programs);
     (source, directory)
 }

@@ -5,6 +5,7 @@
 
 mod directory;
 mod programs;
+mod relay;
 
 use std::{
     fs,
@@ -24,7 +25,8 @@ use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
 pub use directory::DumpDirectory;
-pub use programs::programs;
+pub use programs::{programs, scripted_pg_dump};
+pub use relay::Relay;
 
 use crate::{
     authority::{Authority, ServerCertificate},
@@ -37,16 +39,26 @@ pub const PASSWORD: &str = "correct horse battery staple";
 /// Logs in and reads everything, as the design asks of a dump role: `pg_read_all_data` and `BYPASSRLS`.
 pub const DUMP_ROLE: &str = "dump";
 
+/// Streams to a standby.
+const REPLICATION_ROLE: &str = "replication";
+
 const START_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Mounts what a server needs into a root file system seen by nobody else, and ends the server when stdin ends.
 const SUPERVISOR: &str = r#"
-root=$1; data=$2; major=$3; port=$4
+root=$1; data=$2; major=$3; port=$4; primary=$5
+# libpq looks for certificates there, and may not look into the home of whoever started the test.
+export HOME=/srv
 mount --rbind /dev "$root/dev"; mount --rbind /proc "$root/proc"; mount --bind "$data" "$root/srv"
 inside() { chroot --userspec=postgres:postgres "$root" "$@"; }
 chroot "$root" chown -R postgres:postgres /srv
-inside "/usr/lib/postgresql/$major/bin/initdb" --pgdata=/srv/data --username=postgres --auth=trust \
-    --locale=C.UTF-8 --encoding=UTF8 --no-sync >/dev/null
+if [ -z "$primary" ]; then
+    inside "/usr/lib/postgresql/$major/bin/initdb" --pgdata=/srv/data --username=postgres --auth=trust \
+        --locale=C.UTF-8 --encoding=UTF8 --no-sync >/dev/null
+else
+    inside "/usr/lib/postgresql/$major/bin/pg_basebackup" --pgdata=/srv/data --dbname="$primary" --checkpoint=fast \
+        --create-slot --slot="standby_$port" --write-recovery-conf --no-sync
+fi
 inside cp /srv/pg_hba.conf /srv/data/pg_hba.conf
 # exec: the process that is signalled at the end must be the server, not a shell that waits for it.
 (exec chroot --userspec=postgres:postgres "$root" "/usr/lib/postgresql/$major/bin/postgres" -D /srv/data -c config_file=/srv/data/postgresql.conf \
@@ -68,6 +80,7 @@ hostssl all by_cleartext   127.0.0.1/32    password
 hostssl all by_md5         127.0.0.1/32    md5
 hostssl all by_certificate 127.0.0.1/32    cert
 hostssl all all            127.0.0.1/32    scram-sha-256
+hostssl replication all    127.0.0.1/32    scram-sha-256
 hostnossl all all          127.0.0.1/32    reject
 ";
 
@@ -77,6 +90,7 @@ pub struct Server {
     port: u16,
     directory: TempDir,
     authority: Authority,
+    certificate: ServerCertificate,
     databases: AtomicU32,
     supervisor: Child,
 }
@@ -103,13 +117,29 @@ impl Server {
 
     /// Starts a server of one's own.
     pub fn start(major: u32) -> Result<Self> {
+        let server = Self::begin(major, "")?;
+        server.make_roles().with_context(|| server.log())?;
+        Ok(server)
+    }
+
+    /// Starts a streaming standby of this server.
+    pub fn standby(&self) -> Result<Self> {
+        let primary = format!(
+            "host=127.0.0.1 port={} user={REPLICATION_ROLE} password='{PASSWORD}' sslmode=require",
+            self.port
+        );
+        Self::begin(self.major, &primary)
+    }
+
+    /// Starts a server: a new one, or the standby of the one that the connection string leads to.
+    fn begin(major: u32, primary: &str) -> Result<Self> {
         let root = provisioned::path(&format!("rootfs-postgresql-{major}"))?;
         let directory = tempfile::Builder::new().prefix("postgresql-").tempdir()?;
         let authority = Authority::new("DataEmbassy test authority")?;
-        let ServerCertificate { certificate, key } = authority.sign(&["localhost", "127.0.0.1"])?;
+        let certificate = authority.sign(&["localhost", "127.0.0.1"])?;
         fs::write(directory.path().join("ca.crt"), authority.certificate())?;
-        fs::write(directory.path().join("server.crt"), certificate)?;
-        fs::write(directory.path().join("server.key"), key)?;
+        fs::write(directory.path().join("server.crt"), &certificate.certificate)?;
+        fs::write(directory.path().join("server.key"), &certificate.key)?;
         fs::write(directory.path().join("pg_hba.conf"), HBA)?;
         restrict(&directory.path().join("server.key"))?;
         let port = free_port()?;
@@ -127,7 +157,7 @@ impl Server {
             ])
             .arg(&root)
             .arg(directory.path())
-            .args([major.to_string(), port.to_string()])
+            .args([&major.to_string(), &port.to_string(), primary])
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -138,13 +168,11 @@ impl Server {
             port,
             directory,
             authority,
+            certificate,
             databases: AtomicU32::new(0),
             supervisor,
         };
-        server
-            .await_ready()
-            .and_then(|()| server.make_roles())
-            .with_context(|| server.log())?;
+        server.await_ready().with_context(|| server.log())?;
         Ok(server)
     }
 
@@ -170,6 +198,12 @@ impl Server {
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// The server's certificate and key.
+    #[must_use]
+    pub fn certificate(&self) -> &ServerCertificate {
+        &self.certificate
     }
 
     /// A new, empty database of one's own.
@@ -248,6 +282,7 @@ impl Server {
     fn make_roles(&self) -> Result<()> {
         let statements = format!(
             "CREATE ROLE {DUMP_ROLE} LOGIN BYPASSRLS PASSWORD '{PASSWORD}' IN ROLE pg_read_all_data;
+             CREATE ROLE {REPLICATION_ROLE} LOGIN REPLICATION PASSWORD '{PASSWORD}';
              CREATE ROLE by_trust LOGIN;
              CREATE ROLE by_certificate LOGIN;
              CREATE ROLE by_cleartext LOGIN PASSWORD '{PASSWORD}';

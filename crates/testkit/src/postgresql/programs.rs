@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use tempfile::TempDir;
 
 use super::write_script;
 use crate::provisioned;
@@ -23,6 +24,18 @@ pub fn programs() -> Result<&'static Path> {
         .get_or_init(|| lay_out().map_err(|error| format!("{error:#}")))
         .as_deref()
         .map_err(|error| anyhow!("{error}"))
+}
+
+/// As [`programs`], for one major version only, with a script in `pg_dump`'s place. In the script `$real` is the real
+/// `pg_dump`.
+pub fn scripted_pg_dump(major: u32, script: &str) -> Result<TempDir> {
+    let directory = tempfile::tempdir()?;
+    let bin = directory.path().join(major.to_string()).join("bin");
+    fs::create_dir_all(&bin)?;
+    let real = programs()?.join(major.to_string()).join("bin/pg_dump");
+    let text = format!("#!/bin/sh\nreal='{}'\n{script}\n", real.display());
+    write_script(&bin.join("pg_dump"), &text)?;
+    Ok(directory)
 }
 
 fn lay_out() -> Result<PathBuf> {
