@@ -3,6 +3,7 @@
 //! Only the simple query protocol is spoken. Statements are bytes, because a name in a LATIN1 database is no UTF-8.
 //! A conversation that is dropped half-way leaves its connection unusable, and every later call says so.
 
+mod cancel;
 mod copy;
 mod error;
 pub(crate) mod frames;
@@ -11,12 +12,14 @@ mod startup;
 mod tls;
 mod transport;
 
-use std::{collections::BTreeMap, io, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::client::TlsStream;
 
+pub use cancel::CancelKey;
+pub(crate) use cancel::CancelOnDrop;
 pub use copy::{CopyIn, CopyOut};
 pub use error::{ConnectionError, ServerError};
 use frames::{Frame, Frames};
@@ -337,26 +340,6 @@ impl Connection {
     /// Whether the session is in a transaction: `I`, `T` or `E`.
     pub(crate) fn transaction(&self) -> u8 {
         self.transaction
-    }
-}
-
-/// Identifies one server process for a cancel request.
-#[derive(Clone, Copy, Debug)]
-pub struct CancelKey {
-    peer: SocketAddr,
-    process_id: i32,
-    secret_key: i32,
-}
-
-impl CancelKey {
-    /// Cancels what the session is doing, through a connection of its own, over TLS, within `connect_timeout`.
-    pub async fn cancel(self, source: &Source) -> Result<(), ConnectionError> {
-        timeout(
-            source.connect_timeout,
-            transport::cancel(source, self.peer, self.process_id, self.secret_key),
-        )
-        .await
-        .unwrap_or_else(|_| Err(ConnectionError::Lost(io::ErrorKind::TimedOut.into())))
     }
 }
 

@@ -170,6 +170,7 @@ impl PlannerError {
                 _ => Reason::PlanningFailed,
             },
             Self::Unpaired(_) | Self::Toc(_) => Reason::DumpInconsistent,
+            Self::Died => Reason::InternalError,
             Self::Directory { .. } | Self::Stranger | Self::Failed { .. } | Self::EndedEarly(_) => {
                 Reason::PlanningFailed
             }

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{DumpError, copying, held, large_objects, run::Run, unit::Unit};
-use crate::postgresql::{
-    Connection,
-    planner::{CancelOnDrop, qualified},
-};
+use crate::postgresql::{Connection, connection::CancelOnDrop, planner::qualified};
 
 /// Works until the queue is empty.
 pub(super) async fn work(run: Arc<Run>, held: mpsc::Sender<held::Request>) -> Result<(), DumpError> {

@@ -1,14 +1,14 @@
 //! `pg_dump` plans: it writes the table of contents, takes the locks, and says what it would copy.
 
+mod error;
+mod files;
+mod pairing;
 mod program;
 mod proxy;
 mod statement;
 
 use std::{
-    collections::HashSet,
-    fs, io,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitStatus,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -17,87 +17,28 @@ use std::{
 use tempfile::TempDir;
 use tokio::{
     net::{UnixListener, UnixStream},
+    task::spawn_blocking,
     time::timeout,
 };
 
+pub use error::PlannerError;
+pub use files::PlanFiles;
+pub use pairing::PlannedTable;
 pub(crate) use program::path as program_path;
 pub use proxy::{Captured, ProxyError};
 pub use statement::{CapturedCopy, qualified};
 
 use super::{
-    Connection, ConnectionError,
-    connection::ServerError,
+    Connection,
+    connection::{CancelOnDrop, ServerError},
     session::{self, ServerIdentity, SessionError, TextSettings},
     source::Source,
-    toc::{Toc, TocEntry, TocError},
+    toc::Toc,
 };
 
 /// libpq looks for `.s.PGSQL.<port>` in the directory it is given.
 const SOCKET_PORT: u16 = 5432;
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
-/// The longest path of a Unix socket on Linux, without its terminating zero.
-const SOCKET_PATH_LIMIT: usize = 107;
-
-/// Why there is no plan.
-#[derive(Debug, thiserror::Error)]
-pub enum PlannerError {
-    /// There is no `pg_dump` of that version.
-    #[error("there is no pg_dump for PostgreSQL {major} at {path}; the image holds 15 and 17, build one with another major's client programs as the reference says", path = path.display())]
-    VersionUnsupported {
-        /// The source's major version.
-        major: u32,
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// The session that plans could not be made.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// The planner's directory cannot be used.
-    #[error("the planner's directory {directory} cannot be used: {error}", directory = directory.display())]
-    Directory {
-        /// The directory.
-        directory: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// The planner's directory is full.
-    #[error("the planner's directory {directory} is full; give the sidecar's scratch volume more room", directory = directory.display())]
-    DirectoryFull {
-        /// The directory.
-        directory: PathBuf,
-    },
-    /// Somebody else connected to the proxy.
-    #[error("a process that is not our pg_dump connected to the planner's socket")]
-    Stranger,
-    /// `pg_dump` did not end in time.
-    #[error("pg_dump did not finish its plan in {seconds} s")]
-    Hung {
-        /// The limit.
-        seconds: u64,
-    },
-    /// `pg_dump` failed.
-    #[error("pg_dump ended with {status}: {said}")]
-    Failed {
-        /// How it ended.
-        status: ExitStatus,
-        /// What it said last.
-        said: String,
-        /// SQLSTATE of the last error that the server gave it.
-        code: Option<String>,
-    },
-    /// `pg_dump` says that it succeeded, but its session does not agree.
-    #[error("pg_dump ended with status 0 but did not finish its session: {0}")]
-    EndedEarly(String),
-    /// The conversation broke.
-    #[error(transparent)]
-    Proxy(Box<ProxyError>),
-    /// The table of contents cannot be read.
-    #[error(transparent)]
-    Toc(#[from] TocError),
-    /// The table of contents and the statements do not agree.
-    #[error("pg_dump's statements and its table of contents do not agree: {0}")]
-    Unpaired(String),
-}
 
 /// A plan, and the session that holds its locks.
 pub struct Plan {
@@ -113,40 +54,6 @@ pub struct Plan {
     pub files: PlanFiles,
     /// What `pg_dump` said and nobody knew.
     pub warnings: Vec<String>,
-}
-
-/// Files that `pg_dump` wrote and that belong to the copy: `toc.dat` and lists of large objects. They are deleted when
-/// this is dropped.
-pub struct PlanFiles {
-    paths: Vec<PathBuf>,
-    _directory: TempDir,
-}
-
-impl PlanFiles {
-    /// Where they are.
-    #[must_use]
-    pub fn paths(&self) -> &[PathBuf] {
-        &self.paths
-    }
-}
-
-/// A table whose rows are to be copied.
-#[derive(Clone, Debug)]
-pub struct PlannedTable {
-    /// The dump id of its data.
-    pub dump_id: u32,
-    /// Its OID.
-    pub oid: u32,
-    /// Its schema, in the archive's encoding.
-    pub schema: Vec<u8>,
-    /// Its name, in the archive's encoding.
-    pub name: Vec<u8>,
-    /// The file of its data.
-    pub file: String,
-    /// What `pg_dump` would have copied.
-    pub copy: CapturedCopy,
-    /// The statement that loads it.
-    pub load: Vec<u8>,
 }
 
 /// What a plan is made from.
@@ -182,7 +89,7 @@ pub async fn plan(request: &Request<'_>) -> Result<Plan, PlannerError> {
             path: program,
         });
     }
-    let directory = private_directory(request.directory)?;
+    let directory = files::private_directory(request.directory)?;
     let mut held = open_session(request).await?;
     let guard = CancelOnDrop::new(request.source, held.cancel_key());
     let making = converse(request, directory.path(), &mut held);
@@ -197,26 +104,48 @@ pub async fn plan(request: &Request<'_>) -> Result<Plan, PlannerError> {
         return Err(PlannerError::EndedEarly("it left no transaction behind".into()));
     }
     session::settle(&mut held, request.text).await?;
-    let target = directory.path().join("plan");
-    let toc = read_toc(&target)?;
-    if toc.encoding != request.text.client_encoding {
-        return Err(PlannerError::Unpaired(format!(
-            "the archive is in {}, the session in {}",
-            toc.encoding, request.text.client_encoding
-        )));
-    }
-    let tables = pair(&toc, captured.copies)?;
-    let (paths, large_objects) = collect_files(&target, captured.large_objects)?;
+    let encoding = request.text.client_encoding.clone();
+    // A file per large object takes its time, in which the leader must go on watching.
+    let reading = spawn_blocking(move || read(directory, captured, &encoding));
+    let Written {
+        toc,
+        tables,
+        large_objects,
+        files,
+    } = reading.await.map_err(|_| PlannerError::Died)??;
     Ok(Plan {
         held,
         toc,
         tables,
         large_objects,
-        files: PlanFiles {
-            paths,
-            _directory: directory,
-        },
+        files,
         warnings,
+    })
+}
+
+/// What `pg_dump` wrote, put together with what it asked for.
+struct Written {
+    toc: Toc,
+    tables: Vec<PlannedTable>,
+    large_objects: Vec<u32>,
+    files: PlanFiles,
+}
+
+fn read(directory: TempDir, captured: Captured, encoding: &str) -> Result<Written, PlannerError> {
+    let toc = files::read_toc(directory.path())?;
+    if toc.encoding != encoding {
+        return Err(PlannerError::Unpaired(format!(
+            "the archive is in {}, the session in {encoding}",
+            toc.encoding
+        )));
+    }
+    let tables = pairing::pair(&toc, captured.copies)?;
+    let (files, large_objects) = PlanFiles::collect(directory, captured.large_objects)?;
+    Ok(Written {
+        toc,
+        tables,
+        large_objects,
+        files,
     })
 }
 
@@ -241,7 +170,7 @@ async fn converse(
         error,
     };
     let listener = UnixListener::bind(directory.join(SOCKET_NAME)).map_err(unusable)?;
-    let target = directory.join("plan");
+    let target = directory.join(files::TARGET);
     let mut child = program::spawn(&program::Assignment {
         source: request.source,
         major: request.major,
@@ -316,196 +245,9 @@ fn conclude(
     }
 }
 
-fn private_directory(parent: &Path) -> Result<TempDir, PlannerError> {
-    let unusable = |error| PlannerError::Directory {
-        directory: parent.to_owned(),
-        error,
-    };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(parent)
-        .map_err(unusable)?;
-    // tempfile makes directories with mode 0700.
-    let directory = tempfile::Builder::new()
-        .prefix("plan-")
-        .tempdir_in(parent)
-        .map_err(unusable)?;
-    if directory.path().join(SOCKET_NAME).as_os_str().len() > SOCKET_PATH_LIMIT {
-        return Err(unusable(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "its path is too long for a Unix socket",
-        )));
-    }
-    Ok(directory)
-}
-
 /// The directory keeps others out already; this keeps out our own other processes.
 fn check_peer(stream: &UnixStream, process: Option<u32>) -> Result<(), PlannerError> {
     let theirs = stream.peer_cred().map_err(|_| PlannerError::Stranger)?;
     let same = theirs.pid().and_then(|pid| u32::try_from(pid).ok()) == process;
     if same { Ok(()) } else { Err(PlannerError::Stranger) }
-}
-
-fn read_toc(target: &Path) -> Result<Toc, PlannerError> {
-    let file = fs::File::open(target.join("toc.dat")).map_err(TocError::Io)?;
-    Ok(Toc::read(io::BufReader::new(file))?)
-}
-
-/// `pg_dump` copies in the order of its table of contents, so the n-th statement belongs to the n-th entry with rows.
-fn pair(toc: &Toc, copies: Vec<Vec<u8>>) -> Result<Vec<PlannedTable>, PlannerError> {
-    let entries: Vec<&TocEntry> = toc
-        .entries
-        .iter()
-        .filter(|entry| entry.has_data && entry.description == "TABLE DATA")
-        .collect();
-    if entries.len() != copies.len() {
-        return Err(PlannerError::Unpaired(format!(
-            "{} tables with rows, {} statements",
-            entries.len(),
-            copies.len()
-        )));
-    }
-    let mut files = HashSet::new();
-    let mut tables = Vec::with_capacity(entries.len());
-    for (entry, statement) in entries.into_iter().zip(copies) {
-        let unpaired = |what: &str| {
-            let statement = String::from_utf8_lossy(&statement).into_owned();
-            PlannerError::Unpaired(format!("entry {} and {statement:?}: {what}", entry.dump_id))
-        };
-        let copy =
-            CapturedCopy::parse(&statement).ok_or_else(|| unpaired("the statement is of no known form"))?;
-        let schema = entry
-            .namespace
-            .clone()
-            .ok_or_else(|| unpaired("the entry has no schema"))?;
-        let load = entry
-            .copy_statement
-            .clone()
-            .ok_or_else(|| unpaired("the entry has no statement"))?;
-        let file = entry
-            .file
-            .clone()
-            .ok_or_else(|| unpaired("the entry has no file"))?;
-        if let CapturedCopy::Table {
-            schema: copied_schema,
-            table,
-            columns,
-        } = &copy
-        {
-            if (copied_schema, table) != (&schema, &entry.tag) {
-                return Err(unpaired("they name different tables"));
-            }
-            // The statement that loads may name the partition's root, but never other columns.
-            if !contains(&load, columns) {
-                return Err(unpaired("they name different columns"));
-            }
-        }
-        if !files.insert(file.clone()) {
-            return Err(unpaired("the file is named twice"));
-        }
-        tables.push(PlannedTable {
-            dump_id: entry.dump_id,
-            oid: entry.oid,
-            schema,
-            name: entry.tag.clone(),
-            file,
-            copy,
-            load,
-        });
-    }
-    Ok(tables)
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    part.is_empty() || text.windows(part.len()).any(|window| window == part)
-}
-
-/// Keeps the table of contents and the lists of large objects, and deletes the placeholders.
-fn collect_files(target: &Path, opened: u64) -> Result<(Vec<PathBuf>, Vec<u32>), PlannerError> {
-    let unusable = |error| PlannerError::Directory {
-        directory: target.to_owned(),
-        error,
-    };
-    let mut files = vec![target.join("toc.dat")];
-    let mut large_objects = Vec::new();
-    for entry in fs::read_dir(target).map_err(unusable)? {
-        let path = entry.map_err(unusable)?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if name.starts_with("blobs") && path.extension().is_some_and(|extension| extension == "toc") {
-            list_large_objects(&fs::read_to_string(&path).map_err(unusable)?, &mut large_objects)?;
-            files.push(path);
-        } else if name != "toc.dat" {
-            fs::remove_file(&path).map_err(unusable)?;
-        }
-    }
-    files.sort();
-    if large_objects.len() as u64 != opened {
-        return Err(PlannerError::Unpaired(format!(
-            "{} large objects listed, {opened} opened",
-            large_objects.len()
-        )));
-    }
-    large_objects.sort_unstable();
-    large_objects.dedup();
-    if large_objects.len() as u64 != opened {
-        return Err(PlannerError::Unpaired("a large object is listed twice".into()));
-    }
-    Ok((files, large_objects))
-}
-
-/// Lines of `<oid> blob_<oid>.dat`.
-fn list_large_objects(text: &str, oids: &mut Vec<u32>) -> Result<(), PlannerError> {
-    for line in text.lines() {
-        let oid = line
-            .split_once(' ')
-            .filter(|(oid, file)| *file == format!("blob_{oid}.dat"))
-            .and_then(|(oid, _)| oid.parse().ok());
-        oids.push(
-            oid.ok_or_else(|| PlannerError::Unpaired(format!("line {line:?} in a list of large objects")))?,
-        );
-    }
-    Ok(())
-}
-
-/// Cancels a session's statement when what waits for it is given up.
-pub(crate) struct CancelOnDrop {
-    target: Option<(Source, super::connection::CancelKey)>,
-}
-
-impl CancelOnDrop {
-    pub(crate) fn new(source: &Source, key: super::connection::CancelKey) -> Self {
-        Self {
-            target: Some((source.clone(), key)),
-        }
-    }
-
-    /// All went well: there is nothing to cancel.
-    pub(crate) fn disarm(mut self) {
-        self.target = None;
-    }
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        let Some((source, key)) = self.target.take() else {
-            return;
-        };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = key.cancel(&source).await {
-                    tracing::warn!(%error, "a statement at the source could not be cancelled; it ends with its connection");
-                }
-            });
-        }
-    }
-}
-
-impl From<ConnectionError> for PlannerError {
-    fn from(error: ConnectionError) -> Self {
-        Self::Session(error.into())
-    }
 }
