@@ -9,7 +9,7 @@ mod support;
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-use dataembassy_archive::inventory::Line;
+use dataembassy_archive::inventory::{Line, LocaleProvider};
 use dataembassy_sidecar::postgresql::{dump::DumpError, toc::Toc};
 use dataembassy_testkit::postgresql::{DUMP_ROLE, Server, programs};
 use support::{MAJORS, plain_copy, schema, source, take, take_with};
@@ -456,5 +456,41 @@ async fn roles_memberships_and_settings_are_carried_and_verifiers_only_when_aske
             matches!(line, Line::Role(role) if role.name == clerk
                 && role.password_verifier.as_ref().is_some_and(|verifier| verifier.starts_with("SCRAM-SHA-256$")))
         }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_sorted_by_icu_keeps_its_collations() {
+    for major in MAJORS {
+        let server = Server::shared(major);
+        let options = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'et-EE' LOCALE 'C.UTF-8'";
+        let database = server.database_with(options).await.unwrap();
+        database
+            .execute(
+                "CREATE COLLATION without_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+                 CREATE COLLATION by_number (provider = icu, locale = 'et-u-kn-true');
+                 CREATE TABLE person (name text PRIMARY KEY, email text COLLATE without_case UNIQUE, house text COLLATE by_number);
+                 INSERT INTO person VALUES ('Žanna', 'Z@example.ee', 'B10'), ('Zoja', 'zoja@example.ee', 'B9'), ('Tiit', 't@example.ee', 'B2');
+                 CREATE INDEX ON person (name COLLATE \"de-x-icu\")",
+            )
+            .await
+            .unwrap();
+        let taken = take(&source(server, &database.name)).await.unwrap();
+        assert_eq!(taken.dumped.warnings, Vec::<String>::new());
+        let found = &taken.dumped.database;
+        assert_eq!(
+            (found.locale_provider, found.locale.as_deref()),
+            (LocaleProvider::Icu, Some("et-EE"))
+        );
+
+        let target = server.database_with(options).await.unwrap();
+        taken.restore_into(&target);
+        assert_eq!(schema(&target), schema(&database));
+        // In Estonian z and ž stand before t.
+        let sorted = "SELECT string_agg(name, ' ' ORDER BY name) || ' ' || string_agg(house, ' ' ORDER BY house) FROM person";
+        assert_eq!(database.value(sorted).await.unwrap(), "Zoja Žanna Tiit B2 B9 B10");
+        assert_eq!(target.value(sorted).await.unwrap(), "Zoja Žanna Tiit B2 B9 B10");
+        let insensitive = "SELECT name FROM person WHERE email = 'ZOJA@example.ee'";
+        assert_eq!(target.value(insensitive).await.unwrap(), "Zoja");
     }
 }

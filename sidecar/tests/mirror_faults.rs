@@ -9,6 +9,7 @@
 
 mod bench;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bench::mirror::MirrorBench;
@@ -243,6 +244,7 @@ async fn another_database_is_not_taken_for_the_registry_until_it_is_accepted() {
     let mut bench = MirrorBench::start(17).await;
     let sidecar = bench.sidecar();
     sidecar.until_copy(1).await;
+    let objects = bench.objects().await;
     let other = bench.database.server.database().await.unwrap();
     other.execute("CREATE TABLE person (id int)").await.unwrap();
     bench.config.source.postgresql.as_mut().unwrap().database = other.name.clone();
@@ -252,6 +254,11 @@ async fn another_database_is_not_taken_for_the_registry_until_it_is_accepted() {
         .until("the refusal", |report| failed(report).is_some())
         .await;
     assert_eq!(failed(&report), Some(Reason::SourceChanged));
+    assert_eq!(
+        bench.objects().await,
+        objects,
+        "it was judged before anything was sent"
+    );
     assert_eq!(bench.whole_copies().await, 1);
     let system = other
         .value("SELECT system_identifier FROM pg_control_system()")
@@ -268,6 +275,41 @@ async fn another_database_is_not_taken_for_the_registry_until_it_is_accepted() {
     bench.write_config();
     sidecar.until_copy(2).await;
     assert_eq!(bench.whole_copies().await, 2);
+}
+
+#[tokio::test]
+async fn what_was_rewritten_while_it_was_copied_is_copied_anew_as_another_copy() {
+    let bench = MirrorBench::start(17).await;
+    // pg_dump takes no lock on an extension's configuration table, so it can be rewritten during a run. The run stands
+    // still at the table `gate` until that is done.
+    let prepare = "CREATE EXTENSION hstore; CREATE TABLE config AS SELECT md5(i::text) FROM generate_series(1, 30000) i; CREATE TABLE gate AS SELECT 1 AS i; \
+        ALTER EXTENSION hstore ADD TABLE config; ALTER EXTENSION hstore ADD TABLE gate; \
+        CREATE FUNCTION passed() RETURNS bool LANGUAGE sql AS 'SELECT true FROM pg_advisory_xact_lock_shared(1)'; \
+        UPDATE pg_extension SET extconfig = ARRAY['config'::regclass::oid, 'gate'::regclass::oid], extcondition = ARRAY['', 'WHERE public.passed()'] \
+        WHERE extname = 'hstore'; \
+        CREATE TABLE filling AS SELECT (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 40) j) FROM generate_series(1, 40000) i";
+    bench.database.execute(prepare).await.unwrap();
+    let holding = bench.database.client().await.unwrap();
+    holding.batch_execute("SELECT pg_advisory_lock(1)").await.unwrap();
+    let sidecar = bench.sidecar();
+    until_seen(&bench, "/copies/").await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'dump' AND wait_event = 'advisory'";
+    let begun = Instant::now();
+    while bench.database.value(waiting).await.unwrap() == "0" {
+        assert!(
+            begun.elapsed() < Duration::from_mins(1),
+            "nobody waits for the table"
+        );
+    }
+    bench.database.execute("TRUNCATE config").await.unwrap();
+    drop(holding);
+
+    sidecar.until_copy(1).await;
+    assert!(bench.log().contains("the copy begins anew"), "{}", bench.log());
+    assert_eq!(bench.whole_copies().await, 1);
+    let objects = bench.objects().await;
+    let copies: BTreeSet<_> = objects.iter().filter_map(|key| key.split('/').nth(3)).collect();
+    assert_eq!(copies.len(), 2, "{objects:?}");
 }
 
 #[tokio::test]

@@ -100,7 +100,9 @@ reasons! {
     SourceNotOneServer = "SourceNotOneServer": "The connections end at different servers.", "Point the mirror at the server itself, without a pooler or balancer.";
     SourceConnectionsExhausted = "SourceConnectionsExhausted": "The database gives no more connections.", "Lower maxConnections, or raise the server's limits.";
     SourceLost = "SourceLost": "A connection that held the snapshot was lost.", "Nothing, if it was a restart; the next run tries again.";
+    StandbyConflict = "StandbyConflict": "The source is a standby, and it ended the run to go on replaying its primary.", "Set hot_standby_feedback = on at the standby, or raise max_standby_streaming_delay.";
     SourceRewritten = "SourceRewritten": "Tables were rewritten while the snapshot was taken, again and again.", "Run at a quieter time.";
+    SourceCorrupt = "SourceCorrupt": "The server cannot read what it has stored: data or an index is damaged.", "Check its disk and log, and restore from a good copy.";
     YieldedToDdl = "YieldedToDDL": "Another session waited for our locks, so the run gave way.", "Run at a quieter time, or raise yieldToDDLAfter.";
     SnapshotTooOld = "SnapshotTooOld": "The run held its snapshot longer than allowed.", "Raise maxSnapshotAge or maxConnections.";
     ValueTooLarge = "ValueTooLarge": "A value is too large for any dump.", "Move it to a large object; the message names table and column.";

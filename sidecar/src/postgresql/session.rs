@@ -155,7 +155,8 @@ fn settings(connection: &Connection, text: &TextSettings) -> Vec<(&'static str, 
         ("jit", "off"),
         ("enable_tidscan", "on"),
         ("statement_timeout", "0"),
-        ("lock_timeout", "0"),
+        // What the plan has locked nobody waits for; configuration tables of extensions are not among that.
+        ("lock_timeout", "2min"),
         ("idle_session_timeout", "0"),
         // A sidecar that vanished with its node must not hold locks and the snapshot for long. A heartbeat keeps
         // living sessions below it.

@@ -1,7 +1,7 @@
 //! A mirror as the operator would run it: the real program, a configuration folder, a real database and a real store.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ pub struct MirrorBench {
     pub config: MirrorConfig,
     signer: SigningKey,
     ports: (u16, u16),
+    /// Where `<major>/bin/pg_dump` is.
+    pub programs: PathBuf,
     /// Where traces go, if anywhere.
     pub collector: Option<String>,
 }
@@ -66,6 +68,7 @@ impl MirrorBench {
             config,
             signer: SigningKey::from_seed(&[1; 32]),
             ports: (free(), free()),
+            programs: programs().unwrap().to_owned(),
             collector: None,
         };
         bench.write_secrets().await;
@@ -118,7 +121,7 @@ impl MirrorBench {
             .args(["mirror", "--allow-loopback", "--config-dir"])
             .arg(self.folder.path())
             .arg("--postgresql-programs")
-            .arg(programs().unwrap())
+            .arg(&self.programs)
             .args([
                 "--status-address",
                 &status.to_string(),
@@ -159,6 +162,12 @@ impl MirrorBench {
         Ledger::read(&self.store.custody().await, &settings)
             .await
             .unwrap()
+    }
+
+    /// The keys of all objects under the registry's copies, whether an entry leads to them or not.
+    pub async fn objects(&self) -> Vec<String> {
+        let prefix = format!("registries/{REGISTRY}/copies/");
+        self.store.minio.keys(BUCKET, &prefix).await.unwrap()
     }
 
     /// How many copies the ledger holds; each of them is whole: every object it names is in the store, with the digest it names.

@@ -16,7 +16,7 @@ use dataembassy_ledger::value::CopyId;
 use dataembassy_sidecar::{
     postgresql::{
         Source,
-        dump::{self, Dumped},
+        dump::{self, Dump, Dumped},
     },
     restore::{
         Options, RestoreError,
@@ -113,7 +113,8 @@ pub(crate) async fn seal_with(source: &Source, making: Making) -> MemoryCopy {
         let key = key.clone();
         tokio::task::spawn_blocking(move || seal_members(receiver, &key, making.cut, making.member))
     };
-    let dumped = dump::run(source, &options, sender, progress, CancellationToken::new())
+    let dumped = Dump::new(source, &options)
+        .run(sender, progress, CancellationToken::new())
         .await
         .unwrap();
     let segments = sealing.await.unwrap();

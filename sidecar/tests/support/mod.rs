@@ -17,12 +17,15 @@ use dataembassy_archive::{
     inventory::{Line, Table},
 };
 use dataembassy_sidecar::postgresql::{
-    dump::{self, DumpError, Dumped, Options, Progress},
+    dump::{Dump, DumpError, Dumped, Identity, Options, Progress},
     source::{AddressGuard, Credentials, Source, Tls, TlsMode},
 };
 use dataembassy_testkit::postgresql::{DUMP_ROLE, Database, DumpDirectory, PASSWORD, Server, programs};
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 /// The versions that every rule is tested on.
@@ -120,20 +123,85 @@ pub(crate) async fn take_with(
     source: &Source,
     change: impl FnOnce(&mut Options),
 ) -> Result<Taken, DumpError> {
+    take_expecting(source, Vec::new(), change).await
+}
+
+/// Dumps a database if it is one of those that are expected.
+pub(crate) async fn take_expecting(
+    source: &Source,
+    identities: Vec<Identity>,
+    change: impl FnOnce(&mut Options),
+) -> Result<Taken, DumpError> {
     let directory = tempfile::Builder::new().prefix("dump-").tempdir().unwrap();
     let mut options = options(directory.path());
     change(&mut options);
-    let (sender, receiver) = mpsc::channel(8);
-    let (progress, _) = watch::channel(Progress::default());
-    let target = directory.path().join("dump");
-    let writing = tokio::task::spawn_blocking(move || write(None, receiver, &target));
-    let dumped = dump::run(source, &options, sender, progress, CancellationToken::new()).await;
-    let members = writing.await.unwrap();
+    let mut attempts = Attempts::begin(source, identities, options, 8);
+    let receiver = attempts.next().await.unwrap();
+    let (dumped, members) = attempts
+        .write(None, receiver, &directory.path().join("dump"))
+        .await;
     Ok(Taken {
         dumped: dumped?,
         members,
         directory,
     })
+}
+
+/// A dump that begins anew as often as it asks for it, each time with a channel of its own.
+struct Attempts {
+    channels: mpsc::UnboundedReceiver<mpsc::Receiver<Member>>,
+    running: JoinHandle<Result<Dumped, DumpError>>,
+}
+
+impl Attempts {
+    fn begin(source: &Source, identities: Vec<Identity>, options: Options, capacity: usize) -> Self {
+        let (channel, channels) = mpsc::unbounded_channel();
+        let source = source.clone();
+        let running = tokio::spawn(async move {
+            let mut dump = Dump::new(&source, &options).expecting(identities);
+            loop {
+                let (sender, receiver) = mpsc::channel(capacity);
+                let (progress, _) = watch::channel(Progress::default());
+                channel.send(receiver).unwrap();
+                match dump.run(sender, progress, CancellationToken::new()).await {
+                    Err(DumpError::BegunAnew { .. }) => {}
+                    done => return done,
+                }
+            }
+        });
+        Self { channels, running }
+    }
+
+    /// The channel of the next attempt; none where the run has ended.
+    async fn next(&mut self) -> Option<mpsc::Receiver<Member>> {
+        self.channels.recv().await
+    }
+
+    /// Writes the members of this attempt, or of a later one in their place, and waits for the end.
+    async fn write(
+        mut self,
+        mut first: Option<Member>,
+        mut receiver: mpsc::Receiver<Member>,
+        target: &Path,
+    ) -> (Result<Dumped, DumpError>, Vec<(String, usize)>) {
+        loop {
+            let (first, place) = (first.take(), target.to_owned());
+            let writing = tokio::task::spawn_blocking(move || write(first, receiver, &place));
+            let members = writing.await.unwrap();
+            let Some(next) = self.next().await else {
+                return (self.outcome().await, members);
+            };
+            receiver = next;
+            std::fs::remove_dir_all(target).unwrap();
+        }
+    }
+
+    async fn outcome(self) -> Result<Dumped, DumpError> {
+        tokio::time::timeout(Duration::from_mins(2), self.running)
+            .await
+            .unwrap()
+            .unwrap()
+    }
 }
 
 fn write(first: Option<Member>, mut receiver: mpsc::Receiver<Member>, target: &Path) -> Vec<(String, usize)> {
@@ -181,7 +249,7 @@ pub(crate) fn plain_copy(database: &Database, query: &str) -> Vec<u8> {
 pub(crate) struct Standing {
     receiver: mpsc::Receiver<Member>,
     first: Member,
-    running: tokio::task::JoinHandle<Result<Dumped, DumpError>>,
+    attempts: Attempts,
     directory: TempDir,
 }
 
@@ -191,23 +259,18 @@ impl Standing {
         let directory = tempfile::Builder::new().prefix("dump-").tempdir().unwrap();
         let mut options = options(directory.path());
         change(&mut options);
-        let (sender, mut receiver) = mpsc::channel(1);
-        let (progress, _) = watch::channel(Progress::default());
-        let source = source.clone();
-        let running = tokio::spawn(async move {
-            dump::run(&source, &options, sender, progress, CancellationToken::new()).await
-        });
-        let first = receiver.recv().await;
-        match first {
+        let mut attempts = Attempts::begin(source, Vec::new(), options, 1);
+        let mut receiver = attempts.next().await.unwrap();
+        match receiver.recv().await {
             Some(first) => Self {
                 receiver,
                 first,
-                running,
+                attempts,
                 directory,
             },
             None => panic!(
                 "the dump ended before its first member: {:?}",
-                running.await.unwrap().map(|_| ())
+                attempts.outcome().await.map(|_| ())
             ),
         }
     }
@@ -227,12 +290,25 @@ impl Standing {
         self.receiver.recv().await
     }
 
+    /// Takes all that is left of this attempt, and waits for the first member of the next; false where there is none.
+    pub(crate) async fn begins_anew(&mut self) -> bool {
+        while self.next().await.is_some() {}
+        let Some(receiver) = self.attempts.next().await else {
+            return false;
+        };
+        self.receiver = receiver;
+        match self.receiver.recv().await {
+            Some(first) => {
+                self.first = first;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Waits for the end without taking anything more.
     pub(crate) async fn outcome(self) -> Result<Dumped, DumpError> {
-        tokio::time::timeout(Duration::from_mins(2), self.running)
-            .await
-            .unwrap()
-            .unwrap()
+        self.attempts.outcome().await
     }
 
     /// Takes everything and waits for the end. Only for dumps of which nothing but the first member was taken.
@@ -240,16 +316,14 @@ impl Standing {
         let Self {
             receiver,
             first,
-            running,
+            attempts,
             directory,
         } = self;
         let target = directory.path().join("dump");
-        let writing = tokio::task::spawn_blocking(move || write(Some(first), receiver, &target));
-        let dumped = tokio::time::timeout(Duration::from_mins(2), running)
+        let writing = attempts.write(Some(first), receiver, &target);
+        let (dumped, members) = tokio::time::timeout(Duration::from_mins(2), writing)
             .await
-            .unwrap()
             .unwrap();
-        let members = writing.await.unwrap();
         Ok(Taken {
             dumped: dumped?,
             members,

@@ -1,17 +1,19 @@
 //! One run, as four states: opened, streamed, sealed, committed. Each takes the one before, so none can be left out.
 
+mod error;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use dataembassy_archive::inventory::{Header as InventoryHeader, InventoryWriter};
-use dataembassy_archive::{CompressionLevel, CopyKey, KeyError, Recipients, SealError};
+use dataembassy_archive::{CompressionLevel, CopyKey, Recipients};
 use dataembassy_contract::Reason;
-use dataembassy_ledger::chain::{Alarm, Fence};
+use dataembassy_ledger::chain::Alarm;
 use dataembassy_ledger::entry::{
-    CopyBody, CopyTotals, Engine, Entry, EntryRef, Header, PartRef, SourceBody, SourceIdentity, WriteError,
+    CopyBody, CopyTotals, Engine, Entry, EntryRef, Header, PartRef, SourceBody, SourceIdentity,
 };
-use dataembassy_ledger::manifest::{ManifestError, ManifestWriter, SegmentRecord};
-use dataembassy_ledger::value::{CopyId, InvalidValue, Term, Timestamp};
+use dataembassy_ledger::manifest::{ManifestWriter, SegmentRecord};
+use dataembassy_ledger::value::{CopyId, Term, Timestamp};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use tokio::sync::{mpsc, watch};
@@ -19,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::agenda::Due;
 use super::configuration::Configuration;
-use super::pipeline::{self, MEMBERS_IN_FLIGHT, PipelineError};
-use super::upload::{UploadError, Uploader};
-use crate::postgresql::dump::{self, DumpError, Dumped};
-use crate::store::{CommitError, Ledger, LedgerError, Store, StoreError, commit, probe};
+use super::pipeline::{self, MEMBERS_IN_FLIGHT};
+use super::upload::Uploader;
+use crate::postgresql::dump::{self, Dump, DumpError, Dumped, Identity};
+use crate::store::{Ledger, Store, commit, probe};
+pub use error::RunError;
 
 /// How long the store may acknowledge nothing while a snapshot is held.
 const STALL: Duration = Duration::from_mins(1);
@@ -32,111 +35,6 @@ const COMMIT_PATIENCE: Duration = Duration::from_mins(1);
 const PLAUSIBLE_SHARE: f64 = 0.5;
 /// Below this many sealed bytes, sizes say nothing.
 const PLAUSIBLE_FROM: u64 = 1024 * 1024;
-
-/// Why a run has no copy to show.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The store is not fit, or failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The ledger cannot be read or must not be written.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// Another party holds the registry.
-    #[error(transparent)]
-    Fenced(#[from] Fence),
-    /// The dump failed.
-    #[error(transparent)]
-    Dump(#[from] DumpError),
-    /// Sealing or uploading failed.
-    #[error(transparent)]
-    Pipeline(#[from] PipelineError),
-    /// A manifest or inventory part could not be put.
-    #[error(transparent)]
-    Upload(#[from] UploadError),
-    /// The entry is not in the ledger.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    /// The copy's key cannot be sealed.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The inventory cannot be sealed.
-    #[error("the inventory cannot be sealed: {0}")]
-    Seal(#[from] SealError),
-    /// The entry cannot be written.
-    #[error("the entry cannot be written: {0}")]
-    Entry(#[from] WriteError),
-    /// The manifest cannot be written.
-    #[error("the manifest cannot be written: {0}")]
-    Manifest(#[from] ManifestError),
-    /// A value has no form in the ledger.
-    #[error("a value cannot be written into the ledger: {0}")]
-    Value(#[from] InvalidValue),
-    /// The database is another one than before.
-    #[error(
-        "the database is another one than the last copy's (now system {system_identifier}, database oid {database_oid}): if it was \
-         re-created on purpose, name these in spec.source.acceptedIdentity"
-    )]
-    SourceChanged {
-        /// Its server.
-        system_identifier: String,
-        /// Itself.
-        database_oid: u32,
-    },
-    /// Somebody else committed while we copied.
-    #[error(
-        "another writer has committed entry {sequence} meanwhile: this copy does not exist; the next run goes on from there"
-    )]
-    Superseded {
-        /// The head that was found.
-        sequence: u64,
-    },
-    /// It took too long.
-    #[error("the run took longer than its deadline of {seconds} s")]
-    DeadlineExceeded {
-        /// The deadline.
-        seconds: u64,
-    },
-    /// The process is asked to end.
-    #[error("the run was stopped with its process; the next one makes up for it")]
-    Interrupted,
-    /// The system gives no random numbers.
-    #[error("the system gives no random numbers")]
-    NoRandomness,
-}
-
-impl RunError {
-    /// The reason for conditions, events and metrics.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Store(error) => error.reason(),
-            Self::Ledger(error) => error.reason(),
-            Self::Fenced(Fence::NotASigner { .. }) => Reason::ForeignSignature,
-            Self::Fenced(_) => Reason::Fenced,
-            Self::Dump(error) => error.reason(),
-            Self::Pipeline(PipelineError::Upload(error)) | Self::Upload(error) => error.reason(),
-            Self::Commit(error) => error.reason(),
-            Self::Key(_) => Reason::InvalidRecipient,
-            Self::SourceChanged { .. } => Reason::SourceChanged,
-            Self::Superseded { .. } => Reason::Superseded,
-            Self::DeadlineExceeded { .. } => Reason::DeadlineExceeded,
-            Self::Interrupted => Reason::Interrupted,
-            Self::Pipeline(_)
-            | Self::Seal(_)
-            | Self::Entry(_)
-            | Self::Manifest(_)
-            | Self::Value(_)
-            | Self::NoRandomness => Reason::InternalError,
-        }
-    }
-
-    /// Whether the fault lies with the source rather than with the store.
-    #[must_use]
-    pub const fn is_of_the_source(&self) -> bool {
-        matches!(self, Self::Dump(_) | Self::SourceChanged { .. })
-    }
-}
 
 /// What a run tells while it goes on.
 #[derive(Debug)]
@@ -168,12 +66,33 @@ pub struct Opened<'a> {
     store: Store,
     ledger: Ledger,
     term: Term,
-    copy: CopyId,
-    key: CopyKey,
     recipients: Recipients,
     started_at: Timestamp,
     due: Due,
+    copy: Draft,
+}
+
+/// A copy that does not exist yet: an id and a key that no other copy has, and the way into the store.
+struct Draft {
+    id: CopyId,
+    key: CopyKey,
     uploader: Arc<Uploader>,
+}
+
+impl Draft {
+    fn new(configuration: &Configuration, store: &Store) -> Result<Self, RunError> {
+        let mut id = [0; 16];
+        OsRng
+            .try_fill_bytes(&mut id)
+            .map_err(|_| RunError::NoRandomness)?;
+        let id = CopyId::from_bytes(id);
+        let uploader = Uploader::new(store.clone(), configuration.registry.clone(), id, STALL);
+        Ok(Self {
+            id,
+            key: CopyKey::generate(),
+            uploader: Arc::new(uploader),
+        })
+    }
 }
 
 /// All segments are acknowledged.
@@ -227,70 +146,95 @@ impl<'a> Opened<'a> {
         let term = ledger
             .view
             .may_write(configuration.signer.public_key(), signers, ledger.next, None)?;
-        let mut id = [0; 16];
-        OsRng
-            .try_fill_bytes(&mut id)
-            .map_err(|_| RunError::NoRandomness)?;
-        let copy = CopyId::from_bytes(id);
-        let uploader = Uploader::new(store.clone(), configuration.registry.clone(), copy, STALL);
         Ok(Self {
             configuration,
-            store,
-            ledger,
             term,
-            copy,
-            key: CopyKey::generate(),
             recipients: Recipients::parse(&configuration.recipients)?,
             started_at: Timestamp::from_jiff(jiff::Timestamp::now())?,
             due,
-            uploader: Arc::new(uploader),
+            copy: Draft::new(configuration, &store)?,
+            store,
+            ledger,
         })
+    }
+
+    /// Dumps, seals and uploads; again, as another copy, where what was sent turns out to be of no use.
+    async fn stream(
+        mut self,
+        telling: &Telling,
+        cancel: CancellationToken,
+    ) -> Result<Streamed<'a>, RunError> {
+        let Configuration { source, options, .. } = self.configuration;
+        let mut dump = Dump::new(source, options).expecting(self.expected());
+        loop {
+            match self.stream_once(&mut dump, telling, cancel.child_token()).await {
+                Ok((dumped, segments)) => {
+                    return Ok(Streamed {
+                        opened: self,
+                        dumped,
+                        segments,
+                    });
+                }
+                Err(RunError::Dump(DumpError::BegunAnew { tables })) => {
+                    // Segments that are in the store by now are named by no manifest, and so of no copy.
+                    tracing::warn!(?tables, abandoned = %self.copy.id, "tables were rewritten while they were copied; the copy begins anew");
+                    self.copy = Draft::new(self.configuration, &self.store)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Dumps, seals and uploads, all at once.
-    async fn stream(self, telling: &Telling, cancel: CancellationToken) -> Result<Streamed<'a>, RunError> {
+    async fn stream_once(
+        &self,
+        dump: &mut Dump<'_>,
+        telling: &Telling,
+        cancel: CancellationToken,
+    ) -> Result<(Dumped, Vec<SegmentRecord>), RunError> {
         let (members, taken) = mpsc::channel(MEMBERS_IN_FLIGHT);
-        let Configuration { source, options, .. } = self.configuration;
         // An upload that fails must not leave the database with our snapshot.
         let _stop = cancel.clone().drop_guard();
-        let dumping = dump::run(source, options, members, telling.dump.clone(), cancel);
-        let piping = pipeline::run(taken, self.key.recipient(), Arc::clone(&self.uploader));
-        let (dumped, segments) = match tokio::join!(dumping, piping) {
-            // Where the pipeline fails, the dump only sees that nobody takes its members any more.
-            (Err(DumpError::ReceiverGone), Err(error)) => return Err(error.into()),
-            (dumped, segments) => (dumped?, segments?),
+        let dumping = dump.run(members, telling.dump.clone(), cancel);
+        let Draft { key, uploader, .. } = &self.copy;
+        let piping = pipeline::run(taken, key.recipient(), Arc::clone(uploader));
+        tokio::pin!(dumping, piping);
+        let (dumped, segments) = tokio::select! {
+            dumped = &mut dumping => match dumped {
+                Ok(_) | Err(DumpError::ReceiverGone) => (dumped, piping.await),
+                // No copy will name what is still on its way into the store.
+                Err(error) => return Err(error.into()),
+            },
+            segments = &mut piping => (dumping.await, segments),
         };
-        self.check_identity(&dumped)?;
-        Ok(Streamed {
-            opened: self,
-            dumped,
-            segments,
-        })
+        match (dumped, segments) {
+            // Where the pipeline fails, the dump only sees that nobody takes its members any more.
+            (Err(DumpError::ReceiverGone), Err(error)) => Err(error.into()),
+            (dumped, segments) => Ok((dumped?, segments?)),
+        }
     }
 
-    /// A database that was re-created, or restored from elsewhere, is not taken for the registry without a word of its owner.
-    fn check_identity(&self, dumped: &Dumped) -> Result<(), RunError> {
-        let Some(SourceBody::Copy(before)) = self.ledger.head.as_ref().map(|head| &head.entry.entry.body)
-        else {
-            return Ok(());
+    /// A database that was re-created, or restored from elsewhere, is not taken for the registry without a word of its
+    /// owner: a new term, or the identity that the mirror names.
+    fn expected(&self) -> Vec<Identity> {
+        let Some(head) = &self.ledger.head else {
+            return Vec::new();
         };
-        let system = &dumped.server.system_identifier;
-        let oid = dumped.database.oid;
-        let same = before.source.system_identifier == *system && before.source.database_oid == oid;
-        let accepted = self
-            .configuration
-            .accepted_identity
-            .as_ref()
-            .is_some_and(|accepted| {
-                accepted.system_identifier == system.as_str() && accepted.database_oid == oid
-            });
-        if same || accepted {
-            return Ok(());
+        let before = &head.entry.entry;
+        if before.header.term != self.term {
+            return Vec::new();
         }
-        Err(RunError::SourceChanged {
-            system_identifier: system.to_string(),
-            database_oid: oid,
-        })
+        let SourceBody::Copy(copy) = &before.body;
+        let last = Identity {
+            system_identifier: copy.source.system_identifier.to_string(),
+            database_oid: copy.source.database_oid,
+        };
+        let accepted = self.configuration.accepted_identity.as_ref();
+        let accepted = accepted.map(|accepted| Identity {
+            system_identifier: accepted.system_identifier.clone(),
+            database_oid: accepted.database_oid,
+        });
+        std::iter::once(last).chain(accepted).collect()
     }
 }
 
@@ -303,9 +247,9 @@ impl<'a> Streamed<'a> {
             segments,
         } = self;
         let inventory = put_inventory(&opened, &dumped).await?;
-        let (manifest, totals) = put_manifest(&opened.uploader, &segments).await?;
+        let (manifest, totals) = put_manifest(&opened.copy.uploader, &segments).await?;
         let body = CopyBody {
-            copy_id: opened.copy,
+            copy_id: opened.copy.id,
             started_at: opened.started_at,
             taken_at: dumped.taken_at,
             slot: opened.due.slot.map(Timestamp::from_jiff).transpose()?,
@@ -317,7 +261,7 @@ impl<'a> Streamed<'a> {
                 database_oid: dumped.database.oid,
             },
             recipients: opened.configuration.recipients.clone(),
-            copy_key: opened.key.wrap(&opened.recipients)?,
+            copy_key: opened.copy.key.wrap(&opened.recipients)?,
             manifest,
             inventory,
             totals,
@@ -336,20 +280,20 @@ async fn put_inventory(opened: &Opened<'_>, dumped: &Dumped) -> Result<Vec<PartR
     let header = InventoryHeader {
         format: String::new(),
         registry: opened.configuration.registry.clone(),
-        copy_id: opened.copy,
+        copy_id: opened.copy.id,
         taken_at: dumped.taken_at,
         server: dumped.server.clone(),
         database: dumped.database.clone(),
         planner: dumped.planner.clone(),
     };
-    let mut writer = InventoryWriter::new(&opened.key.recipient(), CompressionLevel::DEFAULT, header)?;
+    let mut writer = InventoryWriter::new(&opened.copy.key.recipient(), CompressionLevel::DEFAULT, header)?;
     let mut parts = Vec::new();
     for line in &dumped.lines {
         if let Some(part) = writer.push(line)? {
-            parts.push(opened.uploader.put_inventory(&part).await?);
+            parts.push(opened.copy.uploader.put_inventory(&part).await?);
         }
     }
-    parts.push(opened.uploader.put_inventory(&writer.finish()?).await?);
+    parts.push(opened.copy.uploader.put_inventory(&writer.finish()?).await?);
     Ok(parts)
 }
 

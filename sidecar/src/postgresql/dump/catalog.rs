@@ -345,6 +345,7 @@ pub(super) fn lines(catalog: &Catalog, plan: &Plan, facts: &Facts) -> Vec<Line> 
     if facts.standby && !facts.standby_feedback {
         let text = "the source is a standby without hot_standby_feedback: its primary may cancel a long run"
             .to_owned();
+        tracing::warn!("{text}");
         lines.push(Line::Warning(Warning { text }));
     }
     lines

@@ -114,10 +114,7 @@ async fn confirm_empty(connection: &mut Connection, job: &TableJob) -> Result<()
 }
 
 pub(super) fn failed(job: &TableJob, error: ConnectionError) -> DumpError {
-    DumpError::Copy {
-        table: job.label.clone(),
-        error,
-    }
+    DumpError::of_copy(&job.label, error)
 }
 
 /// Finds the words for a COPY that failed.
@@ -126,11 +123,6 @@ async fn explain(run: &Run, job: &TableJob, error: ConnectionError) -> DumpError
         return failed(job, error);
     };
     match server.code.as_str() {
-        // The table was changed under us by what no lock of ours forbids: the plan is no longer true.
-        "42P01" | "42703" | "XX001" => DumpError::SourceRewritten {
-            tables: vec![job.label.clone()],
-            attempts: 1,
-        },
         "42501" if server.message.contains("row-level security") => DumpError::RowSecurity {
             tables: vec![job.label.clone()],
         },

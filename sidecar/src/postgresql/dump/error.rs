@@ -10,6 +10,14 @@ use crate::postgresql::{
     session::SessionError,
 };
 
+/// What the server says of data and of indexes that it cannot make sense of: `data_corrupted`, `index_corrupted`.
+const CORRUPT: [&str; 2] = ["XX001", "XX002"];
+
+/// `lock_not_available`.
+pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// `serialization_failure`: a transaction that only reads at a snapshot meets it on a standby, and there only.
+const RECOVERY_CONFLICT: &str = "40001";
+
 /// Why a dump ended without a copy.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpError {
@@ -37,6 +45,23 @@ pub enum DumpError {
         list(tables)
     )]
     RowSecurity {
+        /// The tables.
+        tables: Vec<String>,
+    },
+    /// The database is another one than those that may be copied.
+    #[error(
+        "the database is another one than the last copy's (now system {system_identifier}, database oid {database_oid}): if it was \
+         re-created on purpose, name these in spec.source.acceptedIdentity"
+    )]
+    SourceChanged {
+        /// Its server.
+        system_identifier: String,
+        /// Itself.
+        database_oid: u32,
+    },
+    /// What was sent is of no use, and the dump may be run again with another channel.
+    #[error("{} was rewritten or renamed while it was copied", list(tables))]
+    BegunAnew {
         /// The tables.
         tables: Vec<String>,
     },
@@ -81,6 +106,16 @@ pub enum DumpError {
         /// How.
         error: ConnectionError,
     },
+    /// The server cannot read what it has stored.
+    #[error(
+        "{table} is damaged at the source: {error}; restore it from the latest good copy before more is lost"
+    )]
+    SourceCorrupt {
+        /// The table.
+        table: String,
+        /// The server's words.
+        error: ConnectionError,
+    },
     /// A value is larger than what text COPY can carry.
     #[error("a value in {table}{} is larger than what a dump can carry (about 500 MB for bytea, 1 GB for a row as text): {error}; move it to a large object", column.as_ref().map(|column| format!(", column {column},")).unwrap_or_default())]
     ValueTooLarge {
@@ -115,6 +150,17 @@ impl From<ConnectionError> for DumpError {
 }
 
 impl DumpError {
+    /// What became of copying from this table.
+    pub(super) fn of_copy(table: &str, error: ConnectionError) -> Self {
+        let table = table.to_owned();
+        match error.server().map(|server| server.code.as_str()) {
+            Some(code) if CORRUPT.contains(&code) => Self::SourceCorrupt { table, error },
+            // The name leads nowhere any more: its schema was renamed, which no lock of ours forbids.
+            Some("3F000" | "42P01" | "42703") => Self::BegunAnew { tables: vec![table] },
+            _ => Self::Copy { table, error },
+        }
+    }
+
     /// The word for conditions, events and metrics.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -123,9 +169,12 @@ impl DumpError {
             Self::Planner(error) => error.reason(),
             Self::VersionTooOld { .. } => Reason::SourceVersionUnsupported,
             Self::NotReadable { .. } | Self::RowSecurity { .. } => Reason::SourcePrivilegesMissing,
-            Self::SourceRewritten { .. } => Reason::SourceRewritten,
+            Self::SourceChanged { .. } => Reason::SourceChanged,
+            Self::SourceRewritten { .. } | Self::BegunAnew { .. } => Reason::SourceRewritten,
+            Self::SourceCorrupt { .. } => Reason::SourceCorrupt,
             Self::YieldedToDdl { .. } => Reason::YieldedToDdl,
             Self::SnapshotTooOld { .. } => Reason::SnapshotTooOld,
+            Self::HolderLost { error, .. } if error.is(RECOVERY_CONFLICT) => Reason::StandbyConflict,
             Self::HolderLost { .. } => Reason::SourceLost,
             Self::Copy { error, .. } => error.reason(),
             Self::ValueTooLarge { .. } => Reason::ValueTooLarge,
@@ -144,6 +193,8 @@ impl DumpError {
             | Self::VersionTooOld { .. }
             | Self::NotReadable { .. }
             | Self::RowSecurity { .. }
+            | Self::SourceChanged { .. }
+            | Self::SourceCorrupt { .. }
             | Self::ValueTooLarge { .. } => true,
             Self::Copy { error, .. } => error.is_permanent(),
             _ => false,
@@ -161,8 +212,11 @@ impl PlannerError {
             Self::DirectoryFull { .. } => Reason::ScratchSpaceExhausted,
             Self::Hung { .. } => Reason::PlanningStalled,
             Self::Failed { code: Some(code), .. } if code == "42501" => Reason::SourcePrivilegesMissing,
+            Self::Failed { code: Some(code), .. } if CORRUPT.contains(&code.as_str()) => {
+                Reason::SourceCorrupt
+            }
             // pg_dump waits for a lock as long as a statement may take.
-            Self::Failed { code: Some(code), .. } if code == "57014" || code == "55P03" => {
+            Self::Failed { code: Some(code), .. } if code == "57014" || code == LOCK_NOT_AVAILABLE => {
                 Reason::PlanningStalled
             }
             Self::Proxy(error) => match &**error {
@@ -221,6 +275,9 @@ impl ConnectionError {
             Self::DatabaseMissing(_) => Reason::DatabaseMissing,
             Self::ConnectionsExhausted(_) => Reason::SourceConnectionsExhausted,
             Self::Server(error) if error.code == "42501" => Reason::SourcePrivilegesMissing,
+            Self::Server(error) if CORRUPT.contains(&error.code.as_str()) => Reason::SourceCorrupt,
+            Self::Server(error) if error.code == RECOVERY_CONFLICT => Reason::StandbyConflict,
+            Self::Server(error) if error.code == LOCK_NOT_AVAILABLE => Reason::PlanningStalled,
             Self::Lost(_) => Reason::SourceLost,
             Self::Server(error) if error.severity == "FATAL" => Reason::SourceLost,
             Self::Server(_) | Self::Protocol(_) | Self::AnswerTooLarge { .. } => Reason::DumpInconsistent,

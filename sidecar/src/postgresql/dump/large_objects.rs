@@ -66,10 +66,7 @@ pub(super) async fn copy(
 }
 
 fn failed(error: ConnectionError) -> DumpError {
-    DumpError::Copy {
-        table: "pg_largeobject".into(),
-        error,
-    }
+    DumpError::of_copy("pg_largeobject", error)
 }
 
 /// Takes tuples of (oid, int4, bytea) out of a binary COPY.

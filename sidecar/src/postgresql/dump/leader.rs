@@ -71,8 +71,12 @@ pub(super) struct TableFacts {
 }
 
 impl Leader {
-    /// Connects, learns the facts and exports a snapshot.
-    pub(super) async fn begin(source: &Source, sessions: &Arc<Sessions>) -> Result<Self, DumpError> {
+    /// Connects, learns the facts, lets `judge` look at them and exports a snapshot.
+    pub(super) async fn begin(
+        source: &Source,
+        sessions: &Arc<Sessions>,
+        judge: impl FnOnce(&Facts) -> Result<(), DumpError>,
+    ) -> Result<Self, DumpError> {
         let mut connection = Connection::open(source).await?;
         sessions.add(connection.process_id());
         connection
@@ -82,6 +86,7 @@ impl Leader {
         if facts.major() < OLDEST_MAJOR {
             return Err(DumpError::VersionTooOld { major: facts.major() });
         }
+        judge(&facts)?;
         // The leader reads names to show and to record: those are UTF-8 whatever the archive's encoding is.
         let text = TextSettings {
             client_encoding: "UTF8".into(),

@@ -1,8 +1,9 @@
 //! The dump: one consistent image of one database as members of a copy.
 //!
 //! A leader exports a snapshot, `pg_dump` plans in it and leaves its locks behind, workers copy in it, and the leader
-//! looks before and after whether anything was rewritten. Every way in which that can go wrong ends the run; what has
-//! been sent until then is of no use without the inventory that only a whole run returns.
+//! looks before and after whether anything was rewritten. What was is copied again in a new snapshot; every other way in
+//! which that can go wrong ends the run. What has been sent until then is of no use without the inventory that only a
+//! whole run returns.
 
 mod catalog;
 mod copying;
@@ -133,65 +134,124 @@ pub struct Dumped {
     pub warnings: Vec<String>,
 }
 
-/// Takes one image of the database and sends it through `members`. Only when this returns is everything sent.
-///
-/// Memory is bounded by the channel's capacity and a megabyte per connection, besides the plan, which grows with the
-/// number of tables and large objects. When `members` is closed the run ends with [`DumpError::ReceiverGone`].
-pub async fn run(
-    source: &Source,
-    options: &Options,
-    members: mpsc::Sender<Member>,
-    progress: watch::Sender<Progress>,
-    cancel: CancellationToken,
-) -> Result<Dumped, DumpError> {
-    // Boxed: it is large, and callers put it into futures of their own.
-    let taking = Box::pin(take(source, options, members, progress));
-    cancel
-        .run_until_cancelled(taking)
-        .await
-        .unwrap_or(Err(DumpError::Cancelled))
+/// Which database a copy may be taken of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// `pg_control_system().system_identifier`: what tells the server from others.
+    pub system_identifier: String,
+    /// OID of the database: one that was re-created has another.
+    pub database_oid: u32,
 }
 
-async fn take(
-    source: &Source,
-    options: &Options,
-    members: mpsc::Sender<Member>,
-    progress: watch::Sender<Progress>,
-) -> Result<Dumped, DumpError> {
-    for attempt in 1..=ATTEMPTS {
-        progress.send_replace(Progress {
-            phase: Phase::Planning,
-            ..Progress::default()
-        });
-        let attempted = async {
-            let snapshot = Snapshot::begin(source, options, &members, &progress).await?;
-            Box::pin(snapshot.take()).await
-        };
-        let too_old = || DumpError::SnapshotTooOld {
-            limit: options.max_snapshot_age,
-        };
-        match timeout(options.max_snapshot_age, attempted)
+/// The dump of one database: the same however often its copy is begun anew.
+pub struct Dump<'a> {
+    source: &'a Source,
+    options: &'a Options,
+    identities: Vec<Identity>,
+    snapshots: u32,
+}
+
+impl<'a> Dump<'a> {
+    /// Of whatever database is found there.
+    #[must_use]
+    pub fn new(source: &'a Source, options: &'a Options) -> Self {
+        Self {
+            source,
+            options,
+            identities: Vec::new(),
+            snapshots: 0,
+        }
+    }
+
+    /// Of one of these databases only, if any is named: another ends the run before it is asked for anything else.
+    #[must_use]
+    pub fn expecting(mut self, identities: Vec<Identity>) -> Self {
+        self.identities = identities;
+        self
+    }
+
+    /// Takes one image of the database and sends it through `members`. Only when this returns is everything sent.
+    ///
+    /// Memory is bounded by the channel's capacity and a megabyte per connection, besides the plan, which grows with
+    /// the number of tables and large objects. When `members` is closed the run ends with
+    /// [`DumpError::ReceiverGone`].
+    ///
+    /// After [`DumpError::BegunAnew`] what was sent is of no use, and this may be called again with another channel:
+    /// together the calls take no more than four snapshots.
+    pub async fn run(
+        &mut self,
+        members: mpsc::Sender<Member>,
+        progress: watch::Sender<Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Dumped, DumpError> {
+        // Boxed: it is large, and callers put it into futures of their own.
+        let taking = Box::pin(self.take(members, progress));
+        cancel
+            .run_until_cancelled(taking)
             .await
-            .unwrap_or_else(|_| Err(too_old()))?
-        {
-            Attempt::Taken(dumped) => return Ok(*dumped),
-            Attempt::Rewritten(tables) if attempt == ATTEMPTS => {
+            .unwrap_or(Err(DumpError::Cancelled))
+    }
+
+    async fn take(
+        &mut self,
+        members: mpsc::Sender<Member>,
+        progress: watch::Sender<Progress>,
+    ) -> Result<Dumped, DumpError> {
+        loop {
+            self.snapshots += 1;
+            progress.send_replace(Progress {
+                phase: Phase::Planning,
+                ..Progress::default()
+            });
+            let limit = self.options.max_snapshot_age;
+            let attempted = timeout(limit, self.attempt(&members, &progress));
+            let (tables, sent) = match attempted
+                .await
+                .unwrap_or(Err(DumpError::SnapshotTooOld { limit }))
+            {
+                Ok(Attempt::Taken(dumped)) => return Ok(*dumped),
+                Ok(Attempt::Rewritten(tables)) => (tables, false),
+                Err(DumpError::BegunAnew { tables }) => (tables, true),
+                Err(error) => return Err(error),
+            };
+            if self.snapshots == ATTEMPTS {
                 return Err(DumpError::SourceRewritten {
                     tables,
                     attempts: ATTEMPTS,
                 });
             }
-            Attempt::Rewritten(tables) => {
-                tracing::warn!(
-                    ?tables,
-                    attempt,
-                    "tables were rewritten while the snapshot was taken; planning again"
-                );
+            if sent {
+                return Err(DumpError::BegunAnew { tables });
             }
+            tracing::warn!(
+                ?tables,
+                snapshot = self.snapshots,
+                "tables were rewritten while the snapshot was taken; planning again"
+            );
         }
     }
-    Err(DumpError::SourceRewritten {
-        tables: Vec::new(),
-        attempts: ATTEMPTS,
-    })
+
+    async fn attempt(
+        &self,
+        members: &mpsc::Sender<Member>,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Attempt, DumpError> {
+        let snapshot = Snapshot::begin(self, members, progress).await?;
+        Box::pin(snapshot.take()).await
+    }
+
+    /// Whether this is a database that may be copied.
+    fn judge(&self, facts: &Facts) -> Result<(), DumpError> {
+        let expected = |identity: &Identity| {
+            identity.system_identifier == facts.server.system_identifier
+                && identity.database_oid == facts.database_oid
+        };
+        if self.identities.is_empty() || self.identities.iter().any(expected) {
+            return Ok(());
+        }
+        Err(DumpError::SourceChanged {
+            system_identifier: facts.server.system_identifier.clone(),
+            database_oid: facts.database_oid,
+        })
+    }
 }

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DumpError, Dumped, OTHER_CONNECTIONS, Options, Phase, Progress,
+    Dump, DumpError, Dumped, OTHER_CONNECTIONS, Options, Phase, Progress,
     catalog::{self, Catalog},
     held,
     leader::{Leader, TableFacts},
@@ -46,18 +46,17 @@ pub(super) struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    /// Exports a snapshot.
+    /// Exports a snapshot of a database that may be copied.
     pub(super) async fn begin(
-        source: &'a Source,
-        options: &'a Options,
+        dump: &Dump<'a>,
         members: &'a mpsc::Sender<Member>,
         progress: &'a watch::Sender<Progress>,
     ) -> Result<Self, DumpError> {
         let sessions = Arc::new(Sessions::default());
-        let leader = Leader::begin(source, &sessions).await?;
+        let leader = Leader::begin(dump.source, &sessions, |facts| dump.judge(facts)).await?;
         Ok(Self {
-            source,
-            options,
+            source: dump.source,
+            options: dump.options,
             members,
             progress,
             sessions,
@@ -179,13 +178,10 @@ impl<'a> Snapshot<'a> {
         )?;
 
         run.progress(|progress| progress.phase = Phase::Checking);
-        // The locks are still held: what is found rewritten now was rewritten in spite of them.
+        // The locks are still held, but an extension's configuration tables are among those that the planner locks not.
         let rewritten = self.leader.rewritten(Some(planned)).await?;
         if !rewritten.is_empty() {
-            return Err(DumpError::SourceRewritten {
-                tables: rewritten,
-                attempts: 1,
-            });
+            return Err(DumpError::BegunAnew { tables: rewritten });
         }
         held::release(held).await?;
         self.leader.end().await?;

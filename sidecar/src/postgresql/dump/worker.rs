@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{DumpError, copying, held, large_objects, run::Run, unit::Unit};
+use super::{DumpError, copying, error::LOCK_NOT_AVAILABLE, held, large_objects, run::Run, unit::Unit};
 use crate::postgresql::{Connection, connection::CancelOnDrop, planner::qualified};
 
 /// Works until the queue is empty.
@@ -80,7 +80,11 @@ async fn lock(connection: &mut Connection, run: &Run, tables: &[usize]) -> Resul
     statement.extend_from_slice(b" IN ACCESS SHARE MODE NOWAIT");
     match connection.execute(statement).await {
         Ok(()) => Ok(true),
-        Err(error) if error.is("55P03") => {
+        // Where one of several names leads nowhere, they are tried one by one, to say which.
+        Err(error)
+            if error.is(LOCK_NOT_AVAILABLE)
+                || (tables.len() > 1 && (error.is("42P01") || error.is("3F000"))) =>
+        {
             connection.execute("ROLLBACK").await?;
             Ok(false)
         }

@@ -1,0 +1,106 @@
+//! Why a run has no copy to show.
+
+use dataembassy_archive::{KeyError, SealError};
+use dataembassy_contract::Reason;
+use dataembassy_ledger::chain::Fence;
+use dataembassy_ledger::entry::WriteError;
+use dataembassy_ledger::manifest::ManifestError;
+use dataembassy_ledger::value::InvalidValue;
+
+use crate::mirror::pipeline::PipelineError;
+use crate::mirror::upload::UploadError;
+use crate::postgresql::dump::DumpError;
+use crate::store::{CommitError, LedgerError, StoreError};
+
+/// Why a run has no copy to show.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store is not fit, or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger cannot be read or must not be written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Another party holds the registry.
+    #[error(transparent)]
+    Fenced(#[from] Fence),
+    /// The dump failed.
+    #[error(transparent)]
+    Dump(#[from] DumpError),
+    /// Sealing or uploading failed.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A manifest or inventory part could not be put.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// The entry is not in the ledger.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The copy's key cannot be sealed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The inventory cannot be sealed.
+    #[error("the inventory cannot be sealed: {0}")]
+    Seal(#[from] SealError),
+    /// The entry cannot be written.
+    #[error("the entry cannot be written: {0}")]
+    Entry(#[from] WriteError),
+    /// The manifest cannot be written.
+    #[error("the manifest cannot be written: {0}")]
+    Manifest(#[from] ManifestError),
+    /// A value has no form in the ledger.
+    #[error("a value cannot be written into the ledger: {0}")]
+    Value(#[from] InvalidValue),
+    /// Somebody else committed while we copied.
+    #[error(
+        "another writer has committed entry {sequence} meanwhile: this copy does not exist; the next run goes on from there"
+    )]
+    Superseded {
+        /// The head that was found.
+        sequence: u64,
+    },
+    /// It took too long.
+    #[error("the run took longer than its deadline of {seconds} s")]
+    DeadlineExceeded {
+        /// The deadline.
+        seconds: u64,
+    },
+    /// The process is asked to end.
+    #[error("the run was stopped with its process; the next one makes up for it")]
+    Interrupted,
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+}
+
+impl RunError {
+    /// The reason for conditions, events and metrics.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Store(error) => error.reason(),
+            Self::Ledger(error) => error.reason(),
+            Self::Fenced(Fence::NotASigner { .. }) => Reason::ForeignSignature,
+            Self::Fenced(_) => Reason::Fenced,
+            Self::Dump(error) => error.reason(),
+            Self::Pipeline(PipelineError::Upload(error)) | Self::Upload(error) => error.reason(),
+            Self::Commit(error) => error.reason(),
+            Self::Key(_) => Reason::InvalidRecipient,
+            Self::Superseded { .. } => Reason::Superseded,
+            Self::DeadlineExceeded { .. } => Reason::DeadlineExceeded,
+            Self::Interrupted => Reason::Interrupted,
+            Self::Pipeline(_)
+            | Self::Seal(_)
+            | Self::Entry(_)
+            | Self::Manifest(_)
+            | Self::Value(_)
+            | Self::NoRandomness => Reason::InternalError,
+        }
+    }
+
+    /// Whether the fault lies with the source rather than with the store.
+    #[must_use]
+    pub const fn is_of_the_source(&self) -> bool {
+        matches!(self, Self::Dump(_))
+    }
+}

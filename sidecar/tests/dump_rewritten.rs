@@ -1,0 +1,179 @@
+//! Tables that are rewritten, replaced or renamed while a dump is taken: rule 3 of the dump.
+//!
+//! To a session in the snapshot such a table is empty, without an error. Each test fails where the dump does not look.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the functions that tests share fail as tests do"
+)]
+
+mod support;
+
+use dataembassy_sidecar::postgresql::dump::DumpError;
+use dataembassy_testkit::postgresql::{Database, Server};
+use support::{MAJORS, Standing, plain_copy, somebody_waits, source, take, until};
+
+const FILL: &str = "INSERT INTO t SELECT n, 'row ' || n FROM generate_series(1, 1000) n";
+
+/// Runs a dump while a transaction is open that changes table `t`, lets it commit once the planner waits for its lock,
+/// and checks that the dump holds what the transaction left behind. Without the check for rewritten tables the dump
+/// holds an empty table and no error.
+async fn dumps_what_was_committed(change: &str) {
+    for major in MAJORS {
+        let server = Server::shared(major);
+        let database = server.database().await.unwrap();
+        database
+            .execute(&format!("CREATE TABLE t (a int, b text); {FILL}"))
+            .await
+            .unwrap();
+        let rewriting = database.client().await.unwrap();
+        rewriting
+            .batch_execute(&format!("BEGIN; {change}"))
+            .await
+            .unwrap();
+        let source = source(server, &database.name);
+        let dumping = tokio::spawn(async move { take(&source).await });
+        until(&database, &somebody_waits("dataembassy plan%")).await;
+        rewriting.batch_execute("COMMIT").await.unwrap();
+        let taken = dumping.await.unwrap().unwrap();
+        assert_eq!(taken.tables()["public.t"].rows, 1000, "{change}");
+        assert_eq!(
+            taken.rows("public.t"),
+            plain_copy(&database, "SELECT * FROM t"),
+            "{change}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_truncated_and_refilled_across_the_snapshot_is_not_dumped_as_empty() {
+    dumps_what_was_committed(&format!("TRUNCATE t; {FILL}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_rewritten_by_alter_type_across_the_snapshot_is_not_dumped_as_empty() {
+    dumps_what_was_committed("ALTER TABLE t ALTER a TYPE bigint").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_replaced_by_another_of_its_name_across_the_snapshot_is_not_dumped_as_empty() {
+    dumps_what_was_committed(
+        "CREATE TABLE t2 (a int, b text); INSERT INTO t2 SELECT * FROM t; DROP TABLE t; ALTER TABLE t2 RENAME TO t",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_rewritten_at_every_snapshot_end_the_run_by_name() {
+    let server = Server::shared(17);
+    let database = server.database().await.unwrap();
+    database
+        .execute(&format!("CREATE TABLE t (a int, b text); {FILL}"))
+        .await
+        .unwrap();
+    let source = source(server, &database.name);
+    let mut rewriting = database.client().await.unwrap();
+    rewriting.batch_execute("BEGIN; TRUNCATE t").await.unwrap();
+    let dumping = tokio::spawn(async move { take(&source).await });
+    for _ in 0..4 {
+        until(&database, &somebody_waits("dataembassy plan%")).await;
+        // The next one queues behind the planner, so it has the lock before the planner can come again.
+        let next = database.client().await.unwrap();
+        let queued = tokio::spawn(async move {
+            next.batch_execute("SET application_name = 'rewriter'; BEGIN; TRUNCATE t")
+                .await
+                .unwrap();
+            next
+        });
+        until(&database, &somebody_waits("rewriter")).await;
+        rewriting.batch_execute("COMMIT").await.unwrap();
+        rewriting = queued.await.unwrap();
+    }
+    match dumping.await.unwrap() {
+        Err(DumpError::SourceRewritten { tables, attempts: 4 }) => assert_eq!(tables, ["public.t"]),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+}
+
+/// A database with a configuration table of an extension. `pg_dump` copies it and takes no lock on it, so it can be
+/// rewritten after the plan was made.
+async fn with_configuration_table(server: &'static Server) -> Database {
+    let database = server.database().await.unwrap();
+    database
+        .execute(
+            "CREATE EXTENSION hstore; CREATE TABLE t (a int, b text); ALTER EXTENSION hstore ADD TABLE t;
+             UPDATE pg_extension SET extconfig = ARRAY['t'::regclass::oid], extcondition = ARRAY['']
+             WHERE extname = 'hstore'",
+        )
+        .await
+        .unwrap();
+    database.execute(FILL).await.unwrap();
+    database
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_rewritten_after_the_locks_were_looked_at_is_copied_in_a_new_snapshot() {
+    for major in MAJORS {
+        let database = with_configuration_table(Server::shared(major)).await;
+        let standing = Standing::begin(&source(database.server, &database.name), |_| {}).await;
+        database
+            .execute("TRUNCATE t; INSERT INTO t SELECT n, 'new ' || n FROM generate_series(1, 700) n")
+            .await
+            .unwrap();
+        let taken = standing.go_on().await.unwrap();
+        assert_eq!(taken.tables()["public.t"].rows, 700);
+        assert_eq!(taken.rows("public.t"), plain_copy(&database, "SELECT * FROM t"));
+        assert_eq!(
+            taken
+                .members
+                .iter()
+                .filter(|(name, _)| name == "archive/toc.dat")
+                .count(),
+            1
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_rewritten_in_every_copy_end_the_run_after_four_snapshots() {
+    let database = with_configuration_table(Server::shared(17)).await;
+    let mut standing = Standing::begin(&source(database.server, &database.name), |_| {}).await;
+    let mut snapshots = 0;
+    loop {
+        snapshots += 1;
+        database.execute(&format!("TRUNCATE t; {FILL}")).await.unwrap();
+        if !standing.begins_anew().await {
+            break;
+        }
+    }
+    assert_eq!(snapshots, 4);
+    match standing.outcome().await {
+        Err(error @ DumpError::SourceRewritten { attempts: 4, .. }) => {
+            assert_eq!(error.reason().as_str(), "SourceRewritten");
+            assert!(error.to_string().contains("public.t"), "{error}");
+        }
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_renamed_under_the_workers_is_copied_in_a_new_snapshot() {
+    for major in MAJORS {
+        let server = Server::shared(major);
+        let database = server.database().await.unwrap();
+        // Renaming a schema takes no lock on its tables.
+        database
+            .execute("CREATE SCHEMA before; CREATE TABLE before.t AS SELECT generate_series(1, 100) AS a; CREATE TABLE u (a int)")
+            .await
+            .unwrap();
+        let standing = Standing::begin(&source(server, &database.name), |_| {}).await;
+        database
+            .execute("ALTER SCHEMA before RENAME TO later")
+            .await
+            .unwrap();
+        let taken = standing.go_on().await.unwrap();
+        let tables: Vec<_> = taken.tables().into_keys().collect();
+        assert_eq!(tables, ["later.t", "public.u"]);
+        assert_eq!(taken.tables()["later.t"].rows, 100);
+    }
+}
