@@ -9,6 +9,7 @@ use kube::Api;
 use crate::cluster::Cluster;
 
 /// A password nobody has to type: 32 hex digits.
+#[must_use]
 pub fn password() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }

@@ -204,6 +204,12 @@ impl Cluster {
         std::fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))
     }
 
+    /// What pods have asked of the API server so far: one audit event, in JSON, a line.
+    pub fn audit_log(&self) -> Result<String> {
+        let log = self.site.folder().join("log/audit.log");
+        std::fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))
+    }
+
     /// A command in the node's network, to be given arguments.
     #[must_use]
     pub fn within(&self, program: &str) -> Command {

@@ -182,6 +182,8 @@ fn api_server(site: Site, folder: &Folder) -> Vec<String> {
         // The node's name is in no DNS.
         ("kubelet-preferred-address-types", "InternalIP"),
         ("allow-privileged", "true"),
+        ("audit-policy-file", &folder.of("audit.yaml")),
+        ("audit-log-path", &folder.of("log/audit.log")),
     ])
 }
 

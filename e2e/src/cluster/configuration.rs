@@ -27,8 +27,19 @@ pub(super) fn write(site: Site) -> Result<()> {
     write("cni/10-pods.conflist", network(site, &folder))?;
     write("kubelet.yaml", kubelet(site, &folder))?;
     write("Corefile", corefile(site, &folder))?;
+    write("audit.yaml", AUDIT.to_owned())?;
     Ok(())
 }
+
+/// What pods ask of the API server is written down, one line of JSON for each request; the cluster's own parts talk too much.
+const AUDIT: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, userGroups: [\"system:serviceaccounts:kube-system\"]}
+- {level: Metadata, userGroups: [\"system:serviceaccounts\"]}
+- {level: None}
+";
 
 fn kubeconfig(site: Site, folder: &Path, client: &str) -> String {
     let (pki, node) = (folder.join("pki"), site.node());

@@ -13,7 +13,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-pub use self::{keys::Keys, operator::RELEASE_NAMESPACE};
+pub use self::{
+    keys::Keys,
+    operator::{OPERATOR, RELEASE_NAMESPACE, Release, chart},
+};
 use crate::{
     bed::{Bed, Store},
     progress::Progress,
