@@ -109,6 +109,32 @@ fn an_image_with_a_digest_is_pulled_by_it() {
 }
 
 #[test]
+fn an_https_collector_of_traces_needs_its_authorities_and_gets_them() {
+    let endpoint = "--set=operator.otlpEndpoint=https://collector.observability:4318";
+    let mut command = tool("helm3");
+    command
+        .args(["template", "dataembassy", "--kube-version=1.34.4"])
+        .arg(chart());
+    let output = run(command.args(IMAGES).arg(endpoint));
+    assert!(!output.status.success() && text(&output.stderr).contains("operator.otlpCaBundle"));
+
+    let bundle = "--set=operator.otlpCaBundle=-----BEGIN CERTIFICATE-----";
+    for helm in ["helm3", "helm4"] {
+        let rendered = rendered(helm, &[endpoint, bundle]);
+        for part in [
+            "ca.crt: \"-----BEGIN CERTIFICATE-----\"",
+            "value: /etc/dataembassy/otlp/ca.crt",
+            "mountPath: /etc/dataembassy/otlp,",
+            "name: dataembassy-operator-otlp",
+            "port: 4318",
+        ] {
+            assert!(rendered.contains(part), "{part}:\n{rendered}");
+        }
+    }
+    assert!(!rendered("helm3", &[]).contains("otlp"));
+}
+
+#[test]
 fn the_definitions_of_the_kinds_are_kept_on_uninstalling_unless_told() {
     let kept = |values: &[&str]| {
         rendered("helm3", values)

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{CommandFactory, Parser};
-use dataembassy_contract::files::{METRICS_PORT, STATUS_PORT};
+use dataembassy_contract::files::{
+    METRICS_PORT, OTLP_CERTIFICATE_VARIABLE, OTLP_ENDPOINT_VARIABLE, STATUS_PORT,
+};
 use dataembassy_telemetry as telemetry;
 use kube::Client;
 
@@ -38,10 +40,10 @@ struct CommandLine {
     #[arg(long, env = "DATAEMBASSY_LOG_LEVEL", default_value = "info")]
     log_level: telemetry::Level,
     /// A collector of traces, OTLP over HTTP, for the operator and its sidecars.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    #[arg(long, env = OTLP_ENDPOINT_VARIABLE)]
     otlp_endpoint: Option<String>,
-    /// A PEM file with the authorities that an https collector is checked against.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    /// A PEM file with the authorities that an https collector is checked against, by the operator and its sidecars.
+    #[arg(long, env = OTLP_CERTIFICATE_VARIABLE)]
     otlp_certificate: Option<PathBuf>,
     /// The port of /livez and /readyz.
     #[arg(long, env = "DATAEMBASSY_HEALTH_PORT", default_value_t = 8080)]
@@ -82,6 +84,14 @@ fn run(line: CommandLine) -> anyhow::Result<()> {
         endpoint,
         certificates: line.otlp_certificate.clone(),
     });
+    let otlp_ca = line
+        .otlp_certificate
+        .as_ref()
+        .map(|path| {
+            std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the collector's authorities in {}", path.display()))
+        })
+        .transpose()?;
     let entered = runtime.enter();
     let telemetry = telemetry::start(&telemetry::Settings {
         service: "dataembassy-operator",
@@ -101,6 +111,7 @@ fn run(line: CommandLine) -> anyhow::Result<()> {
             pull_secrets: line.image_pull_secrets,
             metrics_namespaces: line.metrics_namespaces,
             otlp_endpoint: line.otlp_endpoint,
+            otlp_ca,
             status_port: STATUS_PORT,
         };
         crate::run::run(

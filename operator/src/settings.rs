@@ -15,6 +15,8 @@ pub struct Settings {
     pub metrics_namespaces: Vec<String>,
     /// Where sidecars send traces; nowhere if absent.
     pub otlp_endpoint: Option<String>,
+    /// The authorities that an https collector is checked against, in PEM.
+    pub otlp_ca: Option<String>,
     /// The port on which a sidecar answers for its state; another one in tests.
     pub status_port: u16,
 }

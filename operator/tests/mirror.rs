@@ -11,6 +11,7 @@ mod world;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use dataembassy_contract::files;
 use dataembassy_crds::RegistryMirror;
 use dataembassy_operator::mirror::reconcile;
 use serde_json::{Value, json};
@@ -219,6 +220,44 @@ async fn a_report_of_this_generation_makes_the_mirror_ready() {
             STATUS.to_owned()
         ]
     );
+}
+
+#[tokio::test]
+async fn the_sidecar_is_told_of_the_collector_in_the_words_that_it_reads() {
+    let world = |ca: Option<&str>| World {
+        settings: Some(dataembassy_operator::settings::Settings {
+            otlp_endpoint: Some("https://collector.observability:4318".to_owned()),
+            otlp_ca: ca.map(str::to_owned),
+            ..settings()
+        }),
+        ..World::of(&[embassy(), mirror("population")])
+    };
+    let asked = run(&world(Some("the authorities")), &mirror("population")).await;
+    let pod = &written(&asked, OBJECTS[3])["spec"]["template"];
+    let certificate = format!("{}/{}", files::CONFIG_DIR, files::OTLP_CA);
+    assert_eq!(
+        pod["spec"]["containers"][0]["env"],
+        json!([
+            {"name": files::OTLP_ENDPOINT_VARIABLE, "value": "https://collector.observability:4318"},
+            {"name": files::OTLP_CERTIFICATE_VARIABLE, "value": certificate},
+        ])
+    );
+    let items = &pod["spec"]["volumes"][0]["projected"]["sources"][0]["configMap"]["items"];
+    let item = items
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|item| item["path"] == files::OTLP_CA)
+        .unwrap();
+    let key = item["key"].as_str().unwrap();
+    assert_eq!(written(&asked, OBJECTS[1])["data"][key], "the authorities");
+
+    // They are read when a process starts, so others need another pod.
+    let others = run(&world(Some("other authorities")), &mirror("population")).await;
+    assert_ne!(&written(&others, OBJECTS[3])["spec"]["template"], pod);
+    let none = run(&world(None), &mirror("population")).await;
+    let pod = written(&none, OBJECTS[3])["spec"]["template"].to_string();
+    assert!(!pod.contains(files::OTLP_CA) && !pod.contains(files::OTLP_CERTIFICATE_VARIABLE));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Where the sidecar finds what the operator gives it, relative to its configuration folder, and the ports it answers on.
+//! Where the sidecar finds what the operator gives it: files, relative to its configuration folder, and variables; and the ports it
+//! answers on.
 
 /// The folder that the operator mounts into the sidecar's container.
 pub const CONFIG_DIR: &str = "/etc/dataembassy";
@@ -20,6 +21,14 @@ pub const DATABASE_CERTIFICATE_KEY: &str = "secrets/database/tls.key";
 pub const DATABASE_CA: &str = "secrets/database-ca/ca.crt";
 /// The key that signs ledger entries, an OpenSSH private key, in the signing Secret's key `ssh-privatekey`.
 pub const SIGNING_KEY: &str = "secrets/signing/ssh-privatekey";
+
+/// The authorities that an `https` collector of traces is checked against, PEM; absent where there are none.
+pub const OTLP_CA: &str = "otlp/ca.crt";
+
+/// The variable that says where traces go, OTLP over HTTP; they go nowhere where it is not set.
+pub const OTLP_ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// The variable that names the file with the authorities that an `https` collector is checked against.
+pub const OTLP_CERTIFICATE_VARIABLE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 
 /// The port of `/status`, `/livez` and `/readyz`.
 pub const STATUS_PORT: u16 = 8080;

@@ -7,6 +7,11 @@ pub const SELECTOR: &str = "app.kubernetes.io/managed-by=dataembassy-operator";
 /// The annotation of a pod that holds the digest of its newest configuration: changing it brings the kubelet to refresh the volume.
 pub const CONFIG_DIGEST: &str = "dataembassy.io/config-digest";
 
+/// The annotation of a pod's template that moves with the collector's authorities, which a process reads when it starts.
+pub const OTLP_CA_DIGEST: &str = "dataembassy.io/otlp-ca-digest";
+/// The key of the collector's authorities in a mirror's `ConfigMap`.
+pub const OTLP_CA: &str = "otlp-ca.crt";
+
 /// The name of a mirror's Deployment, `ConfigMap`, `ServiceAccount` and `NetworkPolicy`.
 #[must_use]
 pub fn object(mirror: &str) -> String {

@@ -99,6 +99,7 @@ pub(crate) fn settings() -> Settings {
         pull_secrets: Vec::new(),
         metrics_namespaces: Vec::new(),
         otlp_endpoint: None,
+        otlp_ca: None,
         status_port: 8080,
     }
 }

@@ -60,11 +60,11 @@ pub struct Arguments {
     #[arg(long, env = "DATAEMBASSY_LOG_LEVEL", default_value_t)]
     log_level: Level,
     /// Where traces go, OTLP over HTTP, such as `http://collector.observability:4318`; nowhere unless set.
-    #[arg(long, env = "DATAEMBASSY_OTLP_ENDPOINT")]
+    #[arg(long, env = files::OTLP_ENDPOINT_VARIABLE)]
     otlp_endpoint: Option<String>,
     /// A PEM file with the authorities that an https collector is checked against.
-    #[arg(long, env = "DATAEMBASSY_OTLP_CERTIFICATES")]
-    otlp_certificates: Option<PathBuf>,
+    #[arg(long, env = files::OTLP_CERTIFICATE_VARIABLE)]
+    otlp_certificate: Option<PathBuf>,
     /// Lets loopback addresses through, for tests on one machine.
     #[arg(long)]
     allow_loopback: bool,
@@ -75,7 +75,7 @@ const LAST_TRACES: Duration = Duration::from_secs(3);
 
 impl Arguments {
     fn telemetry(&self) -> Settings {
-        let certificates = self.otlp_certificates.clone();
+        let certificates = self.otlp_certificate.clone();
         Settings {
             service: "dataembassy-sidecar",
             version: env!("CARGO_PKG_VERSION"),

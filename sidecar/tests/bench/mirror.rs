@@ -131,7 +131,7 @@ impl MirrorBench {
             .envs(
                 self.collector
                     .iter()
-                    .map(|endpoint| ("DATAEMBASSY_OTLP_ENDPOINT", endpoint)),
+                    .map(|endpoint| (files::OTLP_ENDPOINT_VARIABLE, endpoint)),
             )
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

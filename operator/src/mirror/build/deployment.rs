@@ -21,13 +21,16 @@ const SCRATCH_SIZE: &str = "1Gi";
 
 pub(super) fn build(checked: &Checked, settings: &Settings) -> Value {
     let mirror = &checked.config.mirror.name;
-    let template = json!({
+    let mut template = json!({
         "metadata": {
             "labels": names::labels(mirror),
             "annotations": {"kubectl.kubernetes.io/default-container": "sidecar"},
         },
         "spec": pod(checked, settings),
     });
+    if let Some(ca) = &settings.otlp_ca {
+        template["metadata"]["annotations"][names::OTLP_CA_DIGEST] = config::digest(ca.as_bytes()).into();
+    }
     let mut metadata = metadata(checked);
     metadata["annotations"][TEMPLATE_DIGEST] = config::digest(template.to_string().as_bytes()).into();
     with_digest(json!({
@@ -61,7 +64,7 @@ fn pod(checked: &Checked, settings: &Settings) -> Value {
         },
         "containers": [container(checked, settings)],
         "volumes": [
-            {"name": "config", "projected": {"defaultMode": SECRET_MODE, "sources": sources(checked)}},
+            {"name": "config", "projected": {"defaultMode": SECRET_MODE, "sources": sources(checked, settings)}},
             {"name": "scratch", "emptyDir": {"sizeLimit": sidecar.scratch_size.as_deref().unwrap_or(SCRATCH_SIZE)}},
         ],
     });
@@ -111,9 +114,19 @@ fn container(checked: &Checked, settings: &Settings) -> Value {
         ],
     });
     if let Some(endpoint) = &settings.otlp_endpoint {
-        container["env"] = json!([{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": endpoint}]);
+        container["env"] = collector(endpoint, settings.otlp_ca.is_some()).into();
     }
     container
+}
+
+/// Where the sidecar's traces go, in the variables that it reads.
+fn collector(endpoint: &str, has_ca: bool) -> Vec<Value> {
+    let mut variables = vec![json!({"name": files::OTLP_ENDPOINT_VARIABLE, "value": endpoint})];
+    if has_ca {
+        let path = format!("{}/{}", files::CONFIG_DIR, files::OTLP_CA);
+        variables.push(json!({"name": files::OTLP_CERTIFICATE_VARIABLE, "value": path}));
+    }
+    variables
 }
 
 fn resources(checked: &Checked) -> Value {
@@ -140,7 +153,7 @@ fn resources(checked: &Checked) -> Value {
 }
 
 /// Configuration and Secrets in one volume, which the kubelet swaps as one. Secrets may be missing: the sidecar says which.
-fn sources(checked: &Checked) -> Vec<Value> {
+fn sources(checked: &Checked, settings: &Settings) -> Vec<Value> {
     let Secrets {
         deposit,
         database,
@@ -154,11 +167,12 @@ fn sources(checked: &Checked) -> Vec<Value> {
             .collect();
         json!({"secret": {"name": name, "optional": true, "items": items}})
     };
+    let mut items = vec![json!({"key": files::CONFIG_FILE, "path": files::CONFIG_FILE})];
+    if settings.otlp_ca.is_some() {
+        items.push(json!({"key": names::OTLP_CA, "path": files::OTLP_CA}));
+    }
     vec![
-        json!({"configMap": {
-            "name": names::object(&checked.config.mirror.name),
-            "items": [{"key": files::CONFIG_FILE, "path": files::CONFIG_FILE}],
-        }}),
+        json!({"configMap": {"name": names::object(&checked.config.mirror.name), "items": items}}),
         secret(
             deposit,
             &[files::DEPOSIT_ACCESS_KEY_ID, files::DEPOSIT_SECRET_ACCESS_KEY],

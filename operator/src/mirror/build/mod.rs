@@ -36,7 +36,7 @@ pub fn build(checked: &Checked, settings: &Settings) -> Desired {
     config.floor.clone_from(&checked.floor);
     Desired {
         service_account: service_account(checked),
-        config_map: config_map(checked, &document(&config)),
+        config_map: config_map(checked, &document(&config), settings),
         network_policy: network_policy::build(checked, settings),
         deployment: deployment::build(checked, settings),
         config_digest,
@@ -74,9 +74,12 @@ fn service_account(checked: &Checked) -> Value {
     }))
 }
 
-fn config_map(checked: &Checked, document: &str) -> Value {
+fn config_map(checked: &Checked, document: &str, settings: &Settings) -> Value {
     let mut data = json!({});
     data[files::CONFIG_FILE] = document.into();
+    if let Some(ca) = &settings.otlp_ca {
+        data[names::OTLP_CA] = ca.clone().into();
+    }
     with_digest(json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
