@@ -44,7 +44,7 @@ fn is_good(condition: &Condition) -> bool {
     match condition.type_.as_str() {
         "Stalled" | "Fenced" | "Suspicious" => false,
         "Ready" => {
-            condition.status == ConditionStatus::True
+            (condition.status == ConditionStatus::True && condition.reason != "OutOfMemory")
                 || condition.reason == "Applying"
                 || condition.reason == "NotYetLoaded"
         }

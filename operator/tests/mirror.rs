@@ -223,6 +223,43 @@ async fn a_report_of_this_generation_makes_the_mirror_ready() {
 }
 
 #[tokio::test]
+async fn a_sidecar_that_was_killed_for_its_memory_says_so_until_its_next_copy() {
+    for (committed, reason) in [
+        ("2026-11-23T09:59:00Z", "OutOfMemory"),
+        ("2026-11-23T10:01:00Z", "Loaded"),
+    ] {
+        let (mut world, resource) = settled(&mirror("population")).await;
+        let port = sidecar(json!({
+            "process": "p", "loaded": {"generation": 3, "digest": "d"},
+            "lastCopy": {"sequence": 1, "digest": "a".repeat(64), "takenAt": committed, "committedAt": committed, "bytes": 1},
+        }))
+        .await;
+        let [set, mut pod] = pod(&json!({}));
+        pod["status"]["containerStatuses"] = json!([{
+            "name": "sidecar", "image": "sidecar", "imageID": "", "ready": true, "restartCount": 1, "state": {"running": {}},
+            "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-11-23T10:00:00Z"}},
+        }]);
+        world.objects.extend([set, pod]);
+        world.settings = Some(dataembassy_operator::settings::Settings {
+            status_port: port,
+            ..settings()
+        });
+        let asked = run(&world, &resource).await;
+        let ready = condition(written(&asked, "/status"), "Ready").clone();
+        assert_eq!(
+            ready["status"], "True",
+            "a bad night stops no deployment: {ready}"
+        );
+        assert_eq!(ready["reason"], reason, "{ready}");
+        let told = asked
+            .iter()
+            .filter(|asked| asked.path.contains("/events"))
+            .any(|asked| asked.body["reason"] == "OutOfMemory" && asked.body["type"] == "Warning");
+        assert_eq!(told, reason == "OutOfMemory");
+    }
+}
+
+#[tokio::test]
 async fn the_sidecar_is_told_of_the_collector_in_the_words_that_it_reads() {
     let world = |ca: Option<&str>| World {
         settings: Some(dataembassy_operator::settings::Settings {

@@ -1,6 +1,7 @@
 //! What is wrong with a pod, in words that say what to do.
 
 use dataembassy_contract::Reason;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
@@ -21,6 +22,30 @@ pub fn trouble(pod: Option<&Pod>, deployment: Option<&Deployment>) -> Option<Tro
         None => deployment.and_then(of_deployment),
     }
 }
+
+/// What to do about a sidecar that needs more memory than it has.
+const MORE_MEMORY: &str = "raise spec.sidecar.resources.limits.memory to 192Mi or more; if it is that already, report it, because its \
+                           memory should be bounded";
+
+/// When the container was killed at its memory limit, if that is how it ended last. It may run again by now.
+#[must_use]
+pub fn out_of_memory_at(pod: &Pod) -> Option<Timestamp> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let ends = containers
+        .iter()
+        .filter_map(|container| container.last_state.as_ref()?.terminated.as_ref());
+    ends.filter(|ended| ended.reason.as_deref() == Some(OOM_KILLED))
+        .find_map(|ended| ended.finished_at.as_ref().map(|time| time.0))
+}
+
+/// The words for a sidecar that runs again after it was killed at its memory limit.
+#[must_use]
+pub fn was_out_of_memory(at: Timestamp) -> String {
+    format!("it was killed at its memory limit at {at} and has made no copy since: {MORE_MEMORY}")
+}
+
+/// What the kubelet calls such an end.
+const OOM_KILLED: &str = "OOMKilled";
 
 fn of_pod(pod: &Pod) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
@@ -52,16 +77,14 @@ fn of_container(container: &ContainerStatus) -> Option<Trouble> {
             .as_ref()
             .and_then(|last| last.terminated.as_ref())
     });
-    let out_of_memory = ended.is_some_and(|ended| ended.reason.as_deref() == Some("OOMKilled"));
+    let out_of_memory = ended.is_some_and(|ended| ended.reason.as_deref() == Some(OOM_KILLED));
     if state.running.is_some() {
         return None;
     }
     if out_of_memory {
         return Some(Trouble {
             reason: Reason::OutOfMemory,
-            message: "the sidecar was killed at its memory limit: raise spec.sidecar.resources.limits.memory to 192Mi or more; if it is \
-                      that already, report it, because its memory should be bounded"
-                .to_owned(),
+            message: format!("the sidecar was killed at its memory limit: {MORE_MEMORY}"),
         });
     }
     let waiting = state.waiting.as_ref();
@@ -169,6 +192,20 @@ mod tests {
             None
         );
         assert_eq!(reason(&json!({"running": {}}), &none), None);
+    }
+
+    #[test]
+    fn a_kill_at_the_memory_limit_is_known_while_the_container_runs_again() {
+        let status = |reason: &str| {
+            let ended = json!({"exitCode": 137, "reason": reason, "finishedAt": "2026-11-23T10:00:00Z"});
+            json!({"containerStatuses": [{
+                "name": "sidecar", "image": "sidecar:1", "imageID": "", "ready": true, "restartCount": 1,
+                "state": {"running": {}}, "lastState": {"terminated": ended},
+            }]})
+        };
+        let killed = out_of_memory_at(&pod(&status("OOMKilled"))).unwrap();
+        assert_eq!(killed.to_string(), "2026-11-23T10:00:00Z");
+        assert_eq!(out_of_memory_at(&pod(&status("Error"))), None);
     }
 
     #[test]

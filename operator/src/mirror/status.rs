@@ -43,7 +43,7 @@ pub fn observe(
         }
     }
 
-    let ready = ready(generation, found, outcome, mirror);
+    let ready = ready(generation, found, outcome, mirror, status.last_copy.as_ref());
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     let stalled = stalled(found, outcome);
     let settled = ready.status == dataembassy_crds::ConditionStatus::True || stalled.is_some();
@@ -246,7 +246,13 @@ fn recent_run(run: &FinishedRun) -> RecentRun {
 }
 
 /// Whether the sidecar runs with this generation: the spec is valid, the objects are applied, and the report echoes it.
-fn ready(generation: i64, found: &Found, outcome: &Outcome, mirror: &RegistryMirror) -> Finding {
+fn ready(
+    generation: i64,
+    found: &Found,
+    outcome: &Outcome,
+    mirror: &RegistryMirror,
+    copy: Option<&LastCopy>,
+) -> Finding {
     let applied = match outcome {
         Outcome::Refused(refusal) => return Finding::no(refusal.reason, refusal.message.clone()),
         Outcome::NotApplied(error) => return Finding::no(error.reason(), error.to_string()),
@@ -283,14 +289,25 @@ fn ready(generation: i64, found: &Found, outcome: &Outcome, mirror: &RegistryMir
     };
     match (&report.refused, &report.loaded) {
         (Some(fault), _) => Finding::no(fault.reason, fault.message.clone()),
-        (None, Some(loaded)) if loaded.generation == generation => Finding::yes(
-            Reason::Loaded,
-            "the sidecar runs with the newest generation of this resource",
-        ),
+        (None, Some(loaded)) if loaded.generation == generation => runs(found, copy),
         _ => Finding::no(
             Reason::NotYetLoaded,
             "the sidecar has not loaded the newest generation of this resource yet",
         ),
+    }
+}
+
+/// The sidecar is as it should be. That it was killed for its memory is said until it has shown that it can do with what it has.
+fn runs(found: &Found, copy: Option<&LastCopy>) -> Finding {
+    let runs = "the sidecar runs with the newest generation of this resource";
+    let committed = copy.and_then(|copy| copy.committed_at.parse::<Timestamp>().ok());
+    let killed = found.pod.as_deref().and_then(pod::out_of_memory_at);
+    match killed.filter(|at| committed.is_none_or(|committed| committed < *at)) {
+        Some(at) => Finding::yes(
+            Reason::OutOfMemory,
+            format!("{runs}; {}", pod::was_out_of_memory(at)),
+        ),
+        None => Finding::yes(Reason::Loaded, runs),
     }
 }
 
