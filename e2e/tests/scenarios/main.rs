@@ -3,8 +3,21 @@
 //! They run on a bed that is up (`cargo e2e up`), side by side, each in namespaces and with registries of its own:
 //! `cargo test -p dataembassy-e2e --test scenarios`. Those in [`alone`] disturb everybody and wait until nobody else is there.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers fail as the test does"
+)]
 
 mod break_glass;
+mod definitions;
+mod deletion;
+mod fail_static;
 mod main_line;
+mod outage;
+mod permissions;
+mod release;
+mod settled;
+mod sidecar;
+mod stored;
 mod world;

@@ -11,6 +11,7 @@ use dataembassy_e2e::{
     bed::{Bed, Database, Options, secrets},
     cache::Cache,
     cluster::{Cluster, Site},
+    command::wait_for,
     product::{EMBASSY, Product, mirror::Mirror, registry, restore::Wanted},
     registries::{self, Amount, Registry},
 };
@@ -125,6 +126,11 @@ impl World {
             namespace,
         })
     }
+}
+
+/// Has a mirror copied each minute. Who does so deletes it in the end: others need the machine.
+pub(crate) fn every_minute(spec: &mut Value) {
+    spec["schedule"] = json!({"cron": "* * * * *"});
 }
 
 /// Who owns a scenario's registries: a namespace at home.
@@ -256,9 +262,31 @@ impl Subject {
         self.mirror.condition(kind, status, reason, deadline).await
     }
 
-    /// The sidecar's Deployment, as kubectl names it.
-    pub(crate) fn deployment(&self) -> String {
-        format!("deployment/{}-mirror", self.id)
+    /// Waits until its mirror, at its newest generation, no longer has a condition that exists only while true.
+    pub(crate) async fn until_gone(&self, kind: &str, deadline: Duration) -> Result<()> {
+        let what = format!("the end of {kind} of mirror {}", self.id);
+        wait_for(&what, deadline, || async {
+            let mirror = self.mirror.get().await?;
+            let generation = mirror.metadata.generation;
+            let gone = mirror.status.is_some_and(|status| {
+                status.observed_generation == generation
+                    && status.conditions.iter().all(|condition| condition.type_ != kind)
+            });
+            Ok(gone.then_some(()))
+        })
+        .await
+    }
+
+    /// Deletes its mirror.
+    pub(crate) async fn delete(&self) -> Result<()> {
+        let arguments = [
+            "delete",
+            "registrymirror",
+            &self.id,
+            "--namespace",
+            &self.namespace,
+        ];
+        self.world.home().kubectl(arguments).await.map(drop)
     }
 
     /// What a restore of it is asked for.

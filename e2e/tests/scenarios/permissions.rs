@@ -1,0 +1,169 @@
+//! What the operator may do, as the API server judges it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, ensure};
+use dataembassy_e2e::{
+    cluster::Cluster,
+    command::output_with_input,
+    product::{OPERATOR, RELEASE_NAMESPACE},
+};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::{Api, api::PostParams};
+use serde_json::json;
+
+use crate::world::{World, together};
+
+/// What it may do in any namespace: resource, with its group, and verbs.
+const EVERYWHERE: [(&str, &str); 12] = [
+    ("configmaps", "create get list patch watch"),
+    ("dataembassies.dataembassy.io", "get list watch"),
+    ("dataembassies/status.dataembassy.io", "patch"),
+    ("deployments.apps", "create get list patch watch"),
+    ("events.events.k8s.io", "create patch"),
+    ("networkpolicies.networking.k8s.io", "create get list patch watch"),
+    ("pods", "get list patch watch"),
+    ("registrymirrors.dataembassy.io", "get list watch"),
+    ("registrymirrors/status.dataembassy.io", "patch"),
+    ("replicasets.apps", "get list watch"),
+    ("secrets", "create"),
+    ("serviceaccounts", "create get list patch watch"),
+];
+/// What it may do in its own namespace besides.
+const AT_HOME: (&str, &str) = ("leases.coordination.k8s.io", "create get update");
+/// Groups in which everybody may ask who they are and what they may do.
+const ABOUT_ONESELF: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
+
+#[test]
+fn the_operator_may_do_what_mirrors_need_and_nothing_else() {
+    together(rights);
+}
+
+#[test]
+fn the_operator_makes_secrets_and_reads_none() {
+    together(secrets);
+}
+
+async fn rights(world: &'static World) -> Result<()> {
+    let ministry = world.ministry("rights").await?;
+    let everywhere: BTreeMap<_, _> = EVERYWHERE.into();
+    let mut own = everywhere.clone();
+    own.extend([AT_HOME]);
+    for (namespace, expected) in [
+        (ministry.namespace.as_str(), everywhere),
+        (RELEASE_NAMESPACE, own),
+    ] {
+        let granted = granted(world.home(), namespace).await?;
+        let granted: BTreeMap<_, _> = granted
+            .iter()
+            .map(|(resource, verbs)| (resource.as_str(), verbs.as_str()))
+            .collect();
+        ensure!(
+            granted == expected,
+            "in {namespace} the operator may\n{granted:#?}\ninstead of\n{expected:#?}"
+        );
+    }
+    Ok(())
+}
+
+/// Everything that the operator may do in a namespace, save asking about itself. Wildcards are taken literally and match nothing expected.
+async fn granted(home: &Cluster, namespace: &str) -> Result<BTreeMap<String, String>> {
+    let question = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    });
+    let mut kubectl = home.kubectl_command()?;
+    // Validation would read definitions in the operator's name, which it may not.
+    kubectl.args([
+        "create",
+        "--filename=-",
+        "--validate=false",
+        "--output=json",
+        "--as",
+        &operator(),
+    ]);
+    let answer = output_with_input(&mut kubectl, question.to_string().as_bytes()).await?;
+    let review: SelfSubjectRulesReview = serde_json::from_str(&answer)?;
+    let rules = review.status.context("the API server names no rules")?;
+    ensure!(!rules.incomplete, "the API server does not name all rules");
+    let mut granted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for rule in rules.resource_rules {
+        for group in rule.api_groups.unwrap_or_default() {
+            if ABOUT_ONESELF.contains(&group.as_str()) {
+                continue;
+            }
+            for resource in rule.resources.iter().flatten() {
+                let name = if group.is_empty() {
+                    resource.clone()
+                } else {
+                    format!("{resource}.{group}")
+                };
+                granted.entry(name).or_default().extend(rule.verbs.clone());
+            }
+        }
+    }
+    Ok(granted
+        .into_iter()
+        .map(|(name, verbs)| (name, verbs.into_iter().collect::<Vec<_>>().join(" ")))
+        .collect())
+}
+
+async fn secrets(world: &'static World) -> Result<()> {
+    let ministry = world.ministry("secrets").await?;
+    let home = world.home();
+    // The empty name stands for all namespaces at once.
+    for namespace in ["", RELEASE_NAMESPACE, "kube-system", &ministry.namespace] {
+        for verb in [
+            "get",
+            "list",
+            "watch",
+            "update",
+            "patch",
+            "delete",
+            "deletecollection",
+        ] {
+            ensure!(
+                !may(home, verb, namespace).await?,
+                "the operator may {verb} secrets in '{namespace}'"
+            );
+        }
+        ensure!(
+            may(home, "create", namespace).await?,
+            "the operator may not make a signing key in '{namespace}'"
+        );
+    }
+    Ok(())
+}
+
+/// What `kubectl auth can-i <verb> secrets` asks.
+async fn may(home: &Cluster, verb: &str, namespace: &str) -> Result<bool> {
+    let question = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(operator()),
+            groups: Some(vec![
+                "system:serviceaccounts".to_owned(),
+                format!("system:serviceaccounts:{RELEASE_NAMESPACE}"),
+                "system:authenticated".to_owned(),
+            ]),
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(namespace.to_owned()),
+                verb: Some(verb.to_owned()),
+                resource: Some("secrets".to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let api: Api<SubjectAccessReview> = Api::all(home.client().clone());
+    let answer = api.create(&PostParams::default(), &question).await?;
+    Ok(answer.status.context("the API server gives no answer")?.allowed)
+}
+
+/// The operator's user name.
+fn operator() -> String {
+    format!("system:serviceaccount:{RELEASE_NAMESPACE}:{OPERATOR}")
+}

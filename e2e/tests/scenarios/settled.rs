@@ -1,0 +1,151 @@
+//! An operator that has nothing to do does nothing.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use dataembassy_crds::ConditionStatus;
+use dataembassy_e2e::{
+    command::wait_for,
+    product::{OPERATOR, RELEASE_NAMESPACE},
+};
+use serde_json::Value;
+
+use crate::world::{MINUTE, PATIENCE, Subject, World, together};
+
+/// The lease is renewed every four seconds and a sidecar is asked every fifteen: in so many renewals it is asked twice at the least.
+const RENEWALS: usize = 12;
+/// Everything of a mirror that the operator makes, tells, or could write to.
+const KINDS: &str = "registrymirrors,deployments,replicasets,pods,configmaps,serviceaccounts,networkpolicies,secrets,events.events.k8s.io";
+
+#[test]
+fn a_settled_operator_writes_nothing_but_its_lease() {
+    together(settled);
+}
+
+async fn settled(world: &'static World) -> Result<()> {
+    let ministry = world.ministry("settled").await?;
+    let subject = ministry.small_registry("quiet").await?;
+    subject.mirrored().await?;
+    subject
+        .until("Ready", ConditionStatus::True, None, MINUTE)
+        .await?;
+    wait_for("the copy to become the floor", MINUTE, || async {
+        let configuration = configuration(world, &subject).await?;
+        let run = subject.mirror.get().await?.status.and_then(|status| status.run);
+        Ok((configuration["floor"]["sequence"] == 1 && run.is_none()).then_some(()))
+    })
+    .await?;
+
+    let requests = Requests::since_now(world)?;
+    let before = written(world, &subject).await?;
+    wait_for("renewals of the lease", PATIENCE, || async {
+        Ok((requests.renewals()? >= RENEWALS).then_some(()))
+    })
+    .await?;
+    let after = written(world, &subject).await?;
+    ensure!(
+        before == after,
+        "what the operator wrote was\n{before:#?}\nand is\n{after:#?}"
+    );
+    let asked = requests.of_mirror(&subject)?;
+    ensure!(asked.is_empty(), "the operator asked for {asked:#?}");
+
+    // The same look finds what it does write when there is something to say.
+    subject.mirror.trigger("something to say").await?;
+    subject.mirror.copied(2, PATIENCE).await?;
+    let asked = requests.of_mirror(&subject)?;
+    ensure!(
+        asked
+            .iter()
+            .any(|request| request.starts_with("patch registrymirrors")),
+        "the operator's writes are not seen: {asked:#?}"
+    );
+    ensure!(
+        written(world, &subject).await? != before,
+        "what the operator writes is not seen"
+    );
+    Ok(())
+}
+
+/// What the operator has told the sidecar.
+async fn configuration(world: &World, subject: &Subject) -> Result<Value> {
+    let name = format!("{}-mirror", subject.id);
+    let arguments = ["get", "configmap", &name, "--namespace", &subject.namespace];
+    let output = [r"--output=jsonpath={.data.config\.json}"];
+    let text = world.home().kubectl(arguments.iter().chain(&output)).await?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Of each object in a mirror's namespace, what the operator's field managers have written to it, and when; of events, how many it told.
+async fn written(world: &World, subject: &Subject) -> Result<BTreeMap<String, Vec<Value>>> {
+    let arguments = ["get", KINDS, "--namespace", &subject.namespace];
+    let output = ["--output=json", "--show-managed-fields"];
+    let text = world.home().kubectl(arguments.iter().chain(&output)).await?;
+    let list: Value = serde_json::from_str(&text)?;
+    let mut written = BTreeMap::new();
+    for object in list["items"].as_array().context("kubectl lists nothing")? {
+        let fields = object["metadata"]["managedFields"].as_array();
+        let ours = fields.into_iter().flatten().filter(|entry| {
+            entry["manager"]
+                .as_str()
+                .is_some_and(|manager| manager.starts_with(OPERATOR))
+        });
+        let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+        written.insert(name, ours.cloned().collect::<Vec<_>>());
+    }
+    written.retain(|_, ours| !ours.is_empty());
+    ensure!(
+        written.len() >= 5,
+        "too little of the operator's is found: {written:#?}"
+    );
+    Ok(written)
+}
+
+/// What the operator asks of the API server from some moment on.
+struct Requests {
+    world: &'static World,
+    seen: usize,
+}
+
+impl Requests {
+    fn since_now(world: &'static World) -> Result<Self> {
+        let seen = world.home().audit_log()?.lines().count();
+        Ok(Self { world, seen })
+    }
+
+    fn all(&self) -> Result<Vec<Value>> {
+        let user = format!("system:serviceaccount:{RELEASE_NAMESPACE}:{OPERATOR}");
+        let log = self.world.home().audit_log()?;
+        let events = log.lines().skip(self.seen).filter(|line| line.ends_with('}'));
+        let events = events.map(serde_json::from_str::<Value>);
+        let mut requests = events.collect::<Result<Vec<_>, _>>()?;
+        requests.retain(|event| event["user"]["username"] == user.as_str());
+        Ok(requests)
+    }
+
+    fn renewals(&self) -> Result<usize> {
+        let requests = self.all()?;
+        let lease = |event: &&Value| event["objectRef"]["resource"] == "leases" && event["verb"] == "update";
+        Ok(requests.iter().filter(lease).count())
+    }
+
+    /// What it asked about one mirror, as `verb resource name`.
+    fn of_mirror(&self, subject: &Subject) -> Result<Vec<String>> {
+        let requests = self.all()?;
+        let of_mirror = requests
+            .iter()
+            .map(|event| (&event["verb"], &event["objectRef"]))
+            .filter(|(_, object)| object["namespace"] == subject.namespace.as_str());
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(of_mirror
+            .map(|(verb, object)| {
+                format!(
+                    "{} {} {}",
+                    word(verb),
+                    word(&object["resource"]),
+                    word(&object["name"])
+                )
+            })
+            .collect())
+    }
+}
