@@ -14,6 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{network::within, site::Site};
 use crate::command::wait_for;
 
+/// What outlives a command must not hold its files: a lock that a caller took around the command would be held as long as the bed is up.
+const WITHOUT_INHERITED_FILES: &str = r#"exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec "$@""#;
+
 /// The files of one long-running process of a cluster.
 pub(super) struct Process {
     name: String,
@@ -39,9 +42,10 @@ impl Process {
         }
         let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
         let mut setsid = std::process::Command::new("setsid");
-        // setsid and nsenter replace themselves, so the child's pid is the program's.
+        // setsid, the shell and nsenter replace themselves, so the child's pid is the program's.
         let inside = within(site, &program.to_string_lossy());
         let child = setsid
+            .args(["sh", "-c", WITHOUT_INHERITED_FILES, "sh"])
             .arg(inside.as_std().get_program())
             .args(inside.as_std().get_args())
             .args(arguments)
