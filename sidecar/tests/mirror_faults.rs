@@ -10,6 +10,7 @@
 mod bench;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bench::mirror::MirrorBench;
@@ -19,6 +20,7 @@ use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::BUCKET;
 use dataembassy_testkit::postgresql::PASSWORD;
 use hyper::{Method, StatusCode};
+use tokio::sync::Notify;
 
 /// The longest that a changed configuration may take to be in effect.
 const RELOAD: Duration = Duration::from_secs(15);
@@ -154,6 +156,31 @@ async fn of_two_sidecars_one_commits_and_the_other_is_superseded() {
     // Where one began late enough to see the other's copy, it goes on from there.
     assert!(copied == 1 && superseded == 1 || copied == 2, "{reports:#?}");
     assert_eq!(bench.whole_copies().await, copied as u64);
+}
+
+#[tokio::test]
+async fn a_trigger_that_another_sidecar_has_answered_is_not_answered_again() {
+    let mut bench = MirrorBench::start(17).await;
+    bench.config.trigger = Some("before the upgrade".into());
+    bench.write_config();
+    let committed = Arc::new(Notify::new());
+    let told = Arc::clone(&committed);
+    let wait = Fault::before(move || {
+        let told = Arc::clone(&told);
+        async move { told.notified().await }
+    });
+    bench.store.proxy.inject(1, wait, |method, target| {
+        method == Method::PUT && target.contains("/source/")
+    });
+    let first = bench.sidecar();
+    until_seen(&bench, "/source/").await;
+    bench.second_sidecar().until_copy(1).await;
+    committed.notify_one();
+    let superseded = |report: &Report| failed(report) == Some(Reason::Superseded);
+    first.until("its run", superseded).await;
+    let answered = |report: &Report| report.last_trigger.is_some();
+    first.until("the other's answer", answered).await;
+    assert_eq!(bench.whole_copies().await, 1);
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ pub struct Report {
     pub missed_runs: u32,
     /// Runs that failed since the last one that did not; interrupted ones do not count.
     pub consecutive_failures: u32,
-    /// The latest trigger that was answered by a run, whatever came of it.
+    /// The latest trigger that a copy answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_trigger: Option<String>,
     /// Why the latest copy is worth a look although it was committed.

@@ -150,6 +150,8 @@ impl Mirror {
         if let Some(head) = &ledger.head {
             let SourceBody::Copy(copy) = &head.entry.entry.body;
             let reference = head.entry.reference();
+            // A copy that this process does not know: the commit whose answer was lost, or another sidecar's. It may answer the trigger.
+            self.oriented &= self.head == Some(reference);
             self.board.copy(reference, copy, head.entry.entry.header.at);
             self.metrics
                 .copy_seen(copy.taken_at.as_jiff().as_second(), copy.totals.sealed_bytes);
@@ -181,7 +183,11 @@ impl Mirror {
             && self.agenda.answered_trigger() != Some(trigger)
         {
             match ledger.answers(store, &configuration.registry, trigger).await {
-                Ok(true) => self.agenda.answer_trigger(trigger.clone()),
+                Ok(true) => {
+                    self.agenda.answer_trigger(trigger.clone());
+                    let answered = trigger.to_string();
+                    self.board.write(|report| report.last_trigger = Some(answered));
+                }
                 Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(reason = %error.reason(), %error, "the ledger cannot be read back");
@@ -280,7 +286,7 @@ impl Mirror {
             Err(error) => {
                 run.reason = error.reason();
                 run.message = error.to_string();
-                self.failed(error, due, ended_at);
+                self.failed(error, ended_at);
             }
         }
         let seconds = ended_at.duration_since(started_at).as_secs_f64();
@@ -316,12 +322,8 @@ impl Mirror {
         );
     }
 
-    fn failed(&mut self, error: &RunError, due: &Due, now: Timestamp) {
+    fn failed(&mut self, error: &RunError, now: Timestamp) {
         tracing::error!(reason = %error.reason(), %error, "the run failed");
-        if let Some(trigger) = &due.trigger {
-            self.board
-                .write(|report| report.last_trigger = Some(trigger.to_string()));
-        }
         self.agenda.fail(now);
         let found = Err((error.reason(), error.to_string()));
         match error {
