@@ -4,12 +4,14 @@
 use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,7 +21,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::authority::Authority;
+use crate::authority::{Authority, ServerCertificate};
 use crate::https;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -32,6 +34,10 @@ type Matcher = Box<dyn Fn(&Method, &str) -> bool + Send>;
 pub enum Fault {
     /// Passes the request on and cuts the connection instead of answering: the store has done what it was asked.
     LoseReply,
+    /// Passes the request on and keeps the answer to itself, until the client is gone: the store has done what it was asked.
+    WithholdReply,
+    /// Passes half of the body on, and then nothing until the client is gone.
+    StallMidway,
     /// Answers with this status without passing the request on.
     Answer(StatusCode),
     /// Cuts the connection without passing the request on.
@@ -71,6 +77,7 @@ struct Rule {
 
 struct Shared {
     upstream: String,
+    upstream_name: ServerName<'static>,
     tls: Arc<ClientConfig>,
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
@@ -86,12 +93,27 @@ pub struct FaultProxy {
 impl FaultProxy {
     /// Starts a proxy before the server at `upstream` (`127.0.0.1:<port>`); the same authority signs for both.
     pub async fn start(upstream: String, authority: &Authority) -> Result<Self> {
-        let server = https::server_config(&authority.sign(&["127.0.0.1", "localhost"])?)?;
-        let tls = https::client_config(&authority.certificate())?;
+        let certificate = authority.sign(&["127.0.0.1", "localhost"])?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::listen(listener, &certificate, upstream, &authority.certificate())
+    }
+
+    /// Starts a proxy that shows `certificate` to those who come to `listener`, before the server at `upstream` (`host:port`), whose
+    /// certificate `authority` (PEM) has signed.
+    pub fn listen(
+        listener: TcpListener,
+        certificate: &ServerCertificate,
+        upstream: String,
+        authority: &str,
+    ) -> Result<Self> {
+        let server = https::server_config(certificate)?;
+        let tls = https::client_config(authority)?;
+        let (host, _) = upstream.rsplit_once(':').context("the upstream has no port")?;
+        let upstream_name = ServerName::try_from(host.to_owned())?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             upstream,
+            upstream_name,
             tls,
             rules: Mutex::default(),
             seen: Mutex::default(),
@@ -102,6 +124,12 @@ impl FaultProxy {
             shared,
             accepting,
         })
+    }
+
+    /// The port that it listens on.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// The address as `https://127.0.0.1:<port>`.
@@ -185,6 +213,20 @@ async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
             answer.into_body().collect().await?;
             Err("the reply is lost".into())
         }
+        Some(Fault::WithholdReply) => {
+            let answer = forward(&shared, request).await?;
+            answer.into_body().collect().await?;
+            std::future::pending().await
+        }
+        Some(Fault::StallMidway) => {
+            let (mut sender, connection) = connect(&shared).await?;
+            let half = request.map(|body| Half::of(body).boxed());
+            // Polled here and not in a task, so that the store is let go of when the client is gone.
+            tokio::select! {
+                ended = connection => Err(ended.err().map_or_else(|| "the store has hung up".into(), Failure::from)),
+                answer = sender.send_request(half) => Ok(answer?.map(BodyExt::boxed)),
+            }
+        }
         Some(Fault::Answer(status)) => {
             request.into_body().collect().await?;
             let body = Full::new(Bytes::new()).map_err(|never| match never {}).boxed();
@@ -209,15 +251,64 @@ fn next_fault(shared: &Shared, method: &Method, target: &str) -> Option<Fault> {
 }
 
 async fn forward(shared: &Shared, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
-    let stream = TcpStream::connect(&shared.upstream).await?;
-    let name = ServerName::try_from("127.0.0.1")?;
-    let stream = TlsConnector::from(Arc::clone(&shared.tls))
-        .connect(name, stream)
-        .await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = connect(shared).await?;
     tokio::spawn(connection);
-    let (head, body) = sender.send_request(request).await?.into_parts();
-    Ok(Response::from_parts(head, body.boxed()))
+    let answer = sender.send_request(request.map(BodyExt::boxed)).await?;
+    Ok(answer.map(BodyExt::boxed))
+}
+
+type Upstream = TokioIo<tokio_rustls::client::TlsStream<TcpStream>>;
+
+async fn connect(shared: &Shared) -> Result<(SendRequest<Body>, Connection<Upstream, Body>), Failure> {
+    let stream = TcpStream::connect(&shared.upstream).await?;
+    let stream = TlsConnector::from(Arc::clone(&shared.tls))
+        .connect(shared.upstream_name.clone(), stream)
+        .await?;
+    Ok(hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?)
+}
+
+/// A body whose second half never comes.
+struct Half {
+    body: Incoming,
+    left: usize,
+}
+
+impl Half {
+    fn of(body: Incoming) -> Self {
+        let whole = hyper::body::Body::size_hint(&body).exact().unwrap_or_default();
+        let left = usize::try_from(whole / 2).unwrap_or(usize::MAX);
+        Self { body, left }
+    }
+}
+
+impl hyper::body::Body for Half {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // Nobody will wake this up: it is dropped with the connection.
+        if self.left == 0 {
+            return Poll::Pending;
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| {
+                frame.map_data(|data| {
+                    let first = data.slice(..data.len().min(self.left));
+                    self.left -= first.len();
+                    first
+                })
+            })
+        }))
+    }
+
+    /// The length that was announced, which is the whole.
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use hyper::Method;
 use tempfile::TempDir;
 
@@ -186,26 +187,8 @@ impl Minio {
 
     /// The keys below `prefix`, in the store's order; one for each version.
     pub async fn keys(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
-        let mut keys = Vec::new();
-        let mut marker = String::new();
-        loop {
-            let query = [
-                ("key-marker", marker.as_str()),
-                ("prefix", prefix),
-                ("versions", ""),
-            ];
-            let answer = self
-                .root
-                .expect(Method::GET, &format!("/{bucket}"), &query, &[], Vec::new())
-                .await?;
-            let body = String::from_utf8(answer.into_body().to_vec())?;
-            keys.extend(elements(&body, "Key").map(str::to_owned));
-            let next = elements(&body, "NextKeyMarker").next();
-            let Some(next) = next.filter(|_| elements(&body, "IsTruncated").next() == Some("true")) else {
-                return Ok(keys);
-            };
-            next.clone_into(&mut marker);
-        }
+        let versions = self.root.versions(bucket, prefix).await?;
+        Ok(versions.into_iter().map(|version| version.key).collect())
     }
 
     /// Makes a store user with its policy and returns its credentials.
@@ -215,7 +198,67 @@ impl Minio {
     }
 }
 
+/// One version of an object, or a deletion of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The object's key.
+    pub key: String,
+    /// The version's id.
+    pub id: String,
+}
+
 impl SignedClient {
+    /// The versions of all keys below `prefix`, in the store's order.
+    pub async fn versions(&self, bucket: &str, prefix: &str) -> Result<Vec<Version>> {
+        let mut versions = Vec::new();
+        let (mut key_marker, mut id_marker) = (String::new(), String::new());
+        loop {
+            let query = [
+                ("key-marker", key_marker.as_str()),
+                ("prefix", prefix),
+                ("version-id-marker", id_marker.as_str()),
+                ("versions", ""),
+            ];
+            let query = if id_marker.is_empty() {
+                &[query[0], query[1], query[3]][..]
+            } else {
+                &query
+            };
+            let answer = self
+                .expect(Method::GET, &format!("/{bucket}"), query, &[], Vec::new())
+                .await?;
+            let body = String::from_utf8(answer.into_body().to_vec())?;
+            let found = elements(&body, "Key").zip(elements(&body, "VersionId"));
+            versions.extend(found.map(|(key, id)| Version {
+                key: key.to_owned(),
+                id: id.to_owned(),
+            }));
+            let next = elements(&body, "NextKeyMarker").next();
+            let Some(next) = next.filter(|_| elements(&body, "IsTruncated").next() == Some("true")) else {
+                return Ok(versions);
+            };
+            next.clone_into(&mut key_marker);
+            elements(&body, "NextVersionIdMarker")
+                .next()
+                .unwrap_or_default()
+                .clone_into(&mut id_marker);
+        }
+    }
+
+    /// The bytes of one version.
+    pub async fn get_version(&self, bucket: &str, key: &str, id: &str) -> Result<Bytes> {
+        let answer = self
+            .expect(
+                Method::GET,
+                &format!("/{bucket}/{key}"),
+                &[("versionId", id)],
+                &[],
+                Vec::new(),
+            )
+            .await?;
+        Ok(answer.into_body())
+    }
+
     /// Makes a bucket.
     pub async fn make_bucket(&self, name: &str, kind: BucketKind) -> Result<()> {
         let path = format!("/{name}");
