@@ -1,5 +1,6 @@
 //! The test bed: two clusters, the link between them, and what runs in them for every test.
 
+pub mod detour;
 pub mod link;
 pub mod postgresql;
 pub mod secrets;
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub use self::{
+    detour::Detour,
     postgresql::{Database, Options},
     store::Store,
 };

@@ -61,6 +61,21 @@ fn delegate(cgroup: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The cgroup of a container below a cgroup, one folder for each hierarchy that has it.
+pub(super) fn of_container(name: &str, container: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for hierarchy in hierarchies()? {
+        visit(&hierarchy.join(name), &mut |cgroup| {
+            let folder = cgroup.file_name().unwrap_or_default().to_string_lossy();
+            if folder.contains(container) {
+                found.push(cgroup.to_owned());
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
 /// Ends every process in the cgroup and below, and returns how many there were.
 pub(super) fn kill(name: &str) -> Result<usize> {
     let mut killed = 0;

@@ -8,6 +8,7 @@
 //! process     processes that outlive this one
 //! policy      NetworkPolicies as nftables rules
 //! lifecycle   bringing a cluster up, and leaving nothing of it
+//! container   one container as the kernel sees it
 //! access      what a test does with it: apply, wait, exec, logs, Helm
 //! ```
 
@@ -15,6 +16,7 @@ mod access;
 mod cgroup;
 mod component;
 mod configuration;
+pub mod container;
 mod lifecycle;
 pub mod network;
 pub mod pki;

@@ -4,9 +4,16 @@
 //! pods and Services through its wires, so that kubectl, Helm and tests run outside the namespaces; the nodes
 //! do not forward anything to the machine, so that a pod sees two clusters and nothing else.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    net::TcpListener,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    thread,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::site::Site;
 use crate::command::{command, output, output_with_input};
@@ -99,7 +106,27 @@ pub async fn delete() -> Result<()> {
 /// Whether the site's namespace is there.
 #[must_use]
 pub fn exists(site: Site) -> bool {
-    Path::new("/run/netns").join(site.namespace()).exists()
+    path(site).exists()
+}
+
+fn path(site: Site) -> PathBuf {
+    Path::new("/run/netns").join(site.namespace())
+}
+
+/// Listens at the node's address, on a free port, for the site's pods and, over the link, the other's.
+pub fn listen(site: Site) -> Result<TcpListener> {
+    let bind = move || -> Result<TcpListener> {
+        let namespace = File::open(path(site))?;
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        let listener = TcpListener::bind((site.node(), 0))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    // A socket stays in the namespace it was made in; the thread that moves there ends with it.
+    thread::spawn(bind)
+        .join()
+        .map_err(|_| anyhow!("the thread broke off"))?
+        .with_context(|| format!("cannot listen in the network of {site}"))
 }
 
 /// A command in the site's network. `ip netns exec` would hide `/sys/fs/cgroup` from the kubelet.
@@ -107,7 +134,7 @@ pub fn exists(site: Site) -> bool {
 pub fn within(site: Site, program: &str) -> tokio::process::Command {
     let mut nsenter = command("nsenter");
     nsenter
-        .arg(format!("--net=/run/netns/{}", site.namespace()))
+        .arg(format!("--net={}", path(site).display()))
         .arg("--")
         .arg(program);
     nsenter

@@ -7,6 +7,7 @@ pub mod mirror;
 mod operator;
 pub mod registry;
 pub mod restore;
+pub mod sidecar;
 mod store;
 
 use std::path::PathBuf;
