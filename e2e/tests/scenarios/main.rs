@@ -12,12 +12,17 @@
 mod break_glass;
 mod definitions;
 mod deletion;
+mod detour;
 mod fail_static;
+mod kills;
+mod ledger;
 mod main_line;
+mod memory;
 mod outage;
 mod permissions;
 mod release;
 mod settled;
 mod sidecar;
 mod stored;
+mod two_sidecars;
 mod world;
