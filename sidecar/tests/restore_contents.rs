@@ -246,6 +246,42 @@ async fn with_trust_owners_grants_roles_and_settings_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_an_extension_brings_and_partitions_loaded_both_ways_are_counted_once() {
+    for (from, to) in WAYS {
+        let database = Server::shared(from).database().await.unwrap();
+        database
+            .execute(
+                "CREATE SCHEMA codes; CREATE EXTENSION registry_codes SCHEMA codes;
+                 INSERT INTO codes.list VALUES ('county', 'where'); INSERT INTO codes.entry VALUES ('county', '37', 'Harju');
+                 CREATE TYPE mood AS ENUM ('sad', 'ok', 'Glad');
+                 CREATE TABLE visit (at date, feeling mood) PARTITION BY RANGE (at);
+                 CREATE TABLE visit_old PARTITION OF visit FOR VALUES FROM (MINVALUE) TO ('2025-01-01');
+                 CREATE TABLE visit_new PARTITION OF visit FOR VALUES FROM ('2025-01-01') TO (MAXVALUE) PARTITION BY HASH (feeling);
+                 CREATE TABLE visit_new_0 PARTITION OF visit_new FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+                 CREATE TABLE visit_new_1 PARTITION OF visit_new FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+                 INSERT INTO visit SELECT date '2024-01-01' + n, (ARRAY['sad', 'ok', 'Glad']::mood[])[1 + n % 3] FROM generate_series(1, 700) n",
+            )
+            .await
+            .unwrap();
+        let copy = seal(&source(database.server, &database.name)).await;
+        let target = target(Server::shared(to)).await;
+        let mut trusting = options();
+        trusting.trusting = true;
+        restore_as(ADMINISTRATOR, &target, copy, &trusting).await.unwrap();
+        for query in [
+            "SELECT * FROM codes.list",
+            "SELECT * FROM codes.entry ORDER BY code",
+            "SELECT * FROM visit ORDER BY at",
+        ] {
+            assert!(
+                plain_copy(&database, query) == plain_copy(&target, query),
+                "{query}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_latin1_database_comes_back_in_latin1_and_in_utf8() {
     for major in MAJORS {
         let server = Server::shared(major);

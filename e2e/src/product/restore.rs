@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use dataembassy_testkit::minio::{BUCKET, StoreUser};
+use tokio_postgres::Client;
 
 use super::{
     Product,
@@ -34,7 +35,7 @@ pub async fn server(product: &Product) -> Result<Database> {
 pub struct Wanted<'a> {
     /// The registry's id in the store.
     pub registry: &'a str,
-    /// Which of the samples it is: encoding and roles of the database it goes into.
+    /// Which of the samples it is: what the database must be like, and which roles must be there.
     pub sample: Registry,
     /// The public key that its entries are signed with.
     pub signer: &'a str,
@@ -49,7 +50,10 @@ pub async fn restore(
     copy: &str,
     deadline: Duration,
 ) -> Result<Ended> {
-    let Prepared { target, retrieval } = prepare(product, wanted).await?;
+    let target = server(product).await?;
+    let admin = make_room(&target, wanted.database).await?;
+    registries::create_database(&admin, wanted.sample, wanted.database).await?;
+    let retrieval = bring_keys(product, wanted.registry).await?;
     let superuser = format!("{SERVER}-superuser");
     let authority = format!("{SERVER}-ca");
     let arguments = vec![
@@ -85,28 +89,13 @@ pub async fn restore(
     job::run(product.bed.embassy(), &job).await
 }
 
-/// What a restore finds when it begins.
-struct Prepared {
-    target: Database,
-    /// The Secret with the retrieval user's keys.
-    retrieval: String,
-}
-
-/// Makes the empty database, and brings the keys.
-async fn prepare(product: &Product, wanted: &Wanted<'_>) -> Result<Prepared> {
-    let target = server(product).await?;
+/// Drops the database that is to be restored into; the session that did it is returned.
+async fn make_room(target: &Database, database: &str) -> Result<Client> {
     let admin = target.connect("postgres").await?;
     admin
-        .batch_execute(&format!(
-            "DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)",
-            wanted.database
-        ))
+        .batch_execute(&format!("DROP DATABASE IF EXISTS \"{database}\" WITH (FORCE)"))
         .await?;
-    registries::create_database(&admin, wanted.sample, wanted.database).await?;
-    Ok(Prepared {
-        target,
-        retrieval: bring_keys(product, wanted.registry).await?,
-    })
+    Ok(admin)
 }
 
 /// What keyholders bring for a restore, as Secrets: the store's authority, the retrieval user's keys (their Secret's name is returned), and the
@@ -136,9 +125,12 @@ async fn bring_keys(product: &Product, id: &str) -> Result<String> {
     Ok(retrieval)
 }
 
-/// Opens the latest copy by the break-glass page's own commands, in an image of stock tools that holds none of our code, into a new database.
+/// Opens the latest copy by the break-glass page's own commands, in an image of stock tools that holds none of our code, into a new database,
+/// which the page itself makes.
 pub async fn break_glass(product: &Product, wanted: &Wanted<'_>, deadline: Duration) -> Result<Ended> {
-    let Prepared { target, retrieval } = prepare(product, wanted).await?;
+    let target = server(product).await?;
+    make_room(&target, wanted.database).await?;
+    let retrieval = bring_keys(product, wanted.registry).await?;
     let embassy = product.bed.embassy();
     let public = [
         ("custodian.pub", product.keys.custodian_public.as_str()),

@@ -1,8 +1,10 @@
 //! Counting in the target what was loaded.
 //!
-//! It is done before policies exist: an owner who is subject to row security could not count any more.
+//! It is done before policies exist: an owner who is subject to row security could not count any more. Two things make a table hold more
+//! than was loaded into it, and are taken into account: `CREATE EXTENSION` fills configuration tables, and of a partitioned table some
+//! partitions may have been loaded through their root and others directly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use dataembassy_archive::FileName;
@@ -50,9 +52,34 @@ pub struct Relation {
     through_root: bool,
 }
 
+/// Rows that were there before any were loaded, by table: those of extensions.
+#[derive(Clone, Debug, Default)]
+pub struct Before(HashMap<u32, u64>);
+
+impl Before {
+    /// Counts the rows of extensions' configuration tables.
+    pub async fn count(connection: &mut Connection) -> Result<Self, ComparisonError> {
+        let tables = connection
+            .query(
+                "SELECT c.oid, c.oid::pg_catalog.regclass FROM pg_catalog.pg_extension e, pg_catalog.unnest(e.extconfig) AS t (oid) \
+                 JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relkind = 'r'",
+            )
+            .await?;
+        let mut rows = HashMap::new();
+        for table in &tables {
+            let query = format!("SELECT pg_catalog.count(*) FROM ONLY {}", table.text(1)?);
+            rows.insert(table.value(0)?, single(connection, query.as_bytes()).await?);
+        }
+        Ok(Self(rows))
+    }
+}
+
 /// Relations and the rows that were loaded into them.
 #[derive(Clone, Debug, Default)]
-pub struct Expected(BTreeMap<Relation, u64>);
+pub struct Expected {
+    rows: BTreeMap<Relation, u64>,
+    before: Before,
+}
 
 impl Expected {
     /// Which relation each table's rows went into.
@@ -70,53 +97,105 @@ impl Expected {
 
     /// How many rows went into each relation.
     #[must_use]
-    pub fn new(relations: &BTreeMap<String, Relation>, loaded: &Loaded) -> Self {
-        let mut expected: BTreeMap<Relation, u64> = BTreeMap::new();
+    pub fn new(relations: &BTreeMap<String, Relation>, loaded: &Loaded, before: Before) -> Self {
+        let mut rows: BTreeMap<Relation, u64> = BTreeMap::new();
         for table in &loaded.tables {
             if let Some(relation) = relations.get(&table.name) {
-                *expected.entry(relation.clone()).or_default() += table.rows;
+                *rows.entry(relation.clone()).or_default() += table.rows;
             }
         }
-        Self(expected)
+        Self { rows, before }
     }
 
     /// Counts each relation, several at a time.
     pub async fn compare(self, sessions: &Sessions) -> Result<(), ComparisonError> {
         let mut shares: Vec<Vec<(Relation, u64)>> = vec![Vec::new(); sessions.jobs.max(1)];
-        for (place, counted) in self.0.into_iter().enumerate() {
+        for (place, relation) in self.rows.into_iter().enumerate() {
             let share = place % shares.len();
-            shares[share].push(counted);
+            shares[share].push(relation);
         }
         let mut counting = JoinSet::new();
         for share in shares.into_iter().filter(|share| !share.is_empty()) {
             let sessions = sessions.clone();
             counting.spawn(async move {
                 let mut connection = open_session(&sessions).await?;
+                let mut counted = Vec::with_capacity(share.len());
                 for (relation, loaded) in share {
-                    let found = count(&mut connection, &relation).await?;
-                    if found != loaded {
-                        let table = String::from_utf8_lossy(&relation.into).into_owned();
-                        return Err(ComparisonError::OtherRows { table, found, loaded });
-                    }
+                    counted.push(Counted::of(&mut connection, relation, loaded).await?);
                 }
                 connection.close().await;
-                Ok(())
+                Ok::<_, ComparisonError>(counted)
             });
         }
+        let mut counted = Vec::new();
         while let Some(ended) = counting.join_next().await {
-            ended.map_err(|_| ComparisonError::Interrupted)??;
+            counted.extend(ended.map_err(|_| ComparisonError::Interrupted)??);
         }
-        Ok(())
+        judge(&counted, &self.before)
     }
 }
 
-async fn count(connection: &mut Connection, relation: &Relation) -> Result<u64, ConnectionError> {
-    let mut query = BytesMut::from("SELECT pg_catalog.count(*) FROM ");
-    if !relation.through_root {
-        query.put_slice(b"ONLY ");
+/// A relation as it was found.
+#[derive(Debug)]
+struct Counted {
+    relation: Relation,
+    loaded: u64,
+    found: u64,
+    /// Its identity, and its root's if it is a partition; 0 where there are no rows to tell it by.
+    table: u32,
+    root: u32,
+}
+
+impl Counted {
+    async fn of(
+        connection: &mut Connection,
+        relation: Relation,
+        loaded: u64,
+    ) -> Result<Self, ConnectionError> {
+        let mut query = BytesMut::from(
+            "SELECT pg_catalog.count(*), coalesce(pg_catalog.min(tableoid), 0), \
+             coalesce(pg_catalog.pg_partition_root(pg_catalog.min(tableoid)::pg_catalog.regclass), 0)::pg_catalog.oid FROM ",
+        );
+        if !relation.through_root {
+            query.put_slice(b"ONLY ");
+        }
+        query.put_slice(&relation.into);
+        let rows = connection.query(&query).await?;
+        let row = rows.first().ok_or_else(no_row)?;
+        Ok(Self {
+            relation,
+            loaded,
+            found: row.value(0)?,
+            table: row.value(1)?,
+            root: row.value(2)?,
+        })
     }
-    query.put_slice(&relation.into);
-    single(connection, &query).await
+}
+
+fn judge(counted: &[Counted], before: &Before) -> Result<(), ComparisonError> {
+    // What went directly into a partition is found in its root as well.
+    let mut directly: HashMap<u32, u64> = HashMap::new();
+    let partitions = counted
+        .iter()
+        .filter(|one| !one.relation.through_root && one.root != 0);
+    for one in partitions {
+        *directly.entry(one.root).or_default() += one.loaded;
+    }
+    for one in counted {
+        let besides = if one.relation.through_root {
+            directly.get(&one.root)
+        } else {
+            before.0.get(&one.table)
+        };
+        if one.found != one.loaded + besides.copied().unwrap_or_default() {
+            return Err(ComparisonError::OtherRows {
+                table: String::from_utf8_lossy(&one.relation.into).into_owned(),
+                found: one.found,
+                loaded: one.loaded,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Compares the number of large objects.
@@ -132,7 +211,9 @@ pub async fn compare_objects(connection: &mut Connection, loaded: u64) -> Result
 
 async fn single(connection: &mut Connection, query: &[u8]) -> Result<u64, ConnectionError> {
     let rows = connection.query(query).await?;
-    let row = rows.first();
-    row.ok_or_else(|| ConnectionError::Protocol("a count without a row".into()))?
-        .value(0)
+    rows.first().ok_or_else(no_row)?.value(0)
+}
+
+fn no_row() -> ConnectionError {
+    ConnectionError::Protocol("a count without a row".into())
 }

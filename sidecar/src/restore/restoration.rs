@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{
     Options, RestoreError,
-    comparison::{self, Expected},
+    comparison::{self, Before, Expected},
     copy::{Contents, CopyIdentity, SealedCopy, members, read_file},
     load::{self, Loaded, Sessions, plan_tables},
     outcome::{NotRestored, ObjectsResult, Outcome, PhaseResult, TargetResult},
@@ -87,10 +87,13 @@ pub async fn restore(
     run.definitions().await?;
     clock.note("definitions");
     let relations = Expected::relations(&tables);
+    let before = Before::count(&mut connection).await?;
     let loaded = run.rows(copy, &contents, tables).await?;
     clock.note("rows");
     progress.enter(Phase::Comparing);
-    Expected::new(&relations, &loaded).compare(&run.sessions).await?;
+    Expected::new(&relations, &loaded, before)
+        .compare(&run.sessions)
+        .await?;
     comparison::compare_objects(&mut connection, loaded.large_objects.objects).await?;
     clock.note("comparison");
     let tried_again = run.constraints().await?;
