@@ -132,7 +132,7 @@ pub enum LockMode {
 }
 
 /// Somebody who can open copies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recipient {
     /// Who holds the private half, for people. Example: `ministry`.
@@ -142,7 +142,12 @@ pub struct Recipient {
     )]
     pub name: String,
     /// The age public key, as `age-keygen -y` prints it. Never the private one. Example: `age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p`.
-    #[schemars(length(min = 5, max = 4096), regex(pattern = r"^age1[a-z0-9]+$"))]
+    // A rule and no pattern: a pattern's refusal says a regular expression, and the value, which may be a private key.
+    #[schemars(length(min = 5, max = 4096))]
+    #[x_kube(
+        validation = kube::core::Rule::new("self.matches('^age1[a-z0-9]+$')")
+            .message("publicKey must be an age public key, which begins with age1, as age-keygen -y prints it; never the private key")
+    )]
     pub public_key: String,
 }
 

@@ -152,6 +152,24 @@ fn plain_http_needs_permission_in_every_spelling_of_its_absence() {
     assert_eq!(violations("DataEmbassy", &object, None), Vec::<String>::new());
 }
 
+#[test]
+fn what_is_no_age_key_is_refused_without_being_repeated() {
+    let private = format!("AGE-SECRET-KEY-1{}", "Q".repeat(58));
+    for text in [
+        private.as_str(),
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI",
+        "AGE1QL3Z7",
+    ] {
+        let mut object = embassy();
+        object["spec"]["recipients"][0]["publicKey"] = json!(text);
+        let found = violations("DataEmbassy", &object, None);
+        assert!(
+            matches!(&found[..], [message] if message.contains("age-keygen -y") && !message.contains(text)),
+            "{found:?}"
+        );
+    }
+}
+
 /// An `Option` that was written as null would count as set, and the local judgement would be kinder than the API server's.
 #[test]
 fn what_is_absent_is_written_as_nothing_and_not_as_null() {

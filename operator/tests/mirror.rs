@@ -434,6 +434,11 @@ async fn a_missing_secret_is_named_and_the_kubelet_is_asked_to_look_again() {
     });
     let asked = run(&world, &resource).await;
     let status = written(&asked, "/status");
+    let ready = condition(status, "Ready");
+    assert_eq!(ready["reason"], "SecretMissing");
+    for name in ["population-deposit", "population-dump", "password"] {
+        assert!(ready["message"].as_str().unwrap().contains(name), "{ready}");
+    }
     let store = condition(status, "StoreReachable");
     assert_eq!(store["reason"], "SecretMissing");
     assert!(store["message"].as_str().unwrap().contains("population-deposit"));

@@ -152,6 +152,11 @@ async fn a_name_that_leads_to_a_forbidden_address_is_not_connected_to() {
     let store = StoreBench::store_as(&settings, &bench.deposit_keys().await);
     let error = probe(&store, DEMANDED).await.unwrap_err();
     assert_eq!(error.reason(), Reason::NotSovereign, "{error}");
+    let told = error.to_string();
+    assert!(
+        told.contains("https://localhost") && told.contains("allowedNetworks"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

@@ -156,7 +156,12 @@ async fn a_missing_entry_is_a_gap() {
     let mut third = bench::copy_entry(&bench.read().await, None);
     third.header.sequence = Sequence::new(3).unwrap();
     bench.put_as_root(3, third.sign(&key(1)).unwrap().bytes).await;
-    assert_eq!(bench.reason().await, Reason::LedgerGap);
+    let error = Ledger::read(&bench.store, &bench.settings).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::LedgerGap);
+    let told = error.to_string();
+    for word in ["0001-000000000001 is missing", "Find out who removed it"] {
+        assert!(told.contains(word), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -150,6 +150,20 @@ pub enum SecretRole {
     Other,
 }
 
+impl SecretRole {
+    /// Every role that this version knows.
+    pub const ALL: [Self; 4] = [Self::Deposit, Self::Database, Self::DatabaseCa, Self::Signing];
+
+    /// How many keys the sidecar needs in it. It sees files and no Secrets: where all are missing, the Secret may be.
+    #[must_use]
+    pub const fn keys(self) -> usize {
+        match self {
+            Self::Deposit | Self::Database => 2,
+            Self::DatabaseCa | Self::Signing | Self::Other => 1,
+        }
+    }
+}
+
 /// A run in progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -287,6 +287,10 @@ fn ready(
         Some(Err(error)) => return silent(mirror, error),
         Some(Ok(report)) => report,
     };
+    // The sidecar knows its Secrets by what they are for, we by their names.
+    if let Some(finding) = missing_secrets(mirror, report, &SecretRole::ALL) {
+        return finding;
+    }
     match (&report.refused, &report.loaded) {
         (Some(fault), _) => Finding::no(fault.reason, fault.message.clone()),
         (None, Some(loaded)) if loaded.generation == generation => runs(found, copy),
@@ -362,12 +366,7 @@ fn reachable(
             None => Finding::unknown(Reason::NotYetKnown, "there is no running sidecar that could say"),
         };
     };
-    let missing: Vec<&MissingSecret> = report
-        .missing_secrets
-        .iter()
-        .filter(|missing| secrets.contains(&missing.secret))
-        .collect();
-    if let Some(finding) = missing_secret(mirror, &missing) {
+    if let Some(finding) = missing_secrets(mirror, report, secrets) {
         return finding;
     }
     let check = check(report);
@@ -378,46 +377,63 @@ fn reachable(
     }
 }
 
-/// Names the Secret and the keys that the sidecar misses. It sees files only: where all keys are missing, the Secret is.
-fn missing_secret(mirror: &RegistryMirror, missing: &[&MissingSecret]) -> Option<Finding> {
-    let role = missing.first()?.secret;
+/// Names the Secrets and the keys that the sidecar misses, of those with these roles.
+fn missing_secrets(mirror: &RegistryMirror, report: &Report, roles: &[SecretRole]) -> Option<Finding> {
+    let found: Vec<Finding> = roles
+        .iter()
+        .filter_map(|role| missing_secret(mirror, &report.missing_secrets, *role))
+        .collect();
+    let worst = found
+        .iter()
+        .find(|finding| finding.reason == Reason::SecretMissing)
+        .or(found.first())?;
+    let messages: Vec<&str> = found.iter().map(|finding| finding.message.as_str()).collect();
+    Some(Finding::no(worst.reason, messages.join("; ")))
+}
+
+/// The sidecar sees files only: where all keys are missing, the Secret may be.
+fn missing_secret(mirror: &RegistryMirror, missing: &[MissingSecret], role: SecretRole) -> Option<Finding> {
+    let keys: Vec<&str> = missing
+        .iter()
+        .filter(|missing| missing.secret == role)
+        .map(|missing| missing.key.as_str())
+        .collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let name = secret_name(mirror, role).unwrap_or_else(|| "that the mirror names".to_owned());
+    let all = keys.len() >= role.keys();
+    let keys = keys.join(" and ");
+    Some(if all {
+        Finding::no(
+            Reason::SecretMissing,
+            format!("the Secret {name} is missing, or lacks what is needed of it: create it with {keys}"),
+        )
+    } else {
+        Finding::no(
+            Reason::SecretKeyMissing,
+            format!("the Secret {name} lacks the key {keys}: add it"),
+        )
+    })
+}
+
+fn secret_name(mirror: &RegistryMirror, role: SecretRole) -> Option<String> {
     let spec = &mirror.spec;
     let postgresql = spec.source.postgresql.as_ref();
     let signer = spec
         .signing
         .as_ref()
         .and_then(|signing| signing.signer_ref.as_ref());
-    let (name, all) = match role {
-        SecretRole::Deposit => (Some(spec.deposit_credentials_ref.name.clone()), 2),
-        SecretRole::Database => (postgresql.map(|source| source.credentials_ref.name.clone()), 2),
-        SecretRole::DatabaseCa => (postgresql.map(|source| source.tls.ca_ref.name.clone()), 1),
-        SecretRole::Signing => (
-            Some(signer.map_or_else(
-                || names::signing_key(&mirror.name_any()),
-                |secret| secret.name.clone(),
-            )),
-            1,
-        ),
-        SecretRole::Other => (None, 0),
-    };
-    let keys: Vec<&str> = missing
-        .iter()
-        .filter(|missing| missing.secret == role)
-        .map(|missing| missing.key.as_str())
-        .collect();
-    let name = name.unwrap_or_else(|| "that the mirror names".to_owned());
-    let keys_text = keys.join(" and ");
-    Some(if keys.len() >= all {
-        Finding::no(
-            Reason::SecretMissing,
-            format!("the Secret {name} is missing, or lacks its keys: create it with {keys_text}"),
-        )
-    } else {
-        Finding::no(
-            Reason::SecretKeyMissing,
-            format!("the Secret {name} lacks the key {keys_text}: add it"),
-        )
-    })
+    match role {
+        SecretRole::Deposit => Some(spec.deposit_credentials_ref.name.clone()),
+        SecretRole::Database => postgresql.map(|source| source.credentials_ref.name.clone()),
+        SecretRole::DatabaseCa => postgresql.map(|source| source.tls.ca_ref.name.clone()),
+        SecretRole::Signing => Some(signer.map_or_else(
+            || names::signing_key(&mirror.name_any()),
+            |secret| secret.name.clone(),
+        )),
+        SecretRole::Other => None,
+    }
 }
 
 fn within_rpo(mirror: &RegistryMirror, copy: Option<&LastCopy>, now: Timestamp) -> Finding {

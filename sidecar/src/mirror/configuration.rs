@@ -125,7 +125,9 @@ impl ConfigurationError {
                 Reason::ConfigurationInvalid
             }
             // A key that is missing from a Secret that is there is another fault than a missing Secret.
-            Self::SecretsMissing(missing) if missing.len() > 1 => Reason::SecretMissing,
+            Self::SecretsMissing(missing) if missing.iter().any(|one| lacks_all(one.secret, missing)) => {
+                Reason::SecretMissing
+            }
             Self::SecretsMissing(_) => Reason::SecretKeyMissing,
             Self::SecretInvalid { .. } => Reason::SecretInvalid,
             Self::NoEngine => Reason::NoEngine,
@@ -134,6 +136,12 @@ impl ConfigurationError {
             Self::Recipient(_) => Reason::InvalidRecipient,
         }
     }
+}
+
+/// Whether every key of a Secret is missing: seen from here, the Secret is.
+fn lacks_all(secret: SecretRole, missing: &[MissingSecret]) -> bool {
+    let keys = missing.iter().filter(|one| one.secret == secret).count();
+    keys >= secret.keys()
 }
 
 fn list(missing: &[MissingSecret]) -> String {

@@ -18,7 +18,7 @@ use super::metrics::Metrics;
 use super::report::Board;
 use super::run::{self, Committed, RunError, Telling};
 use crate::postgresql::{Connection, dump};
-use crate::store::ledger::alarm_reason;
+use crate::store::ledger::{alarm_reason, told};
 use crate::store::{Ledger, LedgerError, Store, probe};
 
 /// Between two looks at store and database while nothing runs: a fault is told within twice this.
@@ -172,8 +172,7 @@ impl Mirror {
         }));
         if let Some(alarm) = ledger.alarms.first() {
             tracing::error!(reason = %alarm_reason(alarm), %alarm, "something in the ledger must not be there");
-            self.board
-                .suspicious(Some((alarm_reason(alarm), alarm.to_string())));
+            self.board.suspicious(Some((alarm_reason(alarm), told(alarm))));
         }
     }
 
@@ -313,7 +312,7 @@ impl Mirror {
         let alarm = committed
             .alarms
             .first()
-            .map(|alarm| (alarm_reason(alarm), alarm.to_string()));
+            .map(|alarm| (alarm_reason(alarm), told(alarm)));
         self.board
             .suspicious(alarm.or_else(|| committed.suspicious.clone()));
         self.metrics.copy_seen(

@@ -17,6 +17,14 @@ pub enum StoreError {
     /// The endpoint, or an address it leads to, is where copies must not go.
     #[error(transparent)]
     NotSovereign(#[from] NotSovereign),
+    /// The endpoint's name leads to where copies must not go.
+    #[error("the store at {endpoint} leads astray: {refused}")]
+    LeadsAstray {
+        /// The endpoint.
+        endpoint: String,
+        /// Why its address is refused.
+        refused: NotSovereign,
+    },
     /// The CA bundle cannot be read.
     #[error("the store's CA bundle cannot be read: put the certificates of its authority there, in PEM form")]
     CaBundleInvalid,
@@ -160,7 +168,7 @@ impl StoreError {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::InvalidEndpoint(error) => error.reason(),
-            Self::NotSovereign(error) => error.reason(),
+            Self::NotSovereign(error) | Self::LeadsAstray { refused: error, .. } => error.reason(),
             Self::CaBundleInvalid => Reason::InvalidCaBundle,
             Self::Unreachable { .. } | Self::NoAnswer { .. } => Reason::StoreUnreachable,
             Self::TlsFailed { .. } => Reason::StoreTlsFailed,
@@ -255,7 +263,10 @@ impl Attempt<'_> {
         let mut next = Some(error);
         while let Some(cause) = next {
             if let Some(refused) = cause.downcast_ref::<NotSovereign>() {
-                return refused.clone().into();
+                return StoreError::LeadsAstray {
+                    endpoint: self.endpoint.to_owned(),
+                    refused: refused.clone(),
+                };
             }
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
                 return StoreError::TlsFailed {

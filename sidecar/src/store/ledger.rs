@@ -72,7 +72,7 @@ pub enum LedgerError {
         found: String,
     },
     /// Something in the source chain must not be there, or is missing.
-    #[error(transparent)]
+    #[error("{}", told(.0))]
     Alarm(Alarm),
     /// A key has two roles.
     #[error(transparent)]
@@ -107,6 +107,12 @@ impl LedgerError {
             _ => true,
         }
     }
+}
+
+/// What is wrong, and what to do about it.
+#[must_use]
+pub fn told(alarm: &Alarm) -> String {
+    format!("{alarm}. {}", alarm_reason(alarm).remedy())
 }
 
 /// The reason that an alarm has for the user.

@@ -36,7 +36,9 @@ pub enum ConnectionError {
         error: io::Error,
     },
     /// Connecting took too long.
-    #[error("{host}:{port} did not complete a connection in {seconds} s")]
+    #[error(
+        "{host}:{port} did not complete a connection in {seconds} s; check host, port and network policies"
+    )]
     ConnectTimeout {
         /// The host.
         host: String,
