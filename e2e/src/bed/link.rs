@@ -36,6 +36,23 @@ pub async fn mend_link() -> Result<()> {
     .await
 }
 
+/// From now on, what is sent from home to this port of the embassy's node vanishes, and nobody is told. For ports that nobody else uses.
+pub async fn swallow(port: u16) -> Result<()> {
+    let embassy = Site::Embassy.node();
+    filter(
+        Site::Home,
+        &format!(
+            "table inet swallow_{port} {{}}
+delete table inet swallow_{port}
+table inet swallow_{port} {{
+    chain passing {{ type filter hook forward priority -10; ip daddr {embassy} tcp dport {port} drop; }}
+}}
+"
+        ),
+    )
+    .await
+}
+
 fn rules(fault: Fault) -> String {
     let what = match fault {
         Fault::Cut => "drop".to_owned(),

@@ -26,3 +26,4 @@ mod sidecar;
 mod stored;
 mod two_sidecars;
 mod world;
+mod wrong_input;

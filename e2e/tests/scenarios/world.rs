@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use dataembassy_crds::{ConditionStatus, RegistryMirror};
 use dataembassy_e2e::{
-    bed::{Bed, Database, Options, secrets},
+    bed::{Bed, Database, Options, postgresql::DUMP_ROLE, secrets},
     cache::Cache,
     cluster::{Cluster, Site},
     command::wait_for,
@@ -108,10 +108,13 @@ impl World {
         server
             .get_or_try_init(|| {
                 let name = format!("pg{major}");
+                let options = Options {
+                    access: careless_access(major),
+                    ..Options::default()
+                };
                 async move {
                     let bed = &self.product.bed;
-                    bed.postgresql(Site::Home, SERVERS, &name, major, &Options::default())
-                        .await
+                    bed.postgresql(Site::Home, SERVERS, &name, major, &options).await
                 }
             })
             .await
@@ -131,6 +134,12 @@ impl World {
 /// Has a mirror copied each minute. Who does so deletes it in the end: others need the machine.
 pub(crate) fn every_minute(spec: &mut Value) {
     spec["schedule"] = json!({"cron": "* * * * *"});
+}
+
+/// Databases whose names begin with `cleartext-` ask the dump role for its password in the clear; 15 knows no such patterns.
+fn careless_access(major: u32) -> Vec<String> {
+    let rule = format!("hostssl /^cleartext- {DUMP_ROLE} all password");
+    if major >= 16 { vec![rule] } else { Vec::new() }
 }
 
 /// Who owns a scenario's registries: a namespace at home.
@@ -234,6 +243,8 @@ impl Subject {
                 }},
                 "schedule": {"cron": "0 0 1 1 *"},
                 "objectives": {"rpo": "1h"},
+                // Many sidecars share the bed's one node.
+                "sidecar": {"resources": {"requests": {"cpu": "5m", "memory": "24Mi"}}},
             },
         })
     }
