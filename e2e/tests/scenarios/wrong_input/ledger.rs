@@ -217,11 +217,8 @@ impl<'a> Line<'a> {
 
     /// How often the sidecar has told of it.
     async fn refusals(&self, reason: Reason) -> Result<usize> {
-        let log = self
-            .world
-            .home()
-            .logs(&self.subject.namespace, &self.subject.deployment())
-            .await?;
+        let sidecar = format!("deployment/{}-mirror", self.subject.id);
+        let log = self.world.home().logs(&self.subject.namespace, &sidecar).await?;
         Ok(log.lines().filter(|line| line.contains(reason.as_str())).count())
     }
 }
