@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use dataembassy_contract::files;
 use dataembassy_crds::RegistryMirror;
-use dataembassy_operator::mirror::reconcile;
+use dataembassy_operator::mirror::{key, reconcile};
+use dataembassy_operator::run::Context;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -341,6 +342,58 @@ async fn a_new_pod_waits_for_the_run_in_progress() {
     assert_eq!(
         condition(written(&asked, "/status"), "Ready")["reason"],
         "RolloutPending"
+    );
+}
+
+#[tokio::test]
+async fn a_pod_that_is_replaced_is_not_ready_and_counts_until_the_new_one_answers() {
+    let (mut world, mut resource) = settled(&mirror("population")).await;
+    let port = sidecar(json!({"loaded": {"generation": 3, "digest": "d"}})).await;
+    world.objects.extend(pod(&json!({})));
+    world.settings = Some(dataembassy_operator::settings::Settings {
+        status_port: port,
+        sidecar_image: "sidecar@sha256:1111".to_owned(),
+        ..settings()
+    });
+    let (api, log) = client(|_| None);
+    let context = world.context(api);
+    let others = |context: &Context| {
+        let room = ["a", "b", "c"].map(|other| context.rollouts.begin(other));
+        for other in ["a", "b", "c"] {
+            context.rollouts.end(other);
+        }
+        room.into_iter().filter(|room| *room).count()
+    };
+    reconcile(Arc::new(read::<RegistryMirror>(&resource)), context.clone())
+        .await
+        .unwrap();
+    let asked = log.take();
+    let ready = condition(written(&asked, "/status"), "Ready");
+    assert_eq!(
+        (&ready["status"], &ready["reason"]),
+        (&json!("False"), &json!("Applying"))
+    );
+    assert_eq!(others(&context), 2, "the old pod's report ended the rollout");
+
+    resource["status"] = written(&asked, "/status")["status"].clone();
+    for object in &mut world.objects {
+        if object["kind"] == "Deployment" {
+            *object = written(&asked, OBJECTS[3]).clone();
+            object["metadata"]["uid"] = "uid-deployment".into();
+            object["metadata"]["generation"] = 2.into();
+            object["status"] = json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1});
+        }
+    }
+    let (api, _) = client(|_| None);
+    let context = world.context(api);
+    assert!(context.rollouts.begin(&key(&read(&resource))));
+    reconcile(Arc::new(read::<RegistryMirror>(&resource)), context.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        others(&context),
+        3,
+        "the new pod's report did not end the rollout"
     );
 }
 

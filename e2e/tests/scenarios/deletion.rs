@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use dataembassy_e2e::{bed::secrets, command::wait_for};
+use dataembassy_testkit::minio::{BUCKET, Version};
 
 use crate::{
+    ledger,
     sidecar::pods,
-    stored,
     world::{PATIENCE, Subject, World, together},
 };
 
@@ -23,7 +24,7 @@ async fn deleted(world: &'static World) -> Result<()> {
     subject.mirrored().await?;
     let signer = subject.mirror.signer().await?;
     let key = signing_key(world, &subject).await?;
-    let held = stored::versions(world, &subject.id).await?;
+    let held = stored(world, &subject).await?;
     ensure!(!held.is_empty(), "nothing was copied");
 
     subject.delete().await?;
@@ -36,7 +37,7 @@ async fn deleted(world: &'static World) -> Result<()> {
         "the signing key is another one"
     );
     ensure!(
-        stored::versions(world, &subject.id).await? == held,
+        stored(world, &subject).await? == held,
         "the store does not hold what it held"
     );
 
@@ -53,14 +54,25 @@ async fn deleted(world: &'static World) -> Result<()> {
         subject.mirror.signer().await? == signer,
         "the second entry has another signer"
     );
-    let entries = stored::entries(world, &subject.id).await?;
-    ensure!(entries.len() == 2, "{} entries", entries.len());
-    ensure!(entries[1]["trigger"] == "again", "{}", entries[1]);
+    let entries = ledger::whole(world, &subject).await?;
     ensure!(
-        stored::versions(world, &subject.id).await?.is_superset(&held),
+        ledger::triggers(&entries) == [None, Some("again")],
+        "the ledger answers {:?}",
+        ledger::triggers(&entries)
+    );
+    let now = stored(world, &subject).await?;
+    ensure!(
+        held.iter().all(|version| now.contains(version)),
         "the second copy took something away"
     );
     Ok(())
+}
+
+/// Every version of every object of the registry; a deletion would be one too.
+async fn stored(world: &World, subject: &Subject) -> Result<Vec<Version>> {
+    let store = world.product.bed.store().await?;
+    let prefix = format!("registries/{}/", subject.id);
+    store.root().versions(BUCKET, &prefix).await
 }
 
 async fn signing_key(world: &World, subject: &Subject) -> Result<String> {

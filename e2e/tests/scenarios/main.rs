@@ -9,7 +9,9 @@
     reason = "a test's helpers fail as the test does"
 )]
 
+mod absence;
 mod break_glass;
+mod chart;
 mod definitions;
 mod deletion;
 mod detour;
@@ -18,12 +20,10 @@ mod kills;
 mod ledger;
 mod main_line;
 mod memory;
-mod outage;
 mod permissions;
-mod release;
 mod settled;
 mod sidecar;
-mod stored;
 mod two_sidecars;
+mod upgrade;
 mod world;
 mod wrong_input;

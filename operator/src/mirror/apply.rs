@@ -26,6 +26,8 @@ const AWAITED_EVERY: i64 = 30;
 pub struct Applied {
     /// Why the Deployment is not yet as it should be.
     pub waits: Option<Wait>,
+    /// Whether another pod takes the place of the one that was found.
+    pub replaces: bool,
     /// The Secret that holds the signing key, where the operator made it.
     pub signing_key_secret: Option<String>,
     /// Whether there should be a pod.
@@ -53,19 +55,27 @@ pub async fn apply(
     writer
         .apply(found.network_policy.as_deref(), &desired.network_policy, owner)
         .await?;
-    let waits = wait(mirror, checked, found, desired, context, now);
+    let replaces = rollout::replaces_pod(found.deployment.as_deref(), &desired.deployment);
+    let waits = if replaces {
+        wait(mirror, checked, found, context, now)
+    } else {
+        None
+    };
     if waits.is_none() {
         writer
             .apply(found.deployment.as_deref(), &desired.deployment, owner)
             .await?;
     }
     if let Some(pod) = &found.pod {
-        if matches!(found.report, Some(Ok(_))) && waits.is_none() {
+        // A report of the old pod does not mean that the new one is there.
+        let rolled = !replaces && found.deployment.as_deref().is_some_and(rollout::is_rolled_out);
+        if rolled && matches!(found.report, Some(Ok(_))) {
             context.rollouts.end(&key(mirror));
         }
         call_kubelet(pod, found, desired, context, now).await?;
     }
     Ok(Applied {
+        replaces: replaces && waits.is_none(),
         waits,
         signing_key_secret,
         runs: checked.runs,
@@ -98,13 +108,10 @@ fn wait(
     mirror: &RegistryMirror,
     checked: &Checked,
     found: &Found,
-    desired: &Desired,
     context: &Context,
     now: Timestamp,
 ) -> Option<Wait> {
-    if !rollout::replaces_pod(found.deployment.as_deref(), &desired.deployment) {
-        None
-    } else if rollout::is_running(mirror, checked, found, now) {
+    if rollout::is_running(mirror, checked, found, now) {
         Some(Wait::RunInProgress)
     } else if context.rollouts.begin(&key(mirror)) {
         None

@@ -27,6 +27,8 @@ use crate::run::{Context, ReconcileError};
 pub const MANAGER: &str = "dataembassy-operator/mirror";
 /// How often a sidecar is asked for its report.
 const POLL: Duration = Duration::from_secs(15);
+/// How soon one that did not answer is asked again: often its pod, or ours, has only just begun.
+const POLL_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a reconcile came to, before it is put into words.
 #[derive(Debug)]
@@ -77,7 +79,9 @@ pub async fn reconcile(mirror: Arc<RegistryMirror>, context: Arc<Context>) -> Re
                     "ok"
                 },
             );
-            Ok(Action::requeue(jittered(POLL, rand::random())))
+            let silent = matches!(found.report, Some(Err(_)));
+            let again = if silent { POLL_AGAIN } else { POLL };
+            Ok(Action::requeue(jittered(again, rand::random())))
         }
     }
 }

@@ -68,6 +68,17 @@ pub fn replaces_pod(live: Option<&Deployment>, desired: &Value) -> bool {
     runs && stays && !same
 }
 
+/// Whether the pod that runs is of the newest template.
+#[must_use]
+pub fn is_rolled_out(live: &Deployment) -> bool {
+    let wanted = live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    live.status.as_ref().is_some_and(|status| {
+        status.observed_generation >= live.metadata.generation
+            && status.updated_replicas.unwrap_or(0) == wanted
+            && status.replicas.unwrap_or(0) == wanted
+    })
+}
+
 /// Whether the sidecar makes a copy that is worth waiting for. A run past its deadline is not, whatever the report says its deadline
 /// is; where the sidecar is silent, the status remembers.
 #[must_use]

@@ -280,6 +280,9 @@ fn ready(
                 "a new pod is due and waits for those of other mirrors",
             );
         }
+        None if applied.replaces => {
+            return Finding::no(Reason::Applying, "a new pod takes the place of the sidecar's");
+        }
         None => {}
     }
     let report = match &found.report {
