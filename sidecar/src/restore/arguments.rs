@@ -1,14 +1,10 @@
 //! The command line of `dataembassy-sidecar restore`. Secrets come from files only.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use dataembassy_archive::Identities;
-use dataembassy_contract::{Sovereignty, endpoint::Endpoint, sovereignty::Loopback};
 use dataembassy_ledger::{
     PublicKey, RegistryId,
     chain::{CustodianKey, SignerRange},
@@ -17,7 +13,10 @@ use dataembassy_ledger::{
 use super::{Options, copy::Choice, restoration::default_scratch};
 use crate::{
     postgresql::source::{AddressGuard, ClientCertificate, Credentials, Source, Tls, TlsMode},
-    store::{DepositKeys, LedgerSettings, Store, StoreSettings},
+    store::{
+        LedgerSettings, Store,
+        arguments::{StoreArguments, read_line, read_text},
+    },
 };
 
 /// Time for connecting to the target.
@@ -29,7 +28,7 @@ pub struct Arguments {
     /// The registry that is restored.
     #[arg(long)]
     registry: RegistryId,
-    /// Which copy: latest, sequence:<number>, or at-or-before:<time> such as 2026-11-23T12:00:00Z.
+    /// Which copy: `latest`, `sequence:<number>`, or `at-or-before:<time>` such as `at-or-before:2026-11-23T12:00:00Z`.
     #[arg(long, default_value = "latest")]
     copy: Choice,
     /// The age identity file that opens the copy.
@@ -76,31 +75,6 @@ enum IfNotEmpty {
     Refuse,
     /// Drop everything in it but extensions.
     Replace,
-}
-
-#[derive(Debug, Args)]
-struct StoreArguments {
-    /// The store's endpoint, such as `https://store.embassy.example:9000`.
-    #[arg(long, env = "DATAEMBASSY_STORE_ENDPOINT")]
-    endpoint: String,
-    /// The bucket.
-    #[arg(long, env = "DATAEMBASSY_STORE_BUCKET")]
-    bucket: String,
-    /// The region that requests are signed for.
-    #[arg(long, env = "DATAEMBASSY_STORE_REGION", default_value = "us-east-1")]
-    region: String,
-    /// A file with the certificates that may sign the store's, PEM; without it, those of the system.
-    #[arg(long, env = "DATAEMBASSY_STORE_CA")]
-    ca_bundle: Option<PathBuf>,
-    /// A folder with the retrieval user's keys in two files: accessKeyId and secretAccessKey.
-    #[arg(long, env = "DATAEMBASSY_STORE_CREDENTIALS")]
-    credentials: PathBuf,
-    /// Lets plain HTTP through, for a test store.
-    #[arg(long)]
-    allow_insecure: bool,
-    /// Lets loopback addresses through, for a store on the same machine.
-    #[arg(long)]
-    allow_loopback: bool,
 }
 
 #[derive(Debug, Args)]
@@ -175,22 +149,7 @@ impl Arguments {
     }
 
     pub(super) fn store(&self) -> anyhow::Result<Store> {
-        let store = &self.store;
-        let endpoint = Endpoint::parse(&store.endpoint, store.allow_insecure)?;
-        let loopback = if store.allow_loopback {
-            Loopback::Allowed
-        } else {
-            Loopback::Refused
-        };
-        let bundle = store.ca_bundle.as_deref().map(read_text).transpose()?;
-        let sovereignty = Sovereignty::default().with_loopback(loopback);
-        let settings = StoreSettings::new(endpoint, store.bucket.clone(), store.region.clone(), sovereignty)?
-            .with_ca_bundle(bundle)?;
-        let keys = DepositKeys {
-            access_key_id: read_line(&store.credentials.join("accessKeyId"))?,
-            secret_access_key: read_line(&store.credentials.join("secretAccessKey"))?,
-        };
-        Ok(Store::connect(&settings, &keys)?)
+        self.store.connect()
     }
 
     pub(super) fn target(&self) -> anyhow::Result<Source> {
@@ -234,13 +193,4 @@ impl Arguments {
             programs: target.postgresql_programs.clone(),
         })
     }
-}
-
-fn read_text(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
-}
-
-/// A secret in a file of its own, without the line feed that editors add.
-fn read_line(path: &Path) -> anyhow::Result<String> {
-    Ok(read_text(path)?.trim_end_matches(['\r', '\n']).to_owned())
 }

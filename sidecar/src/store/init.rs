@@ -1,55 +1,34 @@
 //! `store init`: makes a bucket a store by writing `embassy.json` once. It makes nothing that it cannot verify.
 
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
-use dataembassy_contract::Sovereignty;
-use dataembassy_contract::endpoint::Endpoint;
-use dataembassy_contract::sovereignty::Loopback;
 use dataembassy_ledger::value::{StoreId, Timestamp};
 use dataembassy_ledger::{ObjectKey, SigningKey, StoreDocument};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 
+use super::arguments::{StoreArguments, read_text};
 use super::ledger::{LedgerError, read_document};
-use super::{DepositKeys, PutOutcome, Requirements, Store, StoreSettings, probe};
+use super::{PutOutcome, Requirements, Store, probe};
 
 /// Command line of `dataembassy-sidecar store init`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The store's endpoint, such as `https://store.embassy.example:9000`.
-    #[arg(long, env = "DATAEMBASSY_STORE_ENDPOINT")]
-    endpoint: String,
-    /// The bucket, made with versioning, Object Lock and a default retention.
-    #[arg(long, env = "DATAEMBASSY_STORE_BUCKET")]
-    bucket: String,
-    /// The region that requests are signed for.
-    #[arg(long, env = "DATAEMBASSY_STORE_REGION", default_value = "us-east-1")]
-    region: String,
-    /// A file with the certificates that may sign the store's, PEM; without it, those of the system.
-    #[arg(long, env = "DATAEMBASSY_STORE_CA")]
-    ca_bundle: Option<PathBuf>,
-    /// A folder with the custodian's store keys in two files: accessKeyId and secretAccessKey.
-    #[arg(long, env = "DATAEMBASSY_STORE_CREDENTIALS")]
-    credentials: PathBuf,
+    #[command(flatten)]
+    store: StoreArguments,
     /// The custodian's private key, OpenSSH form; it signs embassy.json.
     #[arg(long, env = "DATAEMBASSY_CUSTODIAN_KEY")]
     custodian_key: PathBuf,
-    /// Makes the custodian's key if the file does not exist; its public half goes beside it as <file>.pub.
+    /// Makes the custodian's key if the file does not exist; its public half goes beside it as `<file>.pub`.
     #[arg(long)]
     generate_key: bool,
     /// The least default retention in days that the bucket must have, COMPLIANCE.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=36_500))]
     least_days: u64,
-    /// Lets plain HTTP through, for a test store.
-    #[arg(long)]
-    allow_insecure: bool,
-    /// Lets loopback addresses through, for a store on the same machine.
-    #[arg(long)]
-    allow_loopback: bool,
 }
 
 /// What `store init` did.
@@ -64,7 +43,7 @@ pub enum Initialised {
 /// Runs `store init` and returns what it did, one line each.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<Vec<String>> {
     let mut told = Vec::new();
-    let store = connect(arguments)?;
+    let store = arguments.store.connect()?;
     let requirements = Requirements {
         governance_suffices: false,
         least_days: arguments.least_days,
@@ -115,8 +94,9 @@ pub async fn initialise(store: &Store, key: &SigningKey) -> anyhow::Result<Initi
         at: Timestamp::from_jiff(jiff::Timestamp::now())?,
     };
     let object = document.sign(key)?;
+    let bytes = Bytes::from(object.bytes);
     let outcome = store
-        .put(&ObjectKey::Embassy, Bytes::from(object.bytes), object.digest)
+        .put(&ObjectKey::Embassy, bytes.clone(), object.digest)
         .await?;
     // Whoever came between must be known before anything builds on it.
     let found = read_document(store).await?;
@@ -124,34 +104,14 @@ pub async fn initialise(store: &Store, key: &SigningKey) -> anyhow::Result<Initi
         outcome != PutOutcome::Exists && found.digest == object.digest,
         "somebody else wrote embassy.json at the same time: run `store init` again to see whose it is"
     );
+    // Whoever may write a key twice may fork a ledger.
+    ensure!(
+        store.put(&ObjectKey::Embassy, bytes, object.digest).await? == PutOutcome::Exists,
+        "the store at {} took embassy.json a second time although it was told not to (If-None-Match): it cannot hold a ledger; use a \
+         store with conditional writes, and a new bucket",
+        store.endpoint()
+    );
     Ok(Initialised::Written)
-}
-
-fn connect(arguments: &Arguments) -> anyhow::Result<Store> {
-    let endpoint = Endpoint::parse(&arguments.endpoint, arguments.allow_insecure)?;
-    let loopback = if arguments.allow_loopback {
-        Loopback::Allowed
-    } else {
-        Loopback::Refused
-    };
-    let sovereignty = Sovereignty::default().with_loopback(loopback);
-    let bundle = arguments.ca_bundle.as_deref().map(read_text).transpose()?;
-    let settings = StoreSettings::new(
-        endpoint,
-        arguments.bucket.clone(),
-        arguments.region.clone(),
-        sovereignty,
-    )?
-    .with_ca_bundle(bundle)?;
-    let keys = DepositKeys {
-        access_key_id: read_text(&arguments.credentials.join("accessKeyId"))?
-            .trim_end()
-            .to_owned(),
-        secret_access_key: read_text(&arguments.credentials.join("secretAccessKey"))?
-            .trim_end()
-            .to_owned(),
-    };
-    Ok(Store::connect(&settings, &keys)?)
 }
 
 fn custodian_key(arguments: &Arguments, told: &mut Vec<String>) -> anyhow::Result<SigningKey> {
@@ -192,8 +152,4 @@ fn custodian_key(arguments: &Arguments, told: &mut Vec<String>) -> anyhow::Resul
         public.display()
     ));
     Ok(key)
-}
-
-fn read_text(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
 }

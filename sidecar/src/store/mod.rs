@@ -3,6 +3,7 @@
 //! Nothing here decides what a copy is; `dataembassy_ledger` does. This room puts new objects, reads them by version, says in the
 //! user's words what a store refuses, and never sends a request that rule 2 of the design's section 5 would not let through.
 
+pub(crate) mod arguments;
 mod client;
 mod commit;
 mod connection;
@@ -12,6 +13,7 @@ pub mod ledger;
 mod probe;
 mod settings;
 
+pub use arguments::StoreArguments;
 pub use client::{ObjectVersion, Page, PutOutcome, Store, StoredObject};
 pub use commit::{CommitError, commit};
 pub use error::StoreError;

@@ -1,0 +1,66 @@
+//! How a command line names a store: the flags that `store init` and `restore` share.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use dataembassy_contract::{Endpoint, Sovereignty, sovereignty::Loopback};
+
+use super::{DepositKeys, Store, StoreSettings};
+
+/// Where a store is, and as whom it is reached.
+#[derive(Debug, Args)]
+pub struct StoreArguments {
+    /// The store's endpoint, such as `https://store.embassy.example:9000`.
+    #[arg(long, env = "DATAEMBASSY_STORE_ENDPOINT")]
+    endpoint: String,
+    /// The bucket, made with versioning, Object Lock and a default retention.
+    #[arg(long, env = "DATAEMBASSY_STORE_BUCKET")]
+    bucket: String,
+    /// The region that requests are signed for.
+    #[arg(long, env = "DATAEMBASSY_STORE_REGION", default_value = "us-east-1")]
+    region: String,
+    /// A file with the certificates that may sign the store's, PEM; without it, those of the system.
+    #[arg(long, env = "DATAEMBASSY_STORE_CA")]
+    ca_bundle: Option<PathBuf>,
+    /// A folder with the store user's keys in two files: accessKeyId and secretAccessKey.
+    #[arg(long, env = "DATAEMBASSY_STORE_CREDENTIALS")]
+    credentials: PathBuf,
+    /// Lets plain HTTP through, for a test store.
+    #[arg(long)]
+    allow_insecure: bool,
+    /// Lets loopback addresses through, for a store on the same machine.
+    #[arg(long)]
+    allow_loopback: bool,
+}
+
+impl StoreArguments {
+    /// Reads the files that are named and prepares the client; nothing is sent yet.
+    pub fn connect(&self) -> anyhow::Result<Store> {
+        let endpoint = Endpoint::parse(&self.endpoint, self.allow_insecure)?;
+        let loopback = if self.allow_loopback {
+            Loopback::Allowed
+        } else {
+            Loopback::Refused
+        };
+        let sovereignty = Sovereignty::default().with_loopback(loopback);
+        let bundle = self.ca_bundle.as_deref().map(read_text).transpose()?;
+        let settings = StoreSettings::new(endpoint, self.bucket.clone(), self.region.clone(), sovereignty)?
+            .with_ca_bundle(bundle)?;
+        let keys = DepositKeys {
+            access_key_id: read_line(&self.credentials.join("accessKeyId"))?,
+            secret_access_key: read_line(&self.credentials.join("secretAccessKey"))?,
+        };
+        Ok(Store::connect(&settings, &keys)?)
+    }
+}
+
+/// A file that the command line names.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+/// A secret in a file of its own, without the line feed that editors add.
+pub(crate) fn read_line(path: &Path) -> anyhow::Result<String> {
+    Ok(read_text(path)?.trim_end_matches(['\r', '\n']).to_owned())
+}
