@@ -1,0 +1,109 @@
+//! The reference of the sidecar's flags and metrics is what the code says.
+//!
+//! `UPDATE_GENERATED=1 cargo test -p dataembassy-sidecar --test reference` writes it anew.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use dataembassy_sidecar::{cli, mirror::metrics::Metrics};
+
+#[test]
+fn the_reference_of_flags_and_metrics_is_what_the_code_generates() {
+    let mut page = "<!-- Generated from sidecar/src; do not edit. -->\n# The sidecar\n\nThe operator starts `mirror`; people start the \
+                    others. A variable says what its flag would.\n"
+        .to_owned();
+    describe(&mut page, "", &cli::command());
+    page.push_str(
+        "\n## Metrics\n\nOf `mirror`, on port 9090 at `/metrics`; counters are scraped with the suffix `_total`.\n\n| metric | type | \
+         labels | says |\n| --- | --- | --- | --- |\n",
+    );
+    for metric in Metrics::new().catalog().descriptions() {
+        writeln!(
+            page,
+            "| `dataembassy_mirror_{}` | {} | {} | {}. |",
+            metric.name,
+            metric.kind,
+            metric.labels.join(", "),
+            metric.help,
+        )
+        .unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/sidecar.md");
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == page,
+        "docs/reference/sidecar.md has drifted: run this test with UPDATE_GENERATED=1"
+    );
+}
+
+/// Adds a section for each command that does something by itself.
+fn describe(page: &mut String, before: &str, command: &clap::Command) {
+    for inner in command.get_subcommands() {
+        let name = format!("{before}{}", inner.get_name());
+        if inner.has_subcommands() {
+            describe(page, &format!("{name} "), inner);
+            continue;
+        }
+        let about = inner.get_about().map(ToString::to_string).unwrap_or_default();
+        write!(
+            page,
+            "\n## `{name}`\n\n{about}.\n\n| flag | variable | default | says |\n| --- | --- | --- | --- |\n"
+        )
+        .unwrap();
+        for argument in inner.get_arguments() {
+            writeln!(page, "{}", row(argument)).unwrap();
+        }
+    }
+}
+
+fn row(argument: &clap::Arg) -> String {
+    let or_none = |text: String| {
+        if text.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("`{text}`")
+        }
+    };
+    let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+    let default: Vec<_> = argument
+        .get_default_values()
+        .iter()
+        .map(|value| value.to_string_lossy())
+        .collect();
+    let default = match (argument.is_required_set(), argument.get_action().takes_values()) {
+        (true, _) => "required".to_owned(),
+        (false, false) => "off".to_owned(),
+        (false, true) => or_none(default.join(",")),
+    };
+    // The long help, where there is one, says all that the short one does.
+    let help = argument.get_long_help().or(argument.get_help());
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    let choices: Vec<String> = if argument.get_action().takes_values() {
+        let values = argument.get_possible_values();
+        values
+            .iter()
+            .map(|value| format!("`{}`", value.get_name()))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    let choices = if choices.is_empty() {
+        String::new()
+    } else {
+        format!(" One of {}.", choices.join(", "))
+    };
+    format!(
+        "| `--{}` | {} | {default} | {}.{choices} |",
+        argument.get_long().unwrap(),
+        or_none(variable.unwrap_or_default()),
+        help.trim_end_matches('.')
+            .replace("\n\n", " ")
+            .replace('\n', " ")
+            .replace('|', "\\|"),
+    )
+}
