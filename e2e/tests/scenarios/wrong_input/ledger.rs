@@ -43,8 +43,8 @@ async fn scenario(world: &'static World) -> Result<()> {
 
 async fn a_gap(world: &World, ministry: &Ministry) -> Result<()> {
     let line = Line::mirrored(world, ministry, "gap").await?;
-    let second = line.after(&line.first, &line.own)?;
-    let third = line.after(&second.bytes, &line.own)?;
+    let second = after(&line.first, &line.own)?;
+    let third = after(&second.bytes, &line.own)?;
     line.put(3, third.bytes).await?;
     let (missing, found) = (line.key(2)?, line.key(3)?);
     let words = [missing.as_str(), "is missing", &found, "Find out who removed it"];
@@ -63,7 +63,7 @@ async fn a_gap(world: &World, ministry: &Ministry) -> Result<()> {
 async fn a_foreign_signature(world: &World, ministry: &Ministry) -> Result<()> {
     let line = Line::mirrored(world, ministry, "foreign").await?;
     let stranger = SigningKey::from_seed(&rand::random());
-    let second = line.after(&line.first, &stranger)?;
+    let second = after(&line.first, &stranger)?;
     line.put(2, second.bytes).await?;
     let (key, stranger) = (line.key(2)?, stranger.public_key().to_string());
     let words = [
@@ -112,6 +112,16 @@ async fn a_second_version(world: &World, ministry: &Ministry) -> Result<()> {
     Ok(())
 }
 
+/// A copy's entry that fits behind this one. Its copy is nowhere, which home cannot see.
+fn after(before: &[u8], signer: &SigningKey) -> Result<SignedObject> {
+    let mut entry = SourceEntry::verify(before)?.entry;
+    entry.header.sequence = entry.header.sequence.next().context("the last place")?;
+    entry.header.prev = Sha256Digest::of(before);
+    let SourceBody::Copy(copy) = &mut entry.body;
+    copy.copy_id = CopyId::from_bytes(rand::random());
+    Ok(entry.sign(signer)?)
+}
+
 /// A mirror with one copy, and what it takes to touch its ledger.
 struct Line<'a> {
     world: &'a World,
@@ -148,16 +158,6 @@ impl<'a> Line<'a> {
             sequence: Sequence::new(sequence)?,
         };
         Ok(key.to_string())
-    }
-
-    /// A copy's entry that fits behind this one. Its copy is nowhere, which home cannot see.
-    fn after(&self, before: &[u8], signer: &SigningKey) -> Result<SignedObject> {
-        let mut entry = SourceEntry::verify(before)?.entry;
-        entry.header.sequence = entry.header.sequence.next().context("the last place")?;
-        entry.header.prev = Sha256Digest::of(before);
-        let SourceBody::Copy(copy) = &mut entry.body;
-        copy.copy_id = CopyId::from_bytes(rand::random());
-        Ok(entry.sign(signer)?)
     }
 
     async fn put(&self, sequence: u64, bytes: Vec<u8>) -> Result<()> {

@@ -82,7 +82,7 @@ impl Theme<'_> {
         ] {
             let mirror = self
                 .other(stem, |spec| {
-                    spec["schedule"] = json!({"cron": cron, "timeZone": zone, "deadline": "1h"})
+                    spec["schedule"] = json!({"cron": cron, "timeZone": zone, "deadline": "1h"});
                 })
                 .await?;
             stands_still(&mirror, told("Ready", reason, words))

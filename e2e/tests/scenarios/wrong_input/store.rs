@@ -183,7 +183,7 @@ async fn buckets(world: &'static World, ministry: &Ministry) -> Result<()> {
     // A store tells that a bucket does not exist only to who may use it.
     let words = [missing.as_str(), "compare the user's policy", "check that bucket"];
     line.says(Reason::StoreAccessDenied, &words, |spec| {
-        spec["store"]["bucket"] = json!(missing)
+        spec["store"]["bucket"] = json!(missing);
     })
     .await
     .context("a bucket that is not the user's")?;
@@ -195,7 +195,7 @@ async fn buckets(world: &'static World, ministry: &Ministry) -> Result<()> {
         "store init",
     ];
     line.says(Reason::BucketMissing, &words, |spec| {
-        spec["store"]["bucket"] = json!(missing)
+        spec["store"]["bucket"] = json!(missing);
     })
     .await
     .context("a bucket that is missing")?;
@@ -209,7 +209,7 @@ async fn buckets(world: &'static World, ministry: &Ministry) -> Result<()> {
     line.may_use(&blank).await?;
     let words = [blank.as_str(), "has no embassy.json", "run `store init`"];
     line.says(Reason::StoreNotInitialised, &words, |spec| {
-        spec["store"]["bucket"] = json!(blank)
+        spec["store"]["bucket"] = json!(blank);
     })
     .await
     .context("a bucket that was not made ready")?;
@@ -255,7 +255,7 @@ async fn locks(world: &'static World, ministry: &Ministry) -> Result<()> {
     line.may_use(BUCKET).await?;
     let words = [BUCKET, "COMPLIANCE for 1 day", "COMPLIANCE for at least 14 days"];
     line.says(Reason::NoObjectLock, &words, |spec| {
-        spec["immutability"]["lockOnArrival"] = json!("14d")
+        spec["immutability"]["lockOnArrival"] = json!("14d");
     })
     .await
     .context("locks that are too short")?;
