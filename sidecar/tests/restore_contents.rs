@@ -174,6 +174,8 @@ async fn with_trust_owners_grants_roles_and_settings_come_back() {
                ALTER ROLE "{odd}" SET search_path = "$user", public; ALTER ROLE "{odd}" SET work_mem = '5MB';
                ALTER ROLE "{odd}" IN DATABASE {name} SET statement_timeout = '7s';
                ALTER DATABASE {name} SET datestyle = 'SQL, DMY';
+               COMMENT ON DATABASE {name} IS 'a registry'; REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC;
+               GRANT CONNECT ON DATABASE {name} TO "{odd}" WITH GRANT OPTION;
                CREATE TABLE t (a int); ALTER TABLE t OWNER TO {clerk}; GRANT SELECT ON t TO "{odd}";
                ALTER DEFAULT PRIVILEGES FOR ROLE {clerk} GRANT SELECT ON TABLES TO "{odd}";
                ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t TO "{odd}" USING (true);
@@ -235,6 +237,18 @@ async fn with_trust_owners_grants_roles_and_settings_come_back() {
                 r#"{"DateStyle=SQL, DMY"}"#,
             ),
             ("SELECT evtname FROM pg_event_trigger".into(), "watching"),
+            (
+                "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()".into(),
+                "a registry",
+            ),
+            (
+                format!("SELECT has_database_privilege('{odd}', current_database(), 'CONNECT WITH GRANT OPTION')"),
+                "true",
+            ),
+            (
+                "SELECT EXISTS (SELECT FROM pg_database, aclexplode(datacl) a WHERE datname = current_database() AND a.grantee = 0 AND a.privilege_type = 'TEMPORARY')".into(),
+                "false",
+            ),
             (
                 "SELECT lomacl::text LIKE '%Odd%' FROM pg_largeobject_metadata".into(),
                 "true",

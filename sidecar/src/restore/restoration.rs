@@ -102,7 +102,7 @@ pub async fn restore(
     connection.execute("ANALYZE").await?;
     clock.note("statistics");
     if options.trusting {
-        roles::restore_database_settings(&mut connection, &contents, database).await?;
+        roles::restore_database(&mut connection, &contents, database).await?;
     }
     mark.clear(&mut connection, database).await?;
     connection.close().await;
@@ -240,6 +240,9 @@ impl Run<'_> {
                 tried_again.push(describe(entry));
             }
         }
+        self.pg_restore
+            .strictly("event triggers", &self.selection.at_last)
+            .await?;
         Ok(tried_again)
     }
 }

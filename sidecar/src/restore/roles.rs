@@ -70,19 +70,63 @@ pub async fn restore(connection: &mut Connection, contents: &Contents) -> Result
     Ok(restored)
 }
 
-/// Restores the settings of the database, and those that roles have in it; its owner, comment and privileges stay the
-/// target's.
-pub async fn restore_database_settings(
+/// Restores what belongs to the database itself: its settings, those that roles have in it, its comment and its privileges. Its owner stays
+/// the target's.
+pub async fn restore_database(
     connection: &mut Connection,
     contents: &Contents,
     database: &str,
 ) -> Result<(), ConnectionError> {
+    let source = &contents.header.database;
+    let name = identifier(database);
+    let mut statements = Vec::new();
     for settings in contents.settings.iter().filter(|settings| settings.in_database) {
-        for statement in set(settings, Some(database)) {
-            connection.execute(statement).await?;
-        }
+        statements.extend(set(settings, Some(database)));
+    }
+    if let Some(comment) = &source.comment {
+        statements.push(format!("COMMENT ON DATABASE {name} IS {}", literal(comment)));
+    }
+    if let Some(acl) = &source.acl {
+        statements.push(format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"));
+        statements.extend(acl.iter().flat_map(|item| grants(item, &name)));
+    }
+    for statement in statements {
+        connection.execute(statement).await?;
     }
     Ok(())
+}
+
+/// What a database's privileges are called in its access list.
+const DATABASE_PRIVILEGES: [(char, &str); 3] = [('C', "CREATE"), ('T', "TEMPORARY"), ('c', "CONNECT")];
+
+/// The statements behind an item of a database's access list, such as `"Odd ""x"" role"=C*c/owner`. Nobody before the `=` is everybody; a star
+/// allows to pass the privilege on.
+fn grants(item: &str, database: &str) -> Vec<String> {
+    let mut grantee = String::new();
+    let mut quoted = false;
+    let mut letters = item.chars().peekable();
+    while let Some(letter) = letters.next_if(|letter| quoted || *letter != '=') {
+        match letter {
+            '"' if quoted && letters.next_if_eq(&'"').is_some() => grantee.push('"'),
+            '"' => quoted = !quoted,
+            _ => grantee.push(letter),
+        }
+    }
+    let whom = if grantee.is_empty() {
+        "PUBLIC".to_owned()
+    } else {
+        identifier(&grantee)
+    };
+    let mut statements = Vec::new();
+    while let Some(letter) = letters.next_if(|letter| *letter != '/') {
+        let passed_on = letters.next_if_eq(&'*').map_or("", |_| " WITH GRANT OPTION");
+        if let Some((_, privilege)) = DATABASE_PRIVILEGES.iter().find(|(of, _)| *of == letter) {
+            statements.push(format!(
+                "GRANT {privilege} ON DATABASE {database} TO {whom}{passed_on}"
+            ));
+        }
+    }
+    statements
 }
 
 fn create(role: &Role) -> String {
@@ -193,6 +237,22 @@ fn list(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_item_of_an_access_list_becomes_its_grants() {
+        assert_eq!(
+            grants(r#""Odd ""x""=y role"=C*c/owner"#, "d"),
+            [
+                r#"GRANT CREATE ON DATABASE d TO "Odd ""x""=y role" WITH GRANT OPTION"#,
+                r#"GRANT CONNECT ON DATABASE d TO "Odd ""x""=y role""#
+            ]
+        );
+        assert_eq!(
+            grants("=T/owner", "d"),
+            ["GRANT TEMPORARY ON DATABASE d TO PUBLIC"]
+        );
+        assert!(grants("", "d").is_empty());
+    }
 
     #[test]
     fn a_list_of_names_stays_a_list() {

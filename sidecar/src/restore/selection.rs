@@ -14,11 +14,13 @@ const NO_OBJECTS: [&str; 5] = [
     "DATABASE",
     "DATABASE PROPERTIES",
 ];
+/// What runs when the schema changes.
+const EVENT_TRIGGER: &str = "EVENT TRIGGER";
 /// What acts outside its database, or runs whenever anybody does anything, or needs a superuser. Restored on trust only.
 const ON_TRUST: [(&str, &str); 14] = [
     ("ACL", "privileges name roles of the source"),
     ("DEFAULT ACL", "privileges name roles of the source"),
-    ("EVENT TRIGGER", "runs at anybody's commands, needs a superuser"),
+    (EVENT_TRIGGER, "runs at anybody's commands, needs a superuser"),
     ("PUBLICATION", "sends rows elsewhere"),
     ("PUBLICATION TABLE", "sends rows elsewhere"),
     ("PUBLICATION TABLES IN SCHEMA", "sends rows elsewhere"),
@@ -41,6 +43,8 @@ pub struct Selection {
     pub beside_rows: Vec<u32>,
     /// Indexes, constraints, triggers, materialized views.
     pub after_rows: Vec<u32>,
+    /// Event triggers, which would act on what is restored after them.
+    pub at_last: Vec<u32>,
     /// Entries that are left out, with the reason.
     pub left_out: Vec<LeftOut>,
     /// Entries with rows that cannot be loaded because of what is left out.
@@ -64,6 +68,7 @@ impl Selection {
     pub fn choose(toc: &Toc, trusting: bool, installed: &HashSet<String>) -> Self {
         let refused = refused(toc, trusting, installed);
         let mut selection = Self::default();
+        let mut at_last = HashSet::new();
         let mut section = Section::PreData;
         for entry in &toc.entries {
             // Comments and privileges follow what they belong to.
@@ -76,6 +81,9 @@ impl Selection {
             }
             if let Some(reason) = refused.get(&entry.dump_id) {
                 selection.leave_out(entry, reason);
+            } else if kind == EVENT_TRIGGER || entry.dependencies.iter().any(|id| at_last.contains(id)) {
+                at_last.insert(entry.dump_id);
+                selection.at_last.push(entry.dump_id);
             } else if !STREAMED.contains(&kind) {
                 match section {
                     Section::None | Section::PreData => selection.before_rows.push(entry.dump_id),
