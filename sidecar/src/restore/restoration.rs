@@ -101,10 +101,12 @@ pub async fn restore(
     progress.enter(Phase::Analysing);
     connection.execute("ANALYZE").await?;
     clock.note("statistics");
-    if options.trusting {
-        roles::restore_database(&mut connection, &contents, database).await?;
-    }
-    mark.clear(&mut connection, database).await?;
+    let of_the_database = if options.trusting {
+        roles::of_the_database(&contents, database)
+    } else {
+        Vec::new()
+    };
+    mark.clear(&mut connection, database, of_the_database).await?;
     connection.close().await;
     progress.enter(Phase::Done);
     Ok(Outcome {

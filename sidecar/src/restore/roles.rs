@@ -70,13 +70,9 @@ pub async fn restore(connection: &mut Connection, contents: &Contents) -> Result
     Ok(restored)
 }
 
-/// Restores what belongs to the database itself: its settings, those that roles have in it, its comment and its privileges. Its owner stays
-/// the target's.
-pub async fn restore_database(
-    connection: &mut Connection,
-    contents: &Contents,
-    database: &str,
-) -> Result<(), ConnectionError> {
+/// The statements for what belongs to the database itself: its settings, those that roles have in it, its comment and its privileges. Its
+/// owner stays the target's.
+pub fn of_the_database(contents: &Contents, database: &str) -> Vec<String> {
     let source = &contents.header.database;
     let name = identifier(database);
     let mut statements = Vec::new();
@@ -90,10 +86,7 @@ pub async fn restore_database(
         statements.push(format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"));
         statements.extend(acl.iter().flat_map(|item| grants(item, &name)));
     }
-    for statement in statements {
-        connection.execute(statement).await?;
-    }
-    Ok(())
+    statements
 }
 
 /// What a database's privileges are called in its access list.

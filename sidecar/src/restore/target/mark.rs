@@ -77,13 +77,19 @@ impl Mark {
         Ok(mark)
     }
 
-    /// Takes the mark away: comment and privileges are as before.
-    pub async fn clear(&self, connection: &mut Connection, database: &str) -> Result<(), ConnectionError> {
+    /// Takes the mark away: comment and privileges are as before, and then as `finally` says, in one transaction.
+    pub async fn clear(
+        &self,
+        connection: &mut Connection,
+        database: &str,
+        finally: Vec<String>,
+    ) -> Result<(), ConnectionError> {
         let name = identifier(database);
         let comment = self.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal);
         let grant = |role: &String| format!("GRANT CONNECT ON DATABASE {name} TO {}", grantee(role));
         let mut statements: Vec<String> = self.connect.iter().map(grant).collect();
         statements.push(format!("COMMENT ON DATABASE {name} IS {comment}"));
+        statements.extend(finally);
         connection.execute(statements.join(";\n")).await
     }
 }
