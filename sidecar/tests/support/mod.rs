@@ -147,6 +147,20 @@ pub(crate) async fn take_expecting(
     })
 }
 
+/// Dumps a database and shows each member to `look`, without keeping any: for dumps of very many files.
+pub(crate) async fn look_through(
+    source: &Source,
+    mut look: impl FnMut(&Member),
+) -> Result<Dumped, DumpError> {
+    let scratch = tempfile::Builder::new().prefix("dump-").tempdir().unwrap();
+    let mut attempts = Attempts::begin(source, Vec::new(), options(scratch.path()), 8);
+    let mut receiver = attempts.next().await.unwrap();
+    while let Some(member) = receiver.recv().await {
+        look(&member);
+    }
+    attempts.outcome().await
+}
+
 /// A dump that begins anew as often as it asks for it, each time with a channel of its own.
 struct Attempts {
     channels: mpsc::UnboundedReceiver<mpsc::Receiver<Member>>,

@@ -79,6 +79,7 @@ pub(super) async fn serve(
         },
         server,
         captured: Captured::default(),
+        answered: &[],
         refusal,
     };
     proxy.welcome().await?;
@@ -109,6 +110,8 @@ struct Proxy<'a> {
     answer: Answer,
     server: &'a mut Connection,
     captured: Captured,
+    /// Calls that were answered before they were made, in their order.
+    answered: &'static [u32],
     refusal: &'a Mutex<Option<ServerError>>,
 }
 
@@ -135,6 +138,10 @@ impl Proxy<'_> {
             .await
             .map_err(ProxyError::PlannerGone)?;
         match frame.tag {
+            b'F' => self.large_object(&body).await?,
+            _ if !self.answered.is_empty() => {
+                return Err(ProxyError::Unknown("leaves a large object open".into()));
+            }
             b'Q' => {
                 let statement = body.strip_suffix(b"\0").unwrap_or(&body);
                 if super::CapturedCopy::is_copy(statement) {
@@ -144,7 +151,6 @@ impl Proxy<'_> {
                     self.relay().await?;
                 }
             }
-            b'F' => self.large_object(&body).await?,
             b'X' => return Ok(false),
             tag => return Err(ProxyError::Unknown(format!("message type {:?}", char::from(tag)))),
         }
@@ -162,20 +168,34 @@ impl Proxy<'_> {
     }
 
     /// A call of a server function by OID: how libpq reads large objects.
+    ///
+    /// What `pg_dump` does with an object that it has opened is certain: it reads until it gets nothing, and closes. Both
+    /// are answered together with the opening, so that each object costs it one wait instead of three.
     async fn large_object(&mut self, mut call: &[u8]) -> Result<(), ProxyError> {
         let function = call
             .try_get_u32()
             .map_err(|_| ProxyError::Unknown("a call without a function".into()))?;
-        match function {
-            LO_OPEN => {
-                self.captured.large_objects += 1;
-                self.answer.result(&0_u32.to_be_bytes());
-            }
-            LO_READ => self.answer.result(&[]),
-            LO_CLOSE => self.answer.result(&0_u32.to_be_bytes()),
-            other => return Err(ProxyError::Unknown(format!("a call of function {other}"))),
+        if let Some((expected, later)) = self.answered.split_first() {
+            self.answered = later;
+            return if function == *expected {
+                Ok(())
+            } else {
+                Err(ProxyError::Unknown(format!(
+                    "a call of function {function} where {expected} was expected"
+                )))
+            };
         }
-        self.answer.ready(self.server.transaction());
+        if function != LO_OPEN {
+            return Err(ProxyError::Unknown(format!("a call of function {function}")));
+        }
+        self.captured.large_objects += 1;
+        let transaction = self.server.transaction();
+        let done = 0_u32.to_be_bytes();
+        for result in [&done[..], &[], &done[..]] {
+            self.answer.result(result);
+            self.answer.ready(transaction);
+        }
+        self.answered = &[LO_READ, LO_CLOSE];
         self.answer.flush().await
     }
 
