@@ -229,17 +229,11 @@ fn conclude(
         (_, false) if said.contains("No space left on device") => Err(PlannerError::DirectoryFull {
             directory: directory.to_owned(),
         }),
-        (_, false) => {
-            let start = said.len().saturating_sub(2000);
-            let start = (start..=said.len())
-                .find(|start| said.is_char_boundary(*start))
-                .unwrap_or_default();
-            Err(PlannerError::Failed {
-                status,
-                said: said[start..].trim().to_owned(),
-                code: refusal.map(|error| error.code),
-            })
-        }
+        (_, false) => Err(PlannerError::Failed {
+            status,
+            said: program::shortened(said),
+            code: refusal.map(|error| error.code),
+        }),
         (Some(Err(error)), true) => Err(PlannerError::EndedEarly(error.to_string())),
         (None, true) => Err(PlannerError::EndedEarly("it never connected".into())),
     }

@@ -14,6 +14,9 @@ use crate::postgresql::source::Source;
 
 /// What is kept of standard error; the rest is read and dropped, so that the process never blocks on it.
 const STDERR_KEPT: usize = 64 * 1024;
+/// Letters of a line, and lines, that an error repeats.
+const LINE_SHOWN: usize = 300;
+const LINES_SHOWN: usize = 6;
 
 /// What one `pg_dump` is to do.
 pub(super) struct Assignment<'a> {
@@ -110,9 +113,38 @@ pub(super) fn unknown_warnings(said: &str) -> Vec<String> {
     unknown
 }
 
+/// The end of what `pg_dump` said, for people. It repeats the statement that failed, which may name every table there is: each line is cut,
+/// so that the server's own words are not lost behind it.
+pub(super) fn shortened(said: &str) -> String {
+    let mut lines: Vec<String> = said
+        .lines()
+        .map(|line| match line.char_indices().nth(LINE_SHOWN) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line.to_owned(),
+        })
+        .collect();
+    let last = lines.split_off(lines.len().saturating_sub(LINES_SHOWN));
+    last.join("\n").trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_servers_words_are_not_lost_behind_a_long_statement() {
+        let said = format!(
+            "pg_dump: error: query failed: ERROR:  out of shared memory\nHINT:  You might need to increase \"max_locks_per_transaction\".\n\
+             pg_dump: detail: Query was: LOCK TABLE {}\n",
+            "public.tabel, ".repeat(10_000)
+        );
+        let shortened = shortened(&said);
+        assert!(
+            shortened.contains("out of shared memory") && shortened.contains("max_locks_per_transaction"),
+            "{shortened}"
+        );
+        assert!(shortened.ends_with('…') && shortened.len() < 1000, "{shortened}");
+    }
 
     #[test]
     fn only_unknown_warnings_are_reported() {
