@@ -174,14 +174,25 @@ impl Ministry {
 
     /// The same with nothing in it.
     pub(crate) async fn empty(&self, stem: &str, sample: Registry, major: u32) -> Result<Subject> {
-        let id = self.world.unique(stem);
         let server = self.world.server(major).await?.clone();
+        self.on(server, SERVERS, stem, sample).await
+    }
+
+    /// The same on a server whose own Secrets are in namespace `secrets_in`.
+    pub(crate) async fn on(
+        &self,
+        server: Database,
+        secrets_in: &str,
+        stem: &str,
+        sample: Registry,
+    ) -> Result<Subject> {
+        let id = self.world.unique(stem);
         let admin = server.connect("postgres").await?;
         registries::create_database(&admin, sample, &id).await?;
         let home = self.world.home();
         for suffix in ["dump", "ca"] {
             let name = format!("{}-{suffix}", server.host());
-            let secret = secrets::read(home, SERVERS, &name)
+            let secret = secrets::read(home, secrets_in, &name)
                 .await?
                 .with_context(|| format!("the server has no Secret {name}"))?;
             let data: Vec<_> = secret
