@@ -64,7 +64,7 @@ inside cp /srv/pg_hba.conf /srv/data/pg_hba.conf
 (exec chroot --userspec=postgres:postgres "$root" "/usr/lib/postgresql/$major/bin/postgres" -D /srv/data -c config_file=/srv/data/postgresql.conf \
     -c hba_file=/srv/data/pg_hba.conf -c listen_addresses=127.0.0.1 -c "port=$port" -c unix_socket_directories=/srv \
     -c ssl=on -c ssl_cert_file=/srv/server.crt -c ssl_key_file=/srv/server.key -c ssl_ca_file=/srv/ca.crt \
-    -c password_encryption=scram-sha-256 -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
+    -c password_encryption=scram-sha-256 -c wal_keep_size=1GB -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
     -c log_min_messages=warning) </dev/null &
 server=$!
 cat >/dev/null
