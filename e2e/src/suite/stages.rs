@@ -132,8 +132,10 @@ fn clippy(what: &[&str]) -> Command {
 
 fn scenarios(options: &Options) -> Vec<Command> {
     let mut test = vec!["test", "--package", "dataembassy-e2e", "--test", "scenarios"];
+    // Scenarios wait more than they work: more of them at once than there are cores.
+    test.extend(["--", "--test-threads=8"]);
     if options.long {
-        test.extend(["--", "--include-ignored"]);
+        test.push("--include-ignored");
     }
     vec![Command::cargo(&["e2e", "up"]), Command::cargo(&test)]
 }

@@ -72,6 +72,7 @@ pub async fn restore(connection: &mut Connection, contents: &Contents) -> Result
 
 /// The statements for what belongs to the database itself: its settings, those that roles have in it, its comment and its privileges. Its
 /// owner stays the target's.
+#[must_use]
 pub fn of_the_database(contents: &Contents, database: &str) -> Vec<String> {
     let source = &contents.header.database;
     let name = identifier(database);
