@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use dataembassy_crds::{ConditionStatus, RegistryMirror};
 use kube::{
     Api,
@@ -37,6 +37,9 @@ pub fn filled_in(sample: &str, authority: &str, recipient: &str) -> Result<Strin
     );
     Ok(lines.join("\n") + "\n")
 }
+
+/// Within this time of its pod's start a mirror names its signer.
+const SIGNER: Duration = Duration::from_mins(2);
 
 /// One mirror in a cluster.
 #[derive(Clone)]
@@ -120,10 +123,13 @@ impl Mirror {
         }
     }
 
-    /// The public key its entries are signed with.
+    /// The public key its entries are signed with, once the operator has heard it.
     pub async fn signer(&self) -> Result<String> {
-        let status = self.get().await?.status.context("the mirror has no status")?;
-        status.signer.context("the mirror's status names no signer")
+        let what = format!("the signer of mirror {}", self.name);
+        wait_for(&what, SIGNER, || async {
+            Ok(self.get().await?.status.and_then(|status| status.signer))
+        })
+        .await
     }
 
     /// Its whole status, for somebody who wonders why it is not as it should be.
