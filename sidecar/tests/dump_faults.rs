@@ -120,3 +120,26 @@ async fn a_table_with_pages_and_no_rows_is_asked_once_more_whether_it_is_empty()
         assert_eq!(taken.rows("public.t"), plain_copy(&database, "SELECT * FROM t"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_do_not_arrive_are_missed_by_the_servers_own_count() {
+    for major in MAJORS {
+        let server = Server::shared(major);
+        let database = server.database().await.unwrap();
+        database
+            .execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS a")
+            .await
+            .unwrap();
+        let lose_one = |tag, body: Vec<u8>| (tag != b'd' || body != b"500\n").then_some(body);
+        let relay = Relay::start(server, server.certificate(), lose_one)
+            .await
+            .unwrap();
+        let mut source = source(server, &database.name);
+        source.port = relay.port();
+        let error = take(&source).await.map(|_| ()).unwrap_err();
+        assert!(
+            matches!(&error, DumpError::Inconsistent(what) if what.contains("sent 1000 rows of public.t and 999 arrived")),
+            "{error}"
+        );
+    }
+}

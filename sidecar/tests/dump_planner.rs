@@ -7,10 +7,10 @@
 
 mod support;
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
 use dataembassy_sidecar::postgresql::{Source, dump::DumpError, planner::PlannerError};
-use dataembassy_testkit::postgresql::{Database, Server, scripted_pg_dump};
+use dataembassy_testkit::postgresql::{Database, PASSWORD, Server, scripted_pg_dump};
 use support::{MAJORS, somebody_waits, source, take, take_with, until};
 use tempfile::TempDir;
 
@@ -152,6 +152,73 @@ async fn a_stranger_at_the_planners_socket_is_turned_away() {
         matches!(error, DumpError::Planner(PlannerError::Stranger)),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_pg_dump_is_not_known_to_do_is_refused() {
+    let database = table(Server::shared(17)).await;
+    for (does, told) in [
+        // Messages of the extended protocol.
+        ("SELECT $1 \\bind 1 \\g", "message type 'P'"),
+        // A function that writes. The queries before it are let through like any other.
+        ("\\lo_unlink 1", "a call of function 964"),
+    ] {
+        let script = format!("exec \"$(dirname \"$real\")/psql\" --no-psqlrc <<'END'\n{does}\nEND");
+        let (source, _programs) = with_program(source(database.server, &database.name), 17, &script);
+        let error = failure(&source).await;
+        assert!(
+            matches!(&error, DumpError::Planner(PlannerError::Proxy(unknown)) if unknown.to_string().contains(told)),
+            "{error}"
+        );
+        assert_eq!(error.reason().as_str(), "PlanningFailed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pg_dump_sees_no_password_and_nobody_else_its_directory() {
+    let database = table(Server::shared(17)).await;
+    let seen = tempfile::tempdir().unwrap();
+    let script = format!(
+        "{{ env; echo \"$@\"; stat -c 'mode %a' \"$PGHOST\"; }} > '{}'; exec \"$real\" \"$@\"",
+        seen.path().join("seen").display()
+    );
+    let (source, _programs) = with_program(source(database.server, &database.name), 17, &script);
+    take(&source).await.unwrap();
+    let seen = fs::read_to_string(seen.path().join("seen")).unwrap();
+    assert!(seen.contains("mode 700\n"), "{seen}");
+    assert!(!seen.contains(PASSWORD), "{seen}");
+    // PWD and the like are the shell's own.
+    let names = seen
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name);
+    let ours =
+        names.filter(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name) && !name.starts_with("--"));
+    let ours: BTreeSet<_> = ours.collect();
+    let expected = [
+        "HOME",
+        "LC_ALL",
+        "PGAPPNAME",
+        "PGDATABASE",
+        "PGHOST",
+        "PGPORT",
+        "PGUSER",
+        "TZ",
+    ];
+    assert_eq!(ours, BTreeSet::from(expected), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_in_another_encoding_than_the_databases_is_not_taken() {
+    let database = table(Server::shared(17)).await;
+    let script = "exec \"$real\" --encoding=LATIN1 \"$@\"";
+    let (source, _programs) = with_program(source(database.server, &database.name), 17, script);
+    let error = failure(&source).await;
+    assert!(
+        matches!(&error, DumpError::Planner(PlannerError::Unpaired(what)) if what.contains("LATIN1")),
+        "{error}"
+    );
+    assert_eq!(error.reason().as_str(), "DumpInconsistent");
 }
 
 #[tokio::test(flavor = "multi_thread")]

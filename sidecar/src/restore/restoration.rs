@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
@@ -157,9 +159,11 @@ impl Place {
             directory: options.scratch.clone(),
             error,
         };
-        // Made with mode 0700.
+        // Nobody else may enter: whoever reaches the socket in it is logged in. Without this the mode is what the
+        // process's umask leaves.
         let directory = tempfile::Builder::new()
             .prefix("restore-")
+            .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&options.scratch)
             .map_err(scratch)?;
         tokio::fs::write(directory.path().join("toc.dat"), toc)

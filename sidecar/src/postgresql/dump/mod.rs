@@ -11,6 +11,7 @@ mod error;
 mod held;
 mod large_objects;
 mod leader;
+mod plan_files;
 mod probe;
 mod roles;
 mod rows;

@@ -17,7 +17,7 @@ use super::{
     catalog::{self, Catalog},
     held,
     leader::{Leader, TableFacts},
-    roles,
+    plan_files, roles,
     run::{Found, Run, Sessions},
     unit::{self, Work},
     worker,
@@ -241,7 +241,7 @@ async fn send_plan(
     catalog: &Catalog,
     members: &mpsc::Sender<Member>,
 ) -> Result<inventory::Planner, DumpError> {
-    let sent = catalog::send_plan(&files, header, members).await?;
+    let sent = plan_files::send_all(&files, header, members).await?;
     roles::send(catalog, members).await?;
     Ok(sent)
 }

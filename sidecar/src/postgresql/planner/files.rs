@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -82,9 +82,10 @@ pub(super) fn private_directory(parent: &Path) -> Result<TempDir, PlannerError> 
         .mode(0o700)
         .create(parent)
         .map_err(unusable)?;
-    // tempfile makes directories with mode 0700.
+    // Without this the mode is what the process's umask leaves.
     let directory = tempfile::Builder::new()
         .prefix("plan-")
+        .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(parent)
         .map_err(unusable)?;
     if directory.path().join(SOCKET_NAME).as_os_str().len() > SOCKET_PATH_LIMIT {

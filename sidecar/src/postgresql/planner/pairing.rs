@@ -92,3 +92,90 @@ pub(super) fn pair(toc: &Toc, copies: Vec<Vec<u8>>) -> Result<Vec<PlannedTable>,
 fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgresql::toc::Section;
+
+    fn entry(dump_id: u32, schema: &str, table: &str) -> TocEntry {
+        TocEntry {
+            dump_id,
+            has_data: true,
+            oid: 16_000 + dump_id,
+            tag: table.into(),
+            description: "TABLE DATA".into(),
+            section: Section::Data,
+            copy_statement: Some(format!("COPY {schema}.{table} (a, b) FROM stdin;\n").into()),
+            namespace: Some(schema.into()),
+            owner: None,
+            dependencies: Vec::new(),
+            file: Some(format!("{dump_id}.dat")),
+            definition: None,
+        }
+    }
+
+    fn toc(entries: Vec<TocEntry>) -> Toc {
+        Toc {
+            server_version: "17.12".into(),
+            program_version: "17.12".into(),
+            encoding: "UTF8".into(),
+            entries,
+        }
+    }
+
+    /// Pairs two tables with these statements.
+    fn paired(change: impl FnOnce(&mut Vec<TocEntry>), copies: &[&str]) -> Result<Vec<u32>, String> {
+        let mut entries = vec![entry(7, "public", "person"), entry(9, "public", "house")];
+        change(&mut entries);
+        let copies = copies.iter().map(|copy| copy.as_bytes().to_vec()).collect();
+        let tables = pair(&toc(entries), copies).map_err(|error| error.to_string())?;
+        Ok(tables.iter().map(|table| table.dump_id).collect())
+    }
+
+    const PERSON: &str = "COPY public.person (a, b) TO stdout;";
+    const HOUSE: &str = "COPY public.house (a, b) TO stdout;";
+
+    #[test]
+    fn the_nth_statement_belongs_to_the_nth_entry_with_rows() {
+        let comment = |entries: &mut Vec<TocEntry>| {
+            let mut comment = entry(8, "public", "person");
+            comment.has_data = false;
+            entries.insert(1, comment);
+        };
+        assert_eq!(paired(comment, &[PERSON, HOUSE]), Ok(vec![7, 9]));
+    }
+
+    #[test]
+    fn what_does_not_agree_is_refused() {
+        let as_it_is = |_: &mut Vec<TocEntry>| {};
+        for (copies, told) in [
+            (&[PERSON][..], "2 tables with rows, 1 statements"),
+            (&[PERSON, HOUSE, HOUSE], "2 tables with rows, 3 statements"),
+            (&[HOUSE, PERSON], "they name different tables"),
+            (
+                &[PERSON, "COPY public.house (b, a) TO stdout;"],
+                "they name different columns",
+            ),
+            (
+                &[PERSON, "COPY public.house (a, b) TO '/tmp/x';"],
+                "of no known form",
+            ),
+        ] {
+            let refused = paired(as_it_is, copies).unwrap_err();
+            assert!(refused.contains(told), "{refused}");
+        }
+        let same_file = |entries: &mut Vec<TocEntry>| entries[1].file = Some("7.dat".into());
+        assert!(
+            paired(same_file, &[PERSON, HOUSE])
+                .unwrap_err()
+                .contains("named twice")
+        );
+        let no_statement = |entries: &mut Vec<TocEntry>| entries[1].copy_statement = None;
+        assert!(
+            paired(no_statement, &[PERSON, HOUSE])
+                .unwrap_err()
+                .contains("no statement")
+        );
+    }
+}
