@@ -3,111 +3,17 @@
 //! It is asked twice: by the operator when a resource is judged, and by the sidecar at each connection with the address that the
 //! name really resolved to, because a name may point elsewhere tomorrow.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod address;
+mod cloud;
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+pub use cloud::COMMERCIAL_CLOUDS;
+
 use crate::Reason;
 use crate::endpoint::{Endpoint, EndpointHost};
-
-/// Suffixes of the host names under which commercial clouds and storage sellers offer object stores.
-///
-/// A data embassy stands on the state's own ground and machines. No resource can switch this list off.
-pub const COMMERCIAL_CLOUDS: &[&str] = &[
-    "akamaihd.net",
-    "akamaized.net",
-    "aliyuncs.com",
-    "amazonaws-us-gov.com",
-    "amazonaws.com",
-    "amazonaws.com.cn",
-    "amazonaws.eu",
-    "api.aws",
-    "appdomain.cloud",
-    "arubacloud.com",
-    "azure.cn",
-    "azure.com",
-    "azure.net",
-    "azure.us",
-    "azureedge.net",
-    "azurefd.net",
-    "azurewebsites.net",
-    "backblaze.com",
-    "backblazeb2.com",
-    "bcebos.com",
-    "box.com",
-    "chinacloudapi.cn",
-    "cloudflare.com",
-    "cloudflarestorage.com",
-    "cloudfront.net",
-    "contabostorage.com",
-    "customer-oci.com",
-    "digitaloceanspaces.com",
-    "dream.io",
-    "dropboxapi.com",
-    "exo.io",
-    "exoscale.com",
-    "filebase.com",
-    "filebase.io",
-    "googleapis.com",
-    "gra.cloud.ovh.net",
-    "idrivee2.com",
-    "impossibleapi.net",
-    "impossiblecloud.com",
-    "ionoscloud.com",
-    "jdcloud-oss.com",
-    "ksyuncs.com",
-    "leviia.com",
-    "linodeobjects.com",
-    "myhuaweicloud.com",
-    "myhuaweicloud.eu",
-    "myqcloud.com",
-    "ncloudstorage.com",
-    "on.aws",
-    "oraclecloud.com",
-    "oraclecloud.eu",
-    "ovh.net",
-    "ovh.us",
-    "profitbricks.com",
-    "qiniucs.com",
-    "r2.dev",
-    "s3.eu",
-    "scw.cloud",
-    "selcdn.ru",
-    "selstorage.ru",
-    "seeweb.it",
-    "softlayer.net",
-    "stackpathstorage.com",
-    "storage.cloud.google.com",
-    "storage.yandexcloud.net",
-    "storjshare.io",
-    "supabase.co",
-    "tencentcos.cn",
-    "tigris.dev",
-    "tigrisfiles.io",
-    "tos-cn.com",
-    "upcloudobjects.com",
-    "usgovcloudapi.net",
-    "volces.com",
-    "vkcloud-storage.ru",
-    "vultrobjects.com",
-    "wasabisys.com",
-    "windows.net",
-    "yandexcloud.net",
-    "your-objectstorage.com",
-    "zata.ai",
-];
-
-/// Addresses under which clouds tell a machine its own secrets, apart from those in 169.254.0.0/16.
-const METADATA_V4: &[Ipv4Addr] = &[
-    Ipv4Addr::new(100, 100, 100, 200),
-    Ipv4Addr::new(168, 63, 129, 16),
-    Ipv4Addr::new(192, 0, 0, 192),
-];
-const METADATA_V6: &[Ipv6Addr] = &[
-    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254),
-    Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254),
-    Ipv6Addr::new(0xfd00, 0x0c1, 0, 0, 0xa9fe, 0, 0xa9fe, 0xa9fe),
-];
 
 /// Whether loopback addresses may be reached.
 ///
@@ -222,10 +128,10 @@ impl Sovereignty {
     pub fn judge_endpoint(&self, endpoint: &Endpoint) -> Result<(), NotSovereign> {
         let host = endpoint.host().to_string();
         if let EndpointHost::Name(name) = endpoint.host() {
-            if let Some(suffix) = COMMERCIAL_CLOUDS.iter().find(|suffix| is_below(name, suffix)) {
+            if let Some(suffix) = cloud::of(name) {
                 return Err(NotSovereign::CommercialCloud { host, suffix });
             }
-            if is_below(name, "localhost") && self.loopback == Loopback::Refused {
+            if cloud::is_below(name, "localhost") && self.loopback == Loopback::Refused {
                 return Err(NotSovereign::ForbiddenAddress {
                     address: Ipv4Addr::LOCALHOST.into(),
                     kind: "a loopback address",
@@ -244,15 +150,8 @@ impl Sovereignty {
     /// Judges the address that is about to be connected to.
     pub fn judge_address(&self, address: IpAddr) -> Result<(), NotSovereign> {
         let forbidden = |kind| NotSovereign::ForbiddenAddress { address, kind };
-        let plain = match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(v6) => carried_v4(v6).map_err(forbidden)?.map_or(address, IpAddr::V4),
-        };
-        let kind = match plain {
-            IpAddr::V4(v4) => forbidden_v4(v4, self.loopback),
-            IpAddr::V6(v6) => forbidden_v6(v6, self.loopback),
-        };
-        if let Some(kind) = kind {
+        let plain = address::plain(address).map_err(forbidden)?;
+        if let Some(kind) = address::forbidden(plain, self.loopback) {
             return Err(forbidden(kind));
         }
         let allowed = self.allowed_networks.is_empty()
@@ -273,68 +172,6 @@ fn normal_host(host: &str) -> String {
         .trim_end_matches(']')
         .trim_end_matches('.')
         .to_ascii_lowercase()
-}
-
-/// Whether `name` is `suffix` or a name below it; `notamazonaws.com` is neither.
-fn is_below(name: &str, suffix: &str) -> bool {
-    name.strip_suffix(suffix)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
-/// The IPv4 address that an IPv6 address stands for, or why such an address is refused as a whole.
-///
-/// A translator or tunnel turns these into IPv4 on the way, so `64:ff9b::169.254.169.254` reaches the metadata service.
-fn carried_v4(v6: Ipv6Addr) -> Result<Option<Ipv4Addr>, &'static str> {
-    let last = || {
-        let [.., a, b, c, d] = v6.octets();
-        Ipv4Addr::new(a, b, c, d)
-    };
-    match v6.segments() {
-        [0, 0, 0, 0, 0, 0xffff, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _] => Ok(Some(last())),
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Ok(None),
-        [0, 0, 0, 0, 0 | 0xffff, 0, _, _] => Err("an IPv4 address in obsolete IPv6 clothes"),
-        [0x64, 0xff9b, 1, ..] => Err("an address of a local translator"),
-        [0x2002, ..] => Err("a 6to4 tunnel address"),
-        [0x2001, 0, ..] => Err("a Teredo tunnel address"),
-        [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => Err("an ISATAP tunnel address"),
-        _ => Ok(None),
-    }
-}
-
-fn forbidden_v4(address: Ipv4Addr, loopback: Loopback) -> Option<&'static str> {
-    if address.is_loopback() {
-        return (loopback == Loopback::Refused).then_some("a loopback address");
-    }
-    if address.octets()[0] == 0 {
-        Some("no address")
-    } else if address.is_link_local() {
-        Some("a link-local address")
-    } else if METADATA_V4.contains(&address) {
-        Some("a cloud's metadata service")
-    } else if address.is_multicast() || address.octets()[0] >= 240 {
-        Some("not the address of one machine")
-    } else {
-        None
-    }
-}
-
-fn forbidden_v6(address: Ipv6Addr, loopback: Loopback) -> Option<&'static str> {
-    if address.is_loopback() {
-        return (loopback == Loopback::Refused).then_some("a loopback address");
-    }
-    if address.is_unspecified() {
-        Some("no address")
-    } else if address.is_unicast_link_local() {
-        Some("a link-local address")
-    } else if address.segments()[0] & 0xffc0 == 0xfec0 {
-        Some("a site-local address")
-    } else if METADATA_V6.contains(&address) {
-        Some("a cloud's metadata service")
-    } else if address.is_multicast() {
-        Some("not the address of one machine")
-    } else {
-        None
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,148 @@
+//! How source, store and copies are: conditions that are false on a bad night and hold up no deployment.
+
+use dataembassy_contract::Reason;
+use dataembassy_contract::report::{Check, CheckState, MissingSecret, Report, SecretRole};
+use dataembassy_crds::{LastCopy, RegistryMirror};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use crate::condition::Finding;
+use crate::mirror::dereference::Found;
+use crate::mirror::names;
+
+const SOURCE_SECRETS: [SecretRole; 2] = [SecretRole::Database, SecretRole::DatabaseCa];
+const STORE_SECRETS: [SecretRole; 2] = [SecretRole::Deposit, SecretRole::Signing];
+
+/// `SourceReachable`.
+pub(super) fn source(mirror: &RegistryMirror, report: Option<&Report>, found: &Found) -> Finding {
+    reachable(mirror, report, found, |report| &report.source, &SOURCE_SECRETS)
+}
+
+/// `StoreReachable`.
+pub(super) fn store(mirror: &RegistryMirror, report: Option<&Report>, found: &Found) -> Finding {
+    reachable(mirror, report, found, |report| &report.store, &STORE_SECRETS)
+}
+
+fn reachable(
+    mirror: &RegistryMirror,
+    report: Option<&Report>,
+    found: &Found,
+    check: impl Fn(&Report) -> &Check,
+    secrets: &[SecretRole],
+) -> Finding {
+    let Some(report) = report else {
+        return match &found.report {
+            Some(_) => Finding::unknown(Reason::SidecarSilent, "the sidecar does not answer the operator"),
+            None => Finding::unknown(Reason::NotYetKnown, "there is no running sidecar that could say"),
+        };
+    };
+    if let Some(finding) = missing_secrets(mirror, report, secrets) {
+        return finding;
+    }
+    let check = check(report);
+    match check.state {
+        CheckState::True => Finding::yes(check.reason, check.message.clone()),
+        CheckState::False => Finding::no(check.reason, check.message.clone()),
+        CheckState::Unknown => Finding::unknown(Reason::NotYetKnown, "the sidecar has not looked yet"),
+    }
+}
+
+/// Names the Secrets and the keys that the sidecar misses, of those with these roles.
+pub(super) fn missing_secrets(
+    mirror: &RegistryMirror,
+    report: &Report,
+    roles: &[SecretRole],
+) -> Option<Finding> {
+    let found: Vec<Finding> = roles
+        .iter()
+        .filter_map(|role| missing_secret(mirror, &report.missing_secrets, *role))
+        .collect();
+    let worst = found
+        .iter()
+        .find(|finding| finding.reason == Reason::SecretMissing)
+        .or(found.first())?;
+    let messages: Vec<&str> = found.iter().map(|finding| finding.message.as_str()).collect();
+    Some(Finding::no(worst.reason, messages.join("; ")))
+}
+
+/// The sidecar sees files only: where all keys are missing, the Secret may be.
+fn missing_secret(mirror: &RegistryMirror, missing: &[MissingSecret], role: SecretRole) -> Option<Finding> {
+    let keys: Vec<&str> = missing
+        .iter()
+        .filter(|missing| missing.secret == role)
+        .map(|missing| missing.key.as_str())
+        .collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let name = secret_name(mirror, role).unwrap_or_else(|| "that the mirror names".to_owned());
+    let all = keys.len() >= role.keys();
+    let keys = keys.join(" and ");
+    Some(if all {
+        Finding::no(
+            Reason::SecretMissing,
+            format!("the Secret {name} is missing, or lacks what is needed of it: create it with {keys}"),
+        )
+    } else {
+        Finding::no(
+            Reason::SecretKeyMissing,
+            format!("the Secret {name} lacks the key {keys}: add it"),
+        )
+    })
+}
+
+fn secret_name(mirror: &RegistryMirror, role: SecretRole) -> Option<String> {
+    let spec = &mirror.spec;
+    let postgresql = spec.source.postgresql.as_ref();
+    let signer = spec
+        .signing
+        .as_ref()
+        .and_then(|signing| signing.signer_ref.as_ref());
+    match role {
+        SecretRole::Deposit => Some(spec.deposit_credentials_ref.name.clone()),
+        SecretRole::Database => postgresql.map(|source| source.credentials_ref.name.clone()),
+        SecretRole::DatabaseCa => postgresql.map(|source| source.tls.ca_ref.name.clone()),
+        SecretRole::Signing => Some(signer.map_or_else(
+            || names::signing_key(&mirror.name_any()),
+            |secret| secret.name.clone(),
+        )),
+        SecretRole::Other => None,
+    }
+}
+
+/// `WithinRPO`.
+pub(super) fn within_rpo(mirror: &RegistryMirror, copy: Option<&LastCopy>, now: Timestamp) -> Finding {
+    let objective = &mirror.spec.objectives.rpo;
+    let Ok(rpo) = objective.parse::<dataembassy_contract::Duration>() else {
+        return Finding::unknown(Reason::InvalidDuration, "spec.objectives.rpo is not a duration");
+    };
+    let older = |since: Timestamp| {
+        SignedDuration::try_from(rpo.as_std()).is_ok_and(|rpo| now.duration_since(since) > rpo)
+    };
+    let Some(copy) = copy else {
+        let message = "the ledger holds no copy of this registry yet";
+        let created = mirror.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        return if created.is_some_and(older) {
+            Finding::no(
+                Reason::NoCopyYet,
+                format!("{message}, although the mirror is older than {objective}"),
+            )
+        } else {
+            Finding::unknown(Reason::NoCopyYet, message)
+        };
+    };
+    let taken = &copy.taken_at;
+    if taken.parse::<Timestamp>().is_ok_and(older) {
+        Finding::no(
+            Reason::RpoMissed,
+            format!(
+                "the latest copy was taken at {taken}, more than {objective} ago: look at recentRuns and the other conditions"
+            ),
+        )
+    } else {
+        Finding::yes(
+            Reason::WithinObjective,
+            format!("the latest copy is at most {objective} old"),
+        )
+    }
+}
