@@ -4,6 +4,7 @@
 //! the wire protocol without buffering whole messages, [`session`] makes every session read the same text. Nothing
 //! here knows what becomes of the members: sealing and storing is another room's business.
 
+pub(crate) mod client_program;
 pub mod connection;
 pub mod dump;
 pub mod planner;

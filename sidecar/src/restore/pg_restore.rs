@@ -7,15 +7,13 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::ExitStatus,
 };
 
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
-    process::Command,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 use super::target::Doorway;
+use crate::postgresql::client_program;
 
 /// What is kept of its words: the first errors explain the later ones.
 const STDERR_KEPT: usize = 256 * 1024;
@@ -72,7 +70,7 @@ impl PgRestore<'_> {
     /// Where the program of a major version is.
     #[must_use]
     pub fn path(programs: &Path, major: u32) -> PathBuf {
-        programs.join(major.to_string()).join("bin/pg_restore")
+        client_program::path(programs, major, "pg_restore")
     }
 
     /// Restores these entries in this order, and stops at the first error.
@@ -122,7 +120,7 @@ impl PgRestore<'_> {
         tokio::fs::write(&list, lines.join(";\n") + ";\n")
             .await
             .map_err(not_run)?;
-        let mut command = Command::new(&self.program);
+        let mut command = client_program::command(&self.program, self.archive);
         command
             // Only then it names the entry that an error belongs to.
             .args(["--format=directory", "--no-password", "--verbose"])
@@ -143,15 +141,6 @@ impl PgRestore<'_> {
             .arg("--dbname")
             .arg(self.connection_string())
             .arg(self.archive)
-            .env_clear()
-            .env("HOME", self.archive)
-            .env("LC_ALL", "C")
-            .env("TZ", "UTC")
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .map_err(not_run)?;
         let mut said = Said::default();

@@ -2,15 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::ExitStatus,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    process::{Child, Command},
+    process::Child,
 };
 
-use crate::postgresql::source::Source;
+use crate::postgresql::{client_program, source::Source};
 
 /// What is kept of standard error; the rest is read and dropped, so that the process never blocks on it.
 const STDERR_KEPT: usize = 64 * 1024;
@@ -35,7 +35,7 @@ pub(super) struct Assignment<'a> {
 
 /// Where a major version's `pg_dump` is.
 pub(crate) fn path(programs: &Path, major: u32) -> PathBuf {
-    programs.join(major.to_string()).join("bin/pg_dump")
+    client_program::path(programs, major, "pg_dump")
 }
 
 pub(super) fn spawn(assignment: &Assignment<'_>) -> std::io::Result<Child> {
@@ -45,13 +45,13 @@ pub(super) fn spawn(assignment: &Assignment<'_>) -> std::io::Result<Child> {
     } else {
         "--compress=0"
     };
-    Command::new(path(&assignment.source.programs, assignment.major))
+    let program = path(&assignment.source.programs, assignment.major);
+    client_program::command(&program, assignment.socket_directory)
         .args(["--format=directory", compress, "--no-password", "--no-sync"])
         .arg(format!("--snapshot={}", assignment.snapshot))
         .arg(format!("--lock-wait-timeout={}", assignment.lock_timeout))
         .arg("--file")
         .arg(assignment.target)
-        .env_clear()
         // Its own name would replace ours, by which the registry's people know the session.
         .env("PGAPPNAME", "dataembassy plan and locks")
         // Names go through the environment: as arguments, one with `=` in it would be read as a connection string.
@@ -59,14 +59,6 @@ pub(super) fn spawn(assignment: &Assignment<'_>) -> std::io::Result<Child> {
         .env("PGPORT", assignment.port.to_string())
         .env("PGUSER", &assignment.source.user)
         .env("PGDATABASE", &assignment.source.database)
-        .env("HOME", assignment.socket_directory)
-        .env("LC_ALL", "C")
-        .env("TZ", "UTC")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()
 }
 
