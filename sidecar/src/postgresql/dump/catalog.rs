@@ -117,7 +117,7 @@ async fn database(connection: &mut Connection, facts: &Facts) -> Result<Database
     };
     let query = format!(
         "SELECT d.datname, d.oid, pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_encoding_to_char(d.encoding), {provider}, \
-         d.datcollate, d.datctype, {locale}, {rules}, {version}, d.datconnlimit, t.spcname, d.datacl::pg_catalog.text[]::pg_catalog.text, \
+         d.datcollate, d.datctype, {locale}, {rules}, {version}, d.datconnlimit, t.spcname, \
          pg_catalog.shobj_description(d.oid, 'pg_database'), pg_catalog.array_to_json(d.datacl::pg_catalog.text[]) \
          FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace \
          WHERE d.datname = pg_catalog.current_database()"
@@ -144,8 +144,8 @@ async fn database(connection: &mut Connection, facts: &Facts) -> Result<Database
         collation_version: owned(row, 9)?,
         connection_limit: row.value(10)?,
         tablespace: row.text(11)?.to_owned(),
-        acl: texts(row, 14)?,
-        comment: owned(row, 13)?,
+        acl: texts(row, 13)?,
+        comment: owned(row, 12)?,
     })
 }
 
