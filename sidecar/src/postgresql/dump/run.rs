@@ -78,11 +78,14 @@ impl Run {
         let statement =
             format!("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT {snapshot}");
         match connection.execute(statement).await {
-            // A snapshot can be imported only while the session that exported it is in its transaction.
-            Err(error) if error.is("22023") || error.is("55000") => Err(DumpError::HolderLost {
-                what: "snapshot",
-                error,
-            }),
+            // A snapshot can be imported only while the session that exported it is in its transaction. The first code is of
+            // PostgreSQL 17 and newer, the second of older ones; the third comes when it ends at that moment.
+            Err(error) if ["42704", "22023", "55000"].iter().any(|code| error.is(code)) => {
+                Err(DumpError::HolderLost {
+                    what: "snapshot",
+                    error,
+                })
+            }
             begun => Ok(begun?),
         }
     }
