@@ -8,7 +8,7 @@ pub mod store;
 
 use std::{fs, path::Path, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     cache::Cache,
@@ -40,18 +40,12 @@ impl Bed {
         let _lock = lock()?;
         // The product takes the longest to build, and nothing but its own images waits for it.
         let (mut bed, product) = tokio::try_join!(
-            Self::surroundings(cache, progress),
+            Self::without_product(cache, progress),
             images::product(cache, progress)
         )?;
         bed.bring(&product, progress).await?;
         bed.images.extend(product);
         Ok(bed)
-    }
-
-    /// The same without the product and its images: for tests of the bed itself.
-    pub async fn up_without_product(cache: &Cache, progress: &Progress) -> Result<Self> {
-        let _lock = lock()?;
-        Self::surroundings(cache, progress).await
     }
 
     /// The bed that is up, with what was brought into it; nothing is built.
@@ -67,7 +61,7 @@ impl Bed {
         })
     }
 
-    async fn surroundings(cache: &Cache, progress: &Progress) -> Result<Self> {
+    async fn without_product(cache: &Cache, progress: &Progress) -> Result<Self> {
         let images = images::surroundings(cache, progress).await?;
         let (home, embassy) = Self::clusters(cache, &images, progress).await?;
         let bed = Self {
@@ -158,13 +152,19 @@ impl Bed {
 }
 
 /// Takes everything down: processes, namespaces, mounts, cgroups and state. Images stay in the clusters' stores
-/// for the next time, unless they are to be purged too.
+/// for the next time, unless they are to be purged too. Fails if it finds that anything is left.
 pub async fn down(purge: bool) -> Result<()> {
     if !Path::new(STATE).exists() {
         return Ok(());
     }
     let lock = lock()?;
     clear().await?;
+    let left = [cluster::remains(Site::Home)?, cluster::remains(Site::Embassy)?].concat();
+    ensure!(
+        left.is_empty(),
+        "the bed is down, and this is left of it: {}",
+        left.join("; ")
+    );
     if purge {
         fs::remove_dir_all(STATE).with_context(|| format!("cannot remove {STATE}"))?;
     }

@@ -28,6 +28,14 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
+/// Where the cgroup is, or would be: one folder per hierarchy.
+pub(super) fn places(name: &str) -> Result<Vec<PathBuf>> {
+    Ok(hierarchies()?
+        .into_iter()
+        .map(|hierarchy| hierarchy.join(name))
+        .collect())
+}
+
 /// Makes the cgroup in every hierarchy.
 pub(super) fn make(name: &str) -> Result<()> {
     for hierarchy in hierarchies()? {

@@ -164,6 +164,7 @@ pub async fn down(site: Site) -> Result<()> {
     tokio::try_join!(
         end(Component::Proxy),
         end(Component::Dns),
+        end(Component::Policies),
         end(Component::ApiServer)
     )?;
     end(Component::Etcd).await?;
@@ -222,7 +223,7 @@ fn unmount_below(folder: &Path) -> Result<()> {
 }
 
 /// The fifth field is the mount point, with spaces as `\040`: the bed makes none with spaces.
-fn mount_points(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
+pub(super) fn mount_points(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
     mountinfo
         .lines()
         .filter_map(|line| line.split(' ').nth(4))

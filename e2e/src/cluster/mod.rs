@@ -8,6 +8,7 @@
 //! process     processes that outlive this one
 //! policy      NetworkPolicies as nftables rules
 //! lifecycle   bringing a cluster up, and leaving nothing of it
+//! remains     what is left of it all the same
 //! container   one container as the kernel sees it
 //! access      what a test does with it: apply, wait, exec, logs, Helm
 //! ```
@@ -22,6 +23,7 @@ pub mod network;
 pub mod pki;
 pub mod policy;
 mod process;
+mod remains;
 mod runtime;
 mod site;
 
@@ -34,6 +36,7 @@ pub use self::{
     component::{Component, ENFORCE},
     configuration::{ASTRAY_NAME, EMBASSY_NAMES},
     lifecycle::{down, is_up, runs, up},
+    remains::remains,
     site::{STATE, Site},
 };
 use crate::cache::Cache;

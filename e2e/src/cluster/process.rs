@@ -103,21 +103,29 @@ fn start_time(pid: u32) -> Option<String> {
 
 /// Pids of processes that have `word` among the arguments of a program whose name begins with `program`.
 pub(super) fn find(program: &str, word: &str) -> Vec<Pid> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let line = fs::read(entry.path().join("cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line);
-            let mut arguments = line.split('\0');
-            let ours =
-                arguments.next()?.rsplit('/').next()?.starts_with(program) && arguments.any(|a| a == word);
-            if ours { Pid::from_raw(pid) } else { None }
+    running_commands()
+        .filter(|(_, arguments)| {
+            let name = arguments.first().and_then(|path| path.rsplit('/').next());
+            name.is_some_and(|name| name.starts_with(program)) && arguments.iter().skip(1).any(|a| a == word)
         })
+        .filter_map(|(pid, _)| Pid::from_raw(pid))
         .collect()
+}
+
+/// Program and arguments of every process; zombies have none.
+pub(super) fn command_lines() -> impl Iterator<Item = Vec<String>> {
+    running_commands().map(|(_, arguments)| arguments)
+}
+
+fn running_commands() -> impl Iterator<Item = (i32, Vec<String>)> {
+    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line);
+        let arguments = line.trim_end_matches('\0').split('\0').map(str::to_owned);
+        Some((pid, arguments.collect()))
+    })
 }
 
 #[cfg(test)]

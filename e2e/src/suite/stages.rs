@@ -96,20 +96,6 @@ pub fn stages(options: &Options) -> Vec<Stage> {
             crates(options),
         ),
         stage("fuzz", "each fuzz target, for a while", vec![fuzz(options)]),
-        stage(
-            "bed",
-            "two Kubernetes clusters, their store and databases, a cut link, and nothing left of them",
-            vec![Command::cargo(&[
-                "test",
-                "--package",
-                "dataembassy-e2e",
-                "--test",
-                "bed",
-                "--",
-                "--ignored",
-                "--nocapture",
-            ])],
-        ),
         Stage {
             finally: Some(Command::cargo(&["e2e", "down"])),
             ..stage(

@@ -71,7 +71,8 @@ async fn away_and_back(world: &World, release: &Release, subject: &Subject) -> R
         status.missed_runs
     );
     subject
-        .until("Ready", ConditionStatus::True, Some("Loaded"), MINUTE)
+        .mirror
+        .condition("Ready", ConditionStatus::True, Some("Loaded"), MINUTE)
         .await?;
     release.upgrade(Helm::Three, &[]).await?;
     ensure!(

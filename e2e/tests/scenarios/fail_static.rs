@@ -74,14 +74,16 @@ async fn deleted_embassy(world: &'static World) -> Result<()> {
 /// The resource says within a minute what is wrong with it, and that the mirror goes on.
 async fn stalled(subject: &Subject, reason: &str, word: &str) -> Result<()> {
     let message = subject
-        .until("Stalled", ConditionStatus::True, Some(reason), MINUTE)
+        .mirror
+        .condition("Stalled", ConditionStatus::True, Some(reason), MINUTE)
         .await?;
     ensure!(
         message.contains(word) && message.ends_with("the mirror goes on with its last valid configuration"),
         "{message}"
     );
     let ready = subject
-        .until("Ready", ConditionStatus::False, Some(reason), MINUTE)
+        .mirror
+        .condition("Ready", ConditionStatus::False, Some(reason), MINUTE)
         .await?;
     ensure!(message.starts_with(&ready), "{ready}");
     Ok(())
@@ -105,7 +107,8 @@ async fn goes_on(subject: &Subject) -> Result<()> {
 async fn mended(world: &World, subject: &Subject, sidecar: &Sidecar) -> Result<()> {
     subject.until_gone("Stalled", MINUTE).await?;
     subject
-        .until("Ready", ConditionStatus::True, None, MINUTE)
+        .mirror
+        .condition("Ready", ConditionStatus::True, None, MINUTE)
         .await?;
     let now = Sidecar::of(world.home(), subject).await?;
     ensure!(now == *sidecar, "the pod was replaced or restarted: {now:?}");

@@ -10,6 +10,7 @@
 )]
 
 mod absence;
+mod bed;
 mod break_glass;
 mod chart;
 mod definitions;

@@ -27,7 +27,8 @@ async fn settled(world: &'static World) -> Result<()> {
     let subject = ministry.small_registry("quiet").await?;
     subject.mirrored().await?;
     subject
-        .until("Ready", ConditionStatus::True, None, MINUTE)
+        .mirror
+        .condition("Ready", ConditionStatus::True, None, MINUTE)
         .await?;
     wait_for("the copy to become the floor", MINUTE, || async {
         let configuration = configuration(world, &subject).await?;

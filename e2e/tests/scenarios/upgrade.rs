@@ -49,7 +49,8 @@ async fn in_mid_run(home: &Cluster, release: &Release, subject: &Subject, sideca
     let held = held.run.context("no run")?.started_at;
     release.upgrade(Helm::Four, &[ANOTHER_TEMPLATE]).await?;
     subject
-        .until("Ready", ConditionStatus::False, Some("RolloutPending"), MINUTE)
+        .mirror
+        .condition("Ready", ConditionStatus::False, Some("RolloutPending"), MINUTE)
         .await?;
     let report = sidecar.report().await?;
     ensure!(
@@ -81,7 +82,8 @@ async fn replaced(home: &Cluster, subject: &Subject, sidecar: &Sidecar) -> Resul
     })
     .await?;
     subject
-        .until("Ready", ConditionStatus::True, Some("Loaded"), PATIENCE)
+        .mirror
+        .condition("Ready", ConditionStatus::True, Some("Loaded"), PATIENCE)
         .await
         .map(drop)
 }

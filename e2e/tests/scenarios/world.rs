@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use dataembassy_crds::{ConditionStatus, RegistryMirror};
+use dataembassy_crds::RegistryMirror;
 use dataembassy_e2e::{
     bed::{Bed, Database, Options, postgresql::DUMP_ROLE, secrets},
     cache::Cache,
@@ -175,24 +175,13 @@ impl Ministry {
     /// The same with nothing in it.
     pub(crate) async fn empty(&self, stem: &str, sample: Registry, major: u32) -> Result<Subject> {
         let server = self.world.server(major).await?.clone();
-        self.on(server, SERVERS, stem, sample).await
-    }
-
-    /// The same on a server whose own Secrets are in namespace `secrets_in`.
-    pub(crate) async fn on(
-        &self,
-        server: Database,
-        secrets_in: &str,
-        stem: &str,
-        sample: Registry,
-    ) -> Result<Subject> {
         let id = self.world.unique(stem);
         let admin = server.connect("postgres").await?;
         registries::create_database(&admin, sample, &id).await?;
         let home = self.world.home();
         for suffix in ["dump", "ca"] {
             let name = format!("{}-{suffix}", server.host());
-            let secret = secrets::read(home, secrets_in, &name)
+            let secret = secrets::read(home, SERVERS, &name)
                 .await?
                 .with_context(|| format!("the server has no Secret {name}"))?;
             let data: Vec<_> = secret
@@ -271,17 +260,6 @@ impl Subject {
     pub(crate) async fn mirrored(&self) -> Result<RegistryMirror> {
         self.apply(|_| ()).await?;
         self.mirror.copied(1, PATIENCE).await
-    }
-
-    /// Waits until a condition of its mirror, at its newest generation, has a status; returns its message.
-    pub(crate) async fn until(
-        &self,
-        kind: &str,
-        status: ConditionStatus,
-        reason: Option<&str>,
-        deadline: Duration,
-    ) -> Result<String> {
-        self.mirror.condition(kind, status, reason, deadline).await
     }
 
     /// Waits until its mirror, at its newest generation, no longer has a condition that exists only while true.

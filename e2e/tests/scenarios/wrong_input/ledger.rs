@@ -99,7 +99,8 @@ async fn a_second_version(world: &World, ministry: &Ministry) -> Result<()> {
         .await?;
     // It is an alarm and no break.
     line.subject
-        .until("StoreReachable", ConditionStatus::True, None, MINUTE)
+        .mirror
+        .condition("StoreReachable", ConditionStatus::True, None, MINUTE)
         .await?;
     line.subject.mirror.trigger("after the second version").await?;
     line.subject.mirror.copied(2, MENDED).await?;
@@ -200,7 +201,8 @@ impl<'a> Line<'a> {
         let before = self.held().await?;
         self.subject.mirror.trigger("whatever the ledger says").await?;
         self.subject
-            .until("Ready", ConditionStatus::True, None, MINUTE)
+            .mirror
+            .condition("Ready", ConditionStatus::True, None, MINUTE)
             .await?;
         // It has looked again since it knows of the trigger.
         let refusals = self.refusals(reason).await?;

@@ -38,7 +38,8 @@ async fn says(subject: &Subject, reason: Reason, words: &[&str]) -> Result<()> {
         .await?;
     // The store has no part in it.
     subject
-        .until("StoreReachable", ConditionStatus::True, None, MINUTE)
+        .mirror
+        .condition("StoreReachable", ConditionStatus::True, None, MINUTE)
         .await
         .map(drop)
 }
