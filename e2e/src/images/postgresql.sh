@@ -35,5 +35,5 @@ exec "$programs/postgres" -D "$data" \
     -c ssl_cert_file="$secrets/tls/tls.crt" -c ssl_key_file="$secrets/tls/tls.key" \
     -c hba_file=/etc/postgresql-bed/pg_hba.conf -c unix_socket_directories=/run/postgresql \
     -c password_encryption=scram-sha-256 -c fsync=off -c full_page_writes=off -c shared_buffers=64MB \
-    -c max_wal_size=2GB -c max_connections=60 \
+    -c max_wal_size=2GB \
     "$@"

@@ -2,8 +2,7 @@
 
 use anyhow::{Result, ensure};
 use dataembassy_e2e::{
-    bed::Options,
-    cluster::{Site, container::Memory},
+    cluster::container::Memory,
     product::sidecar::Sidecar,
     registries::{Amount, Registry, small_tables, tpch},
 };
@@ -51,17 +50,7 @@ async fn a_gigabyte(world: &'static World) -> Result<()> {
 
 async fn many_tables(world: &'static World) -> Result<()> {
     let ministry = world.ministry("memory-tables").await?;
-    // A plan holds a lock on every table. The shared servers let fewer sessions in than is usual, and so have room for fewer locks.
-    let options = Options {
-        settings: [("max_connections".to_owned(), "100".to_owned())].into(),
-        ..Options::default()
-    };
-    let bed = &world.product.bed;
-    let own = &ministry.namespace;
-    let server = bed.postgresql(Site::Home, own, "usual", 17, &options).await?;
-    let subject = ministry
-        .on(server, own, "many-tables", Registry::Population)
-        .await?;
+    let subject = ministry.empty("many-tables", Registry::Population, 17).await?;
     small_tables(&subject.connect().await?, "public", 10_000).await?;
     within_the_limit(world, &subject, 0).await
 }
