@@ -1,14 +1,8 @@
 //! Everything from one server: rule 1 of the dump, for balancers, changed sources and standbys.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the functions that tests share fail as tests do"
-)]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{MAJORS, Standing, Taken, plain_copy, source, take, take_expecting};
 use dataembassy_archive::inventory::Line;
 use dataembassy_sidecar::postgresql::{
     dump::{DumpError, Identity, probe},
@@ -16,7 +10,6 @@ use dataembassy_sidecar::postgresql::{
     session::SessionError,
 };
 use dataembassy_testkit::postgresql::Server;
-use support::{MAJORS, Standing, Taken, plain_copy, source, take, take_expecting};
 use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,17 +1,10 @@
 //! When `pg_dump` does not do what it should: killed, hung, ending early, without room, or saying something new.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the functions that tests share fail as tests do"
-)]
-
-mod support;
-
 use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
+use crate::support::{MAJORS, somebody_waits, source, take, take_with, until};
 use dataembassy_sidecar::postgresql::{Source, dump::DumpError, planner::PlannerError};
 use dataembassy_testkit::postgresql::{Database, PASSWORD, Server, scripted_pg_dump};
-use support::{MAJORS, somebody_waits, source, take, take_with, until};
 use tempfile::TempDir;
 
 /// A source whose `pg_dump` is a script.

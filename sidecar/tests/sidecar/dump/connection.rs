@@ -1,13 +1,8 @@
 //! The connection to a real server: who may come in, and what streams.
-#![expect(
-    clippy::unwrap_used,
-    reason = "the functions that tests share fail as tests do"
-)]
-
-mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use crate::support::{MAJORS, source_as};
 use dataembassy_sidecar::postgresql::{
     Connection, ConnectionError,
     session::{self, SessionError, TextSettings},
@@ -17,7 +12,6 @@ use dataembassy_testkit::{
     authority::{Authority, ServerCertificate},
     postgresql::{DUMP_ROLE, Relay, Server},
 };
-use support::{MAJORS, source_as};
 
 /// The server's own database, reached as a role.
 fn source(server: &Server, user: &str) -> Source {

@@ -1,16 +1,6 @@
 //! A copy found in a real store through its ledger, and what a store that was tampered with leads to; then the same copy
 //! opened by the break-glass page with stock tools alone.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helpers fail as the test does"
-)]
-
-mod bench;
-mod sealed;
-mod support;
-
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -18,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use bench::{REGISTRY, StoreBench, copy_entry, registry};
+use crate::bench::{REGISTRY, StoreBench, copy_entry, registry};
+use crate::sealed::{ADMINISTRATOR, MemoryCopy, OWNER, options, seal, target};
+use crate::support;
+use crate::support::{plain_copy, source, source_as};
 use bytes::Bytes;
 use dataembassy_archive::{Identities, Recipients};
 use dataembassy_ledger::{
@@ -43,8 +36,6 @@ use dataembassy_testkit::{
     postgresql::{Database, PASSWORD, Server, programs},
     provisioned,
 };
-use sealed::{ADMINISTRATOR, MemoryCopy, OWNER, options, seal, target};
-use support::{plain_copy, source, source_as};
 use tempfile::TempDir;
 
 fn key(seed: u8) -> SigningKey {

@@ -1,10 +1,4 @@
 //! A copy sealed in memory from a real dump, for what a restore does with it once the ledger has named it.
-#![allow(dead_code, reason = "no test binary uses all of it")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "the functions that tests share fail as tests do"
-)]
-
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +10,7 @@ use dataembassy_ledger::value::CopyId;
 use dataembassy_sidecar::{
     postgresql::{
         Source,
-        dump::{self, Dump, Dumped},
+        dump::{self, Dump},
     },
     restore::{
         Options, RestoreError,
@@ -40,7 +34,6 @@ pub(crate) struct MemoryCopy {
     pub(crate) segments: Vec<Bytes>,
     /// What the sender does at the end instead of ending.
     pub(crate) hangs: bool,
-    pub(crate) dumped: Dumped,
 }
 
 impl SealedCopy for MemoryCopy {
@@ -124,9 +117,9 @@ pub(crate) async fn seal_with(source: &Source, making: Making) -> MemoryCopy {
         registry: "population".parse().unwrap(),
         copy_id,
         taken_at: dumped.taken_at,
-        server: dumped.server.clone(),
-        database: dumped.database.clone(),
-        planner: dumped.planner.clone(),
+        server: dumped.server,
+        database: dumped.database,
+        planner: dumped.planner,
     };
     let level = CompressionLevel::new(1).unwrap();
     let mut writer = InventoryWriter::new(&key.recipient(), level, header).unwrap();
@@ -152,7 +145,6 @@ pub(crate) async fn seal_with(source: &Source, making: Making) -> MemoryCopy {
         inventory,
         segments,
         hangs: false,
-        dumped,
     }
 }
 

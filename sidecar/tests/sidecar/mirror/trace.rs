@@ -1,19 +1,11 @@
 //! One run is one trace: from what it answers to each put and to the commit.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helpers fail as the test does"
-)]
-
-mod bench;
-
 use std::sync::{Arc, Mutex};
 
+use crate::bench::mirror::MirrorBench;
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
-use bench::mirror::MirrorBench;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;

@@ -1,19 +1,10 @@
 //! When nothing is written, and what is left when a restore does not end well.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helpers fail as the test does"
-)]
-
-mod sealed;
-mod support;
-
+use crate::sealed::{MemoryCopy, OWNER, options, restore_as, restore_into, seal, target, target_with};
+use crate::support::source;
 use bytes::Bytes;
 use dataembassy_sidecar::restore::RestoreError;
 use dataembassy_testkit::postgresql::{Database, Server};
-use sealed::{MemoryCopy, OWNER, options, restore_as, restore_into, seal, target, target_with};
-use support::source;
 
 async fn copy_of(server: &'static Server, statements: &str) -> MemoryCopy {
     let database = server.database().await.unwrap();

@@ -1,17 +1,11 @@
 //! One consistent image, whatever happens at the source: rules 4 and 6 of the dump, and what the probe says.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the functions that tests share fail as tests do"
-)]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support;
+use crate::support::{MAJORS, Standing, somebody_waits, source, take_with, until};
 use dataembassy_sidecar::postgresql::dump::{DumpError, probe};
 use dataembassy_testkit::postgresql::Server;
-use support::{MAJORS, Standing, somebody_waits, source, take_with, until};
 
 const FILL: &str = "INSERT INTO t SELECT n, 'row ' || n FROM generate_series(1, 1000) n";
 

@@ -1,8 +1,6 @@
 //! The reference of the sidecar's flags and metrics is what the code says.
 //!
-//! `UPDATE_GENERATED=1 cargo test -p dataembassy-sidecar --test reference` writes it anew.
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
+//! `UPDATE_GENERATED=1 cargo test -p dataembassy-sidecar --test sidecar reference` writes it anew.
 
 use std::fmt::Write as _;
 use std::path::Path;

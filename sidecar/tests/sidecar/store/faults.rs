@@ -1,10 +1,7 @@
 //! Each thing that can be wrong with a store has its own reason, found before anything is written.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
-mod bench;
-
-use bench::{StoreBench, sha256};
+use crate::bench;
+use crate::bench::{StoreBench, sha256};
 use bytes::Bytes;
 use dataembassy_contract::{Endpoint, Reason, Sovereignty};
 use dataembassy_sidecar::store::{DepositKeys, PutOutcome, Requirements, StoreError, StoreSettings, probe};

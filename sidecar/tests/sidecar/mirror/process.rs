@@ -1,10 +1,7 @@
 //! The sidecar as a program: copies by schedule and by trigger, live configuration, faults told in time, and a graceful end.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
-mod bench;
-
-use bench::mirror::MirrorBench;
+use crate::bench;
+use crate::bench::mirror::MirrorBench;
 use dataembassy_contract::Reason;
 use dataembassy_contract::report::CheckState;
 use dataembassy_testkit::postgresql::scripted_pg_dump;

@@ -1,14 +1,5 @@
 //! What the store's and the mirror's tests stand on: a real MinIO behind a proxy that makes faults, and a bucket made ready.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "each test binary uses a part of the bench, and a bench that fails is a test that fails"
-)]
-
 pub mod http;
 pub mod mirror;
 pub mod whole;

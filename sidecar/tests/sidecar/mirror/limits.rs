@@ -1,14 +1,6 @@
 //! What a run may take: memory, time, and the patience of a database whose snapshot it holds.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helpers fail as the test does"
-)]
-
-mod bench;
-
-use bench::mirror::{MirrorBench, Sidecar};
+use crate::bench::mirror::{MirrorBench, Sidecar};
 use dataembassy_contract::Reason;
 use dataembassy_contract::report::Report;
 use dataembassy_testkit::fault_proxy::Fault;

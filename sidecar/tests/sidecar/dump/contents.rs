@@ -1,18 +1,12 @@
 //! What a dump holds: everything, byte for byte what PostgreSQL's own tools would have read.
 
-#![expect(
-    clippy::too_many_lines,
-    reason = "a test that makes a database and looks at all of it is one story"
-)]
-
-mod support;
-
 use std::{collections::BTreeSet, fs, process::Command};
 
+use crate::support;
+use crate::support::{MAJORS, plain_copy, schema, source, take, take_with};
 use dataembassy_archive::inventory::{Line, LocaleProvider};
 use dataembassy_sidecar::postgresql::{dump::DumpError, toc::Toc};
 use dataembassy_testkit::postgresql::{DUMP_ROLE, Server, programs};
-use support::{MAJORS, plain_copy, schema, source, take, take_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_dump_restores_with_stock_pg_restore_to_an_equal_database() {
@@ -341,6 +335,10 @@ async fn configuration_tables_carry_the_rows_that_are_not_their_extensions_own()
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "a test that makes a database and looks at all of it is one story"
+)]
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_memberships_and_settings_are_carried_and_verifiers_only_when_asked() {
     for major in MAJORS {

@@ -1,17 +1,12 @@
 //! What a restored database holds: everything that the source held at its snapshot, and nothing else.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
-mod sealed;
-mod support;
-
+use crate::sealed::{
+    ADMINISTRATOR, Making, OWNER, options, restore_as, restore_into, seal, seal_with, target, target_with,
+};
+use crate::support::{MAJORS, plain_copy, schema, source};
 use bytes::Bytes;
 use dataembassy_archive::{Member, inventory::Line};
 use dataembassy_testkit::postgresql::{Database, Server};
-use sealed::{
-    ADMINISTRATOR, Making, OWNER, options, restore_as, restore_into, seal, seal_with, target, target_with,
-};
-use support::{MAJORS, plain_copy, schema, source};
 
 /// From which version to which: equal ones, and to a newer one.
 const WAYS: [(u32, u32); 3] = [(15, 15), (17, 17), (15, 17)];

@@ -1,19 +1,12 @@
 //! A mirror under faults: killed at each stage, beside a second one, with a store and a database that fail. The ledger holds whole copies
 //! only, and the reason can be read.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helpers fail as the test does"
-)]
-
-mod bench;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bench::mirror::MirrorBench;
+use crate::bench;
+use crate::bench::mirror::MirrorBench;
 use dataembassy_contract::report::{CheckState, Outcome, Report};
 use dataembassy_contract::{Reason, files};
 use dataembassy_testkit::fault_proxy::Fault;

@@ -1,13 +1,11 @@
 //! The dump at sizes where a careless one breaks: many tables, many large objects, one enormous value.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::{look_through, source, take};
 use dataembassy_archive::inventory::Line;
 use dataembassy_sidecar::postgresql::dump::DumpError;
 use dataembassy_testkit::postgresql::Server;
-use support::{look_through, source, take};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: making and planning 10,000 tables takes about a minute of two cores"]

@@ -1,11 +1,4 @@
 //! What the tests of the dump and of the restore share: a source on a test server, and a dump of it.
-#![allow(dead_code, reason = "no test binary uses all of it")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "the functions that tests share fail as tests do"
-)]
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -286,16 +279,6 @@ impl Standing {
                 "the dump ended before its first member: {:?}",
                 attempts.outcome().await.map(|_| ())
             ),
-        }
-    }
-
-    /// Takes members until one belongs to a file that ends so.
-    pub(crate) async fn until_part_of(&mut self, file: &str) -> Member {
-        loop {
-            let member = self.receiver.recv().await.unwrap();
-            if member.name.file().as_str() == file {
-                return member;
-            }
         }
     }
 

@@ -1,17 +1,10 @@
 //! Faults of the source's own: what is damaged on its disk, and rows that do not arrive.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the functions that tests share fail as tests do"
-)]
-
-mod support;
-
 use std::{fs::OpenOptions, os::unix::fs::FileExt};
 
+use crate::support::{MAJORS, plain_copy, source, take, take_with};
 use dataembassy_sidecar::postgresql::{dump::DumpError, source::Source};
 use dataembassy_testkit::postgresql::{Database, Relay, Server};
-use support::{MAJORS, plain_copy, source, take, take_with};
 
 /// A copy of a database of which nothing is in the server's memory yet, with some bytes at the beginning of the file of
 /// one relation replaced.

@@ -2,16 +2,9 @@
 //!
 //! To a session in the snapshot such a table is empty, without an error. Each test fails where the dump does not look.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the functions that tests share fail as tests do"
-)]
-
-mod support;
-
+use crate::support::{MAJORS, Standing, plain_copy, somebody_waits, source, take, until};
 use dataembassy_sidecar::postgresql::dump::DumpError;
 use dataembassy_testkit::postgresql::{Database, Server};
-use support::{MAJORS, Standing, plain_copy, somebody_waits, source, take, until};
 
 const FILL: &str = "INSERT INTO t SELECT n, 'row ' || n FROM generate_series(1, 1000) n";
 

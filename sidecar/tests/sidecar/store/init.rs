@@ -1,13 +1,9 @@
 //! `store init` as a program: what it asks of a store, what it writes once, and what it refuses to build on.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
-mod bench;
-
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use bench::StoreBench;
+use crate::bench::StoreBench;
 use dataembassy_ledger::{SigningKey, StoreDocument};
 use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::{BUCKET, BucketKind, Credentials, StoreUser};

@@ -1,12 +1,9 @@
 //! The ledger over a real store: made ready once, read link by link, committed to once.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
-mod bench;
-
 use std::time::Duration;
 
-use bench::{REGISTRY, StoreBench, entry, registry};
+use crate::bench;
+use crate::bench::{REGISTRY, StoreBench, entry, registry};
 use dataembassy_contract::Reason;
 use dataembassy_ledger::SigningKey;
 use dataembassy_ledger::chain::SignerRange;

@@ -1,0 +1,10 @@
+//! The dump of section 6, rule by rule, from real servers.
+
+mod connection;
+mod contents;
+mod faults;
+mod large;
+mod one_server;
+mod planner;
+mod rewritten;
+mod snapshot;

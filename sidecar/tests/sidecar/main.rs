@@ -1,0 +1,20 @@
+//! The sidecar against real servers: PostgreSQL 15 and 17 and MinIO, on loopback.
+//!
+//! One program, so that it is linked once, its servers are started once, and what waits leaves the machine to others.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what tests share fails as tests do"
+)]
+
+mod bench;
+mod dump;
+mod mirror;
+mod reference;
+mod restore;
+mod sealed;
+mod store;
+mod support;

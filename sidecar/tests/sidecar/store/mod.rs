@@ -1,0 +1,5 @@
+//! What is asked of a store, and what its answers mean.
+
+mod faults;
+mod init;
+mod ledger;
