@@ -117,13 +117,28 @@ fn clippy(what: &[&str]) -> Command {
 }
 
 fn scenarios(options: &Options) -> Vec<Command> {
-    let mut test = vec!["test", "--package", "dataembassy-e2e", "--test", "scenarios"];
-    // Scenarios wait more than they work: more of them at once than there are cores.
-    test.extend(["--", "--test-threads=8"]);
-    if options.long {
-        test.push("--include-ignored");
-    }
-    vec![Command::cargo(&["e2e", "up"]), Command::cargo(&test)]
+    let test = |which: &[&str]| {
+        let program = [
+            "test",
+            "--package",
+            "dataembassy-e2e",
+            "--test",
+            "scenarios",
+            "--",
+        ];
+        let long = if options.long {
+            &["--include-ignored"][..]
+        } else {
+            &[]
+        };
+        Command::cargo(&[&program, which, long].concat())
+    };
+    vec![
+        Command::cargo(&["e2e", "up"]),
+        // Scenarios wait more than they work: there may be many more of them at once than there are cores.
+        test(&["--skip", "alone::", "--test-threads=24"]),
+        test(&["alone::", "--test-threads=1"]),
+    ]
 }
 
 fn crates(options: &Options) -> Vec<Command> {

@@ -1,17 +1,9 @@
-//! What the scenarios build on: databases whose rows outlive their pods, and a link that can be cut.
+//! What the scenarios build on: databases that speak TLS, and whose rows outlive their pods.
 
 use anyhow::{Result, ensure};
-use dataembassy_e2e::{
-    bed::{
-        Bed, Options,
-        link::{Fault, break_link, mend_link},
-        store,
-    },
-    cluster::Site,
-    command::wait_for,
-};
+use dataembassy_e2e::{bed::Options, cluster::Site};
 
-use crate::world::{PATIENCE, World, alone, together};
+use crate::world::{PATIENCE, World, together};
 
 #[test]
 fn a_database_speaks_tls_and_keeps_its_rows_when_its_pod_is_replaced() {
@@ -21,14 +13,9 @@ fn a_database_speaks_tls_and_keeps_its_rows_when_its_pod_is_replaced() {
     });
 }
 
-#[test]
-fn home_reaches_the_store_and_nothing_else_until_the_link_is_cut() {
-    alone(the_only_way_out);
-}
-
 async fn a_database_keeps_its_rows(world: &'static World, major: u32) -> Result<()> {
     let (bed, home) = (&world.product.bed, world.home());
-    let namespace = world.unique("bed");
+    let namespace = world.unique(&format!("bed-{major}"));
     let name = format!("kept-{major}");
     let database = bed
         .postgresql(Site::Home, &namespace, &name, major, &Options::default())
@@ -59,65 +46,4 @@ async fn a_database_keeps_its_rows(world: &'static World, major: u32) -> Result<
     home.kubectl(["delete", "namespace", &namespace, "--wait=false"])
         .await
         .map(drop)
-}
-
-async fn the_only_way_out(world: &'static World) -> Result<()> {
-    let (bed, home) = (&world.product.bed, world.home());
-    let namespace = world.ministry("link").await?.namespace;
-    home.apply(&client(&namespace)).await?;
-    home.wait_until("pod", "client", Some(&namespace), "condition=Ready", PATIENCE)
-        .await?;
-    let ca = bed.store().await?.ca().to_owned();
-    let anonymous = ask_store(bed, &namespace, &ca).await?;
-    ensure!(anonymous == "403", "{anonymous}");
-
-    break_link(Fault::Cut).await?;
-    let cut = ask_store(bed, &namespace, &ca).await;
-    mend_link().await?;
-    ensure!(cut.is_err(), "the store answered over a link that is cut");
-    wait_for("the mended link", PATIENCE, || async {
-        ask_store(bed, &namespace, &ca).await.map(Some)
-    })
-    .await?;
-
-    let inside = |program: &'static [&'static str]| home.exec(&namespace, "pod/client", program);
-    let service = inside(&["getent", "hosts", "kubernetes.default.svc.cluster.local"]).await?;
-    ensure!(service.starts_with("198.19.10."), "{service}");
-    let machine = inside(&["curl", "-sS", "-m", "2", "http://192.0.2.5/"]).await;
-    ensure!(machine.is_err(), "a pod reached this machine");
-    home.kubectl(["delete", "namespace", &namespace, "--wait=false"])
-        .await
-        .map(drop)
-}
-
-/// A pod with curl.
-fn client(namespace: &str) -> String {
-    serde_json::json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "client", "namespace": namespace},
-        "spec": {
-            "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "client", "image": "dataembassy.local/stock:dev", "imagePullPolicy": "Never",
-                "command": ["sleep", "infinity"],
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    })
-    .to_string()
-}
-
-/// Asks the store, from a pod at home, by its name and with its authority: the HTTP status.
-async fn ask_store(bed: &Bed, namespace: &str, ca: &str) -> Result<String> {
-    let script = format!(
-        "printf '%s' '{ca}' > /tmp/ca.crt && \
-         curl -sS -m 5 --cacert /tmp/ca.crt -o /dev/null -w '%{{http_code}}' {}/",
-        store::ENDPOINT
-    );
-    bed.home()
-        .exec(namespace, "pod/client", &["sh", "-c", &script])
-        .await
 }

@@ -1,7 +1,8 @@
 //! The scenarios: the product in the two clusters, as its users have it, in good days and bad.
 //!
 //! They run on a bed that is up (`cargo e2e up`), side by side, each in namespaces and with registries of its own:
-//! `cargo test -p dataembassy-e2e --test scenarios`. Those in [`alone`] disturb everybody and wait until nobody else is there.
+//! `cargo test -p dataembassy-e2e --test scenarios`. Those in [`alone`] disturb everybody and wait
+//! until nobody else is there; who runs them after the others (`--skip alone::`, then `alone::`) waits less.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +10,7 @@
     reason = "a test's helpers fail as the test does"
 )]
 
-mod absence;
+mod alone;
 mod bed;
 mod break_glass;
 mod chart;
@@ -25,6 +26,5 @@ mod permissions;
 mod settled;
 mod sidecar;
 mod two_sidecars;
-mod upgrade;
 mod world;
 mod wrong_input;
