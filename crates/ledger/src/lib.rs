@@ -4,6 +4,7 @@
 //! `docs/format.md`; where it and this code disagree, one of them is wrong.
 
 pub mod chain;
+pub mod door;
 pub mod entry;
 mod json;
 pub mod key;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod chains;
+mod doors;
 mod entries;
 mod keys;
 mod manifests;

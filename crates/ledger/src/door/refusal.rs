@@ -1,0 +1,97 @@
+//! Why a gate does not let a request through.
+
+/// Why a request may not pass. The [`word`](Refusal::word) is what metrics and reports count it under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// It has no signature in an `Authorization` header: presigned requests and anonymous ones do not pass.
+    #[error("the request is not signed by an Authorization header")]
+    NotSigned,
+    /// No registry of the gate's has a user of this name.
+    #[error("the gate knows no registry of this user")]
+    UnknownUser,
+    /// The retrieval user may not read now.
+    #[error("copies of this registry may not be retrieved through the gate")]
+    RetrievalClosed,
+    /// The method is not one that passes.
+    #[error("the method does not pass")]
+    Method,
+    /// The path names neither the bucket nor an object that the format knows.
+    #[error("the path is neither the bucket nor the key of an object of the format")]
+    Target,
+    /// The query asks for something that does not pass.
+    #[error("the query does not pass")]
+    Query,
+    /// A header does not pass, comes twice, or is malformed.
+    #[error("a header does not pass")]
+    Header,
+    /// A request that reads has a body.
+    #[error("a request that reads has no body")]
+    Body,
+    /// The place is another registry's, or not this user's.
+    #[error("this user has no business there")]
+    OtherPlace,
+    /// The registry is fenced: nothing may be put.
+    #[error("the registry is fenced")]
+    Fenced,
+    /// The entry is of another term than the current one.
+    #[error("the entry is not of the current term")]
+    OtherTerm,
+    /// It would replace what is there.
+    #[error("a put needs If-None-Match: *")]
+    Unconditional,
+    /// Its body is not bound by the signature.
+    #[error("a put needs the SHA-256 of its body in x-amz-content-sha256")]
+    NoDigest,
+    /// It does not say how long its body is.
+    #[error("a put needs a Content-Length")]
+    NoLength,
+    /// Its body is empty or too long.
+    #[error("the body must have 1 to {limit} bytes")]
+    Length {
+        /// The most bytes of such an object.
+        limit: u64,
+    },
+}
+
+impl Refusal {
+    /// Every word, in the order of the reference.
+    pub const WORDS: [&'static str; 15] = [
+        "NotSigned",
+        "UnknownUser",
+        "RetrievalClosed",
+        "Method",
+        "Target",
+        "Query",
+        "Header",
+        "Body",
+        "OtherPlace",
+        "Fenced",
+        "OtherTerm",
+        "Unconditional",
+        "NoDigest",
+        "NoLength",
+        "Length",
+    ];
+
+    /// What it is counted under.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::NotSigned => "NotSigned",
+            Self::UnknownUser => "UnknownUser",
+            Self::RetrievalClosed => "RetrievalClosed",
+            Self::Method => "Method",
+            Self::Target => "Target",
+            Self::Query => "Query",
+            Self::Header => "Header",
+            Self::Body => "Body",
+            Self::OtherPlace => "OtherPlace",
+            Self::Fenced => "Fenced",
+            Self::OtherTerm => "OtherTerm",
+            Self::Unconditional => "Unconditional",
+            Self::NoDigest => "NoDigest",
+            Self::NoLength => "NoLength",
+            Self::Length { .. } => "Length",
+        }
+    }
+}
