@@ -1,20 +1,15 @@
 //! What a custody chain says that the source chain's readers and writers must know: terms, named heads, void copies.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::authority::SignerRange;
-use crate::entry::{CustodyBody, EntryRef, TermBody, VerifiedEntry};
+pub use crate::entry::OpeningKind;
+use crate::entry::{
+    CustodyBody, EntryRef, IntactCopy, ProofBody, SequenceRange, Standing, StandingOpening, TermBody,
+    VerifiedEntry,
+};
 use crate::signature::PublicKey;
 use crate::value::{CopyId, Sequence, Sha256Digest, Term};
-
-/// Which kind of entry opened a term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpeningKind {
-    /// The embassy serves the registry.
-    Activation,
-    /// The registry goes back home.
-    Release,
-}
 
 /// The opening of a term after the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +78,12 @@ pub struct InvalidTerm {
 pub struct CustodyView {
     openings: Vec<Opening>,
     named: BTreeMap<Sequence, Sha256Digest>,
-    void: HashSet<CopyId>,
+    void: BTreeSet<CopyId>,
+    /// First and last number of each range; ranges neither overlap nor touch.
+    expired: BTreeMap<Sequence, Sequence>,
+    pins: BTreeSet<Sequence>,
+    confirmed: bool,
+    latest_proof: Option<ProofBody>,
     head: Option<EntryRef>,
 }
 
@@ -94,19 +94,89 @@ impl CustodyView {
         Self::default()
     }
 
+    /// What the entries before a `proof` say together, as it tells it: for a reader that starts there. None if it tells nothing; then such a
+    /// reader must start further back. The proof itself is still to be [applied](Self::apply).
+    #[must_use]
+    pub fn standing_before(proof: &ProofBody) -> Option<Self> {
+        let standing = proof.standing.as_ref()?;
+        let mut view = Self::default();
+        for opening in &standing.openings {
+            view.openings.push(Opening {
+                term: opening.next_term,
+                source_head: opening.source_head,
+                signer: opening.signer,
+                kind: opening.kind,
+                entry: opening.entry,
+            });
+            if let Some(head) = opening.source_head {
+                view.name(head);
+            }
+        }
+        view.void.extend(&standing.void);
+        view.expired
+            .extend(standing.expired.iter().map(|range| (range.from, range.until)));
+        view.pins.extend(&standing.pins);
+        Some(view)
+    }
+
+    /// What the entries taken in so far say together, for the next `proof`.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        Standing {
+            openings: self
+                .openings
+                .iter()
+                .map(|opening| StandingOpening {
+                    entry: opening.entry,
+                    kind: opening.kind,
+                    source_head: opening.source_head,
+                    next_term: opening.term,
+                    signer: opening.signer,
+                })
+                .collect(),
+            void: self.void.iter().copied().collect(),
+            expired: self
+                .expired
+                .iter()
+                .map(|(from, until)| SequenceRange {
+                    from: *from,
+                    until: *until,
+                })
+                .collect(),
+            pins: self.pins.iter().copied().collect(),
+        }
+    }
+
     /// Takes in the next entry that counts, as the walk along the custody chain gives it.
     ///
-    /// A reader that starts in the middle must not start behind an opening: an entry whose header has term 1, and which opens none itself,
-    /// has none before it.
+    /// A reader that starts in the middle starts at a `proof` that has a [`standing`](Self::standing_before), or would miss what came before.
     pub fn apply(&mut self, entry: &VerifiedEntry<CustodyBody>) -> Result<(), InvalidTerm> {
         let reference = entry.reference();
         match &entry.entry.body {
-            CustodyBody::Proof(proof) => self.name(proof.source_head),
+            CustodyBody::Proof(proof) => {
+                self.name(proof.source_head);
+                self.latest_proof = Some(proof.clone());
+            }
             CustodyBody::Void(void) => {
                 self.void.insert(void.copy_id);
             }
             CustodyBody::Activation(body) => self.open(body, OpeningKind::Activation, reference)?,
             CustodyBody::Release(body) => self.open(body, OpeningKind::Release, reference)?,
+            CustodyBody::Expiry(body) => {
+                for copy in &body.copies {
+                    self.expire(copy.sequence);
+                }
+            }
+            CustodyBody::Pin(body) if body.pinned => {
+                self.pins.insert(body.sequence);
+            }
+            CustodyBody::Pin(body) => {
+                self.pins.remove(&body.sequence);
+            }
+            CustodyBody::Confirm(body) => {
+                self.name(body.source_head);
+                self.confirmed = true;
+            }
             CustodyBody::Opaque(_) => {}
         }
         self.head = Some(reference);
@@ -116,6 +186,21 @@ impl CustodyView {
     fn name(&mut self, head: EntryRef) {
         // The first word counts: a later one that differs shows up as a broken link.
         self.named.entry(head.sequence).or_insert(head.digest);
+    }
+
+    fn expire(&mut self, sequence: Sequence) {
+        if self.is_expired(sequence) {
+            return;
+        }
+        let before = self
+            .expired
+            .range(..sequence)
+            .next_back()
+            .map(|(from, until)| (*from, *until))
+            .filter(|(_, until)| until.next() == Some(sequence));
+        let after = sequence.next().and_then(|next| self.expired.remove(&next));
+        let from = before.map_or(sequence, |(from, _)| from);
+        self.expired.insert(from, after.unwrap_or(sequence));
     }
 
     fn open(&mut self, body: &TermBody, kind: OpeningKind, entry: EntryRef) -> Result<(), InvalidTerm> {
@@ -198,6 +283,39 @@ impl CustodyView {
     #[must_use]
     pub fn is_void(&self, copy: CopyId) -> bool {
         self.void.contains(&copy)
+    }
+
+    /// Whether a copy was recorded as expired: its objects may be gone.
+    #[must_use]
+    pub fn is_expired(&self, sequence: Sequence) -> bool {
+        self.expired
+            .range(..=sequence)
+            .next_back()
+            .is_some_and(|(_, until)| sequence <= *until)
+    }
+
+    /// The copies that are kept whatever their age.
+    #[must_use]
+    pub const fn pins(&self) -> &BTreeSet<Sequence> {
+        &self.pins
+    }
+
+    /// Whether a person has vouched for a head, among the entries taken in since the view began.
+    #[must_use]
+    pub const fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// The latest `proof`, as its entry said it.
+    #[must_use]
+    pub const fn latest_proof(&self) -> Option<&ProofBody> {
+        self.latest_proof.as_ref()
+    }
+
+    /// The newest copy whose every byte was read back and equal, by the latest proof.
+    #[must_use]
+    pub fn intact(&self) -> Option<IntactCopy> {
+        self.latest_proof.as_ref().and_then(|proof| proof.intact)
     }
 
     /// Whether `key` may write the source entry at `next`, and in which term.

@@ -6,7 +6,12 @@ mod source;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use custody::{CustodyBody, OpaqueBody, OpaqueKind, ProofBody, TermBody, VoidBody};
+pub use custody::{
+    BrokenCopy, ConfirmBody, CopyFault, CustodyBody, ExpiredCopy, ExpiryBody, IntactCopy, MAX_BROKEN,
+    MAX_EXPIRED, MAX_PIN_REASON, MAX_STANDING, MAX_STANDING_COPIES, MAX_VERIFIED, OpaqueBody, OpaqueKind,
+    OpeningKind, PinBody, ProofBody, SequenceRange, Standing, StandingOpening, TermBody,
+    VerificationProgress, VerifiedRange, VoidBody,
+};
 pub use source::{
     CopyBody, CopyTotals, Engine, MAX_COPY_KEY_LENGTH, MAX_PARENTS, MAX_PARTS, MAX_RECIPIENTS, PartRef,
     SourceBody, SourceIdentity,

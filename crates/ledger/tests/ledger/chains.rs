@@ -362,9 +362,7 @@ fn a_fork_that_lasts_is_decided_by_its_leaves() {
 #[test]
 fn a_custody_entry_decides_which_version_counts() {
     let (one, two) = (signed(1, genesis(), 1), signed(1, genesis(), 2));
-    let (view, _) = view_of(vec![CustodyBody::Proof(ProofBody {
-        source_head: reference(1, &two),
-    })]);
+    let (view, _) = view_of(vec![CustodyBody::Proof(ProofBody::new(reference(1, &two)))]);
     assert_eq!(view.last_named_source(), Some(reference(1, &two)));
     let mut chain = source_from(Start::Genesis(genesis()), view);
     let step = chain.offer(&[stored("a", &one), stored("b", &two)]);

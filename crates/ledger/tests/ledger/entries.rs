@@ -54,7 +54,7 @@ fn each_custody_kind_reads_back_as_written() {
         order: Some("activate-1".parse().unwrap()),
     };
     for body in [
-        CustodyBody::Proof(ProofBody { source_head: head }),
+        CustodyBody::Proof(ProofBody::new(head)),
         CustodyBody::Void(VoidBody {
             copy_id: CopyId::from_bytes([4; 16]),
             order: None,
@@ -74,9 +74,10 @@ fn each_custody_kind_reads_back_as_written() {
 
 #[test]
 fn a_kind_without_use_is_walked_past_and_keeps_its_fields() {
-    let proof = CustodyBody::Proof(ProofBody {
-        source_head: sample::reference(1, &sample::source_objects(1)[0]),
-    });
+    let proof = CustodyBody::Proof(ProofBody::new(sample::reference(
+        1,
+        &sample::source_objects(1)[0],
+    )));
     let object = sample::custody_entry(1, 1, sample::genesis(), proof)
         .sign(&sample::custodian_key())
         .unwrap();

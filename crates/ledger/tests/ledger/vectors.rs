@@ -53,10 +53,7 @@ fn vectors() -> BTreeMap<String, Vec<u8>> {
         order: None,
     };
     for (name, body) in [
-        (
-            "custody_proof",
-            CustodyBody::Proof(ProofBody { source_head: head }),
-        ),
+        ("custody_proof", CustodyBody::Proof(ProofBody::new(head))),
         ("custody_void", CustodyBody::Void(void)),
         ("custody_activation", CustodyBody::Activation(term.clone())),
         ("custody_release", CustodyBody::Release(term)),
