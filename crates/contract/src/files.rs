@@ -22,6 +22,17 @@ pub const DATABASE_CA: &str = "secrets/database-ca/ca.crt";
 /// The key that signs ledger entries, an OpenSSH private key, in the signing Secret's key `ssh-privatekey`.
 pub const SIGNING_KEY: &str = "secrets/signing/ssh-privatekey";
 
+/// The store's access key id of the custodian, in the custody Secret's key `accessKeyId`.
+pub const CUSTODY_ACCESS_KEY_ID: &str = "secrets/custody/accessKeyId";
+/// The store's secret access key of the custodian, in the custody Secret's key `secretAccessKey`.
+pub const CUSTODY_SECRET_ACCESS_KEY: &str = "secrets/custody/secretAccessKey";
+/// The key that signs custody entries, an OpenSSH private key, in the custodian's signing Secret's key `ssh-privatekey`.
+pub const CUSTODY_SIGNING_KEY: &str = "secrets/signing/ssh-privatekey";
+/// The certificate chain that a gate shows, PEM, in the gate's TLS Secret's key `tls.crt`.
+pub const GATE_CERTIFICATE: &str = "secrets/tls/tls.crt";
+/// The private key of that certificate, PEM, in the gate's TLS Secret's key `tls.key`.
+pub const GATE_CERTIFICATE_KEY: &str = "secrets/tls/tls.key";
+
 /// The authorities that an `https` collector of traces is checked against, PEM; absent where there are none.
 pub const OTLP_CA: &str = "otlp/ca.crt";
 
@@ -34,5 +45,7 @@ pub const OTLP_CERTIFICATE_VARIABLE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 pub const STATUS_PORT: u16 = 8080;
 /// The port of `/metrics`.
 pub const METRICS_PORT: u16 = 9090;
+/// The port at which a gate takes requests for the store.
+pub const GATE_PORT: u16 = 8443;
 /// The path of the report.
 pub const STATUS_PATH: &str = "/status";

@@ -5,9 +5,11 @@
 //! version. This crate does no I/O and reads no clock.
 
 pub mod config;
+pub mod custodian;
 pub mod duration;
 pub mod endpoint;
 pub mod files;
+pub mod gate;
 pub mod reason;
 pub mod recipient;
 pub mod report;

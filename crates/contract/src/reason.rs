@@ -55,6 +55,14 @@ reasons! {
     RolloutPending = "RolloutPending": "A new pod is due and waits for the run in progress.", "Nothing; it is rolled when the run ends or passes its deadline.";
     Suspended = "Suspended": "The mirror is suspended, so no copies are made.", "Set spec.suspend to false when copies should go on.";
 
+    Heard = "Heard": "Home has shown a sign of life.", "Nothing.";
+    LedgerIntact = "LedgerIntact": "Both chains are whole, in order, and signed by who may.", "Nothing.";
+    Proven = "Proven": "The bytes were read back from the store and equal the ledger.", "Nothing.";
+    Verifying = "Verifying": "Bytes are being read back for the first time.", "Wait.";
+    SpaceForecast = "SpaceForecast": "The space will be enough for what schedule, lock and retention will bring.", "Nothing.";
+    CapacityUnknown = "CapacityUnknown": "Nobody said how much the store can hold, so nothing is forecast.", "Set spec.custodian.capacity.";
+    NeverDrilled = "NeverDrilled": "No copy of this registry was restored and questioned yet.", "Run a drill.";
+
     // What the operator judges.
     UnknownEmbassy = "UnknownEmbassy": "No DataEmbassy has the name in embassyRef.", "Create it, or correct the name.";
     RegistryTaken = "RegistryTaken": "Another mirror in this cluster has this registry id for the same embassy.", "Delete one of them, or choose another id.";
@@ -73,6 +81,10 @@ reasons! {
     NotSovereign = "NotSovereign": "The endpoint is where the state's copies must not go.", "Use a store under the state's own control.";
     ForeignObject = "ForeignObject": "An object with the name that the mirror needs belongs to somebody else.", "Rename the mirror, or remove that object.";
     ApplyFailed = "ApplyFailed": "The API server refused an object of the mirror.", "Read the message; often a quota or an admission policy.";
+
+    NoCustodian = "NoCustodian": "The DataEmbassy has no custodian block, so nobody keeps this registry.", "Set spec.custodian, or correct embassyRef.";
+    InvalidQuantity = "InvalidQuantity": "An amount of bytes is not written as one.", "Write a whole number and Ki, Mi, Gi or Ti, such as 200Gi.";
+    KeyHasTwoRoles = "KeyHasTwoRoles": "A key stands among the source signers and among the custodian keys.", "Replace one of them: a key has one role.";
 
     // What becomes of the pod.
     ImagePullFailed = "ImagePullFailed": "The sidecar's image cannot be pulled.", "Check image, registry and imagePullSecrets.";
@@ -135,6 +147,30 @@ reasons! {
     Superseded = "Superseded": "Another sidecar committed first.", "Nothing, if it happens once; else look for a second mirror of this registry.";
     CommitUnknown = "CommitUnknown": "The store did not answer whether the entry was written.", "Nothing; the next run finds out from the ledger.";
     Fenced = "Fenced": "The registry is activated at the embassy.", "Nothing at home; return home by a release.";
+
+    // What the embassy finds.
+    HomeSilent = "HomeSilent": "Home has shown no sign of life for too long.", "Call home; if nobody answers, think of activation.";
+    Unwitnessed = "Unwitnessed": "The custodian does not know where this ledger stood before, so it could not tell an older state of the store.", "Compare the head with a trust sheet or a mirror's status, and name it in confirmedHead.";
+    Forked = "Forked": "The ledger has two entries at one place that both count for somebody.", "Find out who signs with the key twice; copies up to the fork stand.";
+    UnknownRegistry = "UnknownRegistry": "The store has objects of a registry that nobody accepted.", "Make a RegistryCustody for it, or find out who writes there.";
+    ForeignRecipients = "ForeignRecipients": "A copy is sealed to other recipients than the DataEmbassy names.", "Find out who changed the recipients at home; whoever holds those keys reads the copy.";
+    ManifestInvalid = "ManifestInvalid": "What a copy consists of cannot be read from its manifest.", "The copy is lost; take another one.";
+    ObjectMissing = "ObjectMissing": "Objects of a copy are not in the store.", "The copy is lost; find out who removed them, and take another one.";
+    ObjectChanged = "ObjectChanged": "Objects of a copy are not what the ledger says.", "The copy is lost; check the store's disks, and take another one.";
+    ObjectUnreadable = "ObjectUnreadable": "The store cannot read objects of a copy.", "Check the store's disks and log; the copy may be lost.";
+    VerificationOverdue = "VerificationOverdue": "Copies were not read back within the verification period.", "Raise spec.custodian.verification.rate, or the period.";
+    LockMissing = "LockMissing": "Objects that must be locked are not.", "Check the bucket's default retention and who may change it.";
+    LockTooShort = "LockTooShort": "Locks end sooner than they must.", "Check the custody user's right to prolong locks.";
+    RetentionBlocked = "RetentionBlocked": "Copies that should go cannot be deleted.", "Read the message; often a lock or a missing right.";
+    QuotaExceeded = "QuotaExceeded": "The registry has used its quota, so the gate takes nothing more.", "Raise the quota, or let older copies go.";
+    SpaceShort = "SpaceShort": "Schedule, lock and retention together will need more space than there is.", "Add space, or keep less.";
+    RequestsRefused = "RequestsRefused": "The gate refused requests that were signed with this registry's credentials.", "Find out who sent them: our own sidecar sends none that a gate refuses.";
+    RetrievalOpen = "RetrievalOpen": "Home may read its copies back through the gate.", "Set homeMayRetrieve to false when home has what it needs.";
+    GateDown = "GateDown": "No gate is up, so home cannot send copies.", "Look at the gate's pods.";
+    CertificateExpiring = "CertificateExpiring": "A certificate ends soon.", "Replace it in its Secret; it is loaded without a restart.";
+    CertificateInvalid = "CertificateInvalid": "A certificate, or its key, cannot be used.", "Replace both in the Secret that the message names.";
+    StoreExposed = "StoreExposed": "The store itself would let through what only the gate refuses.", "Let nobody but gate, custodian and jobs reach the store.";
+    CustodianSilent = "CustodianSilent": "The custodian does not answer the operator.", "Check its pod and network policies.";
 
     // Runs and objectives.
     Interrupted = "Interrupted": "The run was stopped with its pod.", "Nothing; it is made up for.";

@@ -145,6 +145,10 @@ pub enum SecretRole {
     DatabaseCa,
     /// The key that signs entries.
     Signing,
+    /// The store's custody credentials.
+    Custody,
+    /// A gate's certificate and its key.
+    GateTls,
     /// One that this version does not know.
     #[serde(other)]
     Other,
@@ -152,13 +156,20 @@ pub enum SecretRole {
 
 impl SecretRole {
     /// Every role that this version knows.
-    pub const ALL: [Self; 4] = [Self::Deposit, Self::Database, Self::DatabaseCa, Self::Signing];
+    pub const ALL: [Self; 6] = [
+        Self::Deposit,
+        Self::Database,
+        Self::DatabaseCa,
+        Self::Signing,
+        Self::Custody,
+        Self::GateTls,
+    ];
 
     /// How many keys the sidecar needs in it. It sees files and no Secrets: where all are missing, the Secret may be.
     #[must_use]
     pub const fn keys(self) -> usize {
         match self {
-            Self::Deposit | Self::Database => 2,
+            Self::Deposit | Self::Database | Self::Custody | Self::GateTls => 2,
             Self::DatabaseCa | Self::Signing | Self::Other => 1,
         }
     }
@@ -343,7 +354,7 @@ fn clean_option(text: &mut Option<String>) {
 }
 
 /// Cuts a text and takes out what could fool a terminal: control characters and those that turn the writing direction.
-fn clean(text: &mut String, limit: usize) {
+pub(crate) fn clean(text: &mut String, limit: usize) {
     let hidden = |letter: &char| {
         letter.is_control()
             || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')

@@ -106,7 +106,7 @@ fn secret_name(mirror: &RegistryMirror, role: SecretRole) -> Option<String> {
             || names::signing_key(&mirror.name_any()),
             |secret| secret.name.clone(),
         )),
-        SecretRole::Other => None,
+        SecretRole::Custody | SecretRole::GateTls | SecretRole::Other => None,
     }
 }
 

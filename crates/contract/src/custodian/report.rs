@@ -1,0 +1,296 @@
+//! What a custodian says. To the operator it is a claim, bounded and cleaned before it reaches a resource.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::reason::Reason;
+use crate::report::{Check, CheckState, Fault, Head, Loaded, MAX_MESSAGE, MAX_TEXT, clean};
+
+/// The most bytes of a custodian's report, or of a registry's, that the operator reads.
+pub const MAX_BYTES: usize = 64 * 1024;
+/// The most copies of a registry's report: the newest 50, and the pinned ones.
+pub const MAX_COPIES: usize = 114;
+/// The most alarms of a report.
+const MAX_ALARMS: usize = 16;
+/// The most registries of a report.
+const MAX_REGISTRIES: usize = 512;
+
+/// The state of one custodian.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CustodianReport {
+    /// Drawn at random when the process starts: another value means that it was restarted.
+    pub process: String,
+    /// The version of the sidecar.
+    pub version: String,
+    /// When the process started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// The configuration that is in effect; absent before the first was loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<Loaded>,
+    /// Why the newest configuration file is not in effect; the one in `loaded` still is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Fault>,
+    /// The public half of the key that signs custody entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// Whether the store can be reached, and is set up as it must be.
+    pub store: Check,
+    /// The store's clock minus ours, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_difference_seconds: Option<i64>,
+    /// Room in the store.
+    pub space: SpaceReport,
+    /// Each registry in a few words; at most 512.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<RegistrySummary>,
+    /// Registries that the store has and nobody accepted, at most 16; they are reported and never adopted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_registries: Vec<String>,
+}
+
+/// Room in the store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SpaceReport {
+    /// Whether it will be enough; `Unknown` where nobody said what the store can hold.
+    pub sufficient: Check,
+    /// Bytes of all versions of all registries.
+    pub used_bytes: u64,
+    /// What the store can hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity_bytes: Option<u64>,
+    /// When it will be full at the rate of late; absent if never, or if nothing can be said yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_at: Option<Timestamp>,
+}
+
+/// A registry in a few words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegistrySummary {
+    /// The registry's id.
+    pub registry: String,
+    /// The number of its latest copy; 0 while there is none.
+    pub last_sequence: u64,
+    /// Bytes of all its versions.
+    pub used_bytes: u64,
+    /// How many alarms it has.
+    pub alarms: u32,
+}
+
+/// The state of one registry.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegistryReport {
+    /// The registry's id.
+    pub registry: String,
+    /// The generation of the `RegistryCustody` that is in effect.
+    pub generation: i64,
+    /// The custodian's process, as in its own report.
+    pub process: String,
+    /// The term in which the source chain is written.
+    pub term: u32,
+    /// The head of the source chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_head: Option<Head>,
+    /// The head of the custody chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custody_head: Option<Head>,
+    /// Whether the ledger is whole, in order, and signed by who may.
+    pub ledger: Check,
+    /// Whether every byte of the living copies was read back and equals the ledger.
+    pub intact: Check,
+    /// The latest new source entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_arrival: Option<Arrival>,
+    /// What is wrong now, worst first, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<Alarm>,
+    /// Living copies, newest first: the newest 50, and the pinned ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyReport>,
+    /// How far reading back is.
+    pub verification: VerificationReport,
+    /// What is kept and what will go.
+    pub retention: RetentionReport,
+    /// Bytes of all versions of the registry.
+    pub used_bytes: u64,
+}
+
+/// Something that is wrong with a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alarm {
+    /// Which of the known faults.
+    pub reason: Reason,
+    /// Registry, sequence, what is lost, what stands, what to do; at most [`MAX_MESSAGE`] characters.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The source entry that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+}
+
+/// A new source entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Arrival {
+    /// Its number.
+    pub sequence: u64,
+    /// When the snapshot was taken, by the source's clock.
+    pub taken_at: Timestamp,
+    /// When the entry came, by the store's clock.
+    pub arrived_at: Timestamp,
+}
+
+/// A living copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CopyReport {
+    /// The number of its entry in the source chain.
+    pub sequence: u64,
+    /// The SHA-256 of the entry object.
+    pub digest: String,
+    /// The copy's id.
+    pub copy_id: String,
+    /// When the snapshot was taken.
+    pub taken_at: Timestamp,
+    /// When the entry came, by the store's clock.
+    pub arrived_at: Timestamp,
+    /// Sealed bytes.
+    pub bytes: u64,
+    /// Whether its bytes were read back and equal the ledger.
+    pub intact: CheckState,
+    /// When they were last read back, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<Timestamp>,
+    /// Whether it was restored and questioned.
+    #[serde(default)]
+    pub drilled: CheckState,
+    /// The earliest end among the locks of its objects, as far as they were looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<Timestamp>,
+    /// Whether somebody pinned it.
+    #[serde(default)]
+    pub pinned: bool,
+    /// What is wrong with it; empty if nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// How far reading back is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VerificationReport {
+    /// Living copies.
+    pub copies: u32,
+    /// Of those, how many were read back within the period and found equal.
+    pub verified: u32,
+    /// The oldest proof of a living copy; absent while one was never read back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_proof_at: Option<Timestamp>,
+    /// Bytes that were read back since the process started.
+    pub bytes_read: u64,
+}
+
+/// What is kept and what will go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RetentionReport {
+    /// Copies that are kept.
+    pub kept: u32,
+    /// Copies that the plan lets go, oldest first, at most 50: with `dryRun` nothing happens to them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expiring: Vec<u64>,
+    /// Copies that are recorded as expired and wait for their locks to end.
+    pub waiting: u32,
+    /// Bytes of those.
+    pub waiting_bytes: u64,
+    /// Copies whose objects were deleted since the process started.
+    pub deleted: u32,
+    /// Why copies that should go cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Fault>,
+}
+
+impl CustodianReport {
+    /// Reads a report that came over the network; `None` if it is too long or none at all.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > MAX_BYTES {
+            return None;
+        }
+        serde_json::from_slice::<Self>(bytes).ok().map(Self::cleaned)
+    }
+
+    /// The same report with every list and text within bounds and without control characters.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        clean(&mut self.process, MAX_TEXT);
+        clean(&mut self.version, MAX_TEXT);
+        if let Some(loaded) = &mut self.loaded {
+            clean(&mut loaded.digest, MAX_TEXT);
+        }
+        if let Some(fault) = &mut self.refused {
+            clean(&mut fault.message, MAX_MESSAGE);
+        }
+        if let Some(signer) = &mut self.signer {
+            clean(signer, MAX_TEXT);
+        }
+        clean(&mut self.store.message, MAX_MESSAGE);
+        clean(&mut self.space.sufficient.message, MAX_MESSAGE);
+        self.registries.truncate(MAX_REGISTRIES);
+        for registry in &mut self.registries {
+            clean(&mut registry.registry, MAX_TEXT);
+        }
+        self.unknown_registries.truncate(MAX_ALARMS);
+        for registry in &mut self.unknown_registries {
+            clean(registry, MAX_TEXT);
+        }
+        self
+    }
+}
+
+impl RegistryReport {
+    /// Reads a report that came over the network; `None` if it is too long or none at all.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > MAX_BYTES {
+            return None;
+        }
+        serde_json::from_slice::<Self>(bytes).ok().map(Self::cleaned)
+    }
+
+    /// The same report with every list and text within bounds and without control characters.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        clean(&mut self.registry, MAX_TEXT);
+        clean(&mut self.process, MAX_TEXT);
+        for head in [&mut self.source_head, &mut self.custody_head]
+            .into_iter()
+            .flatten()
+        {
+            clean(&mut head.digest, MAX_TEXT);
+        }
+        clean(&mut self.ledger.message, MAX_MESSAGE);
+        clean(&mut self.intact.message, MAX_MESSAGE);
+        self.alarms.truncate(MAX_ALARMS);
+        for alarm in &mut self.alarms {
+            clean(&mut alarm.message, MAX_MESSAGE);
+        }
+        self.copies.truncate(MAX_COPIES);
+        for copy in &mut self.copies {
+            clean(&mut copy.digest, MAX_TEXT);
+            clean(&mut copy.copy_id, MAX_TEXT);
+            clean(&mut copy.message, MAX_TEXT);
+        }
+        self.retention.expiring.truncate(50);
+        if let Some(fault) = &mut self.retention.blocked {
+            clean(&mut fault.message, MAX_MESSAGE);
+        }
+        self
+    }
+}

@@ -1,0 +1,115 @@
+//! What a gate says about itself at `GET /status`. To the operator it is a claim, bounded and cleaned before it reaches a resource.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Check, Fault, Loaded, MAX_MESSAGE, MAX_TEXT, clean};
+
+/// The most bytes of a gate's report that the operator reads: 512 lanes fit.
+pub const MAX_BYTES: usize = 256 * 1024;
+/// The most lanes of a report.
+const MAX_LANES: usize = 512;
+/// The most rows of refused requests, of a lane or of nobody's.
+const MAX_REFUSED: usize = 32;
+
+/// The state of one gate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GateReport {
+    /// Drawn at random when the process starts: another value means that it was restarted and that its counts begin anew.
+    pub process: String,
+    /// The version of the sidecar.
+    pub version: String,
+    /// When the process started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// The configuration that is in effect; absent before the first was loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<Loaded>,
+    /// Why the newest configuration file, or certificate, is not in effect; the one before still is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Fault>,
+    /// Whether the store behind the gate can be reached.
+    pub store: Check,
+    /// When the gate's certificate ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_ends_at: Option<Timestamp>,
+    /// What passed, and what did not, of each registry that sent anything; at most 512.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<LaneReport>,
+    /// Requests that were refused and claimed no registry that the gate knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unclaimed: Vec<RefusedRequests>,
+}
+
+/// What a gate saw of one registry since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LaneReport {
+    /// The registry's id.
+    pub registry: String,
+    /// When the store last answered a request of its deposit user with success: a proof that somebody there holds the credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<Timestamp>,
+    /// When its retrieval user last read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrieved_at: Option<Timestamp>,
+    /// Bytes of bodies that were put.
+    pub bytes_put: u64,
+    /// Requests that passed.
+    pub passed: u64,
+    /// Requests that did not, by reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedRequests>,
+}
+
+/// Requests that were refused for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedRequests {
+    /// The word of the refusal, such as `OtherPlace`.
+    pub refusal: String,
+    /// How many.
+    pub count: u64,
+    /// When the last one came.
+    pub last_at: Timestamp,
+}
+
+impl GateReport {
+    /// Reads a report that came over the network; `None` if it is too long or none at all.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > MAX_BYTES {
+            return None;
+        }
+        serde_json::from_slice::<Self>(bytes).ok().map(Self::cleaned)
+    }
+
+    /// The same report with every list and text within bounds and without control characters.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        clean(&mut self.process, MAX_TEXT);
+        clean(&mut self.version, MAX_TEXT);
+        if let Some(loaded) = &mut self.loaded {
+            clean(&mut loaded.digest, MAX_TEXT);
+        }
+        if let Some(fault) = &mut self.refused {
+            clean(&mut fault.message, MAX_MESSAGE);
+        }
+        clean(&mut self.store.message, MAX_MESSAGE);
+        self.lanes.truncate(MAX_LANES);
+        for lane in &mut self.lanes {
+            clean(&mut lane.registry, MAX_TEXT);
+            clean_refused(&mut lane.refused);
+        }
+        clean_refused(&mut self.unclaimed);
+        self
+    }
+}
+
+fn clean_refused(refused: &mut Vec<RefusedRequests>) {
+    refused.truncate(MAX_REFUSED);
+    for row in refused {
+        clean(&mut row.refusal, MAX_TEXT);
+    }
+}
