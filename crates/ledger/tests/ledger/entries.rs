@@ -83,8 +83,8 @@ fn a_kind_without_use_is_walked_past_and_keeps_its_fields() {
         .unwrap();
     let line = sample::line_of(&object);
     let (header, _) = line.split_once(",\"sourceHead\"").unwrap();
-    let pin = format!("{},\"sequence2\":[5]}}", header.replace("\"proof\"", "\"pin\""));
-    let bytes = sign_line(&pin, Role::Custody, &sample::custodian_key());
+    let drill = format!("{},\"sequence2\":[5]}}", header.replace("\"proof\"", "\"drill\""));
+    let bytes = sign_line(&drill, Role::Custody, &sample::custodian_key());
     let entry = Custody::verify(&bytes).unwrap().entry;
     assert!(matches!(&entry.body, CustodyBody::Opaque(body) if body.fields["sequence2"][0] == 5));
     assert_eq!(entry.sign(&sample::custodian_key()).unwrap().bytes, bytes);
