@@ -28,6 +28,10 @@ pub const CUSTODY_ACCESS_KEY_ID: &str = "secrets/custody/accessKeyId";
 pub const CUSTODY_SECRET_ACCESS_KEY: &str = "secrets/custody/secretAccessKey";
 /// The key that signs custody entries, an OpenSSH private key, in the custodian's signing Secret's key `ssh-privatekey`.
 pub const CUSTODY_SIGNING_KEY: &str = "secrets/signing/ssh-privatekey";
+/// The access key id of the user that the store is probed with, in the check Secret's key `accessKeyId`; optional.
+pub const CHECK_ACCESS_KEY_ID: &str = "secrets/check/accessKeyId";
+/// Its secret access key, in the check Secret's key `secretAccessKey`; optional.
+pub const CHECK_SECRET_ACCESS_KEY: &str = "secrets/check/secretAccessKey";
 /// The certificate chain that a gate shows, PEM, in the gate's TLS Secret's key `tls.crt`.
 pub const GATE_CERTIFICATE: &str = "secrets/tls/tls.crt";
 /// The private key of that certificate, PEM, in the gate's TLS Secret's key `tls.key`.

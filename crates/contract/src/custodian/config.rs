@@ -31,9 +31,21 @@ pub struct CustodianConfig {
     pub capacity_bytes: Option<u64>,
     /// How old an object must be that no entry names before it is declared void and swept: longer than the longest run.
     pub sweep_after: Duration,
+    /// Whether the store is probed for what it would let through without a gate, with the credentials in
+    /// [`files::CHECK_ACCESS_KEY_ID`](crate::files::CHECK_ACCESS_KEY_ID); absent where nobody gave such a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckConfig>,
     /// The registries that were accepted, at most 512.
     #[serde(default)]
     pub registries: Vec<CustodyConfig>,
+}
+
+/// How the store is probed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckConfig {
+    /// How long after a check the next one begins; there is one after each start and each change of the store's configuration.
+    pub interval: Duration,
 }
 
 /// A key whose custody entries count.

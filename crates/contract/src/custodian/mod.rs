@@ -5,12 +5,12 @@ mod config;
 mod report;
 
 pub use config::{
-    CustodianConfig, CustodyConfig, PinConfig, RetentionConfig, RetiredFor, SignerConfig, TrustedCustodian,
-    VerificationConfig,
+    CheckConfig, CustodianConfig, CustodyConfig, PinConfig, RetentionConfig, RetiredFor, SignerConfig,
+    TrustedCustodian, VerificationConfig,
 };
 pub use report::{
-    Alarm, Arrival, CopyReport, CustodianReport, MAX_BYTES, MAX_COPIES, RegistryReport, RegistrySummary,
-    RetentionReport, SpaceReport, VerificationReport,
+    Alarm, Arrival, CopyReport, CustodianReport, DoorsReport, MAX_BYTES, MAX_COPIES, MAX_DOORS,
+    RegistryReport, RegistrySummary, RetentionReport, SpaceReport, VerificationReport,
 };
 
 /// The path of a registry's report.

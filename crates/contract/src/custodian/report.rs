@@ -12,6 +12,8 @@ pub const MAX_BYTES: usize = 64 * 1024;
 pub const MAX_COPIES: usize = 114;
 /// The most alarms of a report.
 const MAX_ALARMS: usize = 16;
+/// The most doors of a report.
+pub const MAX_DOORS: usize = 96;
 /// The most registries of a report.
 const MAX_REGISTRIES: usize = 512;
 
@@ -42,6 +44,9 @@ pub struct CustodianReport {
     pub clock_difference_seconds: Option<i64>,
     /// Room in the store.
     pub space: SpaceReport,
+    /// What the store itself would let through; absent while it was not probed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doors: Option<DoorsReport>,
     /// Each registry in a few words; at most 512.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub registries: Vec<RegistrySummary>,
@@ -64,6 +69,22 @@ pub struct SpaceReport {
     /// When it will be full at the rate of late; absent if never, or if nothing can be said yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub full_at: Option<Timestamp>,
+}
+
+/// What the store itself would let through of what only the gate refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DoorsReport {
+    /// When the store was probed.
+    pub checked_at: Timestamp,
+    /// The words of the probes that succeeded although none should, such as `UnpackOverVersion`, worst first; at most [`MAX_DOORS`].
+    #[serde(default)]
+    pub open: Vec<String>,
+    /// How many probes were tried.
+    pub tried: u32,
+    /// What the store cannot do although it must, or why it could not be probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
 }
 
 /// A registry in a few words.
@@ -242,6 +263,15 @@ impl CustodianReport {
         }
         clean(&mut self.store.message, MAX_MESSAGE);
         clean(&mut self.space.sufficient.message, MAX_MESSAGE);
+        if let Some(doors) = &mut self.doors {
+            doors.open.truncate(MAX_DOORS);
+            for door in &mut doors.open {
+                clean(door, MAX_TEXT);
+            }
+            if let Some(fault) = &mut doors.fault {
+                clean(&mut fault.message, MAX_MESSAGE);
+            }
+        }
         self.registries.truncate(MAX_REGISTRIES);
         for registry in &mut self.registries {
             clean(&mut registry.registry, MAX_TEXT);

@@ -18,6 +18,17 @@ impl RegistryId {
     /// The most characters of an id.
     pub const MAX_LENGTH: usize = 40;
 
+    /// Whether it is one that a store is probed in, `check-` and eight lower-case hex digits: never a real registry.
+    #[must_use]
+    pub fn is_for_checks(&self) -> bool {
+        self.0.strip_prefix("check-").is_some_and(|digits| {
+            digits.len() == 8
+                && digits
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    }
+
     fn check(text: &str) -> Result<(), InvalidValue> {
         if (Self::MIN_LENGTH..=Self::MAX_LENGTH).contains(&text.len()) && is_dns_label(text) {
             return Ok(());

@@ -152,3 +152,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_check_and_eight_hex_digits_is_a_registry_for_checks() {
+    let is = |id: &str| id.parse::<RegistryId>().unwrap().is_for_checks();
+    assert!(is("check-0a1b2c3d"));
+    for real in [
+        "population",
+        "check-0a1b2c3",
+        "check-0a1b2c3d4",
+        "check-0a1b2c3g",
+        "xcheck-0a1b2c3d",
+    ] {
+        assert!(!is(real), "{real}");
+    }
+}
