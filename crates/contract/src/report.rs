@@ -311,15 +311,12 @@ impl Report {
     #[must_use]
     pub fn cleaned(mut self) -> Self {
         self.recent_runs.truncate(MAX_RECENT_RUNS);
-        self.missing_secrets.truncate(16);
         clean(&mut self.process, MAX_TEXT);
         clean(&mut self.version, MAX_TEXT);
         if let Some(loaded) = &mut self.loaded {
             clean(&mut loaded.digest, MAX_TEXT);
         }
-        for missing in &mut self.missing_secrets {
-            clean(&mut missing.key, MAX_TEXT);
-        }
+        clean_missing(&mut self.missing_secrets);
         for fault in [&mut self.refused, &mut self.suspicious, &mut self.fenced]
             .into_iter()
             .flatten()
@@ -344,6 +341,13 @@ impl Report {
             clean(&mut head.digest, MAX_TEXT);
         }
         self
+    }
+}
+
+pub(crate) fn clean_missing(missing: &mut Vec<MissingSecret>) {
+    missing.truncate(16);
+    for missing in missing {
+        clean(&mut missing.key, MAX_TEXT);
     }
 }
 

@@ -10,6 +10,8 @@
 use std::path::{Path, PathBuf};
 
 use dataembassy_contract::config::MirrorConfig;
+use dataembassy_contract::custodian::{CustodianReport, RegistryReport};
+use dataembassy_contract::gate::GateReport;
 use dataembassy_contract::report::Report;
 use serde_json::{Value, json};
 
@@ -120,4 +122,48 @@ fn a_report_is_cut_to_its_bounds() {
     assert_eq!(report.recent_runs[0].message.chars().count(), 1_024);
     assert_eq!(report.process, "x]0;");
     assert_eq!(Report::read(&vec![b' '; 65_537]), None);
+}
+
+#[test]
+fn reports_of_gate_and_custodian_are_cut_to_their_bounds() {
+    let missing = json!({"secret": "GateTls", "key": "k".repeat(300)});
+    let refused = json!({"refusal": "Method", "count": 1, "lastAt": "2026-11-23T10:00:00Z"});
+    let mut lanes = vec![json!({"registry": "r".repeat(300), "refused": vec![refused; 40]})];
+    lanes.resize(2_500, json!({"registry": "health"}));
+    let report = json!({
+        "missingSecrets": vec![missing; 20],
+        "store": {"state": "False", "reason": "StoreUnreachable", "message": "a\u{1b}[2J".repeat(1_000)},
+        "lanes": lanes,
+    })
+    .to_string();
+    let gate = GateReport::read(report.as_bytes()).unwrap();
+    assert_eq!((gate.missing_secrets.len(), gate.lanes.len()), (16, 512));
+    assert_eq!(gate.missing_secrets[0].key.len(), 256);
+    assert_eq!(
+        (gate.lanes[0].registry.len(), gate.lanes[0].refused.len()),
+        (256, 32)
+    );
+    assert_eq!(gate.store.message.len(), 1_024);
+
+    // Such a report is too long for a custodian.
+    assert_eq!(CustodianReport::read(report.as_bytes()), None);
+    let short = json!({"missingSecrets": vec![json!({"secret": "Custody", "key": "k"}); 20], "unknownRegistries": vec!["r"; 20]});
+    let custodian = CustodianReport::read(short.to_string().as_bytes()).unwrap();
+    assert_eq!(
+        (
+            custodian.missing_secrets.len(),
+            custodian.unknown_registries.len()
+        ),
+        (16, 16)
+    );
+
+    let alarm =
+        json!({"reason": "ObjectChanged", "message": "m".repeat(2_000), "since": "2026-11-23T10:00:00Z"});
+    let report = json!({"alarms": vec![alarm; 20], "retention": {"expiring": vec![1; 60]}}).to_string();
+    let registry = RegistryReport::read(report.as_bytes()).unwrap();
+    assert_eq!(
+        (registry.alarms.len(), registry.retention.expiring.len()),
+        (16, 50)
+    );
+    assert_eq!(registry.alarms[0].message.len(), 1_024);
 }

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::reason::Reason;
-use crate::report::{Check, CheckState, Fault, Head, Loaded, MAX_MESSAGE, MAX_TEXT, clean};
+use crate::report::{
+    Check, CheckState, Fault, Head, Loaded, MAX_MESSAGE, MAX_TEXT, MissingSecret, clean, clean_missing,
+};
 
 /// The most bytes of a custodian's report, or of a registry's, that the operator reads.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -34,6 +36,9 @@ pub struct CustodianReport {
     /// Why the newest configuration file is not in effect; the one in `loaded` still is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Fault>,
+    /// Keys of Secrets that are not there yet, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_secrets: Vec<MissingSecret>,
     /// The public half of the key that signs custody entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer: Option<String>,
@@ -258,6 +263,7 @@ impl CustodianReport {
         if let Some(fault) = &mut self.refused {
             clean(&mut fault.message, MAX_MESSAGE);
         }
+        clean_missing(&mut self.missing_secrets);
         if let Some(signer) = &mut self.signer {
             clean(signer, MAX_TEXT);
         }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Check, Fault, Loaded, MAX_MESSAGE, MAX_TEXT, clean};
+use crate::report::{Check, Fault, Loaded, MAX_MESSAGE, MAX_TEXT, MissingSecret, clean, clean_missing};
 
 /// The most bytes of a gate's report that the operator reads: 512 lanes fit.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -29,6 +29,9 @@ pub struct GateReport {
     /// Why the newest configuration file, or certificate, is not in effect; the one before still is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Fault>,
+    /// Keys of Secrets that are not there yet, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_secrets: Vec<MissingSecret>,
     /// Whether the store behind the gate can be reached.
     pub store: Check,
     /// When the gate's certificate ends.
@@ -96,6 +99,7 @@ impl GateReport {
         if let Some(fault) = &mut self.refused {
             clean(&mut fault.message, MAX_MESSAGE);
         }
+        clean_missing(&mut self.missing_secrets);
         clean(&mut self.store.message, MAX_MESSAGE);
         self.lanes.truncate(MAX_LANES);
         for lane in &mut self.lanes {
