@@ -10,6 +10,7 @@ pub mod duration;
 pub mod endpoint;
 pub mod files;
 pub mod gate;
+pub mod quantity;
 pub mod reason;
 pub mod recipient;
 pub mod report;
@@ -18,6 +19,7 @@ pub mod sovereignty;
 
 pub use duration::Duration;
 pub use endpoint::Endpoint;
+pub use quantity::Quantity;
 pub use reason::Reason;
 pub use schedule::Schedule;
 pub use sovereignty::Sovereignty;

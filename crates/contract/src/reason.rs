@@ -50,7 +50,7 @@ reasons! {
     #[default]
     NotYetKnown = "NotYetKnown": "Nothing was found out yet.", "Wait; if it stays, look at the pod.";
     NoCopyYet = "NoCopyYet": "The ledger holds no copy of this registry yet.", "Wait for the first run, or look at why runs fail.";
-    Applying = "Applying": "The mirror's objects are being applied or its pod is starting.", "Wait.";
+    Applying = "Applying": "The resource's objects are being applied or its pod is starting.", "Wait.";
     NotYetLoaded = "NotYetLoaded": "The sidecar has not loaded this generation yet.", "Wait; if it stays, look at the sidecar's log.";
     RolloutPending = "RolloutPending": "A new pod is due and waits for the run in progress.", "Nothing; it is rolled when the run ends or passes its deadline.";
     Suspended = "Suspended": "The mirror is suspended, so no copies are made.", "Set spec.suspend to false when copies should go on.";
@@ -61,11 +61,12 @@ reasons! {
     Verifying = "Verifying": "Bytes are being read back for the first time.", "Wait.";
     SpaceForecast = "SpaceForecast": "The space will be enough for what schedule, lock and retention will bring.", "Nothing.";
     CapacityUnknown = "CapacityUnknown": "Nobody said how much the store can hold, so nothing is forecast.", "Set spec.custodian.capacity.";
+    Drilled = "Drilled": "A copy of this registry was restored and questioned, and answered.", "Nothing.";
     NeverDrilled = "NeverDrilled": "No copy of this registry was restored and questioned yet.", "Run a drill.";
 
     // What the operator judges.
     UnknownEmbassy = "UnknownEmbassy": "No DataEmbassy has the name in embassyRef.", "Create it, or correct the name.";
-    RegistryTaken = "RegistryTaken": "Another mirror in this cluster has this registry id for the same embassy.", "Delete one of them, or choose another id.";
+    RegistryTaken = "RegistryTaken": "Another mirror of the same embassy, or another `RegistryCustody`, has this registry id.", "Delete one of them, or choose another id.";
     NoEngine = "NoEngine": "No database engine is set, or more than one.", "Set exactly one, such as spec.source.postgresql.";
     InvalidName = "InvalidName": "A name or id breaks its rules.", "Correct it as the message says.";
     InvalidSchedule = "InvalidSchedule": "The schedule is not five common cron fields.", "Write minute, hour, day, month, weekday, such as */15 * * * *.";
@@ -79,11 +80,12 @@ reasons! {
     InsecureEndpoint = "InsecureEndpoint": "The endpoint is not encrypted.", "Use https, or allowInsecure for a test store.";
     InvalidNetwork = "InvalidNetwork": "An allowed network is not one.", "Write it like 203.0.113.0/24.";
     NotSovereign = "NotSovereign": "The endpoint is where the state's copies must not go.", "Use a store under the state's own control.";
-    ForeignObject = "ForeignObject": "An object with the name that the mirror needs belongs to somebody else.", "Rename the mirror, or remove that object.";
-    ApplyFailed = "ApplyFailed": "The API server refused an object of the mirror.", "Read the message; often a quota or an admission policy.";
+    ForeignObject = "ForeignObject": "An object with the name that the resource needs belongs to somebody else.", "Rename the resource, or remove that object.";
+    ApplyFailed = "ApplyFailed": "The API server refused an object of the resource.", "Read the message; often a quota or an admission policy.";
 
     NoCustodian = "NoCustodian": "The DataEmbassy has no custodian block, so nobody keeps this registry.", "Set spec.custodian, or correct embassyRef.";
     InvalidQuantity = "InvalidQuantity": "An amount of bytes is not written as one.", "Write a whole number and Ki, Mi, Gi or Ti, such as 200Gi.";
+    UntrustedCustodian = "UntrustedCustodian": "The custodian signs with a key that custodianKeys does not name, or names as retired, so its entries count for nobody.", "Name its public key in custodianKeys here and at home, or correct signerRef.";
     KeyHasTwoRoles = "KeyHasTwoRoles": "A key stands among the source signers and among the custodian keys.", "Replace one of them: a key has one role.";
 
     // What becomes of the pod.
@@ -95,7 +97,7 @@ reasons! {
     SidecarSilent = "SidecarSilent": "The pod runs and does not answer the operator.", "Check network policies and the sidecar's log; copies may go on.";
 
     // Secrets, as the sidecar sees them.
-    SecretMissing = "SecretMissing": "A Secret that the mirror names does not exist.", "Create it.";
+    SecretMissing = "SecretMissing": "A Secret that the resource names does not exist.", "Create it.";
     SecretKeyMissing = "SecretKeyMissing": "A Secret lacks a key.", "Add the key that the message names.";
     SecretInvalid = "SecretInvalid": "A Secret's value cannot be used.", "Replace the value that the message names.";
     ConfigurationInvalid = "ConfigurationInvalid": "The sidecar cannot use the newest configuration.", "Bring operator and sidecar to versions that fit.";
@@ -153,6 +155,7 @@ reasons! {
     Unwitnessed = "Unwitnessed": "The custodian does not know where this ledger stood before, so it could not tell an older state of the store.", "Compare the head with a trust sheet or a mirror's status, and name it in confirmedHead.";
     Forked = "Forked": "The ledger has two entries at one place that both count for somebody.", "Find out who signs with the key twice; copies up to the fork stand.";
     UnknownRegistry = "UnknownRegistry": "The store has objects of a registry that nobody accepted.", "Make a RegistryCustody for it, or find out who writes there.";
+    DrillFailed = "DrillFailed": "The latest copy that was restored did not answer as it must.", "Read the message; take another copy, and drill it.";
     ForeignRecipients = "ForeignRecipients": "A copy is sealed to other recipients than the DataEmbassy names.", "Find out who changed the recipients at home; whoever holds those keys reads the copy.";
     ManifestInvalid = "ManifestInvalid": "What a copy consists of cannot be read from its manifest.", "The copy is lost; take another one.";
     ObjectMissing = "ObjectMissing": "Objects of a copy are not in the store.", "The copy is lost; find out who removed them, and take another one.";
