@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use dataembassy_ledger::chain::CustodyView;
 use dataembassy_ledger::entry::{Body, CustodyBody, Entry, SourceBody};
 use dataembassy_ledger::{Role, SigningKey, StoreDocument};
 use libfuzzer_sys::fuzz_target;
@@ -14,6 +15,16 @@ fn verify<B: Body + PartialEq + std::fmt::Debug>(object: &[u8]) {
     let Ok(read) = Entry::<B>::verify(object) else { return };
     let written = read.entry.sign(&KEY).expect("what was read can be written");
     assert_eq!(Entry::<B>::verify(&written.bytes).expect("what was written can be read").entry, read.entry);
+}
+
+/// What a reader that starts at a proof takes over from it is what the proof says.
+fn start_at(object: &[u8]) {
+    let Ok(read) = Entry::<CustodyBody>::verify(object) else { return };
+    let CustodyBody::Proof(proof) = &read.entry.body else { return };
+    let Some(mut view) = CustodyView::standing_before(proof) else { return };
+    assert_eq!(Some(view.standing()), proof.standing);
+    assert_eq!(view.current_term(), read.entry.header.term);
+    view.apply(&read).expect("a proof opens no term");
 }
 
 fn signed(role: Role, line: &[u8]) -> Vec<u8> {
@@ -29,6 +40,8 @@ fuzz_target!(|bytes: &[u8]| {
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let line = [&bytes[..end], b"\n"].concat();
     verify::<SourceBody>(&signed(Role::Source, &line));
-    verify::<CustodyBody>(&signed(Role::Custody, &line));
+    let custody = signed(Role::Custody, &line);
+    verify::<CustodyBody>(&custody);
+    start_at(&custody);
     let _ = StoreDocument::verify(&signed(Role::Store, &line));
 });

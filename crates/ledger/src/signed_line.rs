@@ -32,7 +32,7 @@ pub(crate) struct VerifiedLine {
 pub enum WriteError {
     /// It would be too large.
     #[error(
-        "object would have {size} bytes, more than the {MAX_OBJECT_BYTES} allowed: name fewer or shorter recipients"
+        "object would have {size} bytes, more than the {MAX_OBJECT_BYTES} allowed: it must name less, such as fewer recipients or copies"
     )]
     TooLarge {
         /// Its size in bytes.

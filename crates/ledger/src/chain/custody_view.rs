@@ -1,15 +1,19 @@
 //! What a custody chain says that the source chain's readers and writers must know: terms, named heads, void copies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::authority::SignerRange;
 pub use crate::entry::OpeningKind;
 use crate::entry::{
-    CustodyBody, EntryRef, IntactCopy, ProofBody, SequenceRange, Standing, StandingOpening, TermBody,
-    VerifiedEntry,
+    CustodyBody, EntryRef, IntactCopy, MAX_STANDING_COPIES, ProofBody, SequenceRange, Standing,
+    StandingOpening, TermBody, VerifiedEntry,
 };
 use crate::signature::PublicKey;
 use crate::value::{CopyId, Sequence, Sha256Digest, Term};
+
+/// How many named source entries are remembered, those of the highest places: what descends from one of them is decided with it, and a chain
+/// that is read every hour for years must not grow in memory.
+const MAX_NAMED: usize = 256;
 
 /// The opening of a term after the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +82,8 @@ pub struct InvalidTerm {
 pub struct CustodyView {
     openings: Vec<Opening>,
     named: BTreeMap<Sequence, Sha256Digest>,
-    void: BTreeSet<CopyId>,
+    /// The latest void copies, oldest declaration first, as many as a [`Standing`] holds: whoever starts late knows no more either.
+    void: VecDeque<CopyId>,
     /// First and last number of each range; ranges neither overlap nor touch.
     expired: BTreeMap<Sequence, Sequence>,
     pins: BTreeSet<Sequence>,
@@ -158,7 +163,7 @@ impl CustodyView {
                 self.latest_proof = Some(proof.clone());
             }
             CustodyBody::Void(void) => {
-                self.void.insert(void.copy_id);
+                void.copies.iter().for_each(|copy| self.give_up(*copy));
             }
             CustodyBody::Activation(body) => self.open(body, OpeningKind::Activation, reference)?,
             CustodyBody::Release(body) => self.open(body, OpeningKind::Release, reference)?,
@@ -168,10 +173,10 @@ impl CustodyView {
                 }
             }
             CustodyBody::Pin(body) if body.pinned => {
-                self.pins.insert(body.sequence);
+                self.pins.insert(body.source_sequence);
             }
             CustodyBody::Pin(body) => {
-                self.pins.remove(&body.sequence);
+                self.pins.remove(&body.source_sequence);
             }
             CustodyBody::Confirm(body) => {
                 self.name(body.source_head);
@@ -186,6 +191,19 @@ impl CustodyView {
     fn name(&mut self, head: EntryRef) {
         // The first word counts: a later one that differs shows up as a broken link.
         self.named.entry(head.sequence).or_insert(head.digest);
+        if self.named.len() > MAX_NAMED {
+            self.named.pop_first();
+        }
+    }
+
+    fn give_up(&mut self, copy: CopyId) {
+        if self.is_void(copy) {
+            return;
+        }
+        if self.void.len() == MAX_STANDING_COPIES {
+            self.void.pop_front();
+        }
+        self.void.push_back(copy);
     }
 
     fn expire(&mut self, sequence: Sequence) {
@@ -264,7 +282,7 @@ impl CustodyView {
             .map_or(Term::FIRST, |opening| opening.term)
     }
 
-    /// The digest that a custody entry names for a source entry.
+    /// The digest that a custody entry names for a source entry; the 256 highest of the named places are remembered.
     #[must_use]
     pub fn named_source(&self, sequence: Sequence) -> Option<Sha256Digest> {
         self.named.get(&sequence).copied()
@@ -279,7 +297,7 @@ impl CustodyView {
         })
     }
 
-    /// Whether a copy was declared void: then its entry does not count, whenever it appears.
+    /// Whether a copy is among the latest 256 that were declared void: then its entry does not count, whenever it appears.
     #[must_use]
     pub fn is_void(&self, copy: CopyId) -> bool {
         self.void.contains(&copy)

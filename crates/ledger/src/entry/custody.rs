@@ -6,21 +6,16 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::proof::ProofBody;
 use super::{Body, Chain, EntryRef, Header, unknown_kind};
 use crate::signature::{PublicKey, Role};
 use crate::signed_line::ReadError;
-use crate::value::{CopyId, OrderId, Sequence, Sha256Digest, Term, Timestamp};
+use crate::value::{CopyId, OrderId, Sequence, Term};
 
-/// The most ranges of copies that one `proof` says it has read back.
-pub const MAX_VERIFIED: usize = 64;
-/// The most copies that one `proof` says are broken.
-pub const MAX_BROKEN: usize = 64;
 /// The most copies that one `expiry` names.
 pub const MAX_EXPIRED: usize = 256;
-/// The most openings, and the most pins, of a [`Standing`].
-pub const MAX_STANDING: usize = 64;
-/// The most void copies, and the most ranges of expired ones, of a [`Standing`].
-pub const MAX_STANDING_COPIES: usize = 256;
+/// The most copies that one `void` names.
+pub const MAX_VOID: usize = 256;
 /// The most characters of a pin's reason.
 pub const MAX_PIN_REASON: usize = 253;
 
@@ -30,7 +25,7 @@ pub const MAX_PIN_REASON: usize = 253;
 pub enum CustodyBody {
     /// The custodian has walked the source chain up to an entry.
     Proof(ProofBody),
-    /// A copy whose entry never came is given up; an entry for it first seen later does not count.
+    /// Copies whose entries never came are given up; an entry for one of them first seen later does not count.
     Void(VoidBody),
     /// The registry is served from the embassy: the embassy's signer writes the next term.
     Activation(TermBody),
@@ -44,146 +39,6 @@ pub enum CustodyBody {
     Confirm(ConfirmBody),
     /// A kind of the format that this version has no use for.
     Opaque(OpaqueBody),
-}
-
-/// A `proof`: how far the custodian has walked the source chain, what it has read back since its last proof, and what it found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ProofBody {
-    /// The head of the source chain as the custodian found it.
-    pub source_head: EntryRef,
-    /// Copies whose every byte was read back since the last proof and equals the ledger: at most [`MAX_VERIFIED`] ranges, ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub verified: Vec<VerifiedRange>,
-    /// The newest copy whose every byte was read back and equal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub intact: Option<IntactCopy>,
-    /// Living copies that are not whole, as far as is known now: at most [`MAX_BROKEN`], ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub broken: Vec<BrokenCopy>,
-    /// How far the copy is read back that was being read when the proof was written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<VerificationProgress>,
-    /// What all entries before this one say together, so that a reader may start here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub standing: Option<Standing>,
-}
-
-/// Copies that were read back: every living one of a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct VerifiedRange {
-    /// The first.
-    pub from: Sequence,
-    /// The last.
-    pub until: Sequence,
-    /// When reading the first of them back began.
-    pub at: Timestamp,
-}
-
-/// A copy that is not whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BrokenCopy {
-    /// The number of its entry in the source chain.
-    pub sequence: Sequence,
-    /// What is wrong.
-    pub fault: CopyFault,
-}
-
-/// What can be wrong with a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum CopyFault {
-    /// An object is not in the store.
-    Missing,
-    /// An object has other bytes, or another size, than the ledger says.
-    Changed,
-    /// The store cannot read an object.
-    Unreadable,
-    /// The manifest cannot be read, or is not the one of the entry's totals.
-    Manifest,
-    /// It is sealed to other recipients than it should be.
-    Recipients,
-}
-
-/// How far a copy is read back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct VerificationProgress {
-    /// The number of its entry in the source chain.
-    pub sequence: Sequence,
-    /// How many segments, in the manifest's order, were read back and are equal.
-    pub segments: u64,
-    /// When reading it back began.
-    pub since: Timestamp,
-}
-
-/// What all entries of a custody chain before a place say together.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Standing {
-    /// The openings of all terms after the first: at most [`MAX_STANDING`], ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub openings: Vec<StandingOpening>,
-    /// The copies that do not count: at most [`MAX_STANDING_COPIES`], ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub void: Vec<CopyId>,
-    /// The copies that were recorded as expired: at most [`MAX_STANDING_COPIES`] ranges, ascending and not touching.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub expired: Vec<SequenceRange>,
-    /// The copies that are pinned: at most [`MAX_STANDING`], ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pins: Vec<Sequence>,
-}
-
-/// The opening of a term, as its entry said it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StandingOpening {
-    /// The entry.
-    pub entry: EntryRef,
-    /// Its kind.
-    pub kind: OpeningKind,
-    /// The last source entry that counts in the term before; absent when there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_head: Option<EntryRef>,
-    /// The term it opened.
-    pub next_term: Term,
-    /// Who writes the source chain in that term.
-    pub signer: PublicKey,
-}
-
-/// Which kind of entry opened a term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OpeningKind {
-    /// The embassy serves the registry.
-    Activation,
-    /// The registry goes back home.
-    Release,
-}
-
-/// Numbers from the first to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SequenceRange {
-    /// The first.
-    pub from: Sequence,
-    /// The last.
-    pub until: Sequence,
-}
-
-/// A copy that was found whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IntactCopy {
-    /// The number of its entry in the source chain.
-    pub sequence: Sequence,
-    /// The SHA-256 of that entry's object.
-    pub digest: Sha256Digest,
-    /// When reading it back began.
-    pub at: Timestamp,
 }
 
 /// An `expiry`: the objects of these copies will be deleted when their locks have ended. The entries stay.
@@ -208,8 +63,8 @@ pub struct ExpiredCopy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PinBody {
-    /// The copy's number in the source chain.
-    pub sequence: Sequence,
+    /// The copy's number in the source chain. (`sequence` is the pin's own number in the custody chain.)
+    pub source_sequence: Sequence,
     /// Whether it is kept from now on, or no longer.
     pub pinned: bool,
     /// Why: at most [`MAX_PIN_REASON`] characters, none of them a control character.
@@ -225,12 +80,12 @@ pub struct ConfirmBody {
     pub source_head: EntryRef,
 }
 
-/// A `void`.
+/// A `void`. It names many copies at once, so that a flood of objects that nobody commits does not become a flood of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VoidBody {
-    /// The copy that does not count.
-    pub copy_id: CopyId,
+    /// The copies that do not count: 1 to [`MAX_VOID`], ascending.
+    pub copies: Vec<CopyId>,
     /// The order that this entry carries out, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderId>,
@@ -325,7 +180,13 @@ impl Body for CustodyBody {
             Self::Activation(body) | Self::Release(body) if header.term.next() != Some(body.next_term) => {
                 Err("nextTerm must be the entry's own term + 1")
             }
-            Self::Proof(body) => body.check(),
+            Self::Proof(body) => body.check(header),
+            Self::Void(body) => {
+                if body.copies.is_empty() || body.copies.len() > MAX_VOID {
+                    return Err("copies must name 1 to 256 copies");
+                }
+                ascending(&body.copies, |copy| *copy, "copies must ascend")
+            }
             Self::Expiry(body) => {
                 if body.copies.is_empty() || body.copies.len() > MAX_EXPIRED {
                     return Err("copies must name 1 to 256 copies");
@@ -349,75 +210,8 @@ impl Body for CustodyBody {
     }
 }
 
-impl ProofBody {
-    /// A proof that has walked the chain and read nothing back.
-    #[must_use]
-    pub const fn new(source_head: EntryRef) -> Self {
-        Self {
-            source_head,
-            verified: Vec::new(),
-            intact: None,
-            broken: Vec::new(),
-            progress: None,
-            standing: None,
-        }
-    }
-
-    fn check(&self) -> Result<(), &'static str> {
-        if self.verified.len() > MAX_VERIFIED || self.broken.len() > MAX_BROKEN {
-            return Err("verified and broken must have at most 64 members each");
-        }
-        if self.verified.iter().any(|range| range.until < range.from) {
-            return Err("a range of verified copies must not end before it begins");
-        }
-        let disjoint = self.verified.windows(2).all(|pair| pair[0].until < pair[1].from);
-        if !disjoint {
-            return Err("ranges of verified copies must ascend and not overlap");
-        }
-        ascending(
-            &self.broken,
-            |copy| copy.sequence,
-            "broken must ascend by sequence",
-        )?;
-        self.standing.as_ref().map_or(Ok(()), Standing::check)
-    }
-}
-
-impl Standing {
-    /// Whether it is small enough for an entry.
-    #[must_use]
-    pub fn fits(&self) -> bool {
-        self.openings.len() <= MAX_STANDING
-            && self.pins.len() <= MAX_STANDING
-            && self.void.len() <= MAX_STANDING_COPIES
-            && self.expired.len() <= MAX_STANDING_COPIES
-    }
-
-    fn check(&self) -> Result<(), &'static str> {
-        if !self.fits() {
-            return Err("standing has more members than the format allows");
-        }
-        ascending(
-            &self.openings,
-            |opening| opening.next_term,
-            "openings must ascend by term",
-        )?;
-        ascending(&self.void, |copy| *copy, "void must ascend")?;
-        ascending(&self.pins, |pin| *pin, "pins must ascend")?;
-        let ordered = self.expired.iter().all(|range| range.from <= range.until)
-            && self
-                .expired
-                .windows(2)
-                .all(|pair| pair[0].until.next().is_some_and(|next| next < pair[1].from));
-        if ordered {
-            Ok(())
-        } else {
-            Err("ranges of expired copies must ascend and not touch")
-        }
-    }
-}
-
-fn ascending<T, K: PartialOrd>(
+/// Whether each member's key is greater than the one before; else the broken rule.
+pub(super) fn ascending<T, K: PartialOrd>(
     list: &[T],
     key: impl Fn(&T) -> K,
     rule: &'static str,

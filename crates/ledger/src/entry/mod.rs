@@ -1,16 +1,19 @@
 //! Entries of the two chains: what they say, how they are written and read. Whether one counts is the chain's question.
 
 mod custody;
+mod proof;
 mod source;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use custody::{
-    BrokenCopy, ConfirmBody, CopyFault, CustodyBody, ExpiredCopy, ExpiryBody, IntactCopy, MAX_BROKEN,
-    MAX_EXPIRED, MAX_PIN_REASON, MAX_STANDING, MAX_STANDING_COPIES, MAX_VERIFIED, OpaqueBody, OpaqueKind,
-    OpeningKind, PinBody, ProofBody, SequenceRange, Standing, StandingOpening, TermBody,
-    VerificationProgress, VerifiedRange, VoidBody,
+    ConfirmBody, CustodyBody, ExpiredCopy, ExpiryBody, MAX_EXPIRED, MAX_PIN_REASON, MAX_VOID, OpaqueBody,
+    OpaqueKind, PinBody, TermBody, VoidBody,
+};
+pub use proof::{
+    BrokenCopy, CopyFault, IntactCopy, MAX_BROKEN, MAX_STANDING, MAX_STANDING_COPIES, MAX_VERIFIED,
+    OpeningKind, ProofBody, SequenceRange, Standing, StandingOpening, VerificationProgress, VerifiedRange,
 };
 pub use source::{
     CopyBody, CopyTotals, Engine, MAX_COPY_KEY_LENGTH, MAX_PARENTS, MAX_PARTS, MAX_RECIPIENTS, PartRef,

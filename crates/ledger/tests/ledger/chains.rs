@@ -5,7 +5,7 @@ use dataembassy_ledger::chain::{
     SourceAuthority, SourceChain, Start, Step, StoredVersion,
 };
 use dataembassy_ledger::entry::{
-    CustodyBody, Entry, EntryRef, ProofBody, SignedObject, SourceBody, TermBody, VoidBody,
+    CustodyBody, Entry, EntryRef, ProofBody, SignedObject, SourceBody, TermBody,
 };
 use dataembassy_ledger::{CopyId, ObjectKey, Role, Sha256Digest, SigningKey};
 use proptest::prelude::*;
@@ -545,19 +545,15 @@ fn before_any_activation_only_the_signers_of_the_place_may_write() {
 
 #[test]
 fn a_void_copy_does_not_count() {
-    let copy_id = CopyId::from_bytes([4; 16]);
-    let (view, _) = view_of(vec![CustodyBody::Void(VoidBody { copy_id, order: None })]);
-    assert!(view.is_void(copy_id));
+    let (view, _) = view_of(vec![sample::void(&[4])]);
+    assert!(view.is_void(CopyId::from_bytes([4; 16])));
     assert!(!view.is_void(CopyId::from_bytes([5; 16])));
 }
 
 #[test]
 fn a_custody_entry_in_the_wrong_term_does_not_count() {
     let mut chain = custody();
-    let body = CustodyBody::Void(VoidBody {
-        copy_id: CopyId::from_bytes([4; 16]),
-        order: None,
-    });
+    let body = sample::void(&[4]);
     let object = custody_entry(1, 2, genesis(), body.clone())
         .sign(&custodian_key())
         .unwrap();
@@ -592,10 +588,7 @@ fn a_retired_custodian_key_signs_up_to_its_last_place() {
         CustodyAuthority::new(keys),
         start,
     );
-    let body = CustodyBody::Void(VoidBody {
-        copy_id: CopyId::from_bytes([4; 16]),
-        order: None,
-    });
+    let body = sample::void(&[4]);
     let first = custody_entry(1, 1, genesis(), body.clone())
         .sign(&custodian_key())
         .unwrap();

@@ -1,8 +1,8 @@
 //! Entries read back as written; anything else about them is refused.
 
 use dataembassy_ledger::entry::{
-    CopyBody, CustodyBody, Entry, MAX_OBJECT_BYTES, ProofBody, ReadError, SourceBody, TermBody, VoidBody,
-    WriteError,
+    ConfirmBody, CopyBody, CustodyBody, Entry, ExpiryBody, MAX_OBJECT_BYTES, PinBody, ProofBody, ReadError,
+    SourceBody, TermBody, VoidBody, WriteError,
 };
 use dataembassy_ledger::signature::SignatureError;
 use dataembassy_ledger::{CopyId, Role, StoreDocument};
@@ -55,10 +55,25 @@ fn each_custody_kind_reads_back_as_written() {
     };
     for body in [
         CustodyBody::Proof(ProofBody::new(head)),
+        sample::void(&[4]),
         CustodyBody::Void(VoidBody {
-            copy_id: CopyId::from_bytes([4; 16]),
-            order: None,
+            copies: vec![CopyId::from_bytes([4; 16]), CopyId::from_bytes([5; 16])],
+            order: Some("sweep-1".parse().unwrap()),
         }),
+        CustodyBody::Expiry(ExpiryBody {
+            copies: vec![sample::expired(1), sample::expired(3)],
+        }),
+        CustodyBody::Pin(PinBody {
+            source_sequence: sample::sequence(1),
+            pinned: true,
+            reason: Some("election of 2026".to_owned()),
+        }),
+        CustodyBody::Pin(PinBody {
+            source_sequence: sample::sequence(1),
+            pinned: false,
+            reason: None,
+        }),
+        CustodyBody::Confirm(ConfirmBody { source_head: head }),
         CustodyBody::Activation(opening.clone()),
         CustodyBody::Release(TermBody {
             source_head: None,

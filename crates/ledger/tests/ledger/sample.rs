@@ -2,8 +2,8 @@
 
 use dataembassy_ledger::chain::StoredVersion;
 use dataembassy_ledger::entry::{
-    CopyBody, CopyTotals, CustodyBody, CustodyEntry, Engine, Entry, EntryRef, Header, PartRef, SignedObject,
-    SourceBody, SourceEntry, SourceIdentity,
+    CopyBody, CopyTotals, CustodyBody, CustodyEntry, Engine, Entry, EntryRef, ExpiredCopy, Header, PartRef,
+    SignedObject, SourceBody, SourceEntry, SourceIdentity, VoidBody,
 };
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::{
@@ -128,6 +128,23 @@ pub(crate) fn custody_entry(
     Entry {
         header: header(number, in_term, prev),
         body,
+    }
+}
+
+/// A `void` of the copies whose ids are made of these marks.
+pub(crate) fn void(marks: &[u8]) -> CustodyBody {
+    let copies = marks.iter().map(|mark| CopyId::from_bytes([*mark; 16]));
+    CustodyBody::Void(VoidBody {
+        copies: copies.collect(),
+        order: None,
+    })
+}
+
+/// What an `expiry` says of the copy at a place whose id is made of that place.
+pub(crate) fn expired(number: u8) -> ExpiredCopy {
+    ExpiredCopy {
+        sequence: sequence(number.into()),
+        copy_id: CopyId::from_bytes([number; 16]),
     }
 }
 

@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use dataembassy_ledger::entry::{CustodyBody, Entry, ProofBody, SourceBody, TermBody, VoidBody};
+use dataembassy_ledger::entry::{
+    ConfirmBody, CustodyBody, Entry, EntryRef, ExpiryBody, PinBody, ProofBody, SourceBody, TermBody,
+};
 use dataembassy_ledger::manifest::{ManifestReader, ManifestWriter, SegmentRecord};
-use dataembassy_ledger::{CopyId, Role, SegmentNumber, Sha256Digest, StoreDocument};
+use dataembassy_ledger::{Role, SegmentNumber, Sha256Digest, StoreDocument};
 
+use crate::proofs;
 use crate::sample::{self, sign_line};
 
 fn folder() -> PathBuf {
@@ -41,27 +44,9 @@ fn vectors() -> BTreeMap<String, Vec<u8>> {
     let sources = sample::source_objects(2);
     put("source_copy", sources[0].bytes.clone());
     put("source_copy_next", sources[1].bytes.clone());
-    let head = sample::reference(2, &sources[1]);
-    let term = TermBody {
-        source_head: Some(head),
-        next_term: sample::term(2),
-        signer: sample::embassy_key().public_key(),
-        order: Some("activate-2026".parse().unwrap()),
-    };
-    let void = VoidBody {
-        copy_id: CopyId::from_bytes([7; 16]),
-        order: None,
-    };
-    for (name, body) in [
-        ("custody_proof", CustodyBody::Proof(ProofBody::new(head))),
-        ("custody_void", CustodyBody::Void(void)),
-        ("custody_activation", CustodyBody::Activation(term.clone())),
-        ("custody_release", CustodyBody::Release(term)),
-    ] {
-        let entry = sample::custody_entry(1, 1, sample::genesis(), body);
-        put(name, entry.sign(&sample::custodian_key()).unwrap().bytes);
+    for (name, bytes) in custody_vectors(sample::reference(2, &sources[1])) {
+        put(&name, bytes);
     }
-
     let line = sample::line_of(&sources[0]);
     let mut fail = |name: &str, line: &str| {
         put(
@@ -127,6 +112,146 @@ fn vectors() -> BTreeMap<String, Vec<u8>> {
         text.replacen("  00000002", "  00000001", 1).into_bytes(),
     );
     vectors
+}
+
+/// A custody entry of each kind, and those of which each breaks one rule.
+fn custody_vectors(head: EntryRef) -> BTreeMap<String, Vec<u8>> {
+    let mut vectors = BTreeMap::new();
+    let term = TermBody {
+        source_head: Some(head),
+        next_term: sample::term(2),
+        signer: sample::embassy_key().public_key(),
+        order: Some("activate-2026".parse().unwrap()),
+    };
+    let expiry = ExpiryBody {
+        copies: vec![sample::expired(1), sample::expired(2)],
+    };
+    let pin = |pinned, reason: Option<&str>| PinBody {
+        source_sequence: sample::sequence(2),
+        pinned,
+        reason: reason.map(str::to_owned),
+    };
+    for (name, body) in [
+        ("custody_proof", CustodyBody::Proof(ProofBody::new(head))),
+        ("custody_void", sample::void(&[7, 8])),
+        ("custody_expiry", CustodyBody::Expiry(expiry)),
+        (
+            "custody_pin",
+            CustodyBody::Pin(pin(true, Some("before the election"))),
+        ),
+        ("custody_unpin", CustodyBody::Pin(pin(false, None))),
+        (
+            "custody_confirm",
+            CustodyBody::Confirm(ConfirmBody { source_head: head }),
+        ),
+        ("custody_activation", CustodyBody::Activation(term.clone())),
+        ("custody_release", CustodyBody::Release(term)),
+    ] {
+        let entry = sample::custody_entry(1, 1, sample::genesis(), body);
+        vectors.insert(
+            name.to_owned(),
+            entry.sign(&sample::custodian_key()).unwrap().bytes,
+        );
+    }
+
+    let whole = Entry {
+        header: proofs::proof_header(),
+        body: CustodyBody::Proof(proofs::whole_proof()),
+    };
+    let whole = whole.sign(&sample::custodian_key()).unwrap();
+    vectors.insert("custody_proof_whole".to_owned(), whole.bytes.clone());
+    for (name, line) in broken_custody_lines(&vectors, &sample::line_of(&whole)) {
+        let bytes = sign_line(&line, Role::Custody, &sample::custodian_key());
+        assert!(vectors.insert(name.clone(), bytes).is_none(), "{name}");
+    }
+    vectors
+}
+
+/// Custody entries of which each breaks one rule.
+fn broken_custody_lines(good: &BTreeMap<String, Vec<u8>>, whole: &str) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    let mut fail = |of: &str, name: &str, old: &str, new: &str| {
+        let line = match of {
+            "proof" => whole.to_owned(),
+            kind => {
+                let text = String::from_utf8(good[&format!("custody_{kind}")].clone()).unwrap();
+                text.split_once('\n').unwrap().0.to_owned()
+            }
+        };
+        assert!(line.contains(old), "{line} holds no {old}");
+        lines.push((format!("fail_custody_{of}_{name}"), line.replacen(old, new, 1)));
+    };
+    fail(
+        "proof",
+        "unknown_field",
+        "\"verified\"",
+        "\"note\":\"\",\"verified\"",
+    );
+    fail("proof", "unknown_fault", "\"missing\"", "\"stolen\"");
+    fail("proof", "ranges_overlap", "\"from\":6,", "\"from\":4,");
+    fail("proof", "beyond_head", "\"until\":39", "\"until\":41");
+    fail(
+        "proof",
+        "broken_out_of_order",
+        "\"sequence\":8,\"fault\"",
+        "\"sequence\":11,\"fault\"",
+    );
+    fail(
+        "proof",
+        "too_many_segments",
+        "\"segments\":17",
+        "\"segments\":100000000",
+    );
+    fail(
+        "proof",
+        "standing_null",
+        "\"standing\":{",
+        "\"standing\":null,\"x\":{",
+    );
+    fail("proof", "standing_of_another_term", "\"term\":3", "\"term\":4");
+    fail(
+        "proof",
+        "standing_lacks_an_opening",
+        "\"nextTerm\":2",
+        "\"nextTerm\":3",
+    );
+    fail(
+        "proof",
+        "standing_unknown_kind",
+        "\"kind\":\"release\"",
+        "\"kind\":\"rehearsal\"",
+    );
+    fail("proof", "standing_ranges_touch", "{\"from\":3,", "{\"from\":2,");
+    fail(
+        "proof",
+        "standing_pins_out_of_order",
+        "\"pins\":[2,30]",
+        "\"pins\":[30,2]",
+    );
+    let id = "08".repeat(16);
+    fail("void", "twice", &id, &"07".repeat(16));
+    fail("void", "of_none", "\"copies\":[", "\"copies\":[],\"x\":[");
+    fail("void", "short_id", &id, "08");
+    fail("expiry", "of_none", "\"copies\":[", "\"copies\":[],\"x\":[");
+    fail("expiry", "out_of_order", "{\"sequence\":2,", "{\"sequence\":1,");
+    fail("expiry", "without_copy_id", "\"copyId\"", "\"copy\"");
+    fail("pin", "reason_empty", "before the election", "");
+    fail(
+        "pin",
+        "reason_of_two_lines",
+        "before the election",
+        "before\\nthe election",
+    );
+    fail("pin", "pinned_as_number", "\"pinned\":true", "\"pinned\":1");
+    fail("confirm", "of_nothing", "\"sourceHead\":{", "\"source\":{");
+    fail(
+        "confirm",
+        "sequence_zero",
+        "\"sourceHead\":{\"sequence\":2",
+        "\"sourceHead\":{\"sequence\":0",
+    );
+    fail("activation", "skips_a_term", "\"nextTerm\":2", "\"nextTerm\":3");
+    lines
 }
 
 fn is_read(name: &str, bytes: &[u8]) -> bool {
