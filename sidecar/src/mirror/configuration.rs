@@ -1,15 +1,13 @@
 //! The configuration folder, judged whole: what comes out can be acted on, and what cannot is said in the user's words.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use dataembassy_archive::{KeyError, Recipients};
 use dataembassy_contract::config::{self, MirrorConfig, PostgresqlConfig, TlsMode};
-use dataembassy_contract::report::{Loaded, MissingSecret, SecretRole};
+use dataembassy_contract::report::{Loaded, SecretRole};
 use dataembassy_contract::schedule::InvalidSchedule;
-use dataembassy_contract::sovereignty::{Loopback, Sovereignty};
+use dataembassy_contract::sovereignty::Sovereignty;
 use dataembassy_contract::{Reason, Schedule, files};
 use dataembassy_ledger::chain::{CustodianKey, SignerRange};
 use dataembassy_ledger::entry::EntryRef;
@@ -17,24 +15,21 @@ use dataembassy_ledger::signature::SigningError;
 use dataembassy_ledger::value::{InvalidValue, Sequence};
 use dataembassy_ledger::{Recipient, RegistryId, SigningKey, Trigger};
 
+use super::report::Board;
 use crate::postgresql::{dump, source};
+use crate::process::Place;
+use crate::process::folder::{Files, FolderError};
 use crate::store::{DepositKeys, LedgerSettings, Requirements, StoreError, StoreSettings};
 
 /// What the process was started with; the same for all configurations.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    /// The folder that holds configuration and secrets.
-    pub config_dir: PathBuf,
+    /// Where the process is.
+    pub place: Place,
     /// Holds `<major>/bin/pg_dump`.
     pub programs: PathBuf,
     /// Where plans lie while a run lasts.
     pub scratch: PathBuf,
-    /// Whether loopback addresses may be reached.
-    pub loopback: Loopback,
-    /// Where `/status`, `/livez` and `/readyz` are answered.
-    pub status_address: SocketAddr,
-    /// Where `/metrics` is answered.
-    pub metrics_address: SocketAddr,
 }
 
 /// One mirror's configuration and secrets, checked.
@@ -77,20 +72,12 @@ pub struct Configuration {
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
-    /// The file is not there or not readable.
-    #[error("{path} cannot be read: {error}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        error: std::io::Error,
-    },
+    /// The folder's files cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The document is not one.
     #[error("the configuration is not the document that this version knows: {0}")]
     NotADocument(#[from] serde_json::Error),
-    /// Secrets or keys in them are not there.
-    #[error("secrets are missing: {}", list(.0))]
-    SecretsMissing(Vec<MissingSecret>),
     /// A secret's value cannot be used.
     #[error("the {what} cannot be used: {why}")]
     SecretInvalid {
@@ -121,14 +108,8 @@ impl ConfigurationError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Unreadable { .. } | Self::NotADocument(_) | Self::InvalidValue(_) => {
-                Reason::ConfigurationInvalid
-            }
-            // A key that is missing from a Secret that is there is another fault than a missing Secret.
-            Self::SecretsMissing(missing) if missing.iter().any(|one| lacks_all(one.secret, missing)) => {
-                Reason::SecretMissing
-            }
-            Self::SecretsMissing(_) => Reason::SecretKeyMissing,
+            Self::Folder(error) => error.reason(),
+            Self::NotADocument(_) | Self::InvalidValue(_) => Reason::ConfigurationInvalid,
             Self::SecretInvalid { .. } => Reason::SecretInvalid,
             Self::NoEngine => Reason::NoEngine,
             Self::InvalidSchedule(error) => error.reason(),
@@ -138,24 +119,8 @@ impl ConfigurationError {
     }
 }
 
-/// Whether every key of a Secret is missing: seen from here, the Secret is.
-fn lacks_all(secret: SecretRole, missing: &[MissingSecret]) -> bool {
-    let keys = missing.iter().filter(|one| one.secret == secret).count();
-    keys >= secret.keys()
-}
-
-fn list(missing: &[MissingSecret]) -> String {
-    let each = missing
-        .iter()
-        .map(|one| format!("key {} of the {:?} Secret", one.key, one.secret));
-    each.collect::<Vec<_>>().join(", ")
-}
-
-/// The folder's files as they are; two equal ones need no second look.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Files(BTreeMap<&'static str, Vec<u8>>);
-
-const ALL: &[&str] = &[
+/// The folder's files that a mirror reads.
+pub const NAMES: &[&str] = &[
     files::CONFIG_FILE,
     files::DEPOSIT_ACCESS_KEY_ID,
     files::DEPOSIT_SECRET_ACCESS_KEY,
@@ -167,41 +132,36 @@ const ALL: &[&str] = &[
     files::SIGNING_KEY,
 ];
 
-impl Files {
-    /// Reads the folder. A projected volume swaps all its files at once, so each is read through one look at `..data` where there is one.
-    #[must_use]
-    pub fn read(folder: &Path) -> Self {
-        let folder = folder
-            .join("..data")
-            .canonicalize()
-            .unwrap_or_else(|_| folder.to_owned());
-        let read = |name: &&'static str| Some((*name, std::fs::read(folder.join(name)).ok()?));
-        Self(ALL.iter().filter_map(read).collect())
-    }
-
-    fn text(&self, name: &'static str) -> Result<Option<String>, ConfigurationError> {
-        let Some(bytes) = self.0.get(name) else {
-            return Ok(None);
-        };
-        let text = std::str::from_utf8(bytes).map_err(|_| ConfigurationError::SecretInvalid {
-            what: name,
-            why: "it is not UTF-8 text".into(),
-        })?;
-        let text = text.trim_end_matches(['\r', '\n']);
-        Ok((!text.is_empty()).then(|| text.to_owned()))
-    }
-}
-
 impl Configuration {
+    /// Judges what the folder holds and reports what came of it.
+    #[must_use]
+    pub fn take(files: &Files, environment: &Environment, board: &Board) -> Option<Self> {
+        match Self::judge(files, environment) {
+            Ok(configuration) => {
+                tracing::info!(
+                    registry = %configuration.registry,
+                    generation = configuration.loaded.generation,
+                    "a configuration is in effect"
+                );
+                let signer = configuration.signer.public_key().to_string();
+                board.loaded(configuration.loaded.clone(), signer);
+                Some(configuration)
+            }
+            Err(error) => {
+                tracing::warn!(reason = %error.reason(), %error, "the newest configuration cannot be used");
+                let missing = match &error {
+                    ConfigurationError::Folder(error) => error.missing().to_vec(),
+                    _ => Vec::new(),
+                };
+                board.refused(error.reason(), error.to_string(), missing);
+                None
+            }
+        }
+    }
+
     /// Judges what the folder held.
     pub fn judge(files: &Files, environment: &Environment) -> Result<Self, ConfigurationError> {
-        let document = files
-            .0
-            .get(files::CONFIG_FILE)
-            .ok_or_else(|| ConfigurationError::Unreadable {
-                path: files::CONFIG_FILE.into(),
-                error: std::io::ErrorKind::NotFound.into(),
-            })?;
+        let document = files.document()?;
         let config = MirrorConfig::from_json(document)?;
         let postgresql = config
             .source
@@ -216,7 +176,7 @@ impl Configuration {
             .map(|recipient| recipient.public_key.parse())
             .collect::<Result<Vec<Recipient>, _>>()?;
         Recipients::parse(&recipients)?;
-        let store = StoreSettings::from_config(&config.embassy, environment.loopback)?;
+        let store = StoreSettings::from_config(&config.embassy, environment.place.loopback)?;
         let secrets = Secrets::take(files)?;
         let ledger = ledger_settings(&config, &secrets.signer)?;
         Ok(Self {
@@ -257,35 +217,25 @@ struct DatabaseSecrets {
 
 impl Secrets {
     fn take(files: &Files) -> Result<Self, ConfigurationError> {
-        let mut missing = Vec::new();
-        let mut need = |name: &'static str, secret: SecretRole| -> Result<String, ConfigurationError> {
-            let text = files.text(name)?;
-            if text.is_none() {
-                let key = name.rsplit('/').next().unwrap_or(name).to_owned();
-                missing.push(MissingSecret { secret, key });
-            }
-            Ok(text.unwrap_or_default())
-        };
-        let access_key_id = need(files::DEPOSIT_ACCESS_KEY_ID, SecretRole::Deposit)?;
-        let secret_access_key = need(files::DEPOSIT_SECRET_ACCESS_KEY, SecretRole::Deposit)?;
-        let user = need(files::DATABASE_USERNAME, SecretRole::Database)?;
-        let authorities = need(files::DATABASE_CA, SecretRole::DatabaseCa)?.into_bytes();
-        let signer = need(files::SIGNING_KEY, SecretRole::Signing)?;
+        let mut needs = files.needs();
+        let access_key_id = needs.take(files::DEPOSIT_ACCESS_KEY_ID, SecretRole::Deposit)?;
+        let secret_access_key = needs.take(files::DEPOSIT_SECRET_ACCESS_KEY, SecretRole::Deposit)?;
+        let user = needs.take(files::DATABASE_USERNAME, SecretRole::Database)?;
+        let authorities = needs.take(files::DATABASE_CA, SecretRole::DatabaseCa)?;
+        let signer = needs.take(files::SIGNING_KEY, SecretRole::Signing)?;
         let certificate = files.text(files::DATABASE_CERTIFICATE)?;
-        let password = match &certificate {
+        let password = match certificate {
             Some(_) => files.text(files::DATABASE_PASSWORD)?,
-            None => Some(need(files::DATABASE_PASSWORD, SecretRole::Database)?),
+            None => Some(needs.take(files::DATABASE_PASSWORD, SecretRole::Database)?),
         };
-        let certificate_key = match &certificate {
-            Some(_) => need(files::DATABASE_CERTIFICATE_KEY, SecretRole::Database)?,
-            None => String::new(),
+        let certificate_key = match certificate {
+            Some(_) => needs.take(files::DATABASE_CERTIFICATE_KEY, SecretRole::Database)?,
+            None => "",
         };
-        if !missing.is_empty() {
-            return Err(ConfigurationError::SecretsMissing(missing));
-        }
+        needs.met()?;
         let client_certificate = certificate.map(|chain| source::ClientCertificate {
-            chain: chain.into_bytes(),
-            key: certificate_key.into_bytes(),
+            chain: chain.into(),
+            key: certificate_key.into(),
         });
         // ssh-keygen wants the final newline, and readers of its files do too.
         let signer = SigningKey::from_openssh(&format!("{signer}\n")).map_err(|error: SigningError| {
@@ -296,17 +246,17 @@ impl Secrets {
         })?;
         Ok(Self {
             keys: DepositKeys {
-                access_key_id,
-                secret_access_key,
+                access_key_id: access_key_id.to_owned(),
+                secret_access_key: secret_access_key.to_owned(),
             },
             signer,
             database: DatabaseSecrets {
-                user,
+                user: user.to_owned(),
                 credentials: source::Credentials {
-                    password,
+                    password: password.map(str::to_owned),
                     client_certificate,
                 },
-                authorities,
+                authorities: authorities.into(),
             },
         })
     }
@@ -314,7 +264,7 @@ impl Secrets {
 
 impl DatabaseSecrets {
     fn into_source(self, config: &PostgresqlConfig, environment: &Environment) -> source::Source {
-        let guard = Sovereignty::default().with_loopback(environment.loopback);
+        let guard = Sovereignty::default().with_loopback(environment.place.loopback);
         source::Source {
             host: config.host.clone(),
             port: config.port,

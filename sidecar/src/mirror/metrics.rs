@@ -70,7 +70,7 @@ impl Metrics {
 
     /// The list, for the reference and for encoding.
     #[must_use]
-    pub fn catalog(&self) -> &Catalog {
+    pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
     }
 

@@ -230,7 +230,16 @@ impl Mirror {
         let following = follow_progress(self.board.clone(), progress, is_committing);
         let following = tokio::spawn(following);
         let cancel = self.ending.child_token();
-        let done = run::run(configuration, store, ledger, due.clone(), &telling, cancel).await;
+        // Boxed: a run's future is large, and ours would carry it along.
+        let done = Box::pin(run::run(
+            configuration,
+            store,
+            ledger,
+            due.clone(),
+            &telling,
+            cancel,
+        ))
+        .await;
         following.abort();
         let ended_at = Timestamp::now();
         self.finish(&done, &due, started_at, ended_at);

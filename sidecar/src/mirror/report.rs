@@ -1,44 +1,41 @@
-//! What the sidecar says about itself, kept in one place and changed under one lock.
-
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! What a mirror says about itself.
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::report::{
-    Check, CheckState, Fault, FinishedRun, Head, LastCopy, Loaded, MAX_RECENT_RUNS, MissingSecret, Report,
+    FinishedRun, Head, LastCopy, Loaded, MAX_RECENT_RUNS, MissingSecret, Report,
 };
 use dataembassy_ledger::entry::{CopyBody, EntryRef};
 use dataembassy_ledger::value::Timestamp as LedgerTime;
 use jiff::Timestamp;
 
-/// The report, shared between the process and its server.
-#[derive(Clone, Debug)]
-pub struct Board(Arc<Mutex<Report>>);
+use crate::process::report::{self, note, replace};
+use crate::process::server::Status;
+
+/// A mirror's report, shared between the process and its server.
+pub type Board = report::Board<Report>;
+
+impl Status for Board {
+    type Report = Report;
+
+    fn report(&self) -> Report {
+        self.look(Report::clone).cleaned()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.look(|report| report.loaded.is_some())
+    }
+}
 
 impl Board {
     /// An empty report of a process that has just started; `process` tells it from every other.
     #[must_use]
     pub fn new(process: String, now: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new(Report {
+        Self::begin(Report {
             process,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: Some(now),
             ..Report::default()
-        })))
-    }
-
-    /// The report as it is now, within its bounds.
-    #[must_use]
-    pub fn read(&self) -> Report {
-        self.lock().clone().cleaned()
-    }
-
-    /// Changes the report.
-    pub fn write<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
-        change(&mut self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Report> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 
     /// A configuration is in effect.
@@ -105,35 +102,4 @@ impl Board {
             report.recent_runs.truncate(MAX_RECENT_RUNS);
         });
     }
-}
-
-/// Keeps `since` while the same is found again.
-fn note(check: &mut Check, found: Result<(), (Reason, String)>) {
-    let (state, reason, message) = match found {
-        Ok(()) => (CheckState::True, Reason::Reachable, String::new()),
-        Err((reason, message)) => (CheckState::False, reason, message),
-    };
-    let since = check
-        .since
-        .filter(|_| check.state == state && check.reason == reason);
-    *check = Check {
-        state,
-        reason,
-        message,
-        since: since.or_else(|| Some(Timestamp::now())),
-    };
-}
-
-fn replace(fault: &mut Option<Fault>, found: Option<(Reason, String)>) {
-    *fault = found.map(|(reason, message)| {
-        let since = fault
-            .as_ref()
-            .filter(|fault| fault.reason == reason)
-            .map(|fault| fault.since);
-        Fault {
-            reason,
-            message,
-            since: since.unwrap_or_else(Timestamp::now),
-        }
-    });
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use dataembassy_contract::config::{Addressing, EmbassyConfig};
+use dataembassy_contract::config::{Addressing, EmbassyConfig, SovereigntyConfig, StoreConfig};
 use dataembassy_contract::endpoint::Endpoint;
 use dataembassy_contract::sovereignty::{Loopback, Sovereignty};
 use rustls_pki_types::CertificateDer;
@@ -62,8 +62,15 @@ impl fmt::Debug for DepositKeys {
 impl StoreSettings {
     /// Judges what the configuration says of an embassy's store: the endpoint, the certificates, the sovereignty of both.
     pub fn from_config(embassy: &EmbassyConfig, loopback: Loopback) -> Result<Self, StoreError> {
-        let store = &embassy.store;
-        let rules = &embassy.sovereignty;
+        Self::judge(&embassy.store, &embassy.sovereignty, loopback)
+    }
+
+    /// Judges what a configuration says of a store and of how far copies may go.
+    pub fn judge(
+        store: &StoreConfig,
+        rules: &SovereigntyConfig,
+        loopback: Loopback,
+    ) -> Result<Self, StoreError> {
         let sovereignty =
             Sovereignty::parse(&rules.allowed_hosts, &rules.allowed_networks)?.with_loopback(loopback);
         let endpoint = Endpoint::parse(&store.endpoint, store.allow_insecure)?;
