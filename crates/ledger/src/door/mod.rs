@@ -24,6 +24,14 @@ use query::Query;
 const MAX_TARGET_LENGTH: usize = 4096;
 /// The longest value of a header, in bytes.
 const MAX_HEADER_LENGTH: usize = 2048;
+/// The most bytes of all names and values of a request's headers.
+pub const MAX_HEADERS_LENGTH: usize = 8192;
+/// The most headers of a request.
+pub const MAX_HEADERS: usize = 32;
+/// What a put says its body is. A store might take a form for something else than the object's bytes.
+const CONTENT_TYPE: &str = "application/octet-stream";
+/// What the digest of a read may be, beside one.
+const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// Headers that any request may have.
 const HEADERS: &[&str] = &[
@@ -34,7 +42,6 @@ const HEADERS: &[&str] = &[
     "authorization",
     "connection",
     "content-length",
-    "content-type",
     "host",
     "user-agent",
     "x-amz-checksum-mode",
@@ -45,6 +52,7 @@ const HEADERS: &[&str] = &[
 /// Headers that a put may have beside those.
 const PUT_HEADERS: &[&str] = &[
     "content-md5",
+    "content-type",
     "expect",
     "if-none-match",
     "x-amz-checksum-sha256",
@@ -115,6 +123,7 @@ impl Rules {
     /// Whose it is is found out first, so that a [`Refusal`] can be counted for a registry: see [`User::claimed`].
     pub fn judge(&self, request: &Request<'_>) -> Result<Passage, Refusal> {
         let headers = Headers::read(&request.headers)?;
+        headers.host()?;
         let user = User::signed_by(headers.get("authorization").ok_or(Refusal::NotSigned)?)?;
         let lane = self.lanes.get(user.registry()).ok_or(Refusal::UnknownUser)?;
         if user.is_retrieval() && !lane.home_may_retrieve {
@@ -127,8 +136,14 @@ impl Rules {
         };
         let is_put = matches!(action, Action::Put { .. });
         headers.only(if is_put { PUT_HEADERS } else { &[] })?;
-        if !is_put && headers.get("content-length").is_some_and(|length| length != "0") {
-            return Err(Refusal::Body);
+        if !is_put {
+            let digest = headers.get("x-amz-content-sha256").unwrap_or(UNSIGNED);
+            if digest != UNSIGNED && !is_digest(digest) {
+                return Err(Refusal::Header);
+            }
+            if headers.get("content-length").is_some_and(|length| length != "0") {
+                return Err(Refusal::Body);
+            }
         }
         Ok(Passage { user, action })
     }
@@ -203,25 +218,39 @@ fn bucket(method: &str, query: &Query<'_>, user: &User) -> Result<Action, Refusa
     }
 }
 
-/// A listing must stay within what its user may know of.
+/// A listing must stay within what its user may know of, and so must where it goes on from.
 fn listed(query: &Query<'_>, user: &User) -> Result<Action, Refusal> {
-    let prefix = query.get("prefix").ok_or(Refusal::Query)?;
     let registry = user.registry();
-    let within = if user.is_retrieval() {
-        prefix.starts_with(&ObjectKey::registry_prefix(registry))
+    let places = if user.is_retrieval() {
+        vec![ObjectKey::registry_prefix(registry)]
     } else {
-        [
+        vec![
             ObjectKey::source_prefix(registry),
             ObjectKey::custody_prefix(registry),
         ]
-        .iter()
-        .any(|chain| prefix.starts_with(chain.as_str()))
     };
-    if within {
+    let within = |text: &str| {
+        places
+            .iter()
+            .any(|place| text.strip_prefix(place.as_str()).is_some_and(is_of_keys))
+    };
+    query.get("prefix").ok_or(Refusal::Query)?;
+    let marks = ["prefix", "key-marker", "start-after"];
+    let given = marks.iter().filter_map(|name| query.get(name));
+    // A store on a file system may know `..`, so a mark is made of what keys are made of.
+    if given.into_iter().all(within) {
         Ok(Action::List)
     } else {
         Err(Refusal::OtherPlace)
     }
+}
+
+/// Whether a text may be a part of keys, from any place in one on.
+fn is_of_keys(text: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'/');
+    text.bytes().all(plain)
+        && !text.starts_with(['.', '/'])
+        && !["..", "//", "/.", "./"].iter().any(|odd| text.contains(odd))
 }
 
 fn object(
@@ -249,6 +278,12 @@ fn object(
 }
 
 fn read(key: ObjectKey, query: &Query<'_>, user: &User) -> Result<Action, Refusal> {
+    // A store may look for a version at a path, and then `..` would lead elsewhere.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let is_version = |id: &str| !id.is_empty() && id.bytes().all(plain) && !id.contains("..") && id != ".";
+    if !query.get("versionId").is_none_or(is_version) {
+        return Err(Refusal::Query);
+    }
     match &key {
         ObjectKey::Embassy | ObjectKey::Source { .. } | ObjectKey::Custody { .. } => Ok(Action::Read(key)),
         ObjectKey::Copy { .. } if user.is_retrieval() && query.has("versionId") => Ok(Action::Read(key)),
@@ -283,20 +318,34 @@ fn put(key: ObjectKey, user: &User, lane: &Lane, headers: &Headers<'_>) -> Resul
         return Err(Refusal::Unconditional);
     }
     // The signature covers this digest, and the store compares it with the body: a body in signed chunks has none.
-    let digest = headers.get("x-amz-content-sha256").unwrap_or_default();
-    if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !headers.get("x-amz-content-sha256").is_some_and(is_digest) {
         return Err(Refusal::NoDigest);
     }
-    let length = headers.get("content-length").ok_or(Refusal::NoLength)?;
-    // Not `+5`, which `parse` would take.
-    let length: u64 = Some(length)
-        .filter(|length| length.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|length| length.parse().ok())
+    if headers
+        .get("content-type")
+        .is_some_and(|kind| kind != CONTENT_TYPE)
+    {
+        return Err(Refusal::Header);
+    }
+    let length = headers
+        .get("content-length")
+        .and_then(length)
         .ok_or(Refusal::NoLength)?;
     if length == 0 || length > limit {
         return Err(Refusal::Length { limit });
     }
     Ok(Action::Put { key, length })
+}
+
+/// Whether a text is a SHA-256 in hexadecimal digits.
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A length as everybody reads it: not `+5`, which `parse` would take, and not `05`.
+fn length(text: &str) -> Option<u64> {
+    let plain = text == "0" || !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
 }
 
 /// Headers, each once and of printable ASCII.
@@ -305,6 +354,10 @@ struct Headers<'a>(BTreeMap<&'a str, &'a str>);
 impl<'a> Headers<'a> {
     fn read(headers: &[(&'a str, &'a [u8])]) -> Result<Self, Refusal> {
         let mut read = BTreeMap::new();
+        let length: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if headers.len() > MAX_HEADERS || length > MAX_HEADERS_LENGTH {
+            return Err(Refusal::Header);
+        }
         for (name, value) in headers {
             let value = std::str::from_utf8(value).map_err(|_| Refusal::Header)?;
             let printable = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
@@ -317,6 +370,17 @@ impl<'a> Headers<'a> {
 
     fn get(&self, name: &str) -> Option<&'a str> {
         self.0.get(name).copied()
+    }
+
+    /// There must be a host, a name or an address with or without a port. Whose it is does not matter here: the store takes it as the
+    /// client has signed it.
+    fn host(&self) -> Result<(), Refusal> {
+        let plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':' | b'[' | b']');
+        match self.get("host") {
+            Some(host) if !host.is_empty() && host.bytes().all(plain) => Ok(()),
+            _ => Err(Refusal::Header),
+        }
     }
 
     /// Refuses what is neither among the common headers nor among `more`, and what would make the next hop see other headers.

@@ -40,15 +40,14 @@ impl<'a> Query<'a> {
 }
 
 /// Resolves escapes, once. What remains is printable ASCII: no key and no token needs anything else.
+///
+/// Outside of escapes only what every parser takes for itself may stand. A `+` means a blank to some, and at a `;` some end a pair while
+/// others throw it away whole: a store would then see a query without the prefix that was judged here.
 fn resolve(value: &str) -> Result<Cow<'_, str>, Refusal> {
-    if !value.contains('%') {
-        // A `+` means a blank to some and a plus to others.
-        let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'+';
-        return if value.bytes().all(plain) {
-            Ok(value.into())
-        } else {
-            Err(Refusal::Query)
-        };
+    let itself =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/' | b'=');
+    if value.bytes().all(itself) {
+        return Ok(value.into());
     }
     let mut resolved = String::with_capacity(value.len());
     let mut rest = value.as_bytes();
@@ -64,10 +63,10 @@ fn resolve(value: &str) -> Result<Cow<'_, str>, Refusal> {
                 return Err(Refusal::Query);
             };
             u8::try_from(high * 16 + low).map_err(|_| Refusal::Query)?
-        } else if *first == b'+' {
-            return Err(Refusal::Query);
-        } else {
+        } else if itself(*first) {
             *first
+        } else {
+            return Err(Refusal::Query);
         };
         if !byte.is_ascii_graphic() {
             return Err(Refusal::Query);

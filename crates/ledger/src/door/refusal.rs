@@ -1,6 +1,8 @@
 //! Why a gate does not let a request through.
 
 /// Why a request may not pass. The [`word`](Refusal::word) is what metrics and reports count it under.
+///
+/// The last six are not of the grammar: a gate finds them by what else it is busy with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Refusal {
     /// It has no signature in an `Authorization` header: presigned requests and anonymous ones do not pass.
@@ -51,11 +53,35 @@ pub enum Refusal {
         /// The most bytes of such an object.
         limit: u64,
     },
+    /// It is not HTTP/1.1, or not as the standard has it.
+    #[error("the request is not a well-formed one of HTTP/1.1")]
+    Malformed,
+    /// The registry would have more bytes in the store than it may.
+    #[error("the registry would exceed its quota of {limit} bytes")]
+    Quota {
+        /// The most bytes that it may have.
+        limit: u64,
+    },
+    /// The registry puts more than it may in the time.
+    #[error("the registry may put {limit} bytes a second, and more is under way: try again later")]
+    Rate {
+        /// The most bytes a second.
+        limit: u64,
+    },
+    /// Too many requests at once.
+    #[error("too many requests are under way: try again later")]
+    Busy,
+    /// The body comes too slowly.
+    #[error("the body came too slowly")]
+    Slow,
+    /// The body ended before its length was reached.
+    #[error("the body ended before its Content-Length")]
+    Incomplete,
 }
 
 impl Refusal {
     /// Every word, in the order of the reference.
-    pub const WORDS: [&'static str; 15] = [
+    pub const WORDS: [&'static str; 21] = [
         "NotSigned",
         "UnknownUser",
         "RetrievalClosed",
@@ -71,6 +97,23 @@ impl Refusal {
         "NoDigest",
         "NoLength",
         "Length",
+        "Malformed",
+        "Quota",
+        "Rate",
+        "Busy",
+        "Slow",
+        "Incomplete",
+    ];
+
+    /// Words that a sidecar of ours may meet while it does what it should. Every other one says that somebody tried a door.
+    pub const IN_GOOD_FAITH: [&'static str; 7] = [
+        "Fenced",
+        "OtherTerm",
+        "Quota",
+        "Rate",
+        "Busy",
+        "Slow",
+        "Incomplete",
     ];
 
     /// What it is counted under.
@@ -92,6 +135,12 @@ impl Refusal {
             Self::NoDigest => "NoDigest",
             Self::NoLength => "NoLength",
             Self::Length { .. } => "Length",
+            Self::Malformed => "Malformed",
+            Self::Quota { .. } => "Quota",
+            Self::Rate { .. } => "Rate",
+            Self::Busy => "Busy",
+            Self::Slow => "Slow",
+            Self::Incomplete => "Incomplete",
         }
     }
 }

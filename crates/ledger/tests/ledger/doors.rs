@@ -135,7 +135,21 @@ fn a_put_that_deviates_in_anything_is_refused() {
             put().without("content-length").with("content-length", "+5"),
             Refusal::NoLength,
         ),
+        (
+            put().without("content-length").with("content-length", "05"),
+            Refusal::NoLength,
+        ),
         (put().with("content-length", "1000"), Refusal::Header),
+        (put().without("host"), Refusal::Header),
+        (put().without("host").with("host", "gate,other"), Refusal::Header),
+        (
+            put().with("content-type", "multipart/form-data; boundary=b"),
+            Refusal::Header,
+        ),
+        (
+            put().with("content-type", "application/x-www-form-urlencoded"),
+            Refusal::Header,
+        ),
         (of("population", &segment, 0), Refusal::Length { limit: 64 << 20 }),
         (
             of("population", &segment, (64 << 20) + 1),
@@ -333,9 +347,41 @@ fn a_deposit_user_reads_its_ledger_and_asks_about_the_bucket() {
         Draft::of("population", "HEAD", "/registries").action(),
         Ok(Action::Look)
     );
+    assert_eq!(
+        read(&format!("/registries/{COPY}/00000001")),
+        Err(Refusal::OtherPlace)
+    );
+    assert_eq!(
+        read("/registries/registries/business/source/0001-000000000001"),
+        Err(Refusal::OtherPlace)
+    );
+    assert_eq!(
+        Draft::get(&format!("/registries/{ENTRY}"))
+            .with("content-length", "5")
+            .judge(),
+        Err(Refusal::Body)
+    );
+    for (digest, expected) in [
+        ("UNSIGNED-PAYLOAD", Ok(())),
+        ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", Err(Refusal::Header)),
+    ] {
+        let draft = Draft::get(&format!("/registries/{ENTRY}"))
+            .without("x-amz-content-sha256")
+            .with("x-amz-content-sha256", digest);
+        assert_eq!(draft.judge().map(drop), expected);
+    }
+    let many = (0..33).fold(Draft::get(&format!("/registries/{ENTRY}")), |draft, number| {
+        draft.with(&format!("accept{number}"), "a")
+    });
+    assert_eq!(many.judge(), Err(Refusal::Header));
+}
+
+#[test]
+fn a_deposit_user_lists_its_chains_and_nothing_beside_them() {
+    let read = |target: &str| Draft::get(target).action();
     for query in [
-        "list-type=2&prefix=registries%2Fpopulation%2Fsource%2F&start-after=a&max-keys=1000",
-        "versions&prefix=registries/population/custody/&key-marker=a&version-id-marker=b",
+        "list-type=2&prefix=registries%2Fpopulation%2Fsource%2F&start-after=registries/population/source/0001-000000000042&max-keys=1000",
+        "versions&prefix=registries/population/custody/&key-marker=registries/population/custody/000000000001&version-id-marker=b",
         "versions=&prefix=registries%2fpopulation%2fsource%2f0001-000000000042",
     ] {
         assert_eq!(read(&format!("/registries?{query}")), Ok(Action::List), "{query}");
@@ -360,6 +406,24 @@ fn a_deposit_user_reads_its_ledger_and_asks_about_the_bucket() {
             Refusal::OtherPlace,
         ),
         ("versions&prefix=registries/business/source/", Refusal::OtherPlace),
+        // A parser that throws pairs with a semicolon away would list everything.
+        ("versions&prefix=registries/population/source/;a", Refusal::Query),
+        (
+            "versions&prefix=registries/population/source/..%2F..%2Fbusiness/",
+            Refusal::OtherPlace,
+        ),
+        (
+            "versions&prefix=registries/population/source/%3Ba",
+            Refusal::OtherPlace,
+        ),
+        (
+            "versions&prefix=registries/population/source/&key-marker=registries/business/source/0",
+            Refusal::OtherPlace,
+        ),
+        (
+            "list-type=2&prefix=registries/population/source/&start-after=registries/business/",
+            Refusal::OtherPlace,
+        ),
         (
             "versions&prefix=registries%252Fpopulation%252Fsource%252F",
             Refusal::OtherPlace,
@@ -367,20 +431,6 @@ fn a_deposit_user_reads_its_ledger_and_asks_about_the_bucket() {
     ] {
         assert_eq!(read(&format!("/registries?{query}")), Err(expected), "{query}");
     }
-    assert_eq!(
-        read(&format!("/registries/{COPY}/00000001")),
-        Err(Refusal::OtherPlace)
-    );
-    assert_eq!(
-        read("/registries/registries/business/source/0001-000000000001"),
-        Err(Refusal::OtherPlace)
-    );
-    assert_eq!(
-        Draft::get(&format!("/registries/{ENTRY}"))
-            .with("content-length", "5")
-            .judge(),
-        Err(Refusal::Body)
-    );
 }
 
 #[test]
@@ -394,6 +444,14 @@ fn a_retrieval_user_reads_by_version_and_only_while_it_may() {
         expected
     );
     assert_eq!(read("business.retrieval", &segment), Err(Refusal::Query));
+    for version in ["", "..", "../v", "a%2Fb", "a..b", "%00", "a b"] {
+        let target = format!("{segment}?versionId={version}");
+        assert_eq!(
+            read("business.retrieval", &target),
+            Err(Refusal::Query),
+            "{version}"
+        );
+    }
     let list = "/registries?versions&prefix=registries/business/copies/";
     assert_eq!(read("business.retrieval", list), Ok(Action::List));
     assert_eq!(
