@@ -36,6 +36,8 @@ pub struct Standing<'a> {
 pub struct Agenda {
     /// The latest slot that was answered, or the moment from which slots count.
     answered: Option<Timestamp>,
+    /// The latest slot that a run began for: what passed before it is counted.
+    begun: Option<Timestamp>,
     answered_trigger: Option<Trigger>,
     /// Slots that passed without a run of their own.
     missed: u32,
@@ -114,12 +116,14 @@ impl Agenda {
         }
     }
 
-    /// A run begins: slots between the last answered one and its own were missed.
+    /// A run begins: slots between the last one that had a run and its own were missed. Another try for the same slot misses nothing more.
     pub fn begin(&mut self, schedule: &Schedule, due: &Due) {
-        if let (Some(answered), Some(slot)) = (self.answered, due.slot) {
-            let passed = schedule.missed(answered, slot).map_or(0, |missed| missed.count);
+        let Some(slot) = due.slot else { return };
+        if let Some(before) = self.answered.max(self.begun) {
+            let passed = schedule.missed(before, slot).map_or(0, |missed| missed.count);
             self.missed = self.missed.saturating_add(passed.saturating_sub(1));
         }
+        self.begun = Some(slot);
     }
 
     /// A run has committed its copy, or the ledger shows that another has.
@@ -197,6 +201,22 @@ mod tests {
             agenda.next(&standing(&schedule), at("10:08:00")),
             Some(at("10:15:00"))
         );
+    }
+
+    #[test]
+    fn a_slot_is_missed_once_however_often_the_run_after_it_is_tried() {
+        let schedule = quarterly();
+        let mut agenda = Agenda::default();
+        agenda.follow(Some(at("08:00:00")));
+        for time in ["09:07:00", "09:08:00", "09:20:00", "09:36:00"] {
+            let due = agenda.due(&standing(&schedule), at(time)).unwrap();
+            agenda.begin(&schedule, &due);
+            agenda.fail(at(time));
+            agenda.hurry();
+        }
+        // 08:15, 08:30 and 08:45 passed without a run; 09:00, 09:15 and 09:30 had one that failed.
+        assert_eq!(agenda.missed(), 3);
+        assert_eq!(agenda.failures(), 4);
     }
 
     #[test]
