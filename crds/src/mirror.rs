@@ -94,6 +94,11 @@ pub struct Registry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub owner: Option<String>,
+    /// After a return home: the SHA-256 of the custody entry that released the registry, 64 hex digits, as the condition `Fenced` names
+    /// it. Whoever writes it says that the released copy was restored here; then this mirror may write again. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub adopt_release: Option<String>,
 }
 
 /// A database.

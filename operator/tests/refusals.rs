@@ -67,6 +67,25 @@ fn a_registry_id_that_is_taken() {
 }
 
 #[test]
+fn a_release_is_adopted_by_its_digest_and_by_nothing_else() {
+    let digest = "0f".repeat(32);
+    let mut adopting = mirror("population");
+    adopting["spec"]["registry"]["adoptRelease"] = json!(digest);
+    let found = Found {
+        embassy: Some(Arc::new(read(&embassy()))),
+        ..Found::default()
+    };
+    let checked = validate(&read(&adopting), &found).unwrap();
+    assert_eq!(checked.config.adopt_release, Some(digest));
+    for wrong in ["2", "the release of Monday", &"0F".repeat(32)] {
+        let words = ["spec.registry.adoptRelease"];
+        assert_refused(Reason::InvalidName, &words, |mirror, _| {
+            mirror["spec"]["registry"]["adoptRelease"] = json!(wrong);
+        });
+    }
+}
+
+#[test]
 fn no_engine() {
     assert_refused(Reason::NoEngine, &["spec.source.postgresql"], |mirror, _| {
         mirror["spec"]["source"] = json!({});

@@ -18,6 +18,9 @@ pub struct MirrorConfig {
     pub generation: i64,
     /// The registry's id, 3 to 40 characters of a DNS label.
     pub registry: String,
+    /// The SHA-256 of the release by which the registry came home, once its copy was restored there: 64 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt_release: Option<String>,
     /// Where copies go.
     pub embassy: EmbassyConfig,
     /// Where copies come from.

@@ -6,7 +6,7 @@ use dataembassy_contract::config::{
 };
 use dataembassy_contract::{Reason, Schedule};
 use dataembassy_crds::{self as crds, RegistryMirror, Sidecar};
-use dataembassy_ledger::RegistryId;
+use dataembassy_ledger::{RegistryId, Sha256Digest};
 use kube::ResourceExt;
 
 pub use crate::embassy::validate::Refusal;
@@ -77,6 +77,7 @@ pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refus
         },
         generation: mirror.metadata.generation.unwrap_or_default(),
         registry: registry.to_string(),
+        adopt_release: spec.registry.adopt_release.as_deref().map(release).transpose()?,
         embassy: embassy.config(&spec.embassy_ref.name, registry.as_str()),
         source: SourceConfig {
             accepted_identity: spec
@@ -200,6 +201,16 @@ fn judge_schedule(given: &crds::Schedule) -> Result<ScheduleConfig, Refusal> {
         time_zone: given.time_zone.clone(),
         deadline: duration("spec.schedule.deadline", &given.deadline)?,
     })
+}
+
+fn release(given: &str) -> Result<String, Refusal> {
+    let digest: Sha256Digest = given.parse().map_err(|error| {
+        Refusal::new(
+            Reason::InvalidName,
+            format!("spec.registry.adoptRelease: {error}"),
+        )
+    })?;
+    Ok(digest.to_string())
 }
 
 fn source_identity(given: &crds::AcceptedIdentity) -> Result<SourceIdentity, Refusal> {

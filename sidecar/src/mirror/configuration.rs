@@ -9,10 +9,10 @@ use dataembassy_contract::report::{Loaded, SecretRole};
 use dataembassy_contract::schedule::InvalidSchedule;
 use dataembassy_contract::sovereignty::Sovereignty;
 use dataembassy_contract::{Reason, Schedule, files};
-use dataembassy_ledger::chain::{CustodianKey, SignerRange};
+use dataembassy_ledger::chain::{CustodianKey, CustodyView, Fence, SignerRange};
 use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::signature::SigningError;
-use dataembassy_ledger::value::{InvalidValue, Sequence};
+use dataembassy_ledger::value::{InvalidValue, Sequence, Sha256Digest, Term};
 use dataembassy_ledger::{Recipient, RegistryId, SigningKey, Trigger};
 
 use super::report::Board;
@@ -47,6 +47,8 @@ pub struct Configuration {
     pub keys: DepositKeys,
     /// Signs entries.
     pub signer: SigningKey,
+    /// The release by which the registry came home.
+    pub adopted_release: Option<Sha256Digest>,
     /// Who may write what, and the last known head.
     pub ledger: LedgerSettings,
     /// Whom copies are sealed to.
@@ -189,6 +191,7 @@ impl Configuration {
             requirements: Requirements::from_config(&config.embassy.immutability),
             keys: secrets.keys,
             signer: secrets.signer,
+            adopted_release: config.adopt_release.map(|digest| digest.parse()).transpose()?,
             ledger,
             recipients,
             options: options(postgresql, environment),
@@ -200,6 +203,12 @@ impl Configuration {
             suspend: config.suspend,
             rpo: config.objectives.rpo.as_std(),
         })
+    }
+
+    /// In which term this mirror may write the source entry at `next`, by what the custody chain says.
+    pub fn may_write(&self, view: &CustodyView, next: Sequence) -> Result<Term, Fence> {
+        let key = self.signer.public_key();
+        view.may_write(key, &self.ledger.signers, next, self.adopted_release.as_ref())
     }
 }
 

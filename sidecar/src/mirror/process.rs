@@ -162,10 +162,7 @@ impl Mirror {
                     .map(dataembassy_ledger::Timestamp::as_jiff),
             );
         }
-        let signer = configuration.signer.public_key();
-        let fence = ledger
-            .view
-            .may_write(signer, &configuration.ledger.signers, ledger.next, None);
+        let fence = configuration.may_write(&ledger.view, ledger.next);
         self.board.fenced(fence.err().and_then(|fence| match fence {
             Fence::NotASigner { .. } => None,
             other => Some((Reason::Fenced, other.to_string())),

@@ -142,13 +142,9 @@ impl<'a> Opened<'a> {
         due: Due,
     ) -> Result<Self, RunError> {
         probe(&store, configuration.requirements).await?;
-        let signers = &configuration.ledger.signers;
-        let term = ledger
-            .view
-            .may_write(configuration.signer.public_key(), signers, ledger.next, None)?;
         Ok(Self {
             configuration,
-            term,
+            term: configuration.may_write(&ledger.view, ledger.next)?,
             recipients: Recipients::parse(&configuration.recipients)?,
             started_at: Timestamp::from_jiff(jiff::Timestamp::now())?,
             due,
@@ -329,12 +325,7 @@ impl SealedCopy<'_> {
         let mut settings = configuration.ledger.clone();
         settings.floor = opened.ledger.head_reference().max(settings.floor);
         let now = Ledger::read(&opened.store, &settings).await?;
-        now.view.may_write(
-            configuration.signer.public_key(),
-            &settings.signers,
-            now.next,
-            None,
-        )?;
+        let term = configuration.may_write(&now.view, now.next)?;
         if now.tip != opened.ledger.tip {
             return Err(RunError::Superseded {
                 sequence: now.next.get().saturating_sub(1),
@@ -345,7 +336,7 @@ impl SealedCopy<'_> {
             registry: configuration.registry.clone(),
             sequence: now.next,
             prev: now.tip,
-            term: opened.term,
+            term,
             at: Timestamp::from_jiff(jiff::Timestamp::now())?,
         };
         let suspicious = suspicious(

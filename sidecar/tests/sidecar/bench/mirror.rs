@@ -6,15 +6,20 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dataembassy_contract::config::{
-    Addressing, EmbassyConfig, ImmutabilityConfig, LockMode, MirrorConfig, MirrorIdentity, ObjectivesConfig,
-    PostgresqlConfig, PostgresqlTls, RecipientConfig, ScheduleConfig, SourceConfig, SovereigntyConfig,
-    StoreConfig, TlsMode,
+    self, Addressing, EmbassyConfig, ImmutabilityConfig, LockMode, MirrorConfig, MirrorIdentity,
+    ObjectivesConfig, PostgresqlConfig, PostgresqlTls, RecipientConfig, ScheduleConfig, SourceConfig,
+    SovereigntyConfig, StoreConfig, TlsMode,
 };
 use dataembassy_contract::files;
 use dataembassy_contract::report::Report;
 use dataembassy_ledger::SigningKey;
-use dataembassy_ledger::chain::SignerRange;
+use dataembassy_ledger::chain::{CustodianKey, SignerRange};
+use dataembassy_ledger::entry::{
+    CustodyBody, CustodyEntry, Entry, EntryRef, Header, SignedObject, SourceBody, SourceEntry,
+};
+use dataembassy_ledger::value::{Sequence, Timestamp};
 use dataembassy_sidecar::store::init::initialise;
+use dataembassy_sidecar::store::ledger::read_document;
 use dataembassy_sidecar::store::{Ledger, LedgerSettings};
 use dataembassy_testkit::minio::BUCKET;
 use dataembassy_testkit::postgresql::{DUMP_ROLE, Database, PASSWORD, Server, programs};
@@ -33,7 +38,10 @@ pub struct MirrorBench {
     pub database: Database,
     pub folder: TempDir,
     pub config: MirrorConfig,
-    signer: SigningKey,
+    /// Signs the mirror's entries.
+    pub signer: SigningKey,
+    /// Signs the custody chain; the configuration does not name it until a test does.
+    pub custodian: SigningKey,
     ports: (u16, u16),
     /// Where `<major>/bin/pg_dump` is.
     pub programs: PathBuf,
@@ -51,9 +59,8 @@ impl MirrorBench {
     /// A store made ready, a database with a table, and a folder that names both.
     pub async fn start(major: u32) -> Self {
         let store = StoreBench::start().await;
-        initialise(&store.custody().await, &SigningKey::from_seed(&[9; 32]))
-            .await
-            .unwrap();
+        let custodian = SigningKey::from_seed(&[9; 32]);
+        initialise(&store.custody().await, &custodian).await.unwrap();
         let database = Server::shared(major).database().await.unwrap();
         database
             .execute("CREATE TABLE person AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 20000) i")
@@ -67,6 +74,7 @@ impl MirrorBench {
             folder: tempfile::tempdir().unwrap(),
             config,
             signer: SigningKey::from_seed(&[1; 32]),
+            custodian,
             ports: (free(), free()),
             programs: programs().unwrap().to_owned(),
             collector: None,
@@ -156,12 +164,73 @@ impl MirrorBench {
         let settings = LedgerSettings {
             registry: registry(),
             signers: vec![SignerRange::always(self.signer.public_key())],
-            custodians: Vec::new(),
+            custodians: vec![CustodianKey {
+                key: self.custodian.public_key(),
+                until: None,
+            }],
             floor: None,
         };
         Ledger::read(&self.store.custody().await, &settings)
             .await
             .unwrap()
+    }
+
+    /// Writes the custodian's key into the configuration: what it signs counts from the next look on.
+    pub fn trust_custodian(&mut self) {
+        self.config.embassy.custodian_keys = vec![config::CustodianKey {
+            public_key: self.custodian.public_key().to_string(),
+            until_sequence: None,
+        }];
+        self.write_config();
+    }
+
+    /// Writes the next entry of the custody chain, as the custodian does.
+    pub async fn append_custody(&self, body: CustodyBody) -> EntryRef {
+        let ledger = self.ledger().await;
+        let (sequence, prev) = if let Some(head) = ledger.view.head() {
+            (head.sequence.next().unwrap(), head.digest)
+        } else {
+            let document = read_document(&self.store.custody().await).await.unwrap();
+            (Sequence::FIRST, document.digest)
+        };
+        let entry: CustodyEntry = Entry {
+            header: Header {
+                store_id: ledger.store_id,
+                registry: registry(),
+                sequence,
+                prev,
+                term: ledger.view.current_term(),
+                at: Timestamp::from_jiff(jiff::Timestamp::now()).unwrap(),
+            },
+            body,
+        };
+        let object = entry.sign(&self.custodian).unwrap();
+        self.put(&entry.object_key().to_string(), object, sequence).await
+    }
+
+    /// Writes the next entry of the source chain: the head's copy once more, changed as the test needs it, in the term in force.
+    pub async fn append_source(
+        &self,
+        signer: &SigningKey,
+        change: impl FnOnce(&mut SourceEntry),
+    ) -> EntryRef {
+        let ledger = self.ledger().await;
+        let mut entry = ledger.head.unwrap().entry.entry;
+        entry.header.sequence = ledger.next;
+        entry.header.prev = ledger.tip;
+        entry.header.term = ledger.view.current_term();
+        let SourceBody::Copy(copy) = &mut entry.body;
+        copy.custody_head = ledger.view.head();
+        change(&mut entry);
+        let object = entry.sign(signer).unwrap();
+        self.put(&entry.object_key().to_string(), object, ledger.next)
+            .await
+    }
+
+    async fn put(&self, key: &str, object: SignedObject, sequence: Sequence) -> EntryRef {
+        let digest = object.digest;
+        self.store.minio.put(BUCKET, key, object.bytes).await.unwrap();
+        EntryRef { sequence, digest }
     }
 
     /// The keys of all objects under the registry's copies, whether an entry leads to them or not.
@@ -269,6 +338,7 @@ fn config(store: &StoreBench, database: &Database) -> MirrorConfig {
         },
         generation: 1,
         registry: REGISTRY.into(),
+        adopt_release: None,
         embassy: EmbassyConfig {
             name: "luxembourg".into(),
             store: StoreConfig {

@@ -3,7 +3,7 @@
 use dataembassy_ledger::entry::{CopyBody, PartRef, SourceBody, SourceEntry};
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::manifest::ManifestReader;
-use dataembassy_ledger::value::{Sequence, Sha256Digest, Term, VersionId};
+use dataembassy_ledger::value::{Sequence, Sha256Digest, VersionId};
 use dataembassy_ledger::{ObjectKey, RegistryId};
 use dataembassy_sidecar::store::{Ledger, Store};
 
@@ -17,7 +17,7 @@ pub async fn count(store: &Store, ledger: &Ledger) -> u64 {
         let sequence = Sequence::new(number).unwrap();
         let key = ObjectKey::Source {
             registry: registry.clone(),
-            term: Term::FIRST,
+            term: ledger.view.term_of(sequence),
             sequence,
         };
         let bytes = store.open(&key, None).await.unwrap().read(LIMIT).await.unwrap();

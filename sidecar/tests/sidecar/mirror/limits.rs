@@ -2,7 +2,7 @@
 
 use crate::bench::mirror::{MirrorBench, Sidecar};
 use dataembassy_contract::Reason;
-use dataembassy_contract::report::Report;
+use dataembassy_contract::report::{Phase, Report};
 use dataembassy_testkit::fault_proxy::Fault;
 use hyper::Method;
 
@@ -26,6 +26,18 @@ async fn memory_does_not_grow_with_the_data() {
         FROM generate_series(1, 300000) i";
     bench.database.execute(fill).await.unwrap();
     let sidecar = bench.sidecar();
+    let under_way = |report: &Report| {
+        let progress = report.run.as_ref().map(|run| &run.progress);
+        progress.is_some_and(|now| {
+            now.phase == Phase::Copying
+                && now.bytes > 0
+                && now.rows > 0
+                && now.rate > 0.0
+                && now.share.is_some_and(|share| share > 0.0 && share <= 1.0)
+                && now.eta_seconds.is_some()
+        })
+    };
+    sidecar.until("how far the run is", under_way).await;
     let report = sidecar.until_copy(1).await;
     let bytes = report.last_copy.unwrap().bytes;
     assert!(

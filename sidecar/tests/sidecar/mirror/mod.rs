@@ -1,6 +1,8 @@
 //! The long-running process, as a program or in this one.
 
+mod downtime;
 mod faults;
 mod limits;
 mod process;
+mod terms;
 mod trace;
