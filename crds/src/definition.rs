@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::{DataEmbassy, RegistryMirror};
+use crate::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror};
 
 /// Every kind's definition, in alphabetical order.
 ///
@@ -13,10 +13,15 @@ use crate::{DataEmbassy, RegistryMirror};
 /// they are those of this source.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [DataEmbassy::crd(), RegistryMirror::crd()]
-        .into_iter()
-        .map(tidied)
-        .collect()
+    [
+        DataEmbassy::crd(),
+        RecoveryPoint::crd(),
+        RegistryCustody::crd(),
+        RegistryMirror::crd(),
+    ]
+    .into_iter()
+    .map(tidied)
+    .collect()
 }
 
 fn tidied(definition: CustomResourceDefinition) -> CustomResourceDefinition {

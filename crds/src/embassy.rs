@@ -4,10 +4,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Condition;
+use crate::custodian::Custodian;
+use crate::embassy_status::DataEmbassyStatus;
 
 /// A site abroad, under the state's own control, that holds copies of registries: where its store is, whom copies are sealed to,
-/// and how far they may go. Deleting it deletes no copy and stops no running mirror.
+/// and how far they may go. Deleting it deletes no copy and stops nothing that runs.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "dataembassy.io",
@@ -19,14 +20,14 @@ use crate::condition::Condition;
     category = "embassy",
     status = "DataEmbassyStatus",
     derive = "PartialEq",
-    doc = "A site abroad, under the state's own control, that holds encrypted copies of registries: where its store is, whom copies are sealed to, and how far they may go. Deleting it deletes no copy and stops no running mirror.",
+    doc = "A site abroad, under the state's own control, that holds encrypted copies of registries: where its store is, whom copies are sealed to, how far they may go, and at the embassy itself how its custodian and gate run. Deleting it deletes no copy and stops nothing that runs: mirrors, custodian and gate go on with what was valid last, until their own objects are deleted.",
     printcolumn(name = "ENDPOINT", type_ = "string", json_path = ".spec.store.endpoint", description = "Where the store is."),
     printcolumn(name = "BUCKET", type_ = "string", json_path = ".spec.store.bucket", description = "The bucket that holds the copies."),
     printcolumn(
         name = "READY",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
-        description = "Whether the resource is valid."
+        description = "Whether the resource is valid and, at the embassy, what it asks for runs."
     ),
     printcolumn(
         name = "REASON",
@@ -34,8 +35,25 @@ use crate::condition::Condition;
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
         description = "Why it is ready, or not."
     ),
+    printcolumn(
+        name = "GATE",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="GateReady")].status"#,
+        description = "At the embassy: whether home can send copies.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "CUSTODIAN",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="CustodianReady")].status"#,
+        description = "At the embassy: whether copies are being proven.",
+        priority = 1
+    ),
+    printcolumn(name = "USED", type_ = "string", json_path = ".status.space.used", description = "At the embassy: how full the store is.", priority = 1),
     validation = kube::core::Rule::new("self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-        .message("metadata.name must be a DNS label of at most 63 characters")
+        .message("metadata.name must be a DNS label of at most 63 characters"),
+    validation = kube::core::Rule::new("!has(self.spec.custodian) || (self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]'))")
+        .message("with spec.custodian, metadata.name must begin with a letter and have at most 40 characters: objects are named after it")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DataEmbassySpec {
@@ -54,6 +72,9 @@ pub struct DataEmbassySpec {
     /// How far copies may go. Endpoints of commercial clouds are refused whatever is written here; this narrows further.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sovereignty: Option<SovereigntySpec>,
+    /// At the embassy: how its custodian and its gate run, in the operator's namespace. Default: none run. At home it means nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custodian: Option<Custodian>,
 }
 
 /// An S3 bucket with versioning and Object Lock.
@@ -65,8 +86,8 @@ pub struct DataEmbassySpec {
         .field_path(".endpoint")
 )]
 pub struct Store {
-    /// The URL of the store, or of the gate before it: scheme, host and port, nothing else. `https`, unless `allowInsecure`. Example:
-    /// `https://gate.embassy.example`.
+    /// At home the URL of the gate, at the embassy that of the store behind it: scheme, host and port, nothing else. `https`, unless
+    /// `allowInsecure`. Example: `https://gate.embassy.example`.
     #[schemars(length(min = 8, max = 512), regex(pattern = r"^https?://[^\s/?#@]+/?$"))]
     pub endpoint: String,
     /// The bucket. Example: `registries`.
@@ -205,18 +226,4 @@ pub struct SovereigntySpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub allowed_networks: Vec<String>,
-}
-
-/// What the operator found out about the resource.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct DataEmbassyStatus {
-    /// The `metadata.generation` that was judged last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub observed_generation: Option<i64>,
-    /// `Ready`: the resource is valid. `Stalled`, only while true: it is not, and mirrors go on with what was valid before.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
 }

@@ -5,34 +5,62 @@
 //! operator does. [`all`] gives the definitions as `crds/*.yaml` hold them.
 
 mod condition;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema derives a public twin of each struct with rules"
+)]
+mod custodian;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema derives a public twin of each struct with rules"
+)]
+mod custody;
+mod custody_status;
 mod definition;
 #[expect(
     unreachable_pub,
     reason = "KubeSchema derives a public twin of each struct with rules"
 )]
 mod embassy;
+mod embassy_status;
 #[expect(
     unreachable_pub,
     reason = "KubeSchema derives a public twin of each struct with rules"
 )]
 mod mirror;
 mod mirror_status;
+mod pod;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema derives a public twin of each struct with rules"
+)]
+mod recovery_point;
 mod reference;
 mod sidecar;
 
 pub use condition::{Condition, ConditionStatus};
+pub use custodian::{Custodian, Gate, GateService, ServiceType, StoreCheck, StorePods, Verification};
+pub use custody::{
+    ConfirmedHead, CustodyRegistry, Pin, RegistryCustody, RegistryCustodySpec, Retention, Signer,
+};
+pub use custody_status::{
+    CustodyAlarm, CustodyCopy, RegistryCustodyStatus, RetentionState, VerificationProgress,
+};
 pub use definition::all;
 pub use embassy::{
-    Addressing, CustodianKey, DataEmbassy, DataEmbassySpec, DataEmbassyStatus, Immutability, LockMode,
-    Recipient, RetiredFor, SovereigntySpec, Store,
+    Addressing, CustodianKey, DataEmbassy, DataEmbassySpec, Immutability, LockMode, Recipient, RetiredFor,
+    SovereigntySpec, Store,
 };
+pub use embassy_status::{DataEmbassyStatus, Space, StoreDoors};
 pub use mirror::{
     AcceptedIdentity, Objectives, Postgresql, PostgresqlTls, PreviousKey, Registry, RegistryMirror,
     RegistryMirrorSpec, Schedule, Signing, Source, TlsMode,
 };
 pub use mirror_status::{LastCopy, LedgerHead, RecentRun, RegistryMirrorStatus, RunInProgress, RunOutcome};
+pub use pod::{ResourceAmounts, Resources, TaintEffect, Toleration, TolerationOperator};
+pub use recovery_point::{Known, RecoveryPoint, RecoveryPointSpec, RecoveryPointStatus};
 pub use reference::{EmbassyRef, SecretRef};
-pub use sidecar::{ResourceAmounts, Resources, Sidecar, TaintEffect, Toleration, TolerationOperator};
+pub use sidecar::Sidecar;
 
 /// The API group of every kind.
 pub const GROUP: &str = "dataembassy.io";

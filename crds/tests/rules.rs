@@ -6,7 +6,7 @@
     reason = "a test that cannot go on should end"
 )]
 
-use dataembassy_crds::{DataEmbassy, RegistryMirror, all};
+use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror, all};
 use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
@@ -63,6 +63,41 @@ fn embassy() -> Value {
     })
 }
 
+fn custodian() -> Value {
+    json!({
+        "credentialsRef": {"name": "custody"},
+        "signerRef": {"name": "custodian-key"},
+        "gate": {"tlsRef": {"name": "gate-tls"}, "service": {"type": "NodePort", "port": 443, "nodePort": 30443}}
+    })
+}
+
+fn custody() -> Value {
+    json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RegistryCustody",
+        "metadata": {"name": "population"},
+        "spec": {
+            "embassyRef": {"name": "luxembourg"},
+            "registry": {"id": "population"},
+            "signers": [{"publicKey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHn22dY2ve98n6oX/KkfPa8DMfEOcM9T9AbhjhFmkdyg", "fromSequence": 1}],
+            "rpo": "30m",
+            "retention": {"keepWithin": "30d", "daily": 14, "weekly": 8, "monthly": 12, "yearly": 10, "minimum": 3}
+        }
+    })
+}
+
+fn recovery_point() -> Value {
+    json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RecoveryPoint",
+        "metadata": {"name": "population-000000000007"},
+        "spec": {
+            "registry": "population", "sequence": 7, "digest": "0".repeat(64), "copyId": "0".repeat(32),
+            "takenAt": "2026-11-23T10:00:00Z", "arrivedAt": "2026-11-23T10:00:09Z", "bytes": 1, "size": "1 B"
+        }
+    })
+}
+
 #[test]
 fn what_the_manual_shows_is_let_in() {
     assert_eq!(
@@ -72,6 +107,93 @@ fn what_the_manual_shows_is_let_in() {
     assert_eq!(violations("DataEmbassy", &embassy(), None), Vec::<String>::new());
     serde_json::from_value::<RegistryMirror>(mirror()).unwrap();
     serde_json::from_value::<DataEmbassy>(embassy()).unwrap();
+    let mut object = embassy();
+    object["spec"]["custodian"] = custodian();
+    assert_eq!(violations("DataEmbassy", &object, None), Vec::<String>::new());
+    assert_eq!(
+        violations("RegistryCustody", &custody(), None),
+        Vec::<String>::new()
+    );
+    serde_json::from_value::<RegistryCustody>(custody()).unwrap();
+    assert_eq!(
+        violations("RecoveryPoint", &recovery_point(), None),
+        Vec::<String>::new()
+    );
+    serde_json::from_value::<RecoveryPoint>(recovery_point()).unwrap();
+}
+
+#[track_caller]
+fn assert_violates(kind: &str, object: &Value, old: Option<&Value>, words: &str) {
+    let found = violations(kind, object, old);
+    assert!(
+        matches!(&found[..], [message] if message.contains(words)),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn an_embassy_that_objects_are_named_after_has_a_name_that_they_can_bear() {
+    for name in ["a".repeat(41), "1embassy".to_owned()] {
+        let mut object = embassy();
+        object["metadata"]["name"] = json!(name);
+        assert_eq!(
+            violations("DataEmbassy", &object, None),
+            Vec::<String>::new(),
+            "at home"
+        );
+        object["spec"]["custodian"] = custodian();
+        assert_violates("DataEmbassy", &object, None, "with spec.custodian");
+    }
+}
+
+#[test]
+fn a_nodes_port_needs_a_type_that_has_one() {
+    let mut object = embassy();
+    object["spec"]["custodian"] = custodian();
+    object["spec"]["custodian"]["gate"]["service"]["type"] = json!("ClusterIP");
+    assert_violates("DataEmbassy", &object, None, "nodePort needs type");
+    object["spec"]["custodian"]["gate"]["service"] = json!({"nodePort": 30443});
+    assert_violates("DataEmbassy", &object, None, "nodePort needs type");
+}
+
+#[test]
+fn a_signers_last_entry_is_not_before_its_first() {
+    let mut object = custody();
+    object["spec"]["signers"][0]["untilSequence"] = json!(1);
+    assert_eq!(violations("RegistryCustody", &object, None), Vec::<String>::new());
+    object["spec"]["signers"][0]["fromSequence"] = json!(2);
+    assert_violates("RegistryCustody", &object, None, "untilSequence");
+}
+
+#[test]
+fn a_registry_in_custody_never_changes_its_id_nor_its_embassy_once_it_has_a_ledger() {
+    let mut object = custody();
+    object["spec"]["registry"]["id"] = json!("health");
+    assert_violates("RegistryCustody", &object, Some(&custody()), "immutable");
+    let mut object = custody();
+    object["spec"]["embassyRef"]["name"] = json!("estonia");
+    assert_eq!(
+        violations("RegistryCustody", &object, Some(&custody())),
+        Vec::<String>::new()
+    );
+    let mut copied = custody();
+    copied["status"] = json!({"sourceHead": {"sequence": 1, "digest": "0".repeat(64)}});
+    object["status"] = copied["status"].clone();
+    assert_violates(
+        "RegistryCustody",
+        &object,
+        Some(&copied),
+        "embassyRef is immutable",
+    );
+}
+
+#[test]
+fn a_recovery_point_is_named_after_its_copy() {
+    for name in ["health-000000000007", "population-7", "population-00000000000x"] {
+        let mut object = recovery_point();
+        object["metadata"]["name"] = json!(name);
+        assert_violates("RecoveryPoint", &object, None, "12 digits");
+    }
 }
 
 #[test]
@@ -185,6 +307,17 @@ fn what_is_absent_is_written_as_nothing_and_not_as_null() {
     assert!(!has_null(&serde_json::to_value(&mirror.spec).unwrap()));
     let status = dataembassy_crds::RegistryMirrorStatus::default();
     assert!(!has_null(&serde_json::to_value(&status).unwrap()));
-    let embassy: DataEmbassy = serde_json::from_value(embassy()).unwrap();
+    let mut object = embassy();
+    object["spec"]["custodian"] = custodian();
+    let embassy: DataEmbassy = serde_json::from_value(object).unwrap();
     assert!(!has_null(&serde_json::to_value(&embassy.spec).unwrap()));
+    let custody: RegistryCustody = serde_json::from_value(custody()).unwrap();
+    assert!(!has_null(&serde_json::to_value(&custody.spec).unwrap()));
+    for status in [
+        serde_json::to_value(dataembassy_crds::DataEmbassyStatus::default()).unwrap(),
+        serde_json::to_value(dataembassy_crds::RegistryCustodyStatus::default()).unwrap(),
+        serde_json::to_value(dataembassy_crds::RecoveryPointStatus::default()).unwrap(),
+    ] {
+        assert!(!has_null(&status));
+    }
 }

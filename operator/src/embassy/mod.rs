@@ -70,5 +70,6 @@ fn status(embassy: &DataEmbassy, judged: Result<(), Refusal>, now: Timestamp) ->
     DataEmbassyStatus {
         observed_generation: Some(generation),
         conditions: conditions.finish(),
+        ..DataEmbassyStatus::default()
     }
 }
