@@ -7,3 +7,4 @@ pub mod minio;
 pub mod postgresql;
 pub mod process;
 pub mod provisioned;
+pub mod seaweedfs;

