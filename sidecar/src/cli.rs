@@ -29,6 +29,8 @@ enum Command {
 enum StoreCommand {
     /// Check a bucket and write embassy.json, once.
     Init(store::init::Arguments),
+    /// Try what deposit credentials can do at a store, or at the gate before it.
+    Check(Box<store::check::Arguments>),
 }
 
 /// The command line as data, from which its reference page is made.
@@ -62,6 +64,11 @@ fn run(command: Command) -> anyhow::Result<()> {
                     .iter()
                     .for_each(|line| say(line));
                 Ok(())
+            }
+            Command::Store(StoreCommand::Check(arguments)) => {
+                let (printed, verdict) = store::check::run(&arguments).await?;
+                say(&printed);
+                verdict.map_err(anyhow::Error::msg)
             }
         }
     })

@@ -37,6 +37,11 @@ pub struct StoreArguments {
 impl StoreArguments {
     /// Reads the files that are named and prepares the client; nothing is sent yet.
     pub fn connect(&self) -> anyhow::Result<Store> {
+        Ok(Store::connect(&self.settings()?, &self.keys()?)?)
+    }
+
+    /// Where the store is.
+    pub(super) fn settings(&self) -> anyhow::Result<StoreSettings> {
         let endpoint = Endpoint::parse(&self.endpoint, self.allow_insecure)?;
         let loopback = if self.allow_loopback {
             Loopback::Allowed
@@ -45,14 +50,22 @@ impl StoreArguments {
         };
         let sovereignty = Sovereignty::default().with_loopback(loopback);
         let bundle = self.ca_bundle.as_deref().map(read_text).transpose()?;
-        let settings = StoreSettings::new(endpoint, self.bucket.clone(), self.region.clone(), sovereignty)?
-            .with_ca_bundle(bundle)?;
-        let keys = DepositKeys {
-            access_key_id: read_line(&self.credentials.join("accessKeyId"))?,
-            secret_access_key: read_line(&self.credentials.join("secretAccessKey"))?,
-        };
-        Ok(Store::connect(&settings, &keys)?)
+        let settings = StoreSettings::new(endpoint, self.bucket.clone(), self.region.clone(), sovereignty)?;
+        Ok(settings.with_ca_bundle(bundle)?)
     }
+
+    /// As whom it is reached.
+    pub(super) fn keys(&self) -> anyhow::Result<DepositKeys> {
+        read_keys(&self.credentials)
+    }
+}
+
+/// A store user's keys in a folder.
+pub(super) fn read_keys(folder: &Path) -> anyhow::Result<DepositKeys> {
+    Ok(DepositKeys {
+        access_key_id: read_line(&folder.join("accessKeyId"))?,
+        secret_access_key: read_line(&folder.join("secretAccessKey"))?,
+    })
 }
 
 /// A file that the command line names.

@@ -4,6 +4,7 @@
 //! user's words what a store refuses, and never sends a request that rule 2 of the design's section 5 would not let through.
 
 pub(crate) mod arguments;
+pub mod check;
 mod client;
 mod commit;
 mod connection;

@@ -1,5 +1,6 @@
 //! What is asked of a store, and what its answers mean.
 
+mod check;
 mod faults;
 mod init;
 mod ledger;
