@@ -1,10 +1,12 @@
 //! The metrics of a mirror. Their labels have values from closed sets only.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use dataembassy_contract::Reason;
-use dataembassy_contract::report::Outcome;
+use dataembassy_contract::report::{CheckState, Outcome, Report};
 use dataembassy_telemetry::metrics::Catalog;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,6 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 
 type RunLabels = [(&'static str, &'static str); 2];
+/// What a fault is about, and which it is.
+type FaultLabels = (&'static str, Reason);
 
 /// The metrics of one mirror. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -22,6 +26,20 @@ pub struct Metrics {
     run_duration: Histogram,
     last_taken: Gauge,
     last_bytes: Gauge<u64, AtomicU64>,
+    standing: Standing,
+}
+
+/// How the mirror stands, as its report says.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    started: Gauge,
+    expected_interval: Gauge,
+    suspended: Gauge,
+    consecutive_failures: Gauge,
+    fenced: Gauge,
+    faults: Family<RunLabels, Gauge>,
+    /// The faults that were shown, so that a healed one goes back to 0 and stays visible.
+    shown: Arc<Mutex<BTreeSet<FaultLabels>>>,
 }
 
 impl Default for Metrics {
@@ -59,12 +77,15 @@ impl Metrics {
         );
         let help = "The size of the latest committed copy in the store";
         catalog.add("last_copy_sealed", help, Some(Unit::Bytes), &[], &last_bytes);
+        let standing = Standing::default();
+        standing.register(&mut catalog);
         Self {
             catalog: Arc::new(catalog),
             runs,
             run_duration,
             last_taken,
             last_bytes,
+            standing,
         }
     }
 
@@ -91,5 +112,111 @@ impl Metrics {
     pub fn copy_seen(&self, taken_at: i64, sealed_bytes: u64) {
         self.last_taken.set(taken_at);
         self.last_bytes.set(sealed_bytes);
+    }
+
+    /// What the mirror is told: the oldest that its latest copy may be, and whether its schedule rests.
+    pub fn configured(&self, rpo: Duration, suspended: bool) {
+        let seconds = i64::try_from(rpo.as_secs()).unwrap_or(i64::MAX);
+        self.standing.expected_interval.set(seconds);
+        self.standing.suspended.set(suspended.into());
+    }
+
+    /// How the mirror stands.
+    pub fn stands(&self, report: &Report) {
+        let standing = &self.standing;
+        let started = report.started_at.map_or(0, jiff::Timestamp::as_second);
+        standing.started.set(started);
+        standing
+            .consecutive_failures
+            .set(report.consecutive_failures.into());
+        standing.fenced.set(report.fenced.is_some().into());
+        let mut shown = standing.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = faults(report);
+        shown.extend(&now);
+        for (about, reason) in shown.iter() {
+            standing
+                .faults
+                .get_or_create(&[("about", about), ("reason", reason.as_str())])
+                .set(now.contains(&(*about, *reason)).into());
+        }
+    }
+}
+
+impl Standing {
+    fn register(&self, catalog: &mut Catalog) {
+        let seconds = || Some(Unit::Seconds);
+        let help = "The moment when the process started, in seconds since 1970";
+        catalog.add("started_timestamp", help, seconds(), &[], &self.started);
+        let help = "The oldest that the latest copy may be, which is the recovery point objective; 0 before it is known";
+        catalog.add("expected_interval", help, seconds(), &[], &self.expected_interval);
+        let help = "1 while the schedule rests";
+        catalog.add("suspended", help, None, &[], &self.suspended);
+        let help = "Runs that failed since the last one that did not";
+        catalog.add(
+            "consecutive_failures",
+            help,
+            None,
+            &[],
+            &self.consecutive_failures,
+        );
+        let help = "1 while the registry is activated at the embassy, so that nothing may be written";
+        catalog.add("fenced", help, None, &[], &self.fenced);
+        let help = "1 while something is wrong with what the label names: source, store (its ledger included), copy or configuration";
+        catalog.add("faults", help, None, &["about", "reason"], &self.faults);
+    }
+}
+
+/// What is wrong now.
+fn faults(report: &Report) -> BTreeSet<FaultLabels> {
+    let checks = [("source", &report.source), ("store", &report.store)];
+    let failed = checks
+        .into_iter()
+        .filter(|(_, check)| check.state == CheckState::False)
+        .map(|(about, check)| (about, check.reason));
+    let others = [("copy", &report.suspicious), ("configuration", &report.refused)];
+    let others = others
+        .into_iter()
+        .filter_map(|(about, fault)| Some((about, fault.as_ref()?.reason)));
+    failed.chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use dataembassy_contract::report::{Check, Fault};
+
+    use super::*;
+
+    #[test]
+    fn a_fault_that_has_healed_goes_back_to_nothing_and_does_not_vanish() {
+        let metrics = Metrics::new();
+        let mut report = Report {
+            consecutive_failures: 3,
+            store: Check {
+                state: CheckState::False,
+                reason: Reason::RolledBack,
+                ..Check::default()
+            },
+            suspicious: Some(Fault {
+                reason: Reason::SizeImplausible,
+                message: String::new(),
+                since: jiff::Timestamp::UNIX_EPOCH,
+            }),
+            ..Report::default()
+        };
+        metrics.configured(Duration::from_mins(30), true);
+        metrics.stands(&report);
+        let has = |line: &str| {
+            let text = metrics.catalog().encode();
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        };
+        has("dataembassy_mirror_expected_interval_seconds 1800");
+        has("dataembassy_mirror_suspended 1");
+        has("dataembassy_mirror_consecutive_failures 3");
+        has(r#"dataembassy_mirror_faults{about="store",reason="RolledBack"} 1"#);
+        has(r#"dataembassy_mirror_faults{about="copy",reason="SizeImplausible"} 1"#);
+        report.store = Check::default();
+        metrics.stands(&report);
+        has(r#"dataembassy_mirror_faults{about="store",reason="RolledBack"} 0"#);
+        has(r#"dataembassy_mirror_faults{about="copy",reason="SizeImplausible"} 1"#);
     }
 }

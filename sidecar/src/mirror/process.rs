@@ -69,9 +69,11 @@ impl Mirror {
         while !self.ending.is_cancelled() {
             let configuration = self.effective.borrow_and_update().clone();
             let Some(configuration) = configuration else {
+                self.measure();
                 self.rest(CHECK_PERIOD).await;
                 continue;
             };
+            self.metrics.configured(configuration.rpo, configuration.suspend);
             self.work(&configuration).await;
         }
     }
@@ -95,12 +97,18 @@ impl Mirror {
                 configuration.schedule.next_after(now)
             };
         });
+        self.measure();
         let until = next.map_or(CHECK_PERIOD, |next| {
             Duration::try_from(next.duration_since(now))
                 .unwrap_or_default()
                 .min(CHECK_PERIOD)
         });
         self.rest(until.max(Duration::from_millis(50))).await;
+    }
+
+    /// Brings the report's faults into the metrics.
+    fn measure(&self) {
+        self.board.look(|report| self.metrics.stands(report));
     }
 
     /// Waits, unless something happens first.
@@ -218,6 +226,7 @@ impl Mirror {
 
     /// Makes one copy and reports what came of it.
     async fn copy(&mut self, configuration: &Configuration, store: Store, ledger: Ledger, due: Due) {
+        self.measure();
         let started_at = Timestamp::now();
         self.agenda.begin(&configuration.schedule, &due);
         self.begin_report(configuration, &due, started_at);

@@ -53,6 +53,7 @@ pub struct MirrorBench {
 pub struct Sidecar {
     process: Child,
     status: SocketAddr,
+    metrics: SocketAddr,
 }
 
 impl MirrorBench {
@@ -146,7 +147,11 @@ impl MirrorBench {
             .stderr(log)
             .spawn()
             .unwrap();
-        Sidecar { process, status }
+        Sidecar {
+            process,
+            status,
+            metrics,
+        }
     }
 
     /// All that sidecars have logged.
@@ -253,6 +258,21 @@ impl Sidecar {
             .await
             .ok()?;
         serde_json::from_slice(answer.body()).ok()
+    }
+
+    /// Waits until the metrics have this line.
+    pub async fn until_metric(&self, line: &str) {
+        let begun = Instant::now();
+        loop {
+            let answer = super::http::get(self.metrics, "/metrics", None).await;
+            let text = answer.map(|answer| String::from_utf8(answer.into_body()).unwrap());
+            let text = text.unwrap_or_default();
+            if text.lines().any(|found| found == line) {
+                return;
+            }
+            assert!(begun.elapsed() < DEADLINE, "{line} is not in\n{text}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until the report is as `wanted` says, and returns it.

@@ -59,6 +59,13 @@ async fn a_copy_with_an_unknown_warning_is_committed_and_suspicious() {
     let fault = report.suspicious.unwrap();
     assert_eq!(fault.reason, Reason::UnknownWarning);
     assert!(fault.message.contains("the moon is full"), "{}", fault.message);
+    sidecar
+        .until_metric(r#"dataembassy_mirror_faults{about="copy",reason="UnknownWarning"} 1"#)
+        .await;
+    let rpo = bench.config.objectives.rpo.as_secs();
+    sidecar
+        .until_metric(&format!("dataembassy_mirror_expected_interval_seconds {rpo}"))
+        .await;
     assert_eq!(report.last_copy.unwrap().sequence, 1);
     assert_eq!(bench.whole_copies().await, 1);
 }
