@@ -16,10 +16,10 @@ use super::agenda::{Agenda, Due, Standing};
 use super::configuration::Configuration;
 use super::metrics::Metrics;
 use super::report::Board;
-use super::run::{self, Committed, RunError, Telling};
+use super::run::{self, Committed, Looked, RunError, Telling};
 use crate::postgresql::{Connection, dump};
 use crate::store::ledger::{alarm_reason, told};
-use crate::store::{Ledger, LedgerError, Store, probe};
+use crate::store::{Ledger, LedgerError, LedgerMemory, Store, probe};
 
 /// Between two looks at store and database while nothing runs: a fault is told within twice this.
 const CHECK_PERIOD: Duration = Duration::from_secs(20);
@@ -37,6 +37,8 @@ pub struct Mirror {
     agenda: Agenda,
     /// The last head that this process has seen: nothing below it is believed.
     head: Option<EntryRef>,
+    /// What is known of the ledger with the configuration in effect.
+    memory: LedgerMemory,
     /// Whether the ledger was read with the configuration in effect.
     oriented: bool,
     /// Whether this process may still have to catch up with what its predecessor left.
@@ -59,6 +61,7 @@ impl Mirror {
             ending,
             agenda: Agenda::default(),
             head: None,
+            memory: LedgerMemory::of_the_writer(),
             oriented: false,
             catching_up: true,
         }
@@ -122,6 +125,7 @@ impl Mirror {
                 }
                 self.agenda.hurry();
                 self.oriented = false;
+                self.memory = LedgerMemory::of_the_writer();
             }
         }
     }
@@ -144,12 +148,12 @@ impl Mirror {
         Some((store, ledger))
     }
 
-    async fn read_ledger(&self, configuration: &Configuration) -> Result<(Store, Ledger), LedgerError> {
+    async fn read_ledger(&mut self, configuration: &Configuration) -> Result<(Store, Ledger), LedgerError> {
         let store = Store::connect(&configuration.store, &configuration.keys)?;
         probe(&store, configuration.requirements).await?;
         let mut settings = configuration.ledger.clone();
         settings.floor = settings.floor.max(self.head);
-        let ledger = Ledger::read(&store, &settings).await?;
+        let ledger = Ledger::read_on(&store, &settings, &mut self.memory).await?;
         Ok((store, ledger))
     }
 
@@ -236,16 +240,13 @@ impl Mirror {
         let following = follow_progress(self.board.clone(), progress, is_committing);
         let following = tokio::spawn(following);
         let cancel = self.ending.child_token();
-        // Boxed: a run's future is large, and ours would carry it along.
-        let done = Box::pin(run::run(
-            configuration,
+        let looked = Looked {
             store,
             ledger,
-            due.clone(),
-            &telling,
-            cancel,
-        ))
-        .await;
+            memory: &mut self.memory,
+        };
+        // Boxed: a run's future is large, and ours would carry it along.
+        let done = Box::pin(run::run(configuration, looked, due.clone(), &telling, cancel)).await;
         following.abort();
         let ended_at = Timestamp::now();
         self.finish(&done, &due, started_at, ended_at);

@@ -18,6 +18,6 @@ pub use arguments::StoreArguments;
 pub use client::{ObjectVersion, Page, PutOutcome, Store, StoredObject};
 pub use commit::{CommitError, commit};
 pub use error::StoreError;
-pub use ledger::{Ledger, LedgerError, LedgerSettings};
+pub use ledger::{Ledger, LedgerError, LedgerMemory, LedgerSettings};
 pub use probe::{ProbeReport, Requirements, probe};
 pub use settings::{DepositKeys, Patience, StoreSettings};

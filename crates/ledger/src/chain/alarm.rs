@@ -1,5 +1,6 @@
 //! What a walk finds wrong. None of it moves the chain.
 
+use crate::entry::Chain;
 use crate::signature::{PublicKey, SignatureError};
 use crate::signed_line::ReadError;
 use crate::value::{Sequence, Sha256Digest, VersionId};
@@ -83,9 +84,11 @@ pub enum Alarm {
     },
     /// The chain no longer has an entry that it is known to have had.
     #[error(
-        "the ledger is below or beside its last known head, entry {sequence} with SHA-256 {digest}: the store was rolled back"
+        "the {chain} chain is below or beside its last known head, entry {sequence} with SHA-256 {digest}: the store was rolled back"
     )]
     RolledBack {
+        /// Which of the registry's chains.
+        chain: Chain,
         /// The place of the last known head.
         sequence: Sequence,
         /// Its digest.

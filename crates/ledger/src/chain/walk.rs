@@ -250,6 +250,7 @@ impl<B: Body, A: Authority<B>> Walk<B, A> {
             .filter(|floor| floor.sequence == sequence && floor.digest != entry.digest)
         {
             return Err(Alarm::RolledBack {
+                chain: B::CHAIN,
                 sequence: floor.sequence,
                 digest: floor.digest,
             });
@@ -383,6 +384,7 @@ impl<B: Body, A: Authority<B>> Walk<B, A> {
         let missing = |known: &EntryRef| head.is_none_or(|head| head < known.sequence);
         let missed = known.filter(missing).or(self.floor.filter(missing))?;
         Some(Alarm::RolledBack {
+            chain: B::CHAIN,
             sequence: missed.sequence,
             digest: missed.digest,
         })

@@ -4,6 +4,8 @@ mod custody;
 mod proof;
 mod source;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -36,6 +38,15 @@ pub enum Chain {
     Source,
     /// Written by the custodian.
     Custody,
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Source => "source",
+            Self::Custody => "custody",
+        })
+    }
 }
 
 /// What every entry says.

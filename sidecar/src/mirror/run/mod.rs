@@ -24,7 +24,7 @@ use super::configuration::Configuration;
 use super::pipeline::{self, MEMBERS_IN_FLIGHT};
 use super::upload::Uploader;
 use crate::postgresql::dump::{self, Dump, DumpError, Dumped, Identity};
-use crate::store::{Ledger, Store, commit, probe};
+use crate::store::{Ledger, LedgerMemory, Store, commit, probe};
 pub use error::RunError;
 
 /// How long the store may acknowledge nothing while a snapshot is held.
@@ -43,6 +43,17 @@ pub struct Telling {
     pub dump: watch::Sender<dump::Progress>,
     /// Whether the manifest and the entry are being written.
     pub committing: watch::Sender<bool>,
+}
+
+/// The store and its ledger as the process has just looked at them.
+#[derive(Debug)]
+pub struct Looked<'a> {
+    /// The store.
+    pub store: Store,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// What the process knows of the ledger; the run goes on from there when it commits.
+    pub memory: &'a mut LedgerMemory,
 }
 
 /// A copy that exists.
@@ -65,6 +76,7 @@ pub struct Opened<'a> {
     configuration: &'a Configuration,
     store: Store,
     ledger: Ledger,
+    memory: &'a mut LedgerMemory,
     term: Term,
     recipients: Recipients,
     started_at: Timestamp,
@@ -113,14 +125,13 @@ pub struct SealedCopy<'a> {
 #[tracing::instrument(name = "run", skip_all, fields(registry = %configuration.registry, slot = ?due.slot, trigger = ?due.trigger))]
 pub async fn run(
     configuration: &Configuration,
-    store: Store,
-    ledger: Ledger,
+    looked: Looked<'_>,
     due: Due,
     telling: &Telling,
     cancel: CancellationToken,
 ) -> Result<Committed, RunError> {
     let whole = async {
-        let opened = Opened::open(configuration, store, ledger, due).await?;
+        let opened = Opened::open(configuration, looked, due).await?;
         let streamed = opened.stream(telling, cancel.child_token()).await?;
         telling.committing.send_replace(true);
         streamed.seal().await?.commit().await
@@ -135,12 +146,12 @@ pub async fn run(
 }
 
 impl<'a> Opened<'a> {
-    async fn open(
-        configuration: &'a Configuration,
-        store: Store,
-        ledger: Ledger,
-        due: Due,
-    ) -> Result<Self, RunError> {
+    async fn open(configuration: &'a Configuration, looked: Looked<'a>, due: Due) -> Result<Self, RunError> {
+        let Looked {
+            store,
+            ledger,
+            memory,
+        } = looked;
         probe(&store, configuration.requirements).await?;
         Ok(Self {
             configuration,
@@ -151,6 +162,7 @@ impl<'a> Opened<'a> {
             copy: Draft::new(configuration, &store)?,
             store,
             ledger,
+            memory,
         })
     }
 
@@ -324,7 +336,7 @@ impl SealedCopy<'_> {
         // Much may have happened since the run began: the embassy may have fenced us, another sidecar may have committed.
         let mut settings = configuration.ledger.clone();
         settings.floor = opened.ledger.head_reference().max(settings.floor);
-        let now = Ledger::read(&opened.store, &settings).await?;
+        let now = Ledger::read_on(&opened.store, &settings, opened.memory).await?;
         let term = configuration.may_write(&now.view, now.next)?;
         if now.tip != opened.ledger.tip {
             return Err(RunError::Superseded {

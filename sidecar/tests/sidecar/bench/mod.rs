@@ -1,5 +1,6 @@
 //! What the store's and the mirror's tests stand on: a real MinIO behind a proxy that makes faults, and a bucket made ready.
 
+pub mod custody;
 pub mod http;
 pub mod mirror;
 pub mod whole;
@@ -98,6 +99,10 @@ pub fn deposit_keys(keys: &Credentials) -> DepositKeys {
 
 pub fn registry() -> RegistryId {
     REGISTRY.parse().unwrap()
+}
+
+pub fn sequence(number: u64) -> Sequence {
+    Sequence::new(number).unwrap()
 }
 
 pub fn sha256(bytes: &[u8]) -> Sha256Digest {

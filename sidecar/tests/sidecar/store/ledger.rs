@@ -35,7 +35,7 @@ impl LedgerBench {
         let settings = LedgerSettings {
             registry: registry(),
             signers: vec![SignerRange::always(key(1).public_key())],
-            custodians: Vec::new(),
+            custodians: bench::custody::trusted(),
             floor: None,
         };
         Self {

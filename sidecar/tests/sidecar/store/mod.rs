@@ -3,4 +3,5 @@
 mod check;
 mod faults;
 mod init;
+mod late_reader;
 mod ledger;
