@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub const DIGEST: &str = "dataembassy.io/desired-digest";
 pub enum ApplyError {
     /// An object of that name is not ours.
     #[error(
-        "{kind} {name} exists and does not belong to this mirror: rename the mirror, or remove that object"
+        "{kind} {name} exists and does not belong to this resource: rename the resource, or remove that object"
     )]
     Foreign {
         /// Its kind.
@@ -66,6 +66,30 @@ impl ApplyError {
     }
 }
 
+/// By what an object is known to be ours.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner<'a> {
+    /// The resource with this UID controls it, and it goes with the resource.
+    Resource(&'a str),
+    /// It bears these labels, and stays when the resource that it was made for is gone: what runs is not stopped by a resource that
+    /// vanished. Only for objects in the operator's own namespace.
+    Labels(&'a Value),
+}
+
+impl Owner<'_> {
+    /// Whether the object is ours.
+    pub fn owns<K: Resource>(self, object: &K) -> bool {
+        match self {
+            Self::Resource(uid) => is_owned(object, uid),
+            Self::Labels(labels) => labels.as_object().is_some_and(|labels| {
+                labels
+                    .iter()
+                    .all(|(name, value)| object.labels().get(name).map(String::as_str) == value.as_str())
+            }),
+        }
+    }
+}
+
 /// Writes objects as one field manager.
 #[derive(Clone)]
 pub struct Writer<'a> {
@@ -85,8 +109,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Brings an object to what `desired` says. `live` is what the watch knows; `owner` is the UID that must own it.
-    pub async fn apply<K>(&self, live: Option<&K>, desired: &Value, owner: &str) -> Result<(), ApplyError>
+    /// Brings an object of a namespace to what `desired` says. `live` is what the watch knows.
+    pub async fn apply<K>(
+        &self,
+        live: Option<&K>,
+        desired: &Value,
+        owner: Owner<'_>,
+    ) -> Result<(), ApplyError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -94,8 +123,39 @@ impl<'a> Writer<'a> {
             + Serialize
             + DeserializeOwned,
     {
+        let api = Api::namespaced(self.client.clone(), text(desired, "namespace"));
+        self.apply_to(&api, live, desired, owner).await
+    }
+
+    /// Brings an object of the cluster to what `desired` says. `live` is what the watch knows.
+    pub async fn apply_cluster<K>(
+        &self,
+        live: Option<&K>,
+        desired: &Value,
+        owner: Owner<'_>,
+    ) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
+    {
+        self.apply_to(&Api::all(self.client.clone()), live, desired, owner)
+            .await
+    }
+
+    async fn apply_to<K>(
+        &self,
+        api: &Api<K>,
+        live: Option<&K>,
+        desired: &Value,
+        owner: Owner<'_>,
+    ) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    {
         let name = text(desired, "name");
-        let api: Api<K> = Api::namespaced(self.client.clone(), text(desired, "namespace"));
         let refused = |source| ApplyError::Refused {
             kind: K::kind(&()).into_owned(),
             name: name.to_owned(),
@@ -106,7 +166,7 @@ impl<'a> Writer<'a> {
             name: name.to_owned(),
         };
         match live {
-            Some(live) if !is_owned(live, owner) => return Err(foreign()),
+            Some(live) if !owner.owns(live) => return Err(foreign()),
             Some(live) if serde_json::to_value(live).is_ok_and(|live| is_applied(&live, desired)) => {
                 return Ok(());
             }
@@ -117,7 +177,7 @@ impl<'a> Writer<'a> {
                     .get_opt(name)
                     .await
                     .map_err(refused)?
-                    .is_some_and(|found| !is_owned(&found, owner))
+                    .is_some_and(|found| !owner.owns(&found))
                 {
                     return Err(foreign());
                 }

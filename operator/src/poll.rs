@@ -1,32 +1,139 @@
-//! Asking a sidecar for its report, directly at its pod: at most 64 KiB, within two seconds, and only when it changed.
+//! Asking one of our processes for a report, directly at its pod: bounded, within two seconds, and only when it changed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dataembassy_contract::files::STATUS_PATH;
-use dataembassy_contract::report::{MAX_BYTES, Report};
+use dataembassy_contract::custodian::{self, CustodianReport, RegistryReport};
+use dataembassy_contract::gate::{self, GateReport};
+use dataembassy_contract::report::{self, Report};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ETAG, HOST, HeaderValue, IF_NONE_MATCH};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use tokio::net::TcpStream;
 
-/// How long a sidecar has for its answer.
+use crate::metrics::Metrics;
+use crate::pod;
+
+/// How long a process has for its answer.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A report that can be asked for.
+pub trait Reported: Sized {
+    /// The most bytes of it that are read.
+    const MAX_BYTES: usize;
+
+    /// Reads what came over the network, cleaned; `None` if it is too long or no such report.
+    fn read(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Reported for Report {
+    const MAX_BYTES: usize = report::MAX_BYTES;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+}
+
+impl Reported for GateReport {
+    const MAX_BYTES: usize = gate::MAX_BYTES;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+}
+
+impl Reported for CustodianReport {
+    const MAX_BYTES: usize = custodian::MAX_BYTES;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+}
+
+impl Reported for RegistryReport {
+    const MAX_BYTES: usize = custodian::MAX_BYTES;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+}
+
 /// A report and what to ask with next time.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Known {
+#[derive(Debug, PartialEq)]
+pub struct Known<R> {
     /// The pod it came from.
     pub pod_uid: String,
     /// The tag that says which state it is of.
     pub etag: Option<HeaderValue>,
     /// The report, cleaned.
-    pub report: Report,
+    pub report: Arc<R>,
 }
 
-/// Why a sidecar gave no report.
+impl<R> Clone for Known<R> {
+    fn clone(&self) -> Self {
+        Self {
+            pod_uid: self.pod_uid.clone(),
+            etag: self.etag.clone(),
+            report: Arc::clone(&self.report),
+        }
+    }
+}
+
+/// What was said last, by the object that it is about.
+#[derive(Debug)]
+pub struct Memory<R>(Mutex<HashMap<String, Known<R>>>);
+
+impl<R> Default for Memory<R> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<R> Memory<R> {
+    /// What was said last about `object`.
+    pub fn get(&self, object: &str) -> Option<Known<R>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(object)
+            .cloned()
+    }
+
+    /// Keeps what was said about `object`, to be asked for changes only.
+    pub fn keep(&self, object: String, known: Known<R>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(object, known);
+    }
+
+    /// Forgets what was said about objects that are gone.
+    pub fn retain(&self, is_there: impl Fn(&str) -> bool) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|object, _| is_there(object));
+    }
+}
+
+/// Whom to ask for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The report's path.
+    pub path: &'a str,
+    /// Its pod: what another pod said before means nothing.
+    pub pod_uid: &'a str,
+}
+
+/// Why a process gave no report.
 #[derive(Debug, thiserror::Error)]
 pub enum PollError {
     /// Nothing came within [`TIMEOUT`].
@@ -46,27 +153,51 @@ pub enum PollError {
     Unreadable,
 }
 
-/// Asks the sidecar at `address`; `known` is what the same pod said last.
-pub async fn ask(
-    address: IpAddr,
-    port: u16,
-    pod_uid: &str,
-    known: Option<Known>,
-) -> Result<Known, PollError> {
-    let known = known.filter(|known| known.pod_uid == pod_uid);
-    tokio::time::timeout(TIMEOUT, exchange(SocketAddr::new(address, port), pod_uid, known))
+/// Asks a pod that runs, and remembers the answer as that about `object`; `None` where it does not run yet.
+pub async fn ask_pod<R: Reported>(
+    pod: &Pod,
+    (port, path): (u16, &str),
+    object: &str,
+    memory: &Memory<R>,
+    metrics: &Metrics,
+) -> Option<Result<Arc<R>, PollError>> {
+    let address = SocketAddr::new(pod::address(pod)?, port);
+    let pod_uid = &pod.uid()?;
+    let target = Target {
+        address,
+        path,
+        pod_uid,
+    };
+    Some(match ask(target, memory.get(object)).await {
+        Ok(known) => {
+            metrics.polled("ok");
+            let report = Arc::clone(&known.report);
+            memory.keep(object.to_owned(), known);
+            Ok(report)
+        }
+        Err(error) => {
+            metrics.polled("failed");
+            Err(error)
+        }
+    })
+}
+
+/// Asks for a report; `known` is what the same pod said last.
+pub async fn ask<R: Reported>(target: Target<'_>, known: Option<Known<R>>) -> Result<Known<R>, PollError> {
+    let known = known.filter(|known| known.pod_uid == target.pod_uid);
+    tokio::time::timeout(TIMEOUT, exchange(target, known))
         .await
         .map_err(|_| PollError::TimedOut)?
 }
 
-async fn exchange(address: SocketAddr, pod_uid: &str, known: Option<Known>) -> Result<Known, PollError> {
-    let stream = TcpStream::connect(address)
+async fn exchange<R: Reported>(target: Target<'_>, known: Option<Known<R>>) -> Result<Known<R>, PollError> {
+    let stream = TcpStream::connect(target.address)
         .await
         .map_err(PollError::NotConnected)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(PollError::NotHttp)?;
-    let mut request = Request::get(STATUS_PATH).header(HOST, address.to_string());
+    let mut request = Request::get(target.path).header(HOST, target.address.to_string());
     if let Some(tag) = known.as_ref().and_then(|known| known.etag.clone()) {
         request = request.header(IF_NONE_MATCH, tag);
     }
@@ -79,13 +210,13 @@ async fn exchange(address: SocketAddr, pod_uid: &str, known: Option<Known>) -> R
             (StatusCode::NOT_MODIFIED, Some(known)) => Ok(known),
             (StatusCode::OK, _) => {
                 let etag = response.headers().get(ETAG).cloned();
-                let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
+                let body = Limited::new(response.into_body(), R::MAX_BYTES).collect().await;
                 let body = body.map_err(|_| PollError::Unreadable)?.to_bytes();
-                let report = Report::read(&body).ok_or(PollError::Unreadable)?;
+                let report = R::read(&body).ok_or(PollError::Unreadable)?;
                 Ok(Known {
-                    pod_uid: pod_uid.to_owned(),
+                    pod_uid: target.pod_uid.to_owned(),
                     etag,
-                    report,
+                    report: Arc::new(report),
                 })
             }
             (status, _) => Err(PollError::Refused(status)),
@@ -104,6 +235,7 @@ async fn exchange(address: SocketAddr, pod_uid: &str, known: Option<Known>) -> R
 mod tests {
     use std::net::Ipv4Addr;
 
+    use dataembassy_contract::files::STATUS_PATH;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -134,7 +266,18 @@ mod tests {
         .into_bytes()
     }
 
-    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    async fn ask_local<R: Reported>(
+        port: u16,
+        pod_uid: &str,
+        known: Option<Known<R>>,
+    ) -> Result<Known<R>, PollError> {
+        let target = Target {
+            address: (Ipv4Addr::LOCALHOST, port).into(),
+            path: STATUS_PATH,
+            pod_uid,
+        };
+        ask(target, known).await
+    }
 
     #[tokio::test]
     async fn an_unchanged_report_is_not_sent_again() {
@@ -144,10 +287,12 @@ mod tests {
             r#"{"process":"p","consecutiveFailures":2}"#,
         ))
         .await;
-        let first = ask(LOCAL, port, "uid", None).await.unwrap();
+        let first = ask_local::<Report>(port, "uid", None).await.unwrap();
         assert_eq!(first.report.consecutive_failures, 2);
         let (port, asked) = serve(b"HTTP/1.1 304 Not Modified\r\n\r\n".to_vec()).await;
-        let second = ask(LOCAL, port, "uid", Some(first.clone())).await.unwrap();
+        let second = ask_local::<Report>(port, "uid", Some(first.clone()))
+            .await
+            .unwrap();
         assert_eq!(second, first);
         assert!(asked.await.unwrap().contains("if-none-match: \"7\""));
     }
@@ -157,10 +302,10 @@ mod tests {
         let known = Known {
             pod_uid: "old".into(),
             etag: Some(HeaderValue::from_static("\"7\"")),
-            report: Report::default(),
+            report: Arc::default(),
         };
         let (port, asked) = serve(answer("200 OK", "", "{}")).await;
-        ask(LOCAL, port, "new", Some(known)).await.unwrap();
+        ask_local::<Report>(port, "new", Some(known)).await.unwrap();
         assert!(!asked.await.unwrap().contains("if-none-match"));
     }
 
@@ -169,11 +314,11 @@ mod tests {
         let endless = answer(
             "200 OK",
             "",
-            &format!(r#"{{"process":"{}"}}"#, "x".repeat(MAX_BYTES)),
+            &format!(r#"{{"process":"{}"}}"#, "x".repeat(report::MAX_BYTES)),
         );
         let (port, _) = serve(endless).await;
         assert!(matches!(
-            ask(LOCAL, port, "uid", None).await,
+            ask_local::<Report>(port, "uid", None).await,
             Err(PollError::Unreadable)
         ));
     }
@@ -182,7 +327,7 @@ mod tests {
     async fn a_redirect_is_not_followed() {
         let (port, _) = serve(answer("302 Found", "location: http://169.254.169.254/\r\n", "")).await;
         assert!(matches!(
-            ask(LOCAL, port, "uid", None).await,
+            ask_local::<Report>(port, "uid", None).await,
             Err(PollError::Refused(StatusCode::FOUND))
         ));
     }
@@ -192,7 +337,7 @@ mod tests {
         let body =
             r#"{"source":{"state":"False","reason":"SourceUnreachable","message":"a\u001b[2Jb\u202ec"}}"#;
         let (port, _) = serve(answer("200 OK", "", body)).await;
-        let known = ask(LOCAL, port, "uid", None).await.unwrap();
+        let known = ask_local::<Report>(port, "uid", None).await.unwrap();
         assert_eq!(known.report.source.message, "a[2Jbc");
     }
 }

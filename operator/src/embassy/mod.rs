@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::condition::{Conditions, Finding};
 use crate::embassy::validate::Refusal;
 use crate::event;
-use crate::run::{Context, ReconcileError};
+use crate::run::{self, Context, ReconcileError};
 
 /// The field manager of everything that this controller writes.
 const MANAGER: &str = "dataembassy-operator/embassy";
@@ -45,11 +45,20 @@ pub async fn reconcile(embassy: Arc<DataEmbassy>, context: Arc<Context>) -> Resu
         let events = event::of_change(&before.conditions, &status.conditions);
         event::publish(&context.recorder, &embassy.object_ref(&()), events).await;
     }
-    context
-        .failures
-        .succeeded(&format!("DataEmbassy/{}", embassy.name_any()));
+    context.failures.succeeded(&key(&embassy));
     context.metrics.reconciled("DataEmbassy", "ok");
     Ok(Action::await_change())
+}
+
+/// What becomes of a reconcile that failed.
+#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
+pub fn try_again(embassy: Arc<DataEmbassy>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    run::try_again("DataEmbassy", &key(&embassy), error, &context)
+}
+
+/// What failures of this embassy are counted under.
+fn key(embassy: &DataEmbassy) -> String {
+    format!("DataEmbassy/{}", embassy.name_any())
 }
 
 fn status(embassy: &DataEmbassy, judged: Result<(), Refusal>, now: Timestamp) -> DataEmbassyStatus {

@@ -3,23 +3,19 @@
 use dataembassy_crds::RegistryMirror;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::apply::{ApplyError, Writer, is_owned};
+use crate::apply::{ApplyError, Owner, Writer, is_owned};
 use crate::mirror::build::Desired;
 use crate::mirror::dereference::Found;
-use crate::mirror::rollout::{self, Wait};
+use crate::mirror::rollout::{Wait, is_running};
 use crate::mirror::validate::{self, Checked};
-use crate::mirror::{MANAGER, key, names, signing_key};
+use crate::mirror::{MANAGER, key, signing_key};
+use crate::pod::{self, Call};
+use crate::rollout;
 use crate::run::Context;
-
-/// The annotation that is moved while a Secret is awaited, so that the kubelet looks for it.
-const AWAITED: &str = "dataembassy.io/secrets-awaited-since";
-/// How often it is moved, in seconds.
-const AWAITED_EVERY: i64 = 30;
 
 /// What was written, as far as the status tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +40,7 @@ pub async fn apply(
     now: Timestamp,
 ) -> Result<Applied, ApplyError> {
     let signing_key_secret = ensure_signing_key(mirror, checked, context).await?;
-    let owner = &checked.config.mirror.uid;
+    let owner = Owner::Resource(&checked.config.mirror.uid);
     let writer = Writer::new(context.client.clone(), MANAGER, &context.metrics);
     writer
         .apply(found.service_account.as_deref(), &desired.service_account, owner)
@@ -72,7 +68,11 @@ pub async fn apply(
         if rolled && matches!(found.report, Some(Ok(_))) {
             context.rollouts.end(&key(mirror));
         }
-        call_kubelet(pod, found, desired, context, now).await?;
+        let call = Call {
+            config_digest: &desired.config_digest,
+            awaits_secret: matches!(&found.report, Some(Ok(report)) if !report.missing_secrets.is_empty()),
+        };
+        pod::call(pod, call, &context.client, MANAGER, &context.metrics, now).await?;
     }
     Ok(Applied {
         replaces: replaces && waits.is_none(),
@@ -111,55 +111,12 @@ fn wait(
     context: &Context,
     now: Timestamp,
 ) -> Option<Wait> {
-    if rollout::is_running(mirror, checked, found, now) {
+    if is_running(mirror, checked, found, now) {
         Some(Wait::RunInProgress)
     } else if context.rollouts.begin(&key(mirror)) {
         None
     } else {
         Some(Wait::OthersFirst)
-    }
-}
-
-/// Brings the kubelet to refresh the volume at once, which it does when the pod itself changes: for a new configuration, and every
-/// half minute while the sidecar waits for a Secret.
-async fn call_kubelet(
-    pod: &Pod,
-    found: &Found,
-    desired: &Desired,
-    context: &Context,
-    now: Timestamp,
-) -> Result<(), ApplyError> {
-    let mut annotations = json!({});
-    if pod.annotations().get(names::CONFIG_DIGEST) != Some(&desired.config_digest) {
-        annotations[names::CONFIG_DIGEST] = desired.config_digest.clone().into();
-    }
-    let awaits = matches!(&found.report, Some(Ok(report)) if !report.missing_secrets.is_empty());
-    let slot = (now.as_second() / AWAITED_EVERY * AWAITED_EVERY).to_string();
-    if awaits && pod.annotations().get(AWAITED) != Some(&slot) {
-        annotations[AWAITED] = slot.into();
-    }
-    if annotations == json!({}) {
-        return Ok(());
-    }
-    let name = pod.name_any();
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &pod.namespace().unwrap_or_default());
-    let patch: Value = json!({"metadata": {"uid": pod.uid(), "annotations": annotations}});
-    let parameters = PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    match api.patch(&name, &parameters, &Patch::Merge(patch)).await {
-        Ok(_) => {
-            context.metrics.wrote("Pod");
-            Ok(())
-        }
-        // It is gone, or another one has its name by now: the next one starts with the newest configuration.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(source) => Err(ApplyError::Refused {
-            kind: "Pod".to_owned(),
-            name,
-            source: Box::new(source),
-        }),
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use dataembassy_contract::files::STATUS_PATH;
 use dataembassy_contract::report::Report;
 use dataembassy_crds::{DataEmbassy, RegistryMirror};
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 
-use crate::apply::is_owned;
+use crate::labels::INSTANCE;
 use crate::mirror::names;
-use crate::poll;
-use crate::run::Context;
+use crate::run::{Context, get};
+use crate::{pod, poll};
 
 /// What a mirror depends on, as it is now.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +34,7 @@ pub struct Found {
     /// The pod of its sidecar.
     pub pod: Option<Arc<Pod>>,
     /// What the sidecar says, or why it says nothing; absent where there is no running pod.
-    pub report: Option<Result<Report, String>>,
+    pub report: Option<Result<Arc<Report>, String>>,
 }
 
 /// Reads what `mirror` depends on.
@@ -42,9 +43,7 @@ pub async fn dereference(mirror: &RegistryMirror, context: &Context) -> Found {
     let name = names::object(&mirror.name_any());
     let namespace = mirror.namespace().unwrap_or_default();
     let deployment = get(&stores.deployments, &name, &namespace);
-    let pod = deployment
-        .as_ref()
-        .and_then(|deployment| pod_of(deployment, &stores.replica_sets, &stores.pods));
+    let pod = pod::newest(deployment.as_deref(), &stores.replica_sets, &stores.pods);
     let report = match &pod {
         Some(pod) => report(pod, context).await,
         None => None,
@@ -61,13 +60,6 @@ pub async fn dereference(mirror: &RegistryMirror, context: &Context) -> Found {
         pod,
         report,
     }
-}
-
-fn get<K>(store: &Store<K>, name: &str, namespace: &str) -> Option<Arc<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    store.get(&ObjectRef::new(name).within(namespace))
 }
 
 /// The mirror that had this registry id first: of two, exactly one gives way, whichever is looked at.
@@ -88,49 +80,13 @@ fn rival(mirror: &RegistryMirror, all: &[Arc<RegistryMirror>]) -> Option<String>
         .map(|other| format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any()))
 }
 
-/// The newest pod that descends from the Deployment by UIDs: labels can be copied, owner references to a UID cannot be guessed.
-fn pod_of(deployment: &Deployment, replica_sets: &Store<ReplicaSet>, pods: &Store<Pod>) -> Option<Arc<Pod>> {
-    let owner = deployment.uid()?;
-    let namespace = deployment.namespace();
-    let sets = replica_sets.state_filter(|set| set.namespace() == namespace && is_owned(set, &owner));
-    let sets: Vec<String> = sets.iter().filter_map(|set| set.uid()).collect();
-    pods.state_filter(|pod| {
-        pod.namespace() == namespace
-            && pod.metadata.deletion_timestamp.is_none()
-            && sets.iter().any(|set| is_owned(pod, set))
-    })
-    .into_iter()
-    .max_by_key(|pod| {
-        (
-            pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            pod.uid(),
-        )
-    })
-}
-
-async fn report(pod: &Pod, context: &Context) -> Option<Result<Report, String>> {
-    let status = pod.status.as_ref()?;
-    if status.phase.as_deref() != Some("Running") {
-        return None;
-    }
-    let address = status.pod_ip.as_deref()?.parse().ok()?;
-    let uid = pod.uid()?;
-    let key = format!(
+async fn report(pod: &Pod, context: &Context) -> Option<Result<Arc<Report>, String>> {
+    let object = format!(
         "{}/{}",
         pod.namespace().unwrap_or_default(),
-        pod.labels().get("app.kubernetes.io/instance")?
+        pod.labels().get(INSTANCE)?
     );
-    let known = context.known_report(&key);
-    match poll::ask(address, context.settings.status_port, &uid, known).await {
-        Ok(known) => {
-            context.metrics.polled("ok");
-            let report = known.report.clone();
-            context.remember_report(key, known);
-            Some(Ok(report))
-        }
-        Err(error) => {
-            context.metrics.polled("failed");
-            Some(Err(error.to_string()))
-        }
-    }
+    let asked = (context.settings.status_port, STATUS_PATH);
+    let answer = poll::ask_pod(pod, asked, &object, &context.mirror_reports, &context.metrics).await?;
+    Some(answer.map_err(|error| error.to_string()))
 }

@@ -6,7 +6,6 @@ pub mod apply;
 pub mod build;
 pub mod dereference;
 pub mod names;
-pub mod pod;
 pub mod rollout;
 pub mod signing_key;
 pub mod status;

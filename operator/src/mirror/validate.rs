@@ -11,6 +11,7 @@ use kube::ResourceExt;
 
 pub use crate::embassy::validate::Refusal;
 use crate::embassy::validate::{self as embassy, CheckedEmbassy, duration, public_key};
+use crate::heads;
 use crate::mirror::dereference::Found;
 use crate::mirror::names;
 
@@ -233,28 +234,14 @@ fn previous_key(given: &crds::PreviousKey) -> Result<PreviousKey, Refusal> {
     })
 }
 
-/// The highest head that is known, from the status and from the configuration that the sidecar has: losing one of them must not lower
-/// the floor.
+/// The highest head that is known, from the status and from the configuration that the sidecar has.
 fn floor(mirror: &RegistryMirror, found: &Found) -> Option<Floor> {
-    let head = mirror.status.as_ref().and_then(|status| status.head.as_ref());
-    let of_status = head.and_then(|head| {
-        Some(Floor {
-            sequence: u64::try_from(head.sequence).ok()?,
-            digest: head.digest.clone(),
-        })
-    });
-    let text = found.config_map.as_ref().and_then(|map| {
-        map.data
-            .as_ref()?
-            .get(dataembassy_contract::files::CONFIG_FILE)
-            .cloned()
-    });
-    let of_config = text
+    let of_status = mirror.status.as_ref().and_then(|status| status.head.as_ref());
+    let of_config = found
+        .config_map
+        .as_deref()
+        .and_then(|map| map.data.as_ref()?.get(dataembassy_contract::files::CONFIG_FILE))
         .and_then(|text| MirrorConfig::from_json(text.as_bytes()).ok())
         .and_then(|config| config.floor);
-    // Where both are of one number the status is newer.
-    of_config
-        .into_iter()
-        .chain(of_status)
-        .max_by_key(|floor| floor.sequence)
+    heads::floor(of_status, of_config)
 }

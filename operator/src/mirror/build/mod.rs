@@ -4,13 +4,13 @@ mod deployment;
 mod network_policy;
 
 use dataembassy_contract::config::{self, MirrorConfig};
-use dataembassy_contract::files;
 use serde_json::{Value, json};
 
 use crate::apply::with_digest;
 use crate::mirror::names;
 use crate::mirror::validate::Checked;
 use crate::settings::Settings;
+use crate::workload::config_data;
 
 /// The objects as they should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,15 +75,10 @@ fn service_account(checked: &Checked) -> Value {
 }
 
 fn config_map(checked: &Checked, document: &str, settings: &Settings) -> Value {
-    let mut data = json!({});
-    data[files::CONFIG_FILE] = document.into();
-    if let Some(ca) = &settings.otlp_ca {
-        data[names::OTLP_CA] = ca.clone().into();
-    }
     with_digest(json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(checked),
-        "data": data,
+        "data": config_data(document, settings),
     }))
 }

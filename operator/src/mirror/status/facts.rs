@@ -1,12 +1,11 @@
 //! Copies and runs: the sidecar's report in the resource's words, bounded.
 
 use dataembassy_contract::report::{FinishedRun, Outcome, Report};
-use dataembassy_crds::{LastCopy, LedgerHead, RecentRun, RegistryMirrorStatus, RunInProgress, RunOutcome};
+use dataembassy_crds::{LastCopy, RecentRun, RegistryMirrorStatus, RunInProgress, RunOutcome};
 
 use crate::condition::rfc3339;
-
-/// The numbers of a ledger end here: JSON's integers are exact below 2⁵³.
-const LAST_SEQUENCE: u64 = (1 << 53) - 1;
+use crate::heads::{LAST_SEQUENCE, highest, is_digest};
+use crate::size::size;
 
 /// What is known whatever the resource says; silence takes nothing back.
 pub(super) fn facts(before: &RegistryMirrorStatus, report: Option<&Report>) -> RegistryMirrorStatus {
@@ -26,7 +25,7 @@ pub(super) fn facts(before: &RegistryMirrorStatus, report: Option<&Report>) -> R
             .or(before.last_copy.as_ref())
             .map(|copy| copy.committed_at.clone()),
         last_copy: last_copy.or_else(|| before.last_copy.clone()),
-        head: highest(before.head.as_ref(), report),
+        head: highest(before.head.as_ref(), report.head.as_ref()),
         signer: report.signer.clone().or_else(|| before.signer.clone()),
         signing_key_secret: before.signing_key_secret.clone(),
         next_schedule_time: report.next_schedule_time.map(rfc3339),
@@ -41,28 +40,6 @@ pub(super) fn facts(before: &RegistryMirrorStatus, report: Option<&Report>) -> R
     }
 }
 
-/// The head never goes down: a ledger that does is what the floor is there to find.
-fn highest(before: Option<&LedgerHead>, report: &Report) -> Option<LedgerHead> {
-    let reported = report
-        .head
-        .as_ref()
-        .filter(|head| is_digest(&head.digest) && (1..=LAST_SEQUENCE).contains(&head.sequence))
-        .and_then(|head| {
-            Some(LedgerHead {
-                sequence: i64::try_from(head.sequence).ok()?,
-                digest: head.digest.clone(),
-            })
-        });
-    match (before, reported) {
-        (Some(before), Some(reported)) if reported.sequence <= before.sequence => Some(before.clone()),
-        (before, reported) => reported.or_else(|| before.cloned()),
-    }
-}
-
-fn is_digest(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 fn last_copy(copy: &dataembassy_contract::report::LastCopy) -> Option<LastCopy> {
     if !is_digest(&copy.digest) || !(1..=LAST_SEQUENCE).contains(&copy.sequence) {
         return None;
@@ -75,21 +52,6 @@ fn last_copy(copy: &dataembassy_contract::report::LastCopy) -> Option<LastCopy> 
         bytes: i64::try_from(copy.bytes).ok()?,
         size: size(copy.bytes),
     })
-}
-
-/// Bytes for people, such as `71.3 MiB`.
-fn size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut tenths = bytes.saturating_mul(10) / 1024;
-    let mut unit = 0;
-    while tenths >= 10_240 && unit + 1 < units.len() {
-        tenths /= 1024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
 }
 
 fn run_in_progress(run: &dataembassy_contract::report::Run) -> RunInProgress {

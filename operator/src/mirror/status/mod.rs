@@ -30,7 +30,7 @@ pub fn observe(
 ) -> RegistryMirrorStatus {
     let before = mirror.status.clone().unwrap_or_default();
     let generation = mirror.metadata.generation.unwrap_or_default();
-    let report = found.report.as_ref().and_then(|report| report.as_ref().ok());
+    let report = found.report.as_ref().and_then(|report| report.as_deref().ok());
     let mut status = facts::facts(&before, report);
     status.observed_generation = Some(generation);
     if let Outcome::Applied(applied) = outcome {

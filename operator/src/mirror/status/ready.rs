@@ -7,9 +7,17 @@ use jiff::Timestamp;
 
 use super::health::missing_secrets;
 use crate::condition::Finding;
+use crate::mirror::Outcome;
 use crate::mirror::dereference::Found;
 use crate::mirror::rollout::Wait;
-use crate::mirror::{Outcome, pod};
+use crate::pod::{self, Words};
+
+/// How a mirror's process is spoken of.
+const WORDS: Words = Words {
+    process: "sidecar",
+    settings: "spec.sidecar",
+    memory: "192Mi",
+};
 
 /// Whether the sidecar runs with this generation: the spec is valid, the objects are applied, and the report echoes it.
 pub(super) fn ready(
@@ -30,7 +38,7 @@ pub(super) fn ready(
             "the mirror is suspended: no copies are made until spec.suspend is false",
         );
     }
-    if let Some(trouble) = pod::trouble(found.pod.as_deref(), found.deployment.as_deref()) {
+    if let Some(trouble) = pod::trouble(found.pod.as_deref(), found.deployment.as_deref(), WORDS) {
         return Finding::no(trouble.reason, trouble.message);
     }
     match applied.waits {
@@ -78,7 +86,10 @@ fn runs(found: &Found, copy: Option<&LastCopy>) -> Finding {
     match killed.filter(|at| committed.is_none_or(|committed| committed < *at)) {
         Some(at) => Finding::yes(
             Reason::OutOfMemory,
-            format!("{runs}; {}", pod::was_out_of_memory(at)),
+            format!(
+                "{runs}; {}",
+                WORDS.was_out_of_memory(at, "has made no copy since")
+            ),
         ),
         None => Finding::yes(Reason::Loaded, runs),
     }

@@ -5,7 +5,37 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-/// What keeps a mirror's pod from running.
+/// How a pod's process is spoken of, and where its settings are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// What runs in it, such as `sidecar`.
+    pub process: &'static str,
+    /// The field with its settings, such as `spec.sidecar`.
+    pub settings: &'static str,
+    /// The memory that should be enough.
+    pub memory: &'static str,
+}
+
+impl Words {
+    /// What to do about a process that needs more memory than it has.
+    fn more_memory(self) -> String {
+        format!(
+            "raise {}.resources.limits.memory to {} or more; if it is that already, report it, because its memory should be bounded",
+            self.settings, self.memory
+        )
+    }
+
+    /// The words for a process that runs again after it was killed at its memory limit.
+    #[must_use]
+    pub fn was_out_of_memory(self, at: Timestamp, since: &str) -> String {
+        format!(
+            "it was killed at its memory limit at {at} and {since}: {}",
+            self.more_memory()
+        )
+    }
+}
+
+/// What keeps a pod from running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// Which of the known reasons.
@@ -16,16 +46,12 @@ pub struct Trouble {
 
 /// Looks for trouble in the pod, and where there is no pod, in what should have made it.
 #[must_use]
-pub fn trouble(pod: Option<&Pod>, deployment: Option<&Deployment>) -> Option<Trouble> {
+pub fn trouble(pod: Option<&Pod>, deployment: Option<&Deployment>, words: Words) -> Option<Trouble> {
     match pod {
-        Some(pod) => of_pod(pod),
-        None => deployment.and_then(of_deployment),
+        Some(pod) => of_pod(pod, words),
+        None => deployment.and_then(|deployment| of_deployment(deployment, words)),
     }
 }
-
-/// What to do about a sidecar that needs more memory than it has.
-const MORE_MEMORY: &str = "raise spec.sidecar.resources.limits.memory to 192Mi or more; if it is that already, report it, because its \
-                           memory should be bounded";
 
 /// When the container was killed at its memory limit, if that is how it ended last. It may run again by now.
 #[must_use]
@@ -38,16 +64,10 @@ pub fn out_of_memory_at(pod: &Pod) -> Option<Timestamp> {
         .find_map(|ended| ended.finished_at.as_ref().map(|time| time.0))
 }
 
-/// The words for a sidecar that runs again after it was killed at its memory limit.
-#[must_use]
-pub fn was_out_of_memory(at: Timestamp) -> String {
-    format!("it was killed at its memory limit at {at} and has made no copy since: {MORE_MEMORY}")
-}
-
 /// What the kubelet calls such an end.
 const OOM_KILLED: &str = "OOMKilled";
 
-fn of_pod(pod: &Pod) -> Option<Trouble> {
+fn of_pod(pod: &Pod, words: Words) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     let unscheduled = status
         .conditions
@@ -62,14 +82,19 @@ fn of_pod(pod: &Pod) -> Option<Trouble> {
         return Some(Trouble {
             reason: Reason::Unschedulable,
             message: format!(
-                "no node takes the sidecar's pod ({why}): free resources, or change spec.sidecar"
+                "no node takes the {}'s pod ({why}): free resources, or change {}",
+                words.process, words.settings
             ),
         });
     }
-    status.container_statuses.iter().flatten().find_map(of_container)
+    status
+        .container_statuses
+        .iter()
+        .flatten()
+        .find_map(|container| of_container(container, words))
 }
 
-fn of_container(container: &ContainerStatus) -> Option<Trouble> {
+fn of_container(container: &ContainerStatus, words: Words) -> Option<Trouble> {
     let state = container.state.as_ref()?;
     let ended = state.terminated.as_ref().or_else(|| {
         container
@@ -84,7 +109,11 @@ fn of_container(container: &ContainerStatus) -> Option<Trouble> {
     if out_of_memory {
         return Some(Trouble {
             reason: Reason::OutOfMemory,
-            message: format!("the sidecar was killed at its memory limit: {MORE_MEMORY}"),
+            message: format!(
+                "the {} was killed at its memory limit: {}",
+                words.process,
+                words.more_memory()
+            ),
         });
     }
     let waiting = state.waiting.as_ref();
@@ -116,7 +145,8 @@ fn of_container(container: &ContainerStatus) -> Option<Trouble> {
             Some(Trouble {
                 reason: Reason::CrashLooping,
                 message: format!(
-                    "the sidecar ends again and again, lately with status {code}: read its log with kubectl logs --previous"
+                    "the {} ends again and again, lately with status {code}: read its log with kubectl logs --previous",
+                    words.process
                 ),
             })
         }
@@ -124,7 +154,7 @@ fn of_container(container: &ContainerStatus) -> Option<Trouble> {
     }
 }
 
-fn of_deployment(deployment: &Deployment) -> Option<Trouble> {
+fn of_deployment(deployment: &Deployment, words: Words) -> Option<Trouble> {
     let failure = deployment
         .status
         .as_ref()?
@@ -139,7 +169,8 @@ fn of_deployment(deployment: &Deployment) -> Option<Trouble> {
     Some(Trouble {
         reason: Reason::PodRefused,
         message: format!(
-            "the sidecar's pod cannot be made ({why}): check quotas and admission policies of the namespace"
+            "the {}'s pod cannot be made ({why}): check quotas and admission policies of the namespace",
+            words.process
         ),
     })
 }
@@ -150,6 +181,12 @@ mod tests {
 
     use super::*;
 
+    const WORDS: Words = Words {
+        process: "sidecar",
+        settings: "spec.sidecar",
+        memory: "192Mi",
+    };
+
     fn pod(status: &Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap()
     }
@@ -158,7 +195,7 @@ mod tests {
         let status = json!({"containerStatuses": [{
             "name": "sidecar", "image": "sidecar:1", "imageID": "", "ready": false, "restartCount": 1, "state": state, "lastState": last,
         }]});
-        trouble(Some(&pod(&status)), None).map(|trouble| trouble.reason)
+        trouble(Some(&pod(&status)), None, WORDS).map(|trouble| trouble.reason)
     }
 
     #[test]
@@ -211,7 +248,7 @@ mod tests {
     #[test]
     fn a_pod_that_no_node_takes_says_why() {
         let status = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]});
-        let trouble = trouble(Some(&pod(&status)), None).unwrap();
+        let trouble = trouble(Some(&pod(&status)), None, WORDS).unwrap();
         assert_eq!(trouble.reason, Reason::Unschedulable);
         assert!(trouble.message.contains("0/1 nodes"));
     }
@@ -223,7 +260,7 @@ mod tests {
         ]}}))
         .unwrap();
         assert_eq!(
-            trouble(None, Some(&deployment)).unwrap().reason,
+            trouble(None, Some(&deployment), WORDS).unwrap().reason,
             Reason::PodRefused
         );
     }

@@ -1,0 +1,32 @@
+//! Labels and annotations of what the operator makes.
+
+use serde_json::{Value, json};
+
+/// The label selector of everything that the operator makes.
+pub const SELECTOR: &str = "app.kubernetes.io/managed-by=dataembassy-operator";
+/// The label that names the resource that an object was made for.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// The annotation of a pod that holds the digest of its newest configuration: changing it brings the kubelet to refresh the volume.
+pub const CONFIG_DIGEST: &str = "dataembassy.io/config-digest";
+/// The annotation of a pod's template that moves with the collector's authorities, which a process reads when it starts.
+pub const OTLP_CA_DIGEST: &str = "dataembassy.io/otlp-ca-digest";
+/// The key of the collector's authorities in a `ConfigMap`.
+pub const OTLP_CA: &str = "otlp-ca.crt";
+
+/// The labels by which pods are chosen; they can never change.
+#[must_use]
+pub fn selector(component: &str, instance: &str) -> Value {
+    json!({
+        "app.kubernetes.io/name": "dataembassy",
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/instance": instance,
+    })
+}
+
+/// All labels of an object.
+#[must_use]
+pub fn labels(component: &str, instance: &str) -> Value {
+    let mut labels = selector(component, instance);
+    labels["app.kubernetes.io/managed-by"] = "dataembassy-operator".into();
+    labels
+}

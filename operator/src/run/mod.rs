@@ -1,0 +1,268 @@
+//! Wires everything together: watches, controllers, the lease, and an orderly end.
+
+mod home;
+mod watches;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use dataembassy_contract::report::Report;
+use dataembassy_crds::{DataEmbassy, RegistryMirror};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource};
+use tokio::sync::watch;
+
+use crate::apply::ApplyError;
+use crate::backoff::Failures;
+use crate::lease::WriteLease;
+use crate::metrics::Metrics;
+use crate::poll::Memory;
+use crate::rollout::Rollouts;
+use crate::server::{self, Health};
+use crate::settings::Settings;
+
+/// How many objects are reconciled at once.
+const CONCURRENCY: u16 = 16;
+/// Changes that come within this time are reconciled together.
+const DEBOUNCE: Duration = Duration::from_secs(1);
+
+/// Why a reconcile has to be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// An object was not written.
+    #[error(transparent)]
+    NotApplied(ApplyError),
+    /// The status was not written.
+    #[error("the status was not taken by the API server: {source}")]
+    StatusNotWritten {
+        /// What it said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// What the watches know.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    /// All mirrors.
+    pub mirrors: Store<RegistryMirror>,
+    /// All embassies.
+    pub embassies: Store<DataEmbassy>,
+    /// Ours only, as are all below.
+    pub config_maps: Store<ConfigMap>,
+    /// Identities.
+    pub service_accounts: Store<ServiceAccount>,
+    /// Policies.
+    pub network_policies: Store<NetworkPolicy>,
+    /// Sidecars.
+    pub deployments: Store<Deployment>,
+    /// What Deployments made.
+    pub replica_sets: Store<ReplicaSet>,
+    /// What those made.
+    pub pods: Store<Pod>,
+}
+
+impl Stores {
+    /// Waits until each watch has listed what there is: judging by half a picture would stall mirrors for nothing.
+    pub async fn ready(&self) {
+        // A writer that was dropped means that the process is ending.
+        drop(self.mirrors.wait_until_ready().await);
+        drop(self.embassies.wait_until_ready().await);
+        drop(self.config_maps.wait_until_ready().await);
+        drop(self.service_accounts.wait_until_ready().await);
+        drop(self.network_policies.wait_until_ready().await);
+        drop(self.deployments.wait_until_ready().await);
+        drop(self.replica_sets.wait_until_ready().await);
+        drop(self.pods.wait_until_ready().await);
+    }
+}
+
+/// What every reconcile needs.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What the operator was started with.
+    pub settings: Settings,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where events go.
+    pub recorder: Recorder,
+    /// How often each object failed.
+    pub failures: Failures,
+    /// Which pods are being replaced.
+    pub rollouts: Rollouts,
+    /// What the watches know.
+    pub stores: Stores,
+    /// What sidecars said last, by `namespace/mirror`.
+    pub mirror_reports: Memory<Report>,
+}
+
+impl Context {
+    /// A context in which nothing has happened yet.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        metrics: Metrics,
+        stores: Stores,
+        instance: Option<String>,
+    ) -> Self {
+        let reporter = Reporter {
+            controller: "dataembassy-operator".to_owned(),
+            instance,
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            settings,
+            metrics,
+            failures: Failures::default(),
+            rollouts: Rollouts::default(),
+            stores,
+            mirror_reports: Memory::default(),
+        }
+    }
+}
+
+/// An object that a watch knows.
+#[must_use]
+pub fn get<K>(store: &Store<K>, name: &str, namespace: &str) -> Option<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    store.get(&ObjectRef::new(name).within(namespace))
+}
+
+/// Runs until a signal comes or the lease is lost.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    instance: String,
+    health_port: u16,
+    metrics_port: u16,
+) -> anyhow::Result<()> {
+    let metrics = Metrics::default();
+    let health = Arc::new(Health::default());
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        tracing::info!("told to stop");
+        // Nobody listens any more if the process is ending for another reason.
+        let _ = stop.send(true);
+    });
+    let servers = {
+        let health = server::serve_health(health_port, health.clone());
+        let metrics = server::serve_metrics(metrics_port, Arc::new(metrics.catalog()));
+        async {
+            tokio::try_join!(health, metrics)
+                .map(drop)
+                .context("cannot serve health or metrics")
+        }
+    };
+    let work = work(Process {
+        client,
+        settings,
+        metrics,
+        instance,
+        health,
+        stopped,
+    });
+    tokio::select! {
+        result = work => result,
+        result = servers => result,
+    }
+}
+
+/// What the controllers of either side are started with.
+struct Process {
+    client: Client,
+    settings: Settings,
+    metrics: Metrics,
+    instance: String,
+    health: Arc<Health>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Process {
+    fn context(&self, stores: Stores) -> Arc<Context> {
+        Arc::new(Context::new(
+            self.client.clone(),
+            self.settings.clone(),
+            self.metrics.clone(),
+            stores,
+            Some(self.instance.clone()),
+        ))
+    }
+
+    /// Says that the operator is ready, once it is.
+    async fn announce(&self, stores: &Stores) {
+        stores.ready().await;
+        self.health.set_ready();
+        tracing::info!("all watches are up");
+    }
+}
+
+async fn work(process: Process) -> anyhow::Result<()> {
+    let instance = process.instance.clone();
+    let lease = WriteLease::new(
+        process.client.clone(),
+        &process.settings.namespace,
+        instance.clone(),
+    );
+    let held = tokio::select! {
+        held = lease.acquire() => held,
+        () = stop(process.stopped.clone()) => return Ok(()),
+    };
+    tracing::info!(holder = instance, "holding the write lease");
+    process.metrics.leading.set(1);
+    tokio::select! {
+        () = home::controllers(process) => {
+            lease.release().await;
+            Ok(())
+        }
+        // Whatever is still being written may cross what the next holder writes: no graceful end.
+        lost = lease.hold(held) => Err(lost.into()),
+    }
+}
+
+/// How every controller works.
+fn config() -> Config {
+    Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE)
+}
+
+/// Counts a reconcile that failed, and says when it is tried again.
+pub(crate) fn try_again(
+    kind: &'static str,
+    object: &str,
+    error: &ReconcileError,
+    context: &Context,
+) -> Action {
+    let wait = context.failures.failed(object, rand::random());
+    context.metrics.reconciled(kind, "failed");
+    tracing::warn!(object, %error, again_in = ?wait, "reconcile failed");
+    Action::requeue(wait)
+}
+
+async fn stop(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone means that the process is ending.
+    drop(stopped.wait_for(|stopped| *stopped).await);
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be listened to, so the process has to be killed to stop");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
