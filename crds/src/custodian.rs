@@ -87,14 +87,14 @@ pub struct StoreCheck {
     /// The Secret of the operator's namespace with a deposit user of the store that is made for this: keys `accessKeyId` and
     /// `secretAccessKey`. It is named `check-` and eight hex digits, and never a registry's.
     pub credentials_ref: SecretRef,
-    /// How long after a check the next one begins. A whole number and one of s, m, h, d. Default: `1d`.
+    /// How long after a check the next one begins. A whole number and one of s, m, h, d. Default: `7d`.
     #[serde(default = "default_interval")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     pub interval: String,
 }
 
 fn default_interval() -> String {
-    "1d".to_owned()
+    "7d".to_owned()
 }
 
 /// Where the store's own pods are.
