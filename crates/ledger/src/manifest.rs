@@ -231,23 +231,22 @@ impl ManifestReader {
 
     /// Reads one whole part.
     pub fn read_part(&mut self, part: &[u8]) -> Result<Vec<SegmentRecord>, ManifestError> {
+        self.records(part)?.collect()
+    }
+
+    /// Reads one whole part record by record, for those who must not hold them all. The part is read when the records have ended.
+    pub fn records<'a>(&'a mut self, part: &'a [u8]) -> Result<PartRecords<'a>, ManifestError> {
         if part.len() > MAX_PART_BYTES {
             return Err(ManifestError::TooLarge { size: part.len() });
         }
         if part.is_empty() {
             return Err(ManifestError::Empty);
         }
-        let mut records = Vec::new();
-        let mut rest = part;
-        while !rest.is_empty() {
-            let line = records.len() as u64 * 2 + 1;
-            let head = take_line(&mut rest, line, HEAD_FORM)?;
-            let sum = take_line(&mut rest, line + 1, SUM_FORM)?;
-            let record = self.read_pair(head, sum, line)?;
-            self.course.take(&record)?;
-            records.push(record);
-        }
-        Ok(records)
+        Ok(PartRecords {
+            reader: self,
+            rest: part,
+            line: 1,
+        })
     }
 
     fn read_pair(&self, head: &str, sum: &str, line: u64) -> Result<SegmentRecord, ManifestError> {
@@ -289,6 +288,40 @@ impl ManifestReader {
             size,
             sha256,
         })
+    }
+}
+
+/// The records of one part, as they are read. After an error there are no more.
+#[derive(Debug)]
+pub struct PartRecords<'a> {
+    reader: &'a mut ManifestReader,
+    rest: &'a [u8],
+    line: u64,
+}
+
+impl PartRecords<'_> {
+    fn read_next(&mut self) -> Result<SegmentRecord, ManifestError> {
+        let head = take_line(&mut self.rest, self.line, HEAD_FORM)?;
+        let sum = take_line(&mut self.rest, self.line + 1, SUM_FORM)?;
+        let record = self.reader.read_pair(head, sum, self.line)?;
+        self.reader.course.take(&record)?;
+        self.line += 2;
+        Ok(record)
+    }
+}
+
+impl Iterator for PartRecords<'_> {
+    type Item = Result<SegmentRecord, ManifestError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let record = self.read_next();
+        if record.is_err() {
+            self.rest = &[];
+        }
+        Some(record)
     }
 }
 

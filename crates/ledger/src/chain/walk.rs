@@ -116,6 +116,17 @@ impl<B: Body, A: Authority<B>> Walk<B, A> {
         &self.authority
     }
 
+    /// Judges the places that come next by another authority. What was walked already stays as it was judged.
+    pub fn replace_authority(&mut self, authority: A) {
+        self.authority = authority;
+    }
+
+    /// How many versions of the last place count for somebody: more than one is a fork that the entries to come must decide.
+    #[must_use]
+    pub fn rivals(&self) -> usize {
+        self.levels.back().map_or(0, Vec::len)
+    }
+
     /// The entries from the oldest undecided one to the head, in the order of the chain. For a chain without second versions this is the head
     /// alone.
     #[must_use]
