@@ -10,6 +10,7 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig, retry::RetryConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use base64::Engine as _;
@@ -18,9 +19,11 @@ use bytes::{Bytes, BytesMut};
 use dataembassy_contract::config::Addressing;
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::value::{Sha256Digest, VersionId};
+use jiff::Timestamp;
 
 use super::StoreError;
 use super::connection::{StoreClock, Wire, http_client};
+use super::custody::{ObjectLock, read_time};
 use super::error::Attempt;
 use super::settings::{DepositKeys, Patience, StoreSettings};
 
@@ -56,6 +59,8 @@ pub struct ObjectVersion {
     pub is_latest: bool,
     /// Whether it is a delete marker and no object.
     pub is_delete_marker: bool,
+    /// When it was written, by the store's clock.
+    pub written_at: Option<Timestamp>,
 }
 
 /// A part of a listing.
@@ -74,6 +79,8 @@ pub struct StoredObject {
     pub size: u64,
     /// Its version, if the store said it.
     pub version: Option<VersionId>,
+    /// Its lock, as far as its reader may see it.
+    pub lock: ObjectLock,
     body: ByteStream,
     patience: Duration,
     target: String,
@@ -153,6 +160,15 @@ impl Store {
             .content_length(i64::try_from(body.len()).unwrap_or(i64::MAX))
             .checksum_sha256(STANDARD.encode(sha256.as_bytes()))
             .body(body.into());
+        self.send_put(request, target).await
+    }
+
+    /// Sends a conditional put; where the condition does not hold, nothing is written.
+    pub(super) async fn send_put(
+        &self,
+        request: PutObjectFluentBuilder,
+        target: String,
+    ) -> Result<PutOutcome, StoreError> {
         let attempt = self.attempt("PutObject", &target, self.patience.put);
         let Ok(answer) = tokio::time::timeout(self.patience.put, Box::pin(request.send())).await else {
             return Err(attempt.no_answer());
@@ -195,6 +211,7 @@ impl Store {
                 .and_then(|size| u64::try_from(size).ok())
                 .unwrap_or(0),
             version: output.version_id().and_then(parse_version),
+            lock: ObjectLock::read(output.object_lock_mode(), output.object_lock_retain_until_date()),
             body: output.body,
             patience: self.patience.read,
             target,
@@ -226,6 +243,7 @@ impl Store {
                 .unwrap_or(0),
             is_latest: version.is_latest().unwrap_or(false),
             is_delete_marker: false,
+            written_at: version.last_modified().and_then(read_time),
         });
         let markers = output.delete_markers().iter().map(|marker| ObjectVersion {
             key: marker.key().unwrap_or_default().to_owned(),
@@ -233,6 +251,7 @@ impl Store {
             size: 0,
             is_latest: marker.is_latest().unwrap_or(false),
             is_delete_marker: true,
+            written_at: marker.last_modified().and_then(read_time),
         });
         let next = output
             .next_key_marker()
@@ -324,6 +343,8 @@ impl StoredObject {
 
     /// Reads the object whole; it may have at most `limit` bytes.
     pub async fn read(mut self, limit: u64) -> Result<Bytes, StoreError> {
+        // Growing by doubling would hold twice of what is read. What the store announces is believed only up to the limit.
+        let expected = usize::try_from(self.size.min(limit)).unwrap_or_default();
         let mut whole = BytesMut::new();
         loop {
             if self.size > limit || whole.len() as u64 > limit {
@@ -335,7 +356,12 @@ impl StoredObject {
             match self.next().await? {
                 // An object that comes in one piece, as every small one does, is not copied.
                 Some(bytes) if whole.is_empty() && bytes.len() as u64 == self.size => return Ok(bytes),
-                Some(bytes) => whole.extend_from_slice(&bytes),
+                Some(bytes) => {
+                    if whole.is_empty() {
+                        whole.reserve(expected.max(bytes.len()));
+                    }
+                    whole.extend_from_slice(&bytes);
+                }
                 None => return Ok(whole.freeze()),
             }
         }

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::config::ConfigBag;
 use aws_sdk_s3::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+    BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_s3::config::{Intercept, RuntimeComponents, SharedHttpClient};
 use aws_sdk_s3::error::BoxError;
@@ -66,18 +67,25 @@ impl ResolveDns for GuardedResolver {
     }
 }
 
-/// The difference between the store's clock and ours, as its latest answer showed it.
+/// What the wire shows beside the answers: how many requests were sent, and the difference between the store's clock and ours.
 #[derive(Debug, Default)]
 pub(super) struct StoreClock {
     /// Milliseconds that the store is ahead; `i64::MIN` before the first answer.
     ahead: AtomicI64,
+    requests: AtomicU64,
 }
 
 impl StoreClock {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             ahead: AtomicI64::new(i64::MIN),
+            requests: AtomicU64::new(0),
         })
+    }
+
+    /// How many requests were sent.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// Milliseconds that the store is ahead of us, to about one second; `None` before its first answer.
@@ -122,6 +130,16 @@ impl Intercept for Wire {
             bag.interceptor_state()
                 .store_put(PayloadSigningOverride::Precomputed(digest));
         }
+        Ok(())
+    }
+
+    fn read_before_transmit(
+        &self,
+        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.clock.requests.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

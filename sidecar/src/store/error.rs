@@ -60,7 +60,7 @@ pub enum StoreError {
     },
     /// The access key is unknown or the secret is wrong.
     #[error(
-        "the store refused the credentials ({code}): correct accessKeyId and secretAccessKey in the deposit Secret"
+        "the store refused the credentials ({code}): correct accessKeyId and secretAccessKey in the Secret that holds this store user's keys"
     )]
     CredentialsRefused {
         /// The store's own code.
