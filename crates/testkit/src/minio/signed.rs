@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::{Method, Request, Response};
 use rustls::ClientConfig;
 
-use crate::https;
+use crate::https::{self, Line};
 
 /// An access key and its secret.
 #[derive(Clone, Debug)]
@@ -52,6 +52,24 @@ impl SignedClient {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Response<Bytes>> {
+        let request = self.request(method, path, query, headers, body)?;
+        https::send(&self.tls, &self.address, request).await
+    }
+
+    /// A connection that is kept, for many requests one after the other.
+    pub async fn line(&self) -> Result<Line> {
+        Line::open(&self.tls, &self.address).await
+    }
+
+    /// A signed request; it must be sent soon.
+    pub fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Request<Bytes>> {
         let query: Vec<String> = query
             .iter()
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
@@ -80,7 +98,7 @@ impl SignedClient {
         for (name, value) in signed {
             request = request.header(name, value);
         }
-        https::send(&self.tls, &self.address, request.body(Bytes::from(body))?).await
+        Ok(request.body(Bytes::from(body))?)
     }
 
     /// Sends one request that must succeed.
