@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{mirror, restore, store};
+use crate::{custodian, mirror, restore, store};
 
 /// Mirrors one registry into the embassy's store, and restores from it.
 #[derive(Debug, Parser)]
@@ -18,6 +18,8 @@ struct CommandLine {
 enum Command {
     /// Mirror one registry on schedule, until told to end.
     Mirror(mirror::Arguments),
+    /// Keep the copies of all accepted registries at the embassy, until told to end.
+    Custodian(custodian::Arguments),
     /// Restore one copy into one database.
     Restore(Box<restore::Arguments>),
     /// Make an object store ready.
@@ -57,6 +59,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Mirror(arguments) => mirror::run(arguments).await,
+            Command::Custodian(arguments) => custodian::run(arguments).await,
             Command::Restore(arguments) => restore::run(*arguments).await,
             Command::Store(StoreCommand::Init(arguments)) => {
                 store::init::run(&arguments)

@@ -11,6 +11,7 @@
 )]
 
 mod bench;
+mod custodian;
 mod dump;
 mod mirror;
 mod reference;

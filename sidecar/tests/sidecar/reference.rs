@@ -5,29 +5,24 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use dataembassy_sidecar::{cli, mirror::metrics::Metrics};
+use dataembassy_sidecar::{cli, custodian, mirror};
+use dataembassy_telemetry::metrics::Catalog;
 
 #[test]
 fn the_reference_of_flags_and_metrics_is_what_the_code_generates() {
-    let mut page = "<!-- Generated from sidecar/src; do not edit. -->\n# The sidecar\n\nThe operator starts `mirror`; people start the \
-                    others. A variable says what its flag would.\n"
+    let mut page = "<!-- Generated from sidecar/src; do not edit. -->\n# The sidecar\n\nThe operator starts `mirror` and `custodian`; people start \
+                    the others. A variable says what its flag would.\n"
         .to_owned();
     describe(&mut page, "", &cli::command());
     page.push_str(
-        "\n## Metrics\n\nOf `mirror`, on port 9090 at `/metrics`; counters are scraped with the suffix `_total`.\n\n| metric | type | \
-         labels | says |\n| --- | --- | --- | --- |\n",
+        "\n## Metrics\n\nOn port 9090 at `/metrics`; counters are scraped with the suffix `_total`.\n",
     );
-    for metric in Metrics::new().catalog().descriptions() {
-        writeln!(
-            page,
-            "| `dataembassy_mirror_{}` | {} | {} | {}. |",
-            metric.name,
-            metric.kind,
-            metric.labels.join(", "),
-            metric.help,
-        )
-        .unwrap();
-    }
+    tabulate(&mut page, "mirror", mirror::metrics::Metrics::new().catalog());
+    tabulate(
+        &mut page,
+        "custodian",
+        custodian::metrics::Metrics::new().catalog(),
+    );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/sidecar.md");
     if std::env::var_os("UPDATE_GENERATED").is_some() {
         std::fs::write(&path, &page).unwrap();
@@ -37,6 +32,26 @@ fn the_reference_of_flags_and_metrics_is_what_the_code_generates() {
         committed == page,
         "docs/reference/sidecar.md has drifted: run this test with UPDATE_GENERATED=1"
     );
+}
+
+/// Adds the metrics of one command.
+fn tabulate(page: &mut String, command: &str, catalog: &Catalog) {
+    write!(
+        page,
+        "\n### Of `{command}`\n\n| metric | type | labels | says |\n| --- | --- | --- | --- |\n"
+    )
+    .unwrap();
+    for metric in catalog.descriptions() {
+        writeln!(
+            page,
+            "| `dataembassy_{command}_{}` | {} | {} | {}. |",
+            metric.name,
+            metric.kind,
+            metric.labels.join(", "),
+            metric.help,
+        )
+        .unwrap();
+    }
 }
 
 /// Adds a section for each command that does something by itself.

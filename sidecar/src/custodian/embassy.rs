@@ -1,0 +1,90 @@
+//! The store as a whole: can it be reached, is it set up as it must be, is it the one that was agreed on, and whose registries does it have.
+
+use std::collections::BTreeSet;
+
+use dataembassy_contract::Reason;
+use dataembassy_ledger::RegistryId;
+use dataembassy_ledger::store_document::VerifiedStoreDocument;
+
+use super::configuration::Configuration;
+use crate::store::ledger::read_document;
+use crate::store::{LedgerError, Store, probe};
+
+/// What a look at the store found.
+#[derive(Debug, Default)]
+pub struct StoreLook {
+    /// `embassy.json`, if it could be read and names a custodian that the configuration names.
+    pub document: Option<VerifiedStoreDocument>,
+    /// Registries that the store has and nobody accepted.
+    pub unknown: Option<Vec<String>>,
+    /// The store's clock minus ours, in seconds.
+    pub clock_difference: Option<i64>,
+    /// Whether the clocks agree well enough for entries.
+    pub clocks_agree: bool,
+    /// The first thing that is wrong.
+    pub fault: Option<(Reason, String)>,
+}
+
+/// Looks at the store. One thing that is wrong does not keep the others from being looked at.
+pub async fn look(store: &Store, configuration: &Configuration) -> StoreLook {
+    let mut look = StoreLook::default();
+    let document = read_checked_document(store, configuration).await;
+    match document {
+        Ok(document) => look.document = Some(document),
+        Err(error) => look.note(error.reason(), error.to_string()),
+    }
+    match probe(store, configuration.requirements).await {
+        Ok(_) => {}
+        Err(error) => look.note(error.reason(), error.to_string()),
+    }
+    match unknown_registries(store, configuration).await {
+        Ok(unknown) => look.unknown = Some(unknown),
+        Err(error) => look.note(error.reason(), error.to_string()),
+    }
+    look.clock_difference = store.clock_ahead().map(|ahead| ahead / 1_000);
+    let is_skewed = look
+        .fault
+        .as_ref()
+        .is_some_and(|(reason, _)| *reason == Reason::ClockSkewed);
+    look.clocks_agree = look.clock_difference.is_some() && !is_skewed;
+    look
+}
+
+impl StoreLook {
+    fn note(&mut self, reason: Reason, message: String) {
+        self.fault.get_or_insert((reason, message));
+    }
+}
+
+async fn read_checked_document(
+    store: &Store,
+    configuration: &Configuration,
+) -> Result<VerifiedStoreDocument, LedgerError> {
+    let document = read_document(store).await?;
+    let named = document.document.custodian_key;
+    if configuration.custodians.contains(&named) {
+        Ok(document)
+    } else {
+        Err(LedgerError::OtherStore {
+            found: named.to_string(),
+        })
+    }
+}
+
+async fn unknown_registries(
+    store: &Store,
+    configuration: &Configuration,
+) -> Result<Vec<String>, LedgerError> {
+    let folders = store.folders("registries/").await?;
+    let accepted: BTreeSet<&str> = configuration
+        .registries
+        .iter()
+        .map(|one| one.registry.as_str())
+        .collect();
+    // A store is probed in registries of its own, which are nobody's.
+    let is_for_checks = |name: &str| name.parse::<RegistryId>().is_ok_and(|id| id.is_for_checks());
+    let unknown = folders.names.into_iter();
+    Ok(unknown
+        .filter(|name| !accepted.contains(name.as_str()) && !is_for_checks(name))
+        .collect())
+}

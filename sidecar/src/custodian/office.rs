@@ -1,0 +1,93 @@
+//! What all keepers of a custodian share: slots to work in, the board, the metrics, and how often things are done.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use dataembassy_contract::duration;
+use tokio::sync::Semaphore;
+
+use super::board::Board;
+use super::metrics::Metrics;
+use super::registry::TallyKey;
+
+/// How many registries are worked on at a time.
+const SLOTS: usize = 6;
+/// How many manifests are held in memory at a time, 8 MiB and their numbers each.
+const HEAVY: usize = 1;
+
+/// How often things are done.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Timing {
+    /// Between two looks at the store and at each ledger, such as `15s`.
+    #[arg(long = "look-every", env = "DATAEMBASSY_LOOK_EVERY", default_value = "15s", value_parser = length)]
+    pub cycle: Duration,
+    /// The least time between two counts of a registry's objects; one that takes long is repeated the less often, but once an hour.
+    #[arg(long = "count-every", env = "DATAEMBASSY_COUNT_EVERY", default_value = "30s", value_parser = length)]
+    pub count: Duration,
+    /// The least time between two proofs of a registry while nothing breaks or heals.
+    #[arg(long = "prove-every", env = "DATAEMBASSY_PROVE_EVERY", default_value = "1h", value_parser = length)]
+    pub proof: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            cycle: Duration::from_secs(15),
+            count: Duration::from_secs(30),
+            proof: Duration::from_hours(1),
+        }
+    }
+}
+
+fn length(text: &str) -> Result<Duration, duration::InvalidDuration> {
+    text.parse::<duration::Duration>().map(duration::Duration::as_std)
+}
+
+/// What all keepers share.
+#[derive(Debug)]
+pub struct Office {
+    /// Tells this process from every other.
+    pub process: String,
+    /// How often things are done.
+    pub timing: Timing,
+    /// Slots to work in.
+    pub slots: Semaphore,
+    /// Slots for what takes memory.
+    pub heavy: Semaphore,
+    /// The key of this process's sums.
+    pub tally_key: TallyKey,
+    /// The reports.
+    pub board: Board,
+    /// The metrics.
+    pub metrics: Metrics,
+    clocks_agree: AtomicBool,
+}
+
+impl Office {
+    /// Opens.
+    #[must_use]
+    pub fn new(process: String, timing: Timing, tally_key: TallyKey, board: Board, metrics: Metrics) -> Self {
+        Self {
+            process,
+            timing,
+            slots: Semaphore::new(SLOTS),
+            heavy: Semaphore::new(HEAVY),
+            tally_key,
+            board,
+            metrics,
+            clocks_agree: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether entries may be written: not while the store's clock and ours differ, as entries carry our time.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        self.clocks_agree.load(Ordering::Relaxed)
+    }
+
+    /// The clocks were compared.
+    pub fn compared_clocks(&self, agree: bool) {
+        self.clocks_agree.store(agree, Ordering::Relaxed);
+    }
+}

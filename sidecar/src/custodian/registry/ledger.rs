@@ -1,0 +1,473 @@
+//! Both chains of a registry as one state: the custody chain first, because it says who may write the other.
+
+use std::sync::Arc;
+
+use dataembassy_contract::Reason;
+use dataembassy_contract::custodian::Arrival;
+use dataembassy_ledger::chain::{CustodyView, KeyHasTwoRoles};
+use dataembassy_ledger::entry::{CopyFault, EntryRef, SourceBody};
+use dataembassy_ledger::value::Sequence;
+use jiff::Timestamp;
+
+use super::chain::Arrived;
+use super::custody::{Custody, WrittenProof};
+use super::holdings::{Held, Holdings};
+use super::source::Source;
+use super::witness::{Evidence, Witness};
+use super::{Assignment, Left, proof};
+use crate::custodian::configuration::RegistrySettings;
+use crate::custodian::finding::{Finding, Loss};
+use crate::store::{Store, StoreError};
+
+/// Between two looks at the custody chain while nobody but us seems to write it.
+const CUSTODY_PERIOD: i64 = 180;
+
+/// The chains of one registry.
+pub struct LedgerState {
+    identity: super::Identity,
+    settings: Arc<RegistrySettings>,
+    custody: Custody,
+    source: Option<Source>,
+    /// Whether the custody chain may have more.
+    custody_more: bool,
+    source_more: bool,
+    custody_due: Timestamp,
+    was_empty: Option<bool>,
+    /// Whether the head that a person has named is in the chain, and which head that was.
+    confirmed: Option<(EntryRef, bool)>,
+    two_roles: Option<KeyHasTwoRoles>,
+    last_arrival: Option<Arrival>,
+    /// The proof whose predecessors are read next, for what was read back before.
+    history: History,
+}
+
+/// How far earlier proofs were taken in.
+#[derive(Debug)]
+enum History {
+    NotBegun,
+    /// The proof before this entry is read next.
+    Before(Sequence, dataembassy_ledger::Sha256Digest),
+    Known,
+}
+
+impl LedgerState {
+    /// Finds where to start; nothing but the last entries of the custody chain is read.
+    pub async fn open(assignment: &Assignment) -> Result<Self, StoreError> {
+        let settings = Arc::clone(&assignment.settings);
+        let custody = Custody::open(
+            &assignment.store,
+            assignment.identity.clone(),
+            settings.custodians.clone(),
+            settings.custody_floor,
+        )
+        .await?;
+        Ok(Self {
+            identity: assignment.identity.clone(),
+            settings,
+            custody,
+            source: None,
+            custody_more: true,
+            source_more: true,
+            custody_due: Timestamp::now(),
+            was_empty: None,
+            confirmed: None,
+            two_roles: None,
+            last_arrival: None,
+            history: History::NotBegun,
+        })
+    }
+
+    /// Whether what was walked stands under this assignment too.
+    #[must_use]
+    pub fn fits(&self, assignment: &Assignment) -> bool {
+        self.settings.same_authority(&assignment.settings)
+            && self.identity.store_id == assignment.identity.store_id
+            && self.identity.genesis == assignment.identity.genesis
+    }
+
+    /// Whether the last look left something to read.
+    #[must_use]
+    pub const fn has_more(&self) -> bool {
+        self.custody_more || self.source_more
+    }
+
+    /// Whether all living copies are known.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.has_more() && self.source.as_ref().is_some_and(Source::is_complete)
+    }
+
+    /// Whether both chains were read to their ends at least once.
+    #[must_use]
+    pub const fn is_read(&self) -> bool {
+        self.source.is_some() && !self.has_more()
+    }
+
+    /// What the custody chain says.
+    #[must_use]
+    pub const fn view(&self) -> &CustodyView {
+        self.custody.view()
+    }
+
+    /// Whether the custody chain confirms this head, as far as it was read.
+    #[must_use]
+    pub fn confirms(&self, head: EntryRef) -> bool {
+        self.custody.confirms(head)
+    }
+
+    /// The custody chain, to write to.
+    pub const fn custody_mut(&mut self) -> &mut Custody {
+        &mut self.custody
+    }
+
+    /// The latest proof.
+    #[must_use]
+    pub const fn last_proof(&self) -> Option<&WrittenProof> {
+        self.custody.last_proof()
+    }
+
+    /// The head of the source chain.
+    #[must_use]
+    pub fn source_head(&self) -> Option<EntryRef> {
+        self.source.as_ref().and_then(Source::head)
+    }
+
+    /// The head of the custody chain.
+    #[must_use]
+    pub const fn custody_head(&self) -> Option<EntryRef> {
+        self.custody.head()
+    }
+
+    /// The latest new entry.
+    #[must_use]
+    pub const fn last_arrival(&self) -> Option<&Arrival> {
+        self.last_arrival.as_ref()
+    }
+
+    /// Whether a chain lacks what it is known to have had.
+    #[must_use]
+    pub fn is_rolled_back(&self, assignment: &Assignment) -> bool {
+        self.findings(assignment)
+            .iter()
+            .any(|finding| finding.reason == Reason::RolledBack)
+    }
+
+    /// How the custodian knows where the ledger stood before.
+    #[must_use]
+    pub fn witness(&self, settings: &RegistrySettings) -> Witness {
+        let confirmed = self
+            .confirmed
+            .filter(|(head, _)| Some(*head) == settings.confirmed_head);
+        let evidence = Evidence {
+            was_empty: self.was_empty.unwrap_or(false),
+            custody_floor: settings.custody_floor,
+            confirmed_head: settings.confirmed_head,
+            confirmed_is_there: confirmed.is_some_and(|(_, is_there)| is_there),
+        };
+        evidence.weigh()
+    }
+
+    /// Lists what is new in both chains. New copies are added to the holdings.
+    pub async fn look(&mut self, assignment: &Assignment, holdings: &Holdings) -> Result<(), StoreError> {
+        let now = Timestamp::now();
+        if self.custody_more || self.custody_due <= now {
+            self.look_at_custody(&assignment.store).await?;
+            let next = now.checked_add(jiff::SignedDuration::from_secs(CUSTODY_PERIOD));
+            self.custody_due = next.unwrap_or(now);
+            self.apply_custody(holdings);
+        }
+        if self.custody_more {
+            return Ok(());
+        }
+        if self.source.is_none() {
+            let opened = Source::open(self.identity.clone(), &self.settings, self.custody.view());
+            self.source = opened.map_err(|error| self.two_roles = Some(error)).ok();
+        }
+        let Some(source) = &mut self.source else {
+            self.source_more = false;
+            return Ok(());
+        };
+        let look = source.look(&assignment.store).await?;
+        self.source_more = look.more;
+        self.add(assignment, look.arrived, holdings);
+        self.find_confirmed(assignment, holdings).await
+    }
+
+    /// The custody chain must be read anew: somebody else has written to it.
+    pub const fn custody_has_moved(&mut self) {
+        self.custody_more = true;
+    }
+
+    async fn look_at_custody(&mut self, store: &Store) -> Result<(), StoreError> {
+        let head = self.custody.head();
+        self.custody_more = self.custody.look(store).await?;
+        if self.was_empty.is_none() && !self.custody_more {
+            self.was_empty = Some(self.custody.head().is_none() && self.custody.findings().next().is_none());
+        }
+        if self.custody.head() != head
+            && let Some(source) = &mut self.source
+        {
+            let learned = source.learn(&self.settings, self.custody.view());
+            self.two_roles = learned.err();
+        }
+        Ok(())
+    }
+
+    /// What the custody chain says changes which copies live.
+    pub fn apply_custody(&self, holdings: &Holdings) {
+        let view = self.custody.view();
+        let mut holdings = holdings.lock();
+        let gone: Vec<Sequence> = holdings
+            .copies
+            .values()
+            .filter(|held| view.is_expired(held.reference.sequence) || view.is_void(held.copy))
+            .map(|held| held.reference.sequence)
+            .collect();
+        for sequence in gone {
+            if let Some(held) = holdings.copies.remove(&sequence)
+                && view.is_expired(sequence)
+            {
+                holdings.expired.insert(held.copy, sequence);
+            }
+        }
+        if let Some(proof) = self.custody.last_proof() {
+            proof::learn(&mut holdings, proof);
+        }
+    }
+
+    /// Reads older living copies, and what earlier proofs say of them.
+    pub async fn fill_in(
+        &mut self,
+        assignment: &Assignment,
+        holdings: &Holdings,
+    ) -> Result<Left, StoreError> {
+        let Some(source) = &mut self.source else {
+            return Ok(Left::Nothing);
+        };
+        if !source.is_complete() {
+            let arrived = source.fill_in(&assignment.store, self.custody.view()).await?;
+            let more = !source.is_complete();
+            self.add(assignment, arrived, holdings);
+            if more {
+                return Ok(Left::More);
+            }
+        }
+        self.read_history(assignment, holdings).await
+    }
+
+    /// Looks again at places where an older entry was not right.
+    pub async fn recheck(&mut self, assignment: &Assignment, holdings: &Holdings) -> Result<(), StoreError> {
+        let Some(source) = &mut self.source else {
+            return Ok(());
+        };
+        let arrived = source.recheck(&assignment.store, self.custody.view()).await?;
+        self.add(assignment, arrived, holdings);
+        Ok(())
+    }
+
+    fn add(&mut self, assignment: &Assignment, arrived: Vec<Arrived<SourceBody>>, holdings: &Holdings) {
+        let view = self.custody.view();
+        let mut state = holdings.lock();
+        for one in arrived {
+            let reference = one.found.entry.reference();
+            let term = one.found.entry.entry.header.term;
+            let SourceBody::Copy(body) = &one.found.entry.entry.body;
+            if self
+                .last_arrival
+                .as_ref()
+                .is_none_or(|last| last.sequence < reference.sequence.get())
+            {
+                self.last_arrival = Some(Arrival {
+                    sequence: reference.sequence.get(),
+                    taken_at: body.taken_at.as_jiff(),
+                    arrived_at: one.written_at,
+                });
+            }
+            if view.is_void(body.copy_id) || view.is_expired(reference.sequence) {
+                continue;
+            }
+            let mut held = Held::new(reference, term, one.found.version, one.written_at, body);
+            held.recipients_fit = self.judge_recipients(assignment, reference, &body.recipients);
+            state.copies.entry(reference.sequence).or_insert(held);
+        }
+    }
+
+    /// Whether a copy is sealed to whom it should be. That is judged when it comes: the list may have changed since, and a copy that was
+    /// right then stays right.
+    fn judge_recipients(
+        &self,
+        assignment: &Assignment,
+        reference: EntryRef,
+        recipients: &[dataembassy_ledger::Recipient],
+    ) -> bool {
+        let wanted = &assignment.configuration.recipients;
+        let fits = recipients.len() == wanted.len() && recipients.iter().all(|one| wanted.contains(one));
+        let judged = self.custody.last_proof().is_some_and(|proof| {
+            let was_wrong = proof
+                .body
+                .broken
+                .iter()
+                .any(|copy| copy.sequence == reference.sequence && copy.fault == CopyFault::Recipients);
+            reference.sequence <= proof.body.source_head.sequence && !was_wrong
+        });
+        fits || judged
+    }
+
+    /// Takes in one earlier proof after the other, as far as the verification period reaches.
+    async fn read_history(
+        &mut self,
+        assignment: &Assignment,
+        holdings: &Holdings,
+    ) -> Result<Left, StoreError> {
+        const AT_ONCE: usize = 24;
+        if let History::NotBegun = self.history {
+            let mut state = holdings.lock();
+            self.history = match self.custody.last_proof() {
+                Some(last) => {
+                    proof::learn(&mut state, last);
+                    History::Before(last.reference.sequence, last.prev)
+                }
+                None => History::Known,
+            };
+        }
+        let period = jiff::SignedDuration::try_from(assignment.configuration.period);
+        let earliest = period
+            .ok()
+            .and_then(|period| Timestamp::now().checked_sub(period).ok());
+        for _ in 0..AT_ONCE {
+            let History::Before(sequence, prev) = self.history else {
+                break;
+            };
+            let before = self
+                .custody
+                .predecessor(&assignment.store, sequence, prev)
+                .await?;
+            let within = |at: Timestamp| earliest.is_none_or(|earliest| at >= earliest);
+            self.history = match before {
+                Some(before) if within(before.entry.header.at.as_jiff()) => {
+                    if let Some(proof) = WrittenProof::of(&before) {
+                        proof::learn(&mut holdings.lock(), &proof);
+                    }
+                    History::Before(before.reference().sequence, before.entry.header.prev)
+                }
+                _ => History::Known,
+            };
+        }
+        if !matches!(self.history, History::Known) {
+            return Ok(Left::More);
+        }
+        let mut state = holdings.lock();
+        if !state.history_known {
+            if let Some(last) = self.custody.last_proof() {
+                proof::resume(&mut state, last);
+            }
+            state.history_known = true;
+        }
+        Ok(Left::Nothing)
+    }
+
+    async fn find_confirmed(
+        &mut self,
+        assignment: &Assignment,
+        holdings: &Holdings,
+    ) -> Result<(), StoreError> {
+        let Some(wanted) = assignment.settings.confirmed_head else {
+            return Ok(());
+        };
+        if self.confirmed == Some((wanted, true)) || self.has_more() {
+            return Ok(());
+        }
+        let known = holdings
+            .lock()
+            .copies
+            .get(&wanted.sequence)
+            .map(|held| held.reference);
+        let is_there = match (known, &self.source) {
+            (Some(known), _) => known == wanted,
+            (None, Some(source)) => source.has(&assignment.store, self.custody.view(), wanted).await?,
+            (None, None) => false,
+        };
+        self.confirmed = Some((wanted, is_there));
+        Ok(())
+    }
+
+    /// What is wrong with the chains.
+    #[must_use]
+    pub fn findings(&self, assignment: &Assignment) -> Vec<Finding> {
+        let settings = &assignment.settings;
+        let mut findings: Vec<Finding> = Vec::new();
+        if let Some(source) = &self.source {
+            findings.extend(source.findings().cloned());
+        }
+        findings.extend(self.custody.findings());
+        if let Some(error) = &self.two_roles {
+            findings.push(of_the_whole(
+                Reason::KeyHasTwoRoles,
+                error.to_string(),
+                Loss::Nothing,
+            ));
+        }
+        if self.is_read() {
+            findings.extend(self.floor_findings(settings));
+            if self.witness(settings) == Witness::Nobody {
+                let what = "nobody has said where this ledger stood before this custodian came".to_owned();
+                findings.push(of_the_whole(Reason::Unwitnessed, what, Loss::Unknown));
+            }
+        }
+        findings
+    }
+
+    /// Heads that somebody knows of and that are not there.
+    fn floor_findings(&self, settings: &RegistrySettings) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let below =
+            |head: Option<EntryRef>, floor: EntryRef| head.is_none_or(|head| head.sequence < floor.sequence);
+        if let Some(floor) = settings.source_floor
+            && below(self.source_head(), floor)
+        {
+            let what = format!(
+                "source entry {} with SHA-256 {} was there and is not any more",
+                floor.sequence, floor.digest
+            );
+            findings.push(rolled_back(what, Some(floor.sequence)));
+        }
+        if let Some(floor) = settings.custody_floor
+            && below(self.custody_head(), floor)
+        {
+            let what = format!(
+                "custody entry {} with SHA-256 {} was there and is not any more",
+                floor.sequence, floor.digest
+            );
+            findings.push(rolled_back(what, None));
+        }
+        if let Some((head, false)) = self.confirmed
+            && settings.confirmed_head == Some(head)
+            && settings.custody_floor.is_none()
+        {
+            let what = format!(
+                "source entry {} with SHA-256 {}, which confirmedHead names, is not in the ledger",
+                head.sequence, head.digest
+            );
+            findings.push(rolled_back(what, Some(head.sequence)));
+        }
+        findings
+    }
+}
+
+fn rolled_back(what: String, sequence: Option<Sequence>) -> Finding {
+    Finding {
+        reason: Reason::RolledBack,
+        sequence,
+        what,
+        lost: Loss::Later,
+    }
+}
+
+fn of_the_whole(reason: Reason, what: String, lost: Loss) -> Finding {
+    Finding {
+        reason,
+        sequence: None,
+        what,
+        lost,
+    }
+}

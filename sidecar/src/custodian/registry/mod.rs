@@ -1,0 +1,263 @@
+//! One registry, kept: its chains are followed, its copies examined, counted and proven, and what is wrong is told.
+//!
+//! A keeper works in turns. A turn is short, whatever there is to do: keepers of many registries share a few slots, so that every head is
+//! known before anybody reads what is old.
+
+pub mod census;
+pub mod chain;
+pub mod comparison;
+pub mod custody;
+pub mod examination;
+pub mod holdings;
+pub mod judgement;
+pub mod ledger;
+pub mod listing;
+pub mod presence;
+pub mod proof;
+mod report;
+pub mod source;
+pub mod tally;
+pub mod witness;
+mod writing;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataembassy_contract::Reason;
+use dataembassy_ledger::RegistryId;
+use dataembassy_ledger::value::Sequence;
+use jiff::{SignedDuration, Timestamp};
+use rand::Rng as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use census::Unnamed;
+pub use custody::Identity;
+pub use examination::{ObjectError, read_entry, read_part};
+pub use holdings::Holdings;
+pub use tally::TallyKey;
+
+use super::configuration::{Configuration, RegistrySettings};
+use super::finding::{Finding, Watchbook};
+use super::office::Office;
+use crate::store::{Store, StoreError};
+use ledger::LedgerState;
+use presence::Presence;
+
+/// After so many turns at once that each had more to do, a keeper rests for a moment nevertheless.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// What a keeper works with; another one comes when the configuration changes.
+#[derive(Clone)]
+pub struct Assignment {
+    /// The store.
+    pub store: Store,
+    /// Whose chains these are.
+    pub identity: Identity,
+    /// The registry's own settings.
+    pub settings: Arc<RegistrySettings>,
+    /// The custodian's.
+    pub configuration: Arc<Configuration>,
+}
+
+/// Keeps one registry.
+pub struct Keeper {
+    registry: RegistryId,
+    office: Arc<Office>,
+    holdings: Arc<Holdings>,
+    assignments: watch::Receiver<Option<Arc<Assignment>>>,
+    ending: CancellationToken,
+    ledger: Option<LedgerState>,
+    presence: Presence,
+    /// Why the last turn could not do its work.
+    trouble: Option<(Reason, String)>,
+    watchbook: Watchbook,
+    report: report::Told,
+    /// Faults that were logged.
+    logged: BTreeSet<(Reason, Option<Sequence>)>,
+    /// When the chains are looked at next.
+    next_look: Timestamp,
+    /// From when on reading back is owed.
+    watched_since: Timestamp,
+}
+
+/// What a turn leaves to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing before the next look.
+    Nothing,
+    /// More, as soon as a slot is free.
+    More,
+}
+
+impl Keeper {
+    /// A keeper that has not begun.
+    #[must_use]
+    pub fn new(
+        registry: RegistryId,
+        office: Arc<Office>,
+        holdings: Arc<Holdings>,
+        assignments: watch::Receiver<Option<Arc<Assignment>>>,
+        ending: CancellationToken,
+    ) -> Self {
+        let now = Timestamp::now();
+        Self {
+            registry,
+            office,
+            holdings,
+            assignments,
+            ending,
+            ledger: None,
+            presence: Presence::default(),
+            trouble: None,
+            watchbook: Watchbook::default(),
+            report: report::Told::default(),
+            logged: BTreeSet::new(),
+            next_look: now,
+            watched_since: now,
+        }
+    }
+
+    /// Works until it is told to end, or until nobody assigns it any more.
+    pub async fn run(mut self) {
+        while !self.ending.is_cancelled() {
+            let assignment = self.assignments.borrow_and_update().clone();
+            let left = match assignment {
+                Some(assignment) => self.take_turn(&assignment).await,
+                None => Left::Nothing,
+            };
+            if !self.rest(left).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for what comes next; false where nobody will assign anything any more.
+    async fn rest(&mut self, left: Left) -> bool {
+        let until = self.next_look.duration_since(Timestamp::now());
+        let until = match left {
+            Left::More => MOMENT,
+            Left::Nothing => Duration::try_from(until).unwrap_or_default().max(MOMENT),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(until) => true,
+            () = self.holdings.news.notified() => true,
+            () = self.ending.cancelled() => true,
+            changed = self.assignments.changed() => changed.is_ok(),
+        }
+    }
+
+    async fn take_turn(&mut self, assignment: &Assignment) -> Left {
+        let office = Arc::clone(&self.office);
+        let Ok(_slot) = office.slots.acquire().await else {
+            return Left::Nothing;
+        };
+        let looks = self.ledger.is_none() || self.next_look <= Timestamp::now();
+        let done = self.work(assignment, looks).await;
+        let left = match done {
+            Ok(left) => {
+                self.trouble = None;
+                left
+            }
+            Err(error) => {
+                tracing::warn!(registry = %self.registry, reason = %error.reason(), %error, "a registry cannot be looked at");
+                self.trouble = Some((error.reason(), error.to_string()));
+                self.set_next_look();
+                Left::Nothing
+            }
+        };
+        self.tell(assignment);
+        left
+    }
+
+    fn set_next_look(&mut self) {
+        // Not all at the same moment.
+        let cycle = self
+            .office
+            .timing
+            .cycle
+            .mul_f64(rand::rng().random_range(0.9..1.1));
+        let now = Timestamp::now();
+        let next = SignedDuration::try_from(cycle)
+            .ok()
+            .and_then(|cycle| now.checked_add(cycle).ok());
+        self.next_look = next.unwrap_or(now);
+    }
+
+    /// One turn: the chains first, then what is new in them, then what is old, then the count, and last what is to be said about it.
+    async fn work(&mut self, assignment: &Assignment, looks: bool) -> Result<Left, StoreError> {
+        let is_same = self.ledger.as_ref().is_some_and(|ledger| ledger.fits(assignment));
+        if !is_same {
+            self.start_over(assignment).await?;
+        }
+        let Some(ledger) = &mut self.ledger else {
+            return Ok(Left::Nothing);
+        };
+        let looks = looks || ledger.has_more();
+        if looks {
+            ledger.look(assignment, &self.holdings).await?;
+            if ledger.has_more() {
+                return Ok(Left::More);
+            }
+            self.set_next_look();
+        }
+        let Some(ledger) = &mut self.ledger else {
+            return Ok(Left::Nothing);
+        };
+        if ledger.fill_in(assignment, &self.holdings).await? == Left::More {
+            return Ok(Left::More);
+        }
+        let examined = self.examine(assignment).await?;
+        if self.count_if_due(assignment).await? || examined == Left::More {
+            return Ok(Left::More);
+        }
+        self.write_if_due(assignment).await?;
+        Ok(Left::Nothing)
+    }
+
+    /// Begins anew: at the start, and when others may write from now on.
+    async fn start_over(&mut self, assignment: &Assignment) -> Result<(), StoreError> {
+        self.ledger = None;
+        self.presence = Presence::default();
+        *self.holdings.lock() = holdings::HoldingsState::default();
+        self.ledger = Some(LedgerState::open(assignment).await?);
+        Ok(())
+    }
+
+    /// Everything that is wrong now.
+    fn findings(&self, assignment: &Assignment, now: Timestamp) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = Vec::new();
+        if let Some(ledger) = &self.ledger {
+            findings.extend(ledger.findings(assignment));
+        }
+        findings.extend(self.presence.findings().cloned());
+        let holdings = self.holdings.lock();
+        findings.extend(holdings.copies.values().flat_map(holdings::Held::findings));
+        let measures = judgement::Measures {
+            rpo: assignment.settings.rpo,
+            quota_bytes: assignment.settings.quota_bytes,
+            used_bytes: self.presence.used_bytes(),
+            period: assignment.configuration.period,
+            watched_since: self.watched_since,
+            now,
+        };
+        // Before all copies are known, the newest of them says nothing yet about what is late.
+        if self.ledger.as_ref().is_some_and(LedgerState::is_complete) {
+            findings.extend(judgement::measure(&holdings, &measures));
+        }
+        dedup(findings)
+    }
+}
+
+/// One place and reason is told once, by who found it first.
+fn dedup(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for finding in findings {
+        if seen.insert((finding.reason, finding.sequence)) {
+            kept.push(finding);
+        }
+    }
+    kept
+}

@@ -1,0 +1,306 @@
+//! Level 1 of what is known: manifests are examined when copies come, and their objects counted again and again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataembassy_ledger::entry::CopyFault;
+use dataembassy_ledger::key::CopyObject;
+use dataembassy_ledger::value::{CopyId, Sequence};
+use jiff::{SignedDuration, Timestamp};
+
+use super::census::{self, Census, Drawn, Expected, Unnamed};
+use super::comparison::compare;
+use super::examination::{ObjectError, examine, read_entry};
+use super::holdings::{Damage, Held, Listed, LockFault, Manifest};
+use super::tally::Tally;
+use super::{Assignment, Keeper, Left};
+use crate::custodian::finding::Finding;
+use crate::store::{ObjectLock, StoreError};
+
+/// The most time between two counts.
+const MOST_BETWEEN: Duration = Duration::from_hours(1);
+/// A count that takes long is repeated the less often.
+const SHARE: u32 = 20;
+/// How many copies one turn examines, and how many it compares.
+const AT_ONCE: usize = 32;
+/// Between two looks at a manifest that was wrong.
+const RETRY: i64 = 60;
+/// Between two looks at a sample of locks.
+const SAMPLE_PERIOD: i64 = 3_600;
+/// After so many failed looks at a copy, while others go well, the store cannot read it.
+const PATIENCE: u8 = 3;
+
+/// What counting has shown, and when it is due again.
+#[derive(Debug, Default)]
+pub struct Presence {
+    census: Option<Census>,
+    due: Option<Timestamp>,
+    /// Copies whose sums differ and that wait to be compared.
+    differing: BTreeMap<Sequence, Tally>,
+    /// How often in a row a copy's manifest could not be looked at, and when it is tried again.
+    tries: BTreeMap<Sequence, (u8, Timestamp)>,
+    sampled: Option<Timestamp>,
+}
+
+impl Presence {
+    /// What the last count found wrong beside the copies.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.census.iter().flat_map(|census| &census.findings)
+    }
+
+    /// The bytes of all versions; `None` before the first count.
+    #[must_use]
+    pub fn used_bytes(&self) -> Option<u64> {
+        self.census.as_ref().map(|census| census.used_bytes)
+    }
+
+    /// Folders of copies that no living entry names.
+    #[must_use]
+    pub fn unnamed(&self) -> Option<&BTreeMap<CopyId, Unnamed>> {
+        self.census.as_ref().map(|census| &census.unnamed)
+    }
+}
+
+impl Keeper {
+    /// Reads the manifests of copies that are new, and again those that were wrong.
+    pub(super) async fn examine(&mut self, assignment: &Assignment) -> Result<Left, StoreError> {
+        let now = Timestamp::now();
+        let tries = &mut self.presence.tries;
+        let (waiting, more) = {
+            let holdings = self.holdings.lock();
+            tries.retain(|sequence, _| holdings.copies.contains_key(sequence));
+            let is_due = |held: &&Held| {
+                let before = tries.get(&held.reference.sequence);
+                let is_open = !matches!(held.manifest, Manifest::Sound(_));
+                is_open && before.is_none_or(|(_, again)| *again <= now)
+            };
+            let due = holdings.copies.values().rev().filter(is_due);
+            let mut due: Vec<Held> = due.take(AT_ONCE + 1).cloned().collect();
+            let more = due.len() > AT_ONCE;
+            due.truncate(AT_ONCE);
+            (due, more)
+        };
+        for held in &waiting {
+            let examined = {
+                let office = Arc::clone(&self.office);
+                let _heavy = office.heavy.acquire().await;
+                self.examine_one(assignment, held).await
+            };
+            let sequence = held.reference.sequence;
+            let (tries, _) = self.presence.tries.get(&sequence).copied().unwrap_or((0, now));
+            let again = now.checked_add(SignedDuration::from_secs(RETRY)).unwrap_or(now);
+            let manifest = match examined {
+                Ok(manifest) => {
+                    self.presence.tries.insert(sequence, (0, again));
+                    manifest
+                }
+                Err(error) if tries + 1 >= PATIENCE => {
+                    self.presence.tries.insert(sequence, (tries, again));
+                    Manifest::Wrong(Box::new(Damage {
+                        fault: CopyFault::Unreadable,
+                        objects: 1,
+                        example: error.to_string(),
+                    }))
+                }
+                Err(error) => {
+                    tracing::warn!(registry = %self.registry, %sequence, %error, "a copy's manifest cannot be read yet");
+                    self.presence.tries.insert(sequence, (tries + 1, now));
+                    continue;
+                }
+            };
+            if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
+                held.manifest = manifest;
+            }
+        }
+        Ok(if more { Left::More } else { Left::Nothing })
+    }
+
+    async fn examine_one(&self, assignment: &Assignment, held: &Held) -> Result<Manifest, StoreError> {
+        let (store, registry) = (&assignment.store, &self.registry);
+        let body = match read_entry(store, registry, held).await {
+            Ok(body) => body,
+            Err(ObjectError::Damaged(damage)) => return Ok(Manifest::Wrong(Box::new(damage))),
+            Err(ObjectError::Store(error)) => return Err(error),
+        };
+        let examined = examine(store, registry, &body, &self.office.tally_key).await?;
+        let locks = examined.locks.iter();
+        for (part, lock) in locks {
+            self.note_lock(
+                assignment,
+                held.reference.sequence,
+                part.name,
+                &part.version,
+                lock,
+            );
+        }
+        Ok(examined.manifest)
+    }
+
+    /// Judges a lock that was seen, and keeps the earliest end.
+    pub(super) fn note_lock(
+        &self,
+        assignment: &Assignment,
+        sequence: Sequence,
+        object: CopyObject,
+        version: &dataembassy_ledger::VersionId,
+        lock: &ObjectLock,
+    ) {
+        let fault = assignment.configuration.lock.fault(lock, Timestamp::now());
+        let mut holdings = self.holdings.lock();
+        let Some(held) = holdings.copies.get_mut(&sequence) else {
+            return;
+        };
+        held.locks.see(object, version, lock, fault);
+    }
+
+    /// Counts what is in the store, when it is time; true where it did.
+    pub(super) async fn count_if_due(&mut self, assignment: &Assignment) -> Result<bool, StoreError> {
+        let now = Timestamp::now();
+        if !self.presence.differing.is_empty() {
+            self.compare_differing(assignment).await?;
+            return Ok(true);
+        }
+        let Some(ledger) = &mut self.ledger else {
+            return Ok(false);
+        };
+        if self.presence.due.is_some_and(|due| now < due) {
+            return Ok(false);
+        }
+        ledger.recheck(assignment, &self.holdings).await?;
+        let expected = Expected::new(
+            self.registry.clone(),
+            &self.holdings.lock(),
+            ledger.view().clone(),
+            ledger.source_head().map(|head| head.sequence),
+            ledger.custody_head().map(|head| head.sequence),
+        );
+        let began = Instant::now();
+        let census = census::take(&assignment.store, &expected, &self.office.tally_key).await?;
+        let pause = (began.elapsed() * SHARE).clamp(self.office.timing.count.min(MOST_BETWEEN), MOST_BETWEEN);
+        let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
+        self.presence.due = Timestamp::now().checked_add(pause).ok();
+        self.take_over(&expected, &census);
+        self.sample_locks(assignment, &census.sample).await?;
+        self.presence.census = Some(census);
+        Ok(true)
+    }
+
+    /// Holds the sums of a count against what the manifests say.
+    fn take_over(&mut self, expected: &Expected, census: &Census) {
+        let mut holdings = self.holdings.lock();
+        holdings
+            .expired
+            .retain(|copy, _| census.unnamed.contains_key(copy) || census.unnamed_overflow);
+        for (copy, sequence) in expected.copies() {
+            let Some(held) = holdings.copies.get_mut(sequence) else {
+                continue;
+            };
+            let Manifest::Sound(named) = held.manifest else {
+                continue;
+            };
+            let found = census.copies.get(copy).copied().unwrap_or_default();
+            if found == named {
+                held.note_listed(Listed::whole(found));
+            } else if held.listed.compared != Some(found) || held.listed.damage.is_some() {
+                self.presence.differing.insert(*sequence, found);
+            }
+        }
+    }
+
+    /// Finds out what exactly differs, a few copies at a time.
+    async fn compare_differing(&mut self, assignment: &Assignment) -> Result<(), StoreError> {
+        for _ in 0..AT_ONCE {
+            let Some((sequence, found)) = self.presence.differing.pop_last() else {
+                break;
+            };
+            let held = self.holdings.lock().copies.get(&sequence).cloned();
+            let Some(held) = held else { continue };
+            let compared = {
+                let office = Arc::clone(&self.office);
+                let _heavy = office.heavy.acquire().await;
+                self.compare_one(assignment, &held).await
+            };
+            let mut holdings = self.holdings.lock();
+            let Some(held) = holdings.copies.get_mut(&sequence) else {
+                continue;
+            };
+            match compared {
+                Ok(comparison) => held.note_listed(Listed::compared(found, comparison)),
+                Err(ObjectError::Damaged(damage)) => held.manifest = Manifest::Wrong(Box::new(damage)),
+                Err(ObjectError::Store(error)) => {
+                    drop(holdings);
+                    self.presence.differing.insert(sequence, found);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn compare_one(
+        &self,
+        assignment: &Assignment,
+        held: &Held,
+    ) -> Result<super::comparison::Comparison, ObjectError> {
+        let (store, registry) = (&assignment.store, &self.registry);
+        let body = read_entry(store, registry, held).await?;
+        compare(store, registry, &body, &self.office.tally_key).await
+    }
+
+    /// Looks at the locks of a few objects, and again at those that were not as they must be.
+    async fn sample_locks(&mut self, assignment: &Assignment, sample: &[Drawn]) -> Result<(), StoreError> {
+        let now = Timestamp::now();
+        let mut looked_at: Vec<(Sequence, LockFault)> = Vec::new();
+        let mut drawn: Vec<(Sequence, &Drawn)> = Vec::new();
+        {
+            let holdings = self.holdings.lock();
+            let faults = holdings.copies.values();
+            let faults = faults
+                .filter_map(|held| Some((held.reference.sequence, held.locks.fault.as_deref()?.clone())));
+            looked_at.extend(faults.take(AT_ONCE));
+            let since = |at: Timestamp| now.duration_since(at).as_secs() >= SAMPLE_PERIOD;
+            if self.presence.sampled.is_none_or(since) {
+                let place = |one: &Drawn| {
+                    let held = holdings.copies.values().find(|held| held.copy == one.copy)?;
+                    Some(held.reference.sequence)
+                };
+                drawn.extend(sample.iter().filter_map(|one| Some((place(one)?, one))));
+                self.presence.sampled = Some(now);
+            }
+        }
+        for (sequence, fault) in looked_at {
+            self.look_at_lock(assignment, sequence, fault.object, &fault.version)
+                .await?;
+        }
+        for (sequence, one) in drawn {
+            self.look_at_lock(assignment, sequence, one.object, &one.version)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn look_at_lock(
+        &self,
+        assignment: &Assignment,
+        sequence: Sequence,
+        object: CopyObject,
+        version: &dataembassy_ledger::VersionId,
+    ) -> Result<(), StoreError> {
+        let Some(copy) = self.holdings.lock().copies.get(&sequence).map(|held| held.copy) else {
+            return Ok(());
+        };
+        let key = dataembassy_ledger::ObjectKey::Copy {
+            registry: self.registry.clone(),
+            copy,
+            object,
+        };
+        match assignment.store.head(&key, version).await {
+            Ok(head) => self.note_lock(assignment, sequence, object, version, &head.lock),
+            // Whether it is there is another question, and asked elsewhere.
+            Err(StoreError::ObjectMissing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}

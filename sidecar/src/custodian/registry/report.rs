@@ -1,0 +1,216 @@
+//! A registry's report: bounded, and as long as the operator reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dataembassy_contract::Reason;
+use dataembassy_contract::custodian::{
+    CopyReport, MAX_BYTES, MAX_COPIES, RegistryReport, RegistrySummary, VerificationReport,
+};
+use dataembassy_contract::report::{Check, CheckState, Head};
+use dataembassy_ledger::RegistryId;
+use dataembassy_ledger::entry::EntryRef;
+use dataembassy_ledger::value::Sequence;
+use jiff::Timestamp;
+
+use super::holdings::{Held, HoldingsState};
+use super::ledger::LedgerState;
+use super::{Assignment, Keeper, judgement};
+use crate::custodian::finding::Finding;
+use crate::custodian::metrics::RegistryFigures;
+
+/// The newest copies of a report; the pinned ones come on top.
+const NEWEST: usize = 50;
+
+/// What was told last, so that a state keeps its time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    ledger: Check,
+    intact: Check,
+}
+
+impl Keeper {
+    /// Puts together what is known and hands it to the board.
+    pub(super) fn tell(&mut self, assignment: &Assignment) {
+        let now = Timestamp::now();
+        let findings = self.findings(assignment, now);
+        let holdings = self.holdings.lock();
+        let head = self.ledger.as_ref().and_then(LedgerState::source_head);
+        let standing = judgement::standing(&holdings, head.map(|head| head.sequence));
+        let (alarms, counts) = self.watchbook.alarms(&self.registry, &findings, &standing, now);
+        let is_read = self.ledger.as_ref().is_some_and(LedgerState::is_read);
+        let mut ledger = judgement::ledger(&findings, is_read, &self.report.ledger, now);
+        if let Some((reason, message)) = &self.trouble
+            && ledger.state != CheckState::False
+        {
+            let (reason, message) = (*reason, message.clone());
+            ledger = judgement::check(&self.report.ledger, CheckState::Unknown, reason, message, now);
+        }
+        let intact = judgement::intact(&holdings, &findings, &self.report.intact, now);
+        let verification = verification(&holdings, assignment, now);
+        let used_bytes = self.presence.used_bytes().unwrap_or_default();
+        let chains = self.ledger.as_ref();
+        let mut report = RegistryReport {
+            registry: self.registry.to_string(),
+            generation: assignment.settings.generation,
+            process: self.office.process.clone(),
+            term: chains.map_or(1, |chains| chains.view().current_term().get()),
+            source_head: head.map(told_head),
+            custody_head: chains.and_then(LedgerState::custody_head).map(told_head),
+            ledger: ledger.clone(),
+            intact: intact.clone(),
+            last_arrival: chains.and_then(|chains| chains.last_arrival().cloned()),
+            alarms,
+            copies: copies(&holdings, assignment),
+            verification: verification.clone(),
+            used_bytes,
+            ..RegistryReport::default()
+        };
+        report = fit(report.cleaned());
+        let figures = figures(assignment, &holdings, &report, &counts);
+        let total: u32 = counts.values().sum();
+        let summary = RegistrySummary {
+            registry: self.registry.to_string(),
+            last_sequence: report.last_arrival.as_ref().map_or(0, |last| last.sequence),
+            used_bytes,
+            alarms: total,
+        };
+        drop(holdings);
+        self.report = Told { ledger, intact };
+        self.office.metrics.registry(&self.registry, &figures);
+        self.office.board.tell(summary, report);
+        log_changes(&self.registry, &findings, &mut self.logged);
+    }
+}
+
+/// What came and went since the last time is logged, and nothing twice.
+fn log_changes(
+    registry: &RegistryId,
+    findings: &[Finding],
+    logged: &mut BTreeSet<(Reason, Option<Sequence>)>,
+) {
+    let now: BTreeSet<_> = findings.iter().map(|one| (one.reason, one.sequence)).collect();
+    for finding in findings {
+        if !logged.contains(&(finding.reason, finding.sequence)) {
+            let sequence = finding.sequence.map(Sequence::get);
+            tracing::error!(%registry, sequence, reason = %finding.reason, what = %finding.what, "something is wrong with a registry");
+        }
+    }
+    for (reason, sequence) in logged.difference(&now) {
+        let sequence = sequence.map(Sequence::get);
+        tracing::info!(%registry, sequence, %reason, "it is not wrong any more");
+    }
+    *logged = now;
+}
+
+fn told_head(head: EntryRef) -> Head {
+    Head {
+        sequence: head.sequence.get(),
+        digest: head.digest.to_string(),
+    }
+}
+
+/// The newest copies and the pinned ones, newest first.
+fn copies(holdings: &HoldingsState, assignment: &Assignment) -> Vec<CopyReport> {
+    let is_pinned = |sequence: Sequence| assignment.settings.pins.iter().any(|(pin, _)| *pin == sequence);
+    let newest = holdings.copies.values().rev().enumerate();
+    let shown = newest.filter(|(place, held)| *place < NEWEST || is_pinned(held.reference.sequence));
+    shown
+        .take(MAX_COPIES)
+        .map(|(_, held)| copy(held, is_pinned(held.reference.sequence)))
+        .collect()
+}
+
+fn copy(held: &Held, pinned: bool) -> CopyReport {
+    let intact = match (held.fault(), held.read.verified_at) {
+        (Some(_), _) => CheckState::False,
+        (None, Some(_)) => CheckState::True,
+        (None, None) => CheckState::Unknown,
+    };
+    CopyReport {
+        sequence: held.reference.sequence.get(),
+        digest: held.reference.digest.to_string(),
+        copy_id: held.copy.to_string(),
+        taken_at: held.taken_at,
+        arrived_at: held.arrived_at,
+        bytes: held.bytes,
+        intact,
+        verified_at: held.read.verified_at,
+        drilled: CheckState::Unknown,
+        locked_until: held.locks.until,
+        pinned,
+        message: held
+            .findings()
+            .next()
+            .map(|finding| finding.what)
+            .unwrap_or_default(),
+    }
+}
+
+fn verification(holdings: &HoldingsState, assignment: &Assignment, now: Timestamp) -> VerificationReport {
+    let period = jiff::SignedDuration::try_from(assignment.configuration.period);
+    let since = period.ok().and_then(|period| now.checked_sub(period).ok());
+    let copies = holdings.copies.values();
+    let times = copies.map(|held| held.read.verified_at.filter(|_| held.fault().is_none()));
+    let verified = times
+        .clone()
+        .flatten()
+        .filter(|at| since.is_none_or(|since| *at >= since))
+        .count();
+    let oldest: Option<Vec<Timestamp>> = times.collect();
+    VerificationReport {
+        copies: u32::try_from(holdings.copies.len()).unwrap_or(u32::MAX),
+        verified: u32::try_from(verified).unwrap_or(u32::MAX),
+        oldest_proof_at: oldest.and_then(|times| times.into_iter().min()),
+        bytes_read: holdings.bytes_read,
+    }
+}
+
+/// Lets go of the least useful until the operator reads it: words about copies first, then the oldest copies that nobody has pinned.
+fn fit(mut report: RegistryReport) -> RegistryReport {
+    let length = |report: &RegistryReport| serde_json::to_vec(report).map_or(usize::MAX, |bytes| bytes.len());
+    if length(&report) <= MAX_BYTES {
+        return report;
+    }
+    for copy in &mut report.copies {
+        copy.message.clear();
+    }
+    while length(&report) > MAX_BYTES && !report.copies.is_empty() {
+        let oldest = report.copies.iter().rposition(|copy| !copy.pinned);
+        report.copies.remove(oldest.unwrap_or(report.copies.len() - 1));
+    }
+    report
+}
+
+fn figures(
+    assignment: &Assignment,
+    holdings: &HoldingsState,
+    report: &RegistryReport,
+    counts: &BTreeMap<Reason, u32>,
+) -> RegistryFigures {
+    let newest = judgement::newest_moment(holdings).map(|(_, taken_at)| taken_at);
+    RegistryFigures {
+        source_head: report.source_head.as_ref().map_or(0, |head| head.sequence),
+        custody_head: report.custody_head.as_ref().map_or(0, |head| head.sequence),
+        last_copy_taken: newest.map_or(0, Timestamp::as_second),
+        expected_interval: assignment.settings.rpo.as_secs(),
+        copies: holdings.copies.len() as u64,
+        broken: holdings
+            .copies
+            .values()
+            .filter(|held| held.fault().is_some())
+            .count() as u64,
+        lock_faults: holdings
+            .copies
+            .values()
+            .filter(|held| held.locks.fault.is_some())
+            .count() as u64,
+        oldest_proof: report
+            .verification
+            .oldest_proof_at
+            .map_or(0, Timestamp::as_second),
+        bytes_read: holdings.bytes_read,
+        used_bytes: report.used_bytes,
+        quota_bytes: assignment.settings.quota_bytes.unwrap_or(0),
+        alarms: counts.clone(),
+    }
+}

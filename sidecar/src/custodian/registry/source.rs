@@ -1,0 +1,349 @@
+//! The source chain: followed from the last head that is known, and filled in backwards with the living copies that came before.
+
+use dataembassy_contract::Reason;
+use dataembassy_ledger::ObjectKey;
+use dataembassy_ledger::chain::{
+    Authority as _, CustodianKey, CustodyView, Found, KeyHasTwoRoles, SourceAuthority, Start, StoredVersion,
+};
+use dataembassy_ledger::entry::{Entry, EntryRef, SourceBody, VerifiedEntry};
+use dataembassy_ledger::signed_line::MAX_OBJECT_BYTES;
+use dataembassy_ledger::value::{Sequence, Sha256Digest};
+use futures::StreamExt as _;
+
+use super::chain::{Arrived, Followed, Look, read_group};
+use super::custody::Identity;
+use super::listing::{Group, Listing};
+use crate::custodian::configuration::RegistrySettings;
+use crate::custodian::finding::{Finding, Loss};
+use crate::store::{Store, StoreError};
+
+/// How many places one turn of filling in covers.
+const WINDOW: u64 = 500;
+/// How many entries are read at a time.
+const IN_FLIGHT: usize = 6;
+
+/// The source chain of one registry.
+pub struct Source {
+    identity: Identity,
+    chain: Followed<SourceBody, SourceAuthority>,
+    floor: Option<EntryRef>,
+    /// Whether the entry that the walk was to start at was found.
+    started: bool,
+    backwards: Backwards,
+    /// What filling in found wrong, by place: at most a few.
+    faults: Vec<Finding>,
+}
+
+/// How far filling in is, from the start of the walk downwards.
+#[derive(Debug)]
+enum Backwards {
+    /// The walk has not found its start yet.
+    NotBegun,
+    /// Up to this place nothing was looked at yet. The entry after it, if it was read, names this one.
+    At(Sequence, Option<Sha256Digest>),
+    /// There is nothing more.
+    Done,
+}
+
+/// The most faults of filling in that are remembered.
+const MAX_FAULTS: usize = 64;
+
+impl Source {
+    /// Starts at the last head that is known: the floor, or what the custody chain names.
+    pub fn open(
+        identity: Identity,
+        settings: &RegistrySettings,
+        view: &CustodyView,
+    ) -> Result<Self, KeyHasTwoRoles> {
+        let authority = authority(settings, view)?;
+        let floor = settings.source_floor;
+        let named = view.last_named_source();
+        let known = match (floor, named) {
+            (Some(floor), Some(named)) if named.sequence > floor.sequence => Some(named),
+            (floor, named) => floor.or(named),
+        };
+        let start = known.map_or(Start::Genesis(identity.genesis), Start::Known);
+        let chain = Followed::new(identity.store_id, &identity.registry, authority, start, floor);
+        Ok(Self {
+            identity,
+            chain,
+            floor,
+            started: matches!(start, Start::Genesis(_)),
+            backwards: match start {
+                Start::Genesis(_) => Backwards::Done,
+                Start::Known(_) => Backwards::NotBegun,
+            },
+            faults: Vec::new(),
+        })
+    }
+
+    /// The last entry that nobody contests.
+    #[must_use]
+    pub const fn head(&self) -> Option<EntryRef> {
+        self.chain.head()
+    }
+
+    /// What is wrong with the chain.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.chain.findings().chain(&self.faults)
+    }
+
+    /// Whether all living copies are known.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        matches!(self.backwards, Backwards::Done)
+    }
+
+    /// Judges what comes next by what the custody chain says now.
+    pub fn learn(&mut self, settings: &RegistrySettings, view: &CustodyView) -> Result<(), KeyHasTwoRoles> {
+        self.chain.replace_authority(authority(settings, view)?);
+        Ok(())
+    }
+
+    /// Takes in what is new.
+    pub async fn look(&mut self, store: &Store) -> Result<Look<SourceBody>, StoreError> {
+        let look = self.chain.look(store).await?;
+        if let Some(first) = look.arrived.first()
+            && !self.started
+        {
+            self.started = true;
+            let header = &first.found.entry.entry.header;
+            self.backwards = match below(header.sequence) {
+                Some(below) => Backwards::At(below, Some(header.prev)),
+                None => Backwards::Done,
+            };
+        }
+        if !self.started && look.arrived.is_empty() && self.chain.is_rolled_back() {
+            self.start_over();
+        }
+        Ok(look)
+    }
+
+    /// The head that is known is gone. What stands nevertheless is read from the beginning; the floor stays, so that nothing is taken for
+    /// right before it is there again.
+    fn start_over(&mut self) {
+        tracing::error!(registry = %self.identity.registry, "the last known head is gone: what stands is read from the beginning");
+        let authority = self.chain.walk().authority().clone();
+        let start = Start::Genesis(self.identity.genesis);
+        let (store_id, registry) = (self.identity.store_id, &self.identity.registry);
+        self.chain = Followed::new(store_id, registry, authority, start, self.floor);
+        self.started = true;
+        self.backwards = Backwards::Done;
+    }
+
+    /// Reads some of the living copies that came before the start, newest first.
+    pub async fn fill_in(
+        &mut self,
+        store: &Store,
+        view: &CustodyView,
+    ) -> Result<Vec<Arrived<SourceBody>>, StoreError> {
+        let Backwards::At(top, mut link) = self.backwards else {
+            return Ok(Vec::new());
+        };
+        let low = Sequence::new(top.get().saturating_sub(WINDOW - 1).max(1)).unwrap_or(Sequence::FIRST);
+        let groups = self.window(store, view, low, top).await?;
+        let living = groups.into_iter().rev();
+        let living = living.filter(|(sequence, _)| !view.is_expired(*sequence));
+        let reading = futures::stream::iter(living)
+            .map(|(sequence, group)| async move {
+                let stored = read_group(store, &group).await?;
+                Ok::<_, StoreError>((sequence, group, stored))
+            })
+            .buffered(IN_FLIGHT);
+        let mut reading = std::pin::pin!(reading);
+        let (mut arrived, mut next) = (Vec::new(), top);
+        while let Some(read) = reading.next().await {
+            let (sequence, group, stored) = read?;
+            if sequence != next {
+                // Expired ones stand between: the one after this must be asked for what it names.
+                link = self.named_by(store, view, sequence).await?;
+            }
+            next = below(sequence).unwrap_or(sequence);
+            if let Some(one) = self.choose(sequence, &group, stored, link, view) {
+                link = Some(one.found.entry.entry.header.prev);
+                arrived.push(one);
+            } else {
+                link = None;
+                self.note(not_there(sequence, &group.key));
+            }
+        }
+        let link = if next < low { link } else { None };
+        self.backwards = below(low).map_or(Backwards::Done, |below| Backwards::At(below, link));
+        Ok(arrived)
+    }
+
+    /// Looks again at the places where filling in found nothing right.
+    pub async fn recheck(
+        &mut self,
+        store: &Store,
+        view: &CustodyView,
+    ) -> Result<Vec<Arrived<SourceBody>>, StoreError> {
+        let mut arrived = Vec::new();
+        for place in self
+            .faults
+            .iter()
+            .filter_map(|fault| fault.sequence)
+            .collect::<Vec<_>>()
+        {
+            let key = self.key(view, place);
+            let group = Group {
+                key: key.to_string(),
+                versions: store.versions_of(&key).await?,
+            };
+            let stored = read_group(store, &group).await?;
+            let link = self.named_by(store, view, place).await?;
+            if let Some(one) = self.choose(place, &group, stored, link, view) {
+                self.faults.retain(|fault| fault.sequence != Some(place));
+                arrived.push(one);
+            }
+        }
+        Ok(arrived)
+    }
+
+    /// Whether the chain has this entry: it stands at its place, and the one after it, if there is one, names it.
+    pub async fn has(&self, store: &Store, view: &CustodyView, wanted: EntryRef) -> Result<bool, StoreError> {
+        let Some(head) = self.head().filter(|head| head.sequence >= wanted.sequence) else {
+            return Ok(false);
+        };
+        if head.sequence == wanted.sequence {
+            return Ok(head == wanted);
+        }
+        let key = self.key(view, wanted.sequence);
+        let group = Group {
+            key: key.to_string(),
+            versions: store.versions_of(&key).await?,
+        };
+        let stored = read_group(store, &group).await?;
+        let link = self.named_by(store, view, wanted.sequence).await?;
+        let found = self.choose(wanted.sequence, &group, stored, link, view);
+        Ok(found.is_some_and(|found| found.found.entry.digest == wanted.digest))
+    }
+
+    fn note(&mut self, fault: Finding) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(fault);
+        }
+    }
+
+    /// The version of a place that counts: signed by who may, and named by the entry after it where that was read.
+    fn choose(
+        &self,
+        sequence: Sequence,
+        group: &Group,
+        stored: Vec<StoredVersion>,
+        link: Option<Sha256Digest>,
+        view: &CustodyView,
+    ) -> Option<Arrived<SourceBody>> {
+        stored.into_iter().find_map(|stored| {
+            let entry = self.judge(sequence, &stored.bytes, view)?;
+            if link.is_some_and(|link| link != entry.digest) {
+                return None;
+            }
+            let version = stored.version;
+            let listed = group.objects().find(|one| one.version.as_ref() == Some(&version));
+            let written_at = listed
+                .and_then(|one| one.written_at)
+                .unwrap_or_else(|| entry.entry.header.at.as_jiff());
+            let found = Found { version, entry };
+            Some(Arrived { found, written_at })
+        })
+    }
+
+    /// The keys of these places, as a listing shows them.
+    async fn window(
+        &self,
+        store: &Store,
+        view: &CustodyView,
+        low: Sequence,
+        top: Sequence,
+    ) -> Result<Vec<(Sequence, Group)>, StoreError> {
+        let prefix = ObjectKey::source_prefix(&self.identity.registry);
+        let (first, last) = (self.key(view, low), self.key(view, top));
+        let mut listing = Listing::new(store, &prefix, super::chain::before(&first.to_string()));
+        let mut groups = Vec::new();
+        let last = last.to_string();
+        while let Some(group) = listing.next().await? {
+            if group.key > last {
+                break;
+            }
+            let Ok(ObjectKey::Source { term, sequence, .. }) = group.key.parse() else {
+                continue;
+            };
+            // In a term that has ended more may stand than counts.
+            if view.term_of(sequence) == term && (low..=top).contains(&sequence) {
+                groups.push((sequence, group));
+            }
+        }
+        Ok(groups)
+    }
+
+    /// An entry that is signed by who may sign at its place; the link is the caller's to check.
+    fn judge(
+        &self,
+        sequence: Sequence,
+        bytes: &[u8],
+        view: &CustodyView,
+    ) -> Option<VerifiedEntry<SourceBody>> {
+        let entry = Entry::<SourceBody>::verify(bytes).ok()?;
+        let header = &entry.entry.header;
+        let fits = header.store_id == self.identity.store_id
+            && header.registry == self.identity.registry
+            && header.sequence == sequence
+            && header.term == view.term_of(sequence)
+            && self.chain.walk().authority().may_sign(header, &entry.signer)
+            && view
+                .named_source(sequence)
+                .is_none_or(|named| named == entry.digest)
+            && self
+                .floor
+                .filter(|floor| floor.sequence == sequence)
+                .is_none_or(|floor| floor.digest == entry.digest);
+        fits.then_some(entry)
+    }
+
+    /// What the entry after this place names as the one before it; `None` where that cannot be read.
+    async fn named_by(
+        &self,
+        store: &Store,
+        view: &CustodyView,
+        sequence: Sequence,
+    ) -> Result<Option<Sha256Digest>, StoreError> {
+        let Some(after) = sequence.next() else {
+            return Ok(None);
+        };
+        let object = match store.open(&self.key(view, after), None).await {
+            Ok(object) => object,
+            Err(StoreError::ObjectMissing { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let bytes = object.read_up_to(MAX_OBJECT_BYTES as u64 + 1).await?;
+        let entry = self.judge(after, &bytes, view);
+        Ok(entry.map(|entry| entry.entry.header.prev))
+    }
+
+    fn key(&self, view: &CustodyView, sequence: Sequence) -> ObjectKey {
+        ObjectKey::Source {
+            registry: self.identity.registry.clone(),
+            term: view.term_of(sequence),
+            sequence,
+        }
+    }
+}
+
+fn authority(settings: &RegistrySettings, view: &CustodyView) -> Result<SourceAuthority, KeyHasTwoRoles> {
+    let custodians: &[CustodianKey] = &settings.custodians;
+    SourceAuthority::new(settings.signers.clone(), custodians, view.clone())
+}
+
+fn not_there(sequence: Sequence, key: &str) -> Finding {
+    Finding {
+        reason: Reason::LedgerGap,
+        sequence: Some(sequence),
+        what: format!("no object under {key} is the entry that the one after it names"),
+        lost: Loss::Copy,
+    }
+}
+
+fn below(sequence: Sequence) -> Option<Sequence> {
+    Sequence::new(sequence.get() - 1).ok()
+}

@@ -1,0 +1,354 @@
+//! A custodian as the operator would run it: the real program, a configuration folder, a real store with made-up ledgers.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dataembassy_contract::config::{
+    Addressing, Floor, ImmutabilityConfig, LockMode, RecipientConfig, SovereigntyConfig, StoreConfig,
+};
+use dataembassy_contract::custodian::{
+    CustodianConfig, CustodianReport, CustodyConfig, RegistryReport, RetentionConfig, SignerConfig,
+    TrustedCustodian, VerificationConfig, registry_path,
+};
+use dataembassy_contract::{Reason, files};
+use dataembassy_ledger::SigningKey;
+use dataembassy_testkit::fabricated::{Depositor, MadeCopy, MadeLedger, Origin, RECIPIENT, Shape};
+use dataembassy_testkit::fault_proxy::FaultProxy;
+use dataembassy_testkit::minio::{BUCKET, BucketKind, Minio, StoreUser};
+use tempfile::TempDir;
+
+use super::REGISTRY;
+
+/// How long a test waits for what must happen: a fault must be told within a minute.
+pub const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Signs for home.
+pub fn home() -> SigningKey {
+    SigningKey::from_seed(&[1; 32])
+}
+
+/// Signs for the custodian.
+pub fn custodian_key() -> SigningKey {
+    SigningKey::from_seed(&[9; 32])
+}
+
+/// Everything that one custodian needs.
+pub struct CustodianBench {
+    pub minio: Minio,
+    pub proxy: FaultProxy,
+    pub folder: TempDir,
+    pub config: CustodianConfig,
+    pub origin: Origin,
+    pub ledger: MadeLedger,
+    /// How often things are done.
+    pub timing: Vec<(&'static str, &'static str)>,
+}
+
+/// A running custodian.
+pub struct Custodian {
+    process: Child,
+    status: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl CustodianBench {
+    /// A store made ready, an empty ledger of one registry, and a folder that names both.
+    pub async fn start() -> Self {
+        Self::start_with(BucketKind::Locked).await
+    }
+
+    pub async fn start_with(bucket: BucketKind) -> Self {
+        let minio = Minio::start().await.unwrap();
+        minio.make_bucket(BUCKET, bucket).await.unwrap();
+        let proxy = FaultProxy::start(minio.address(), minio.authority())
+            .await
+            .unwrap();
+        let mut depositor = Depositor::connect(minio.root(), BUCKET).await.unwrap();
+        let origin = depositor.initialise(&custodian_key()).await.unwrap();
+        let ledger = MadeLedger::new(origin, REGISTRY.parse().unwrap(), home());
+        let config = config(&minio, &proxy);
+        let bench = Self {
+            minio,
+            proxy,
+            folder: tempfile::tempdir().unwrap(),
+            config,
+            origin,
+            ledger,
+            timing: vec![("--look-every", "1s"), ("--count-every", "1s")],
+        };
+        bench.write_secrets().await;
+        bench.write_config();
+        bench
+    }
+
+    async fn write_secrets(&self) {
+        let keys = self.minio.add_user(BUCKET, &StoreUser::Custody).await.unwrap();
+        self.write(files::CUSTODY_ACCESS_KEY_ID, &keys.access_key);
+        self.write(files::CUSTODY_SECRET_ACCESS_KEY, &keys.secret_key);
+        self.write(files::CUSTODY_SIGNING_KEY, &custodian_key().to_openssh().unwrap());
+    }
+
+    /// Writes the configuration as it is now.
+    pub fn write_config(&self) {
+        self.write(files::CONFIG_FILE, &self.config.to_json().unwrap());
+    }
+
+    /// Replaces a file of the folder.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let draft = path.with_extension("draft");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, path).unwrap();
+    }
+
+    /// Puts objects as root, past every policy.
+    pub async fn depositor(&self) -> Depositor<'_> {
+        Depositor::connect(self.minio.root(), BUCKET).await.unwrap()
+    }
+
+    /// Makes copies of the first registry up.
+    pub async fn copies(&mut self, count: usize, shape: &Shape) -> Vec<MadeCopy> {
+        let mut depositor = Depositor::connect(self.minio.root(), BUCKET).await.unwrap();
+        let mut copies = Vec::new();
+        for _ in 0..count {
+            copies.push(self.ledger.copy(&mut depositor, shape).await.unwrap());
+        }
+        copies
+    }
+
+    /// Tells the custodian what the operator would have remembered of a report.
+    pub fn remember(&mut self, report: &RegistryReport) {
+        let floor = |head: &dataembassy_contract::report::Head| Floor {
+            sequence: head.sequence,
+            digest: head.digest.clone(),
+        };
+        let registry = &mut self.config.registries[0];
+        registry.source_floor = report.source_head.as_ref().map(floor);
+        registry.custody_floor = report.custody_head.as_ref().map(floor);
+        self.write_config();
+    }
+
+    /// Starts the program.
+    pub fn custodian(&self) -> Custodian {
+        let free = || dataembassy_testkit::process::free_port().unwrap();
+        let status = SocketAddr::from(([127, 0, 0, 1], free()));
+        let metrics = SocketAddr::from(([127, 0, 0, 1], free()));
+        let log = self.folder.path().join(format!("log-{}", status.port()));
+        let log = std::fs::File::create(log).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"))
+            .args(["custodian", "--allow-loopback", "--config-dir"])
+            .arg(self.folder.path())
+            .args(self.timing.iter().flat_map(|(flag, time)| [flag, time]))
+            .args(["--status-address", &status.to_string()])
+            .args(["--metrics-address", &metrics.to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Custodian {
+            process,
+            status,
+            metrics,
+        }
+    }
+}
+
+impl Custodian {
+    async fn get<T>(&self, path: &str, read: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+        let answer = super::http::get(self.status, path, None).await.ok()?;
+        read(answer.body())
+    }
+
+    /// The custodian's report, if it answers with one that the operator would read.
+    pub async fn report(&self) -> Option<CustodianReport> {
+        self.get(files::STATUS_PATH, CustodianReport::read).await
+    }
+
+    /// A registry's report.
+    pub async fn registry_named(&self, registry: &str) -> Option<RegistryReport> {
+        self.get(&registry_path(registry), RegistryReport::read).await
+    }
+
+    /// The first registry's report.
+    pub async fn registry(&self) -> Option<RegistryReport> {
+        self.registry_named(REGISTRY).await
+    }
+
+    /// Waits until the custodian's report is as `wanted` says, and returns it.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&CustodianReport) -> bool) -> CustodianReport {
+        wait(what, async || self.report().await, wanted).await
+    }
+
+    /// Waits until the first registry's report is as `wanted` says, and returns it.
+    pub async fn until_registry(
+        &self,
+        what: &str,
+        wanted: impl Fn(&RegistryReport) -> bool,
+    ) -> RegistryReport {
+        wait(what, async || self.registry().await, wanted).await
+    }
+
+    /// Waits until the head of the source chain has this number.
+    pub async fn until_head(&self, sequence: u64) -> RegistryReport {
+        let reached = |report: &RegistryReport| {
+            report
+                .source_head
+                .as_ref()
+                .is_some_and(|head| head.sequence == sequence)
+        };
+        self.until_registry(&format!("head {sequence}"), reached).await
+    }
+
+    /// Waits for an alarm and returns its message.
+    pub async fn until_alarm(&self, reason: Reason) -> String {
+        let report = self
+            .until_registry(&format!("alarm {reason}"), |report| {
+                alarm(report, reason).is_some()
+            })
+            .await;
+        alarm(&report, reason).unwrap()
+    }
+
+    /// Waits until there is no alarm of that kind.
+    pub async fn until_healed(&self, reason: Reason) -> RegistryReport {
+        let healed = |report: &RegistryReport| alarm(report, reason).is_none();
+        self.until_registry(&format!("no alarm {reason}"), healed).await
+    }
+
+    pub const fn status_address(&self) -> SocketAddr {
+        self.status
+    }
+
+    pub const fn metrics_address(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    /// Ends the process as the kernel would.
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Asks the process to end, and waits for its exit status.
+    pub async fn terminate(mut self) -> i32 {
+        let id = self.process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let ended = tokio::task::spawn_blocking(move || self.process.wait().unwrap());
+        tokio::time::timeout(Duration::from_secs(20), ended)
+            .await
+            .unwrap()
+            .unwrap()
+            .code()
+            .unwrap_or(-1)
+    }
+}
+
+impl Drop for Custodian {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The message of the first alarm with this reason.
+pub fn alarm(report: &RegistryReport, reason: Reason) -> Option<String> {
+    let alarm = report.alarms.iter().find(|alarm| alarm.reason == reason)?;
+    Some(alarm.message.clone())
+}
+
+async fn wait<T: Clone + std::fmt::Debug>(
+    what: &str,
+    ask: impl AsyncFn() -> Option<T>,
+    wanted: impl Fn(&T) -> bool,
+) -> T {
+    let begun = Instant::now();
+    let mut last = None;
+    while begun.elapsed() < DEADLINE {
+        last = ask().await.or(last);
+        if let Some(report) = last.as_ref().filter(|report| wanted(report)) {
+            return report.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("waited in vain for {what}; the last report: {last:#?}");
+}
+
+/// What is to be known of a registry whose home signs with the tests' key.
+pub fn custody_of(registry: &str) -> CustodyConfig {
+    CustodyConfig {
+        name: registry.into(),
+        generation: 1,
+        registry: registry.into(),
+        signers: vec![SignerConfig {
+            public_key: home().public_key().to_string(),
+            from_sequence: 1,
+            until_sequence: None,
+        }],
+        rpo: "1h".parse().unwrap(),
+        quota_bytes: None,
+        retention: RetentionConfig {
+            keep_within: "30d".parse().unwrap(),
+            daily: 14,
+            weekly: 8,
+            monthly: 12,
+            yearly: 10,
+            minimum: 3,
+            dry_run: true,
+        },
+        pins: Vec::new(),
+        confirmed_head: None,
+        source_floor: None,
+        custody_floor: None,
+    }
+}
+
+fn config(minio: &Minio, proxy: &FaultProxy) -> CustodianConfig {
+    CustodianConfig {
+        embassy: "luxembourg".into(),
+        generation: 1,
+        store: StoreConfig {
+            endpoint: proxy.endpoint(),
+            bucket: BUCKET.into(),
+            region: "us-east-1".into(),
+            addressing: Addressing::Path,
+            ca_bundle: Some(minio.authority().certificate()),
+            allow_insecure: false,
+        },
+        sovereignty: SovereigntyConfig::default(),
+        immutability: ImmutabilityConfig {
+            mode: LockMode::Compliance,
+            lock_on_arrival: "1d".parse().unwrap(),
+        },
+        recipients: vec![RecipientConfig {
+            name: "ministry".into(),
+            public_key: RECIPIENT.into(),
+        }],
+        custodian_keys: vec![TrustedCustodian {
+            public_key: custodian_key().public_key().to_string(),
+            retired: Vec::new(),
+        }],
+        verification: VerificationConfig {
+            period: "7d".parse().unwrap(),
+            bytes_per_second: 1 << 30,
+        },
+        capacity_bytes: None,
+        sweep_after: "1d".parse().unwrap(),
+        check: None,
+        registries: vec![custody_of(REGISTRY)],
+    }
+}
+
+/// The folder in which the store keeps an object, for what a broken disk would do.
+pub fn on_disk(minio: &Minio, key: &str) -> std::path::PathBuf {
+    minio.data_directory().join(BUCKET).join(Path::new(key))
+}

@@ -1,0 +1,204 @@
+//! What stands in a ledger and may not: each is told with registry, place, what is lost and what stands, and the chain goes on.
+
+use crate::bench::REGISTRY;
+use crate::bench::custodian::{CustodianBench, custodian_key, home};
+use dataembassy_contract::Reason;
+use dataembassy_contract::report::CheckState;
+use dataembassy_ledger::entry::{CustodyBody, Entry, Header, VoidBody};
+use dataembassy_ledger::value::Timestamp;
+use dataembassy_ledger::{CopyId, ObjectKey, Sequence, SigningKey, Term};
+use dataembassy_testkit::fabricated::Shape;
+
+fn sequence(number: u64) -> Sequence {
+    Sequence::new(number).unwrap()
+}
+
+#[tokio::test]
+async fn a_copy_signed_by_the_custodian_does_not_count_and_the_chain_goes_on() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(2, &Shape::default()).await;
+    let custodian = bench.custodian();
+    custodian.until_head(2).await;
+    let mut depositor = bench.depositor().await;
+    let mut ledger = bench.ledger.clone();
+    let (body, _) = ledger.objects(&mut depositor, &Shape::default()).await.unwrap();
+    let foreign = ledger.next_entry(body).unwrap().sign(&custodian_key()).unwrap();
+    depositor
+        .put(&ledger.entry_key(sequence(3)), &foreign.bytes)
+        .await
+        .unwrap();
+    let message = custodian.until_alarm(Reason::ForeignSignature).await;
+    for part in [
+        "registry population, copy 3",
+        "has no authority there",
+        "Lost: what that object was meant to say",
+        "Stands: the ledger up to entry 2, 2 copies",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let report = custodian.registry().await.unwrap();
+    assert_eq!(
+        (report.ledger.state, report.ledger.reason),
+        (CheckState::False, Reason::ForeignSignature)
+    );
+    // Who holds the key writes beside it, and that counts.
+    ledger.copy(&mut depositor, &Shape::default()).await.unwrap();
+    custodian.until_head(3).await;
+    ledger.copy(&mut depositor, &Shape::default()).await.unwrap();
+    custodian.until_head(4).await;
+    let message = custodian.until_alarm(Reason::SecondVersion).await;
+    assert!(message.contains("2 versions"), "{message}");
+}
+
+#[tokio::test]
+async fn a_signer_out_of_its_range_does_not_count() {
+    let mut bench = CustodianBench::start().await;
+    bench.config.registries[0].signers[0].until_sequence = Some(2);
+    bench.write_config();
+    bench.copies(3, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::ForeignSignature).await;
+    assert!(message.contains("Stands: the ledger up to entry 2"), "{message}");
+    custodian.until_head(2).await;
+    // A person gives the key its range back.
+    bench.config.registries[0].signers[0].until_sequence = None;
+    bench.write_config();
+    custodian.until_head(3).await;
+    custodian.until_healed(Reason::ForeignSignature).await;
+}
+
+#[tokio::test]
+async fn a_number_squatted_far_ahead_is_a_gap_and_the_chain_goes_on() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(2, &Shape::default()).await;
+    let custodian = bench.custodian();
+    custodian.until_head(2).await;
+    let far = bench.ledger.entry_key(sequence(999_999));
+    bench.depositor().await.put(&far, b"squatted").await.unwrap();
+    let message = custodian.until_alarm(Reason::LedgerGap).await;
+    assert!(
+        message.contains("000000000003") && message.contains("000000999999"),
+        "{message}"
+    );
+    bench.copies(2, &Shape::default()).await;
+    custodian.until_head(4).await;
+}
+
+#[tokio::test]
+async fn oversized_and_unparsable_objects_are_no_entries_and_the_chain_goes_on() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    custodian.until_head(1).await;
+    let next = bench.ledger.entry_key(sequence(2));
+    bench
+        .depositor()
+        .await
+        .put(&next, &vec![b'x'; 70_000])
+        .await
+        .unwrap();
+    let message = custodian.until_alarm(Reason::LedgerUnreadable).await;
+    assert!(message.contains("more than the 65536 allowed"), "{message}");
+    bench
+        .depositor()
+        .await
+        .put(&next, b"{\"format\":\"dataembassy/1\"}\n")
+        .await
+        .unwrap();
+    bench.copies(2, &Shape::default()).await;
+    let report = custodian.until_head(3).await;
+    assert_eq!(report.source_head.unwrap().sequence, 3);
+    let stray = format!("registries/{REGISTRY}/source/readme.txt");
+    bench
+        .minio
+        .put("registries", &stray, b"hello".to_vec())
+        .await
+        .unwrap();
+    let message = custodian.until_alarm(Reason::LedgerUnreadable).await;
+    assert!(message.contains("readme.txt"), "{message}");
+}
+
+#[tokio::test]
+async fn a_custody_entry_of_a_source_key_does_not_count_and_the_custodian_writes_on() {
+    let mut bench = CustodianBench::start().await;
+    let entry = Entry {
+        header: Header {
+            store_id: bench.origin.store_id,
+            registry: REGISTRY.parse().unwrap(),
+            sequence: Sequence::FIRST,
+            prev: bench.origin.genesis,
+            term: Term::FIRST,
+            at: Timestamp::from_jiff(jiff::Timestamp::now()).unwrap(),
+        },
+        body: CustodyBody::Void(VoidBody {
+            copies: vec![CopyId::from_bytes([7; 16])],
+            order: None,
+        }),
+    };
+    let key: ObjectKey = entry.object_key();
+    let object = entry.sign(&home()).unwrap();
+    bench.depositor().await.put(&key, &object.bytes).await.unwrap();
+    bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::ForeignSignature).await;
+    assert!(message.contains("in the custody chain"), "{message}");
+    // An empty chain with something in its place is not a new registry: somebody must say what stood there.
+    custodian.until_alarm(Reason::Unwitnessed).await;
+    let head = custodian.until_head(1).await.source_head.unwrap();
+    bench.config.registries[0].confirmed_head = Some(dataembassy_contract::config::Floor {
+        sequence: head.sequence,
+        digest: head.digest,
+    });
+    bench.write_config();
+    custodian
+        .until_registry("an entry beside it", |report| report.custody_head.is_some())
+        .await;
+}
+
+#[tokio::test]
+async fn a_head_that_vanishes_is_a_roll_back_and_nothing_is_written() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(3, &Shape::default()).await;
+    let custodian = bench.custodian();
+    custodian.until_head(3).await;
+    let folder =
+        crate::bench::custodian::on_disk(&bench.minio, &bench.ledger.entry_key(sequence(3)).to_string());
+    let aside = bench.folder.path().join("aside");
+    std::fs::rename(&folder, &aside).unwrap();
+    let message = custodian.until_alarm(Reason::RolledBack).await;
+    for part in [
+        "registry population, copy 3",
+        &made[2].reference.digest.to_string(),
+        "Lost: every copy that came later",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    std::fs::rename(&aside, &folder).unwrap();
+    custodian.until_healed(Reason::RolledBack).await;
+    // A signature by nobody that is known changes nothing either.
+    let stranger = SigningKey::from_seed(&[4; 32]);
+    assert_ne!(stranger.public_key(), home().public_key());
+}
+
+#[tokio::test]
+async fn an_older_state_of_the_store_is_told_after_a_restart_by_the_floor() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(3, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let report = custodian.until_head(3).await;
+    bench.remember(&report);
+    custodian.kill();
+    let folder =
+        crate::bench::custodian::on_disk(&bench.minio, &bench.ledger.entry_key(sequence(3)).to_string());
+    std::fs::remove_dir_all(folder).unwrap();
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::RolledBack).await;
+    assert!(
+        message.contains("source entry 3") || message.contains("entry 3"),
+        "{message}"
+    );
+    // What stands is shown nevertheless.
+    custodian
+        .until_registry("what stands", |report| report.copies.len() == 2)
+        .await;
+}

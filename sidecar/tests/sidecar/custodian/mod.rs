@@ -1,0 +1,5 @@
+//! The custodian as a program, against a real store: what it follows, what it proves, and what it raises the alarm about.
+
+mod ledgers;
+mod objects;
+mod process;

@@ -1,0 +1,180 @@
+//! Level 1: manifests, recipients, and whether every object is there.
+
+use crate::bench::custodian::{CustodianBench, alarm, on_disk};
+use dataembassy_contract::Reason;
+use dataembassy_contract::custodian::RegistryReport;
+use dataembassy_contract::report::CheckState;
+use dataembassy_ledger::key::CopyObject;
+use dataembassy_testkit::fabricated::Shape;
+use dataembassy_testkit::minio::{BUCKET, BucketKind};
+
+#[tokio::test]
+async fn an_object_that_vanishes_is_named_and_heals_when_it_is_back() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(3, &Shape::default()).await;
+    let custodian = bench.custodian();
+    custodian
+        .until_registry("the count", |report| report.used_bytes > 0)
+        .await;
+    let object = CopyObject::Segment(made[1].segments[2].number);
+    let folder = on_disk(
+        &bench.minio,
+        &bench.ledger.object(made[1].body.copy_id, object).to_string(),
+    );
+    let aside = bench.folder.path().join("aside");
+    std::fs::rename(&folder, &aside).unwrap();
+    let message = custodian.until_alarm(Reason::ObjectMissing).await;
+    for part in [
+        "registry population, copy 2",
+        "1 object of it is not in the store, such as 00000003",
+        "Lost: this copy cannot be restored whole",
+        "Stands: the ledger up to entry 3, 2 copies",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let report = custodian.registry().await.unwrap();
+    assert_eq!(
+        (report.intact.state, report.intact.reason),
+        (CheckState::False, Reason::ObjectMissing)
+    );
+    let states: Vec<_> = report
+        .copies
+        .iter()
+        .map(|copy| (copy.sequence, copy.intact))
+        .collect();
+    assert_eq!(states[1], (2, CheckState::False), "{states:?}");
+    std::fs::rename(&aside, &folder).unwrap();
+    custodian.until_healed(Reason::ObjectMissing).await;
+}
+
+#[tokio::test]
+async fn a_version_that_replaces_another_and_one_beside_it_are_told_apart() {
+    let mut bench = CustodianBench::start_with(BucketKind::Lockable).await;
+    let made = bench.copies(2, &Shape::default()).await;
+    let custodian = bench.custodian();
+    custodian
+        .until_registry("the count", |report| report.used_bytes > 0)
+        .await;
+    let key = |copy: usize, segment: usize| {
+        let object = CopyObject::Segment(made[copy].segments[segment].number);
+        bench.ledger.object(made[copy].body.copy_id, object).to_string()
+    };
+    bench
+        .minio
+        .put(BUCKET, &key(0, 0), b"beside".to_vec())
+        .await
+        .unwrap();
+    let message = custodian.until_alarm(Reason::SecondVersion).await;
+    assert!(
+        message.contains("copy 1") && message.contains("its own versions are there"),
+        "{message}"
+    );
+    let version = made[1].segments[1].version.to_string();
+    bench
+        .minio
+        .put(BUCKET, &key(1, 1), b"instead".to_vec())
+        .await
+        .unwrap();
+    let delete = [("versionId", version.as_str())];
+    let path = format!("/{BUCKET}/{}", key(1, 1));
+    bench
+        .minio
+        .root()
+        .expect(hyper::Method::DELETE, &path, &delete, &[], Vec::new())
+        .await
+        .unwrap();
+    let message = custodian.until_alarm(Reason::ObjectChanged).await;
+    assert!(
+        message.contains("copy 2") && message.contains("such as 00000002"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_copy_for_other_recipients_is_told_and_stays_right_when_the_list_changes() {
+    let mut bench = CustodianBench::start().await;
+    let foreign = Shape {
+        recipients: vec!["age1foreign".parse().unwrap()],
+        ..Shape::default()
+    };
+    bench.copies(1, &Shape::default()).await;
+    bench.copies(1, &foreign).await;
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::ForeignRecipients).await;
+    assert!(message.contains("copy 2"), "{message}");
+    let report = custodian.registry().await.unwrap();
+    assert_eq!(
+        report
+            .alarms
+            .iter()
+            .filter(|alarm| alarm.reason == Reason::ForeignRecipients)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_not_what_the_entry_says_loses_the_copy() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(1, &Shape::default()).await;
+    let mut depositor = dataembassy_testkit::fabricated::Depositor::connect(bench.minio.root(), BUCKET)
+        .await
+        .unwrap();
+    let (mut body, segments) = bench
+        .ledger
+        .objects(&mut depositor, &Shape::default())
+        .await
+        .unwrap();
+    body.totals.sealed_bytes += 1;
+    bench
+        .ledger
+        .commit(&mut depositor, (body, segments))
+        .await
+        .unwrap();
+    drop(depositor);
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::ManifestInvalid).await;
+    assert!(
+        message.contains("copy 2") && message.contains("3 segments of 6000 bytes, the entry 3 of 6001"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn objects_without_a_lock_are_told() {
+    let mut bench = CustodianBench::start_with(BucketKind::Lockable).await;
+    bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::LockMissing).await;
+    assert!(
+        message.contains("copy 1") && message.contains("COMPLIANCE is needed"),
+        "{message}"
+    );
+    let report = custodian
+        .until("the bucket", |report| report.store.reason == Reason::NoObjectLock)
+        .await;
+    assert_eq!(report.store.state, CheckState::False);
+}
+
+#[tokio::test]
+async fn a_full_quota_and_a_copy_that_is_too_old_are_told_and_heal() {
+    let mut bench = CustodianBench::start().await;
+    let old = Shape {
+        age: std::time::Duration::from_hours(3),
+        ..Shape::default()
+    };
+    bench.copies(1, &old).await;
+    bench.config.registries[0].quota_bytes = Some(1_000);
+    bench.write_config();
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::RpoMissed).await;
+    assert!(message.contains("taken 180 minutes ago"), "{message}");
+    custodian.until_alarm(Reason::QuotaExceeded).await;
+    bench.config.registries[0].quota_bytes = Some(1_000_000);
+    bench.write_config();
+    bench.copies(1, &Shape::default()).await;
+    let healed = |report: &RegistryReport| {
+        alarm(report, Reason::RpoMissed).is_none() && alarm(report, Reason::QuotaExceeded).is_none()
+    };
+    custodian.until_registry("both to heal", healed).await;
+}
