@@ -9,8 +9,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use dataembassy_telemetry::metrics::{self, Catalog};
+use dataembassy_telemetry::metrics::{CONTENT_TYPE as CONTENT_TYPE_OF_METRICS, Catalog};
 use tokio::net::TcpListener;
+
+use crate::metrics::Metrics;
 
 /// What the probes are answered by.
 #[derive(Debug, Default)]
@@ -45,11 +47,13 @@ pub async fn serve_health(port: u16, health: Arc<Health>) -> std::io::Result<()>
 }
 
 /// Serves `/metrics`.
-pub async fn serve_metrics(port: u16, catalog: Arc<Catalog>) -> std::io::Result<()> {
-    let text = |State(catalog): State<Arc<Catalog>>| async move {
-        ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], catalog.encode())
+pub async fn serve_metrics(port: u16, metrics: Metrics) -> std::io::Result<()> {
+    let state = (Arc::new(metrics.catalog()), metrics);
+    let text = |State((catalog, metrics)): State<(Arc<Catalog>, Metrics)>| async move {
+        metrics.forget_gone();
+        ([(CONTENT_TYPE, CONTENT_TYPE_OF_METRICS)], catalog.encode())
     };
-    let routes = Router::new().route("/metrics", get(text)).with_state(catalog);
+    let routes = Router::new().route("/metrics", get(text)).with_state(state);
     axum::serve(listen(port).await?, routes).await
 }
 

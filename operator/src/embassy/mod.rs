@@ -28,8 +28,11 @@ pub async fn reconcile(embassy: Arc<DataEmbassy>, context: Arc<Context>) -> Resu
     }
     let status = status(&embassy, judged, Timestamp::now());
     let before = embassy.status.clone().unwrap_or_default();
+    let name = embassy.name_any();
+    context
+        .metrics
+        .judged("DataEmbassy", "", &name, &status.conditions);
     if status != before {
-        let name = embassy.name_any();
         let api: Api<DataEmbassy> = Api::all(context.client.clone());
         let patch = json!({
             "apiVersion": DataEmbassy::api_version(&()),

@@ -116,6 +116,8 @@ impl Context {
             controller: "dataembassy-operator".to_owned(),
             instance,
         };
+        metrics.follow("RegistryMirror", stores.mirrors.clone());
+        metrics.follow("DataEmbassy", stores.embassies.clone());
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
@@ -157,7 +159,7 @@ pub async fn run(
     });
     let servers = {
         let health = server::serve_health(health_port, health.clone());
-        let metrics = server::serve_metrics(metrics_port, Arc::new(metrics.catalog()));
+        let metrics = server::serve_metrics(metrics_port, metrics.clone());
         async {
             tokio::try_join!(health, metrics)
                 .map(drop)

@@ -84,6 +84,13 @@ pub async fn write(
     context: &Context,
 ) -> Result<(), ReconcileError> {
     let before = mirror.status.clone().unwrap_or_default();
+    let namespace = mirror.namespace().unwrap_or_default();
+    context.metrics.judged(
+        "RegistryMirror",
+        &namespace,
+        &mirror.name_any(),
+        &status.conditions,
+    );
     if status == before {
         return Ok(());
     }
