@@ -209,7 +209,9 @@ async fn a_report_of_this_generation_makes_the_mirror_ready() {
     let asked = run(&world, &resource).await;
     let status = written(&asked, "/status");
     assert_eq!(condition(status, "Ready")["status"], "True", "{status}");
-    assert_eq!(condition(status, "SourceReachable")["status"], "True");
+    let source = condition(status, "SourceReachable");
+    assert_eq!(source["status"], "True");
+    assert!(!source["message"].as_str().unwrap().is_empty(), "{source}");
     assert_eq!(condition(status, "StoreReachable")["reason"], "StoreTlsFailed");
     assert_eq!(condition(status, "Reconciling"), &Value::Null);
     assert_eq!(status["status"]["head"]["sequence"], 7);

@@ -17,6 +17,7 @@ use crate::{
         mirror::Mirror,
         registry,
         restore::{self, Wanted},
+        sidecar::Sidecar,
     },
     progress::Progress,
     registries::{self, Amount, Registry},
@@ -199,7 +200,7 @@ async fn restored(
         signer,
         database: id,
     };
-    let ended = restore::restore(product, &wanted, &choice, PATIENCE).await?;
+    let restoring = restore::restore(product, &wanted, &choice, PATIENCE).await?;
     step.done();
 
     let step = progress.step(format!(
@@ -218,21 +219,31 @@ async fn restored(
         .query_one("SELECT pg_database_size(current_database())", &[])
         .await?
         .get(0);
-    let run = status
-        .recent_runs
-        .iter()
-        .find(|run| run.sequence == Some(copy.sequence))
-        .context("the run is not among the recent ones")?;
     let row = table::Row {
         registry: id,
-        rows: source.tables().values().map(|rows| rows.count).sum(),
+        rows: rows(&source),
         bytes_at_home: bytes_at_home.unsigned_abs(),
         bytes_in_store: copy.bytes.unsigned_abs(),
-        copying: table::between(&run.started_at, &run.ended_at)?,
-        restoring: ended.took,
+        copying: copying(product, stage.registry, copy.sequence).await?,
+        restoring,
         differences: differences.len(),
     };
     Ok((row, source))
+}
+
+/// The rows of all tables.
+fn rows(truth: &Truth) -> u64 {
+    truth.tables().values().map(|rows| rows.count).sum()
+}
+
+/// How long the run took that made a copy, by the sidecar's own report: the resource tells whole seconds.
+async fn copying(product: &Product, registry: Registry, sequence: i64) -> Result<Duration> {
+    let sidecar = Sidecar::of(product.bed.home(), registry::ministry(registry), registry.id()).await?;
+    let runs = sidecar.report().await?.recent_runs;
+    let sequence = Some(sequence.unsigned_abs());
+    let run = runs.iter().find(|run| run.sequence == sequence);
+    let run = run.context("the run is not among the recent ones")?;
+    Ok(run.ended_at.duration_since(run.started_at).unsigned_abs())
 }
 
 /// Follows the page, and compares with the source once more.
@@ -253,8 +264,17 @@ async fn open_with_stock_tools(
     };
     let ended = restore::break_glass(product, &wanted, PATIENCE).await?;
     step.done();
-    for line in ended.log.lines().rev().take(1) {
-        progress.line(&format!("  {line}"));
+    let last = ended.log.lines().last().unwrap_or_default();
+    progress.line(&format!("  {last}"));
+    let (_, promised) = last
+        .split_once("rows promised: ")
+        .context("the page counted nothing")?;
+    let promised: u64 = promised.split(',').next().unwrap_or_default().parse()?;
+    let brought = rows(source).saturating_sub(promised);
+    if brought > 0 {
+        progress.line(&format!(
+            "  (the table above counts {brought} more, which an extension brings by itself)"
+        ));
     }
     let opened = Truth::of(&restore::server(product).await?.connect(&database).await?).await?;
     ensure!(!source.tables().is_empty(), "nothing was compared");

@@ -3,9 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anyhow::Result;
-use k8s_openapi::jiff::Timestamp;
-
 /// One registry's line.
 pub(super) struct Row {
     pub registry: &'static str,
@@ -49,14 +46,6 @@ fn mebibytes(bytes: u64) -> String {
 
 fn seconds(duration: Duration) -> String {
     format!("{}.{} s", duration.as_secs(), duration.subsec_millis() / 100)
-}
-
-/// The time between two moments, RFC 3339.
-pub(super) fn between(from: &str, to: &str) -> Result<Duration> {
-    Ok(to
-        .parse::<Timestamp>()?
-        .duration_since(from.parse::<Timestamp>()?)
-        .unsigned_abs())
 }
 
 #[cfg(test)]

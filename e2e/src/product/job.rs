@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 
@@ -32,8 +32,6 @@ pub(super) struct Job<'a> {
 pub struct Ended {
     /// What it printed.
     pub log: String,
-    /// How long its container ran.
-    pub took: Duration,
 }
 
 /// Runs a Job to its end. Fails with what it printed if it fails.
@@ -52,7 +50,7 @@ pub(super) async fn run(cluster: &Cluster, job: &Job<'_>) -> Result<Ended> {
     cluster.apply(&manifest(job).to_string()).await?;
     let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), job.namespace);
     let of_job = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={}", job.name));
-    let (succeeded, took, pod) = wait_for(&format!("the end of {what}"), job.deadline, || async {
+    let (succeeded, pod) = wait_for(&format!("the end of {what}"), job.deadline, || async {
         Ok(pods.list(&of_job).await?.items.iter().find_map(end))
     })
     .await?;
@@ -60,20 +58,14 @@ pub(super) async fn run(cluster: &Cluster, job: &Job<'_>) -> Result<Ended> {
     if !succeeded {
         bail!("{what} failed:\n{log}");
     }
-    Ok(Ended { log, took })
+    Ok(Ended { log })
 }
 
-/// Success, duration and name of a pod that has ended.
-fn end(pod: &Pod) -> Option<(bool, Duration, String)> {
+/// Success and name of a pod that has ended.
+fn end(pod: &Pod) -> Option<(bool, String)> {
     let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
     let ended = status.state.as_ref()?.terminated.as_ref()?;
-    let began = ended
-        .started_at
-        .as_ref()
-        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let over = ended.finished_at.as_ref().map_or(began, |time| time.0);
-    let took = over.duration_since(began).unsigned_abs();
-    Some((ended.exit_code == 0, took, pod.metadata.name.clone()?))
+    Some((ended.exit_code == 0, pod.metadata.name.clone()?))
 }
 
 fn manifest(job: &Job<'_>) -> Value {

@@ -90,8 +90,9 @@ enum Reported<'a> {
 
 #[expect(clippy::print_stdout, reason = "what a command line program was asked for")]
 fn summarise(outcome: &Outcome) {
+    let seconds: f64 = outcome.phases.iter().map(|phase| phase.seconds).sum();
     println!(
-        "{} {} of {}: {} tables, {} rows, {} large objects restored into {}; all counts and digests are equal",
+        "{} {} of {}: {} tables, {} rows, {} large objects restored into {} in {seconds:.1} s; all counts and digests are equal",
         outcome.registry,
         outcome.sequence,
         outcome.taken_at,

@@ -41,6 +41,9 @@ fn reachable(
     }
     let check = check(report);
     match check.state {
+        CheckState::True if check.message.is_empty() => {
+            Finding::yes(check.reason, "the sidecar's latest look found nothing wrong")
+        }
         CheckState::True => Finding::yes(check.reason, check.message.clone()),
         CheckState::False => Finding::no(check.reason, check.message.clone()),
         CheckState::Unknown => Finding::unknown(Reason::NotYetKnown, "the sidecar has not looked yet"),

@@ -355,6 +355,12 @@ async fn the_program_restores_and_writes_what_came_of_it() {
     assert!(succeeded, "{said}");
     assert_equal(&database, &target);
     assert!(said.contains("60004 rows, 2 large objects restored"), "{said}");
+    let seconds = said
+        .split_once(&format!("restored into {} in ", target.name))
+        .unwrap()
+        .1;
+    let seconds: f64 = seconds.split(' ').next().unwrap().parse().unwrap();
+    assert!(seconds > 0.0, "{said}");
     assert!(said.contains("restore: loading rows"), "{said}");
     let told = result();
     assert_eq!(
