@@ -33,6 +33,11 @@ fn copies_of_postgresql_15_equal_their_source_when_restored_into_17() {
     together(|world| the_main_line(world, Registry::Health, 15));
 }
 
+#[test]
+fn copies_of_a_latin1_database_and_its_large_objects_equal_their_source_at_each_snapshot() {
+    together(|world| the_main_line(world, Registry::Business, 17));
+}
+
 /// A first copy on apply, a second by schedule, a third by trigger; each is restored and held against its own snapshot.
 async fn the_main_line(world: &'static World, sample: Registry, major: u32) -> Result<()> {
     let ministry = world.ministry(&format!("main-line-{major}")).await?;
@@ -159,6 +164,7 @@ impl Copy {
         restore::restore(&world.product, &wanted, &choice, PATIENCE).await?;
         let target = restore::server(&world.product).await?;
         let restored = Truth::of(&target.connect(&subject.id).await?).await?;
+        let large_objects = (subject.sample == Registry::Business).then_some(Kind::LargeObject);
         for kind in [
             Kind::Rows,
             Kind::Constraint,
@@ -166,7 +172,10 @@ impl Copy {
             Kind::Grant,
             Kind::Role,
             Kind::Setting,
-        ] {
+        ]
+        .into_iter()
+        .chain(large_objects)
+        {
             ensure!(self.truth.count(kind) > 0, "no {kind:?} was compared");
         }
         let differences: Vec<_> = compare(&self.truth, &restored, Scope::WHILE_WRITING)

@@ -7,8 +7,11 @@ use dataembassy_contract::Reason;
 use dataembassy_e2e::bed::store::ENDPOINT;
 use serde_json::json;
 
-use super::{Embassy, MENDED, end, refused, told};
-use crate::world::{MINUTE, World, together};
+use super::{MENDED, end, refused, told};
+use crate::{
+    embassy::Embassy,
+    world::{MINUTE, World, together},
+};
 
 #[test]
 fn what_the_api_server_can_judge_is_refused_at_once_in_our_words() {

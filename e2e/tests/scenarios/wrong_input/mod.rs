@@ -16,15 +16,13 @@ use anyhow::{Context, Result, bail, ensure};
 use dataembassy_contract::Reason;
 use dataembassy_crds::{Condition, DataEmbassy};
 use dataembassy_e2e::{
-    bed::store::ENDPOINT,
     command::wait_for,
     product::{RELEASE_NAMESPACE, mirror::Mirror},
 };
-use dataembassy_testkit::minio::BUCKET;
 use futures::future::{LocalBoxFuture, join_all};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::ListParams};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::world::{MINUTE, Ministry, World};
 
@@ -135,54 +133,6 @@ async fn refused(world: &World, manifest: &Value, words: &[&str]) -> Result<Stri
         ensure!(said.contains(word), "'{word}' is not in: {said}");
     }
     Ok(said)
-}
-
-/// A `DataEmbassy` of a scenario's own.
-struct Embassy {
-    world: &'static World,
-    name: String,
-    /// As it should be.
-    sound: Value,
-}
-
-impl Embassy {
-    /// One that is as it should be, not applied yet.
-    async fn new(world: &'static World, stem: &str) -> Result<Self> {
-        let name = world.unique(stem);
-        let store = world.product.bed.store().await?;
-        let sound = json!({
-            "apiVersion": "dataembassy.io/v1alpha1",
-            "kind": "DataEmbassy",
-            "metadata": {"name": name},
-            "spec": {
-                "store": {"endpoint": ENDPOINT, "bucket": BUCKET, "caBundle": store.ca()},
-                "immutability": {"lockOnArrival": "1d"},
-                "recipients": [{"name": "ministry", "publicKey": world.product.keys.recipient}],
-            },
-        });
-        Ok(Self { world, name, sound })
-    }
-
-    /// The resource with a change.
-    fn with(&self, change: impl FnOnce(&mut Value)) -> Value {
-        let mut manifest = self.sound.clone();
-        change(&mut manifest["spec"]);
-        manifest
-    }
-
-    /// Applies it with a change.
-    async fn apply(&self, change: impl FnOnce(&mut Value)) -> Result<()> {
-        self.world
-            .home()
-            .apply(&self.with(change).to_string())
-            .await
-            .map(drop)
-    }
-
-    async fn delete(&self) -> Result<()> {
-        let arguments = ["delete", "dataembassy", &self.name, "--ignore-not-found"];
-        self.world.home().kubectl(arguments).await.map(drop)
-    }
 }
 
 /// Whatever a user can read about a ministry's mirrors: no value of its Secrets may be in it, nor any of these.

@@ -7,8 +7,11 @@ use futures::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Embassy, MENDED, Told, end, side_by_side, told};
-use crate::world::{MINUTE, Ministry, Subject, World, together};
+use super::{MENDED, Told, end, side_by_side, told};
+use crate::{
+    embassy::Embassy,
+    world::{MINUTE, Ministry, Subject, World, together},
+};
 
 #[test]
 fn what_the_operator_can_judge_is_told_before_a_sidecar_runs() {

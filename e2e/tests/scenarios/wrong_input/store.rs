@@ -13,8 +13,11 @@ use dataembassy_testkit::{
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 
-use super::{Embassy, MENDED, end, side_by_side, told};
-use crate::world::{Ministry, Subject, World, together};
+use super::{MENDED, end, side_by_side, told};
+use crate::{
+    embassy::Embassy,
+    world::{Ministry, Subject, World, together},
+};
 
 const WRONG_SECRET: &str = "a-wrong-secret-that-nobody-else-has";
 /// A port of the store's machine where nobody listens, and one that swallows what is sent to it.
