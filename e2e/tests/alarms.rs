@@ -1,0 +1,325 @@
+//! The alarms: judged by Prometheus' own tool, fired once each, and held against the metrics that there are and the pages that explain
+//! them.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use dataembassy_contract::Reason;
+use dataembassy_e2e::cache::Cache;
+use dataembassy_ledger::door::Refusal;
+use serde::Deserialize;
+
+const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const SIDES: [&str; 2] = ["home", "embassy"];
+/// What a page says, in this order.
+const SECTIONS: [&str; 5] = [
+    "What it means",
+    "What is lost",
+    "What stands",
+    "What to do",
+    "How to see that it is over",
+];
+
+#[derive(Deserialize)]
+struct Rules {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    alert: String,
+    expr: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct RuleTests {
+    tests: Vec<RuleTest>,
+}
+
+#[derive(Deserialize)]
+struct RuleTest {
+    alert_rule_test: Vec<Expected>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    alertname: String,
+    exp_alerts: Vec<serde_json::Value>,
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(TREE).join(name)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn rule_file(side: &str) -> String {
+    format!("charts/dataembassy/files/rules/{side}.yaml")
+}
+
+fn test_file(side: &str) -> String {
+    format!("e2e/tests/rules/{side}.yaml")
+}
+
+fn rules(side: &str) -> Vec<Rule> {
+    let rules: Rules = serde_saphyr::from_str(&read(&rule_file(side))).unwrap();
+    rules.groups.into_iter().flat_map(|group| group.rules).collect()
+}
+
+fn promtool(arguments: &[&str], files: impl Fn(&str) -> String) {
+    let program = Cache::locate().unwrap().path("promtool").unwrap();
+    let output = Command::new(program)
+        .args(arguments)
+        .args(SIDES.map(|side| path(&files(side))))
+        .output()
+        .unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&told));
+}
+
+#[test]
+fn promtool_finds_nothing_wrong_with_the_rules() {
+    promtool(&["check", "rules"], rule_file);
+}
+
+#[test]
+fn every_alarm_fires_where_it_must_and_is_silent_where_it_must_not() {
+    promtool(&["test", "rules"], test_file);
+    for side in SIDES {
+        let tests: RuleTests = serde_saphyr::from_str(&read(&test_file(side))).unwrap();
+        let expected: Vec<Expected> = tests
+            .tests
+            .into_iter()
+            .flat_map(|test| test.alert_rule_test)
+            .collect();
+        for rule in rules(side) {
+            let tried = |fires: bool| {
+                expected
+                    .iter()
+                    .any(|one| one.alertname == rule.alert && one.exp_alerts.is_empty() != fires)
+            };
+            assert!(tried(true), "{side}: nothing makes {} fire", rule.alert);
+            assert!(tried(false), "{side}: nothing shows {} silent", rule.alert);
+        }
+    }
+}
+
+#[test]
+fn what_was_promised_has_an_alarm() {
+    let names = |side| -> BTreeSet<String> { rules(side).into_iter().map(|rule| rule.alert).collect() };
+    for (side, promised) in [
+        (
+            "home",
+            "RecoveryPointMissed MirrorNotRunning RunsFailing LedgerRolledBack ClockSkewed",
+        ),
+        (
+            "embassy",
+            "RecoveryPointMissed IntegrityLost LedgerRolledBack LedgerForked SecondVersion UnknownSigner LockMissing LockTooShort \
+             RetentionBlocked QuotaNearlyUsed SpaceShort ClockSkewed",
+        ),
+    ] {
+        let names = names(side);
+        for promised in promised.split_whitespace() {
+            assert!(
+                names.contains(&format!("DataEmbassy{promised}")),
+                "{side}: {promised}"
+            );
+        }
+    }
+}
+
+/// `DataEmbassyHomeSilent` is explained in `home-silent.md`.
+fn page_of(alert: &str) -> String {
+    let name = alert.strip_prefix("DataEmbassy").unwrap();
+    let slug = name
+        .chars()
+        .enumerate()
+        .fold(String::new(), |slug, (place, letter)| {
+            let dash = if place > 0 && letter.is_ascii_uppercase() {
+                "-"
+            } else {
+                ""
+            };
+            slug + dash + &letter.to_ascii_lowercase().to_string()
+        });
+    format!("docs/runbooks/{slug}.md")
+}
+
+#[test]
+fn every_alarm_has_a_page_and_every_page_an_alarm() {
+    let index = read("docs/runbooks/README.md");
+    let mut explained = BTreeSet::new();
+    for side in SIDES {
+        for rule in rules(side) {
+            let page = page_of(&rule.alert);
+            assert_eq!(rule.annotations["runbook"], page, "{}", rule.alert);
+            assert!(!rule.annotations["summary"].is_empty());
+            let severity = rule.labels["severity"].as_str();
+            assert!(
+                ["critical", "warning"].contains(&severity),
+                "{}: {severity}",
+                rule.alert
+            );
+            let text = read(&page);
+            assert!(text.contains(&format!("Alarm `{}`, ", rule.alert)), "{page}");
+            let headings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+            assert_eq!(headings, SECTIONS, "{page}");
+            for section in text.split("\n## ").skip(1) {
+                assert!(
+                    section.lines().skip(1).any(|line| !line.trim().is_empty()),
+                    "{page}: {section}"
+                );
+            }
+            assert!(
+                index.contains(&format!("| `{}` |", rule.alert)),
+                "{} is not in the index",
+                rule.alert
+            );
+            explained.insert(path(&page));
+        }
+    }
+    for entry in std::fs::read_dir(path("docs/runbooks")).unwrap() {
+        let page = entry.unwrap().path();
+        assert!(
+            page.ends_with("README.md") || explained.contains(&page),
+            "{} explains no alarm",
+            page.display()
+        );
+    }
+}
+
+/// Every series that the reference pages promise, with its labels.
+fn exported() -> BTreeMap<String, BTreeSet<String>> {
+    let mut series = BTreeMap::new();
+    for page in ["docs/reference/operator.md", "docs/reference/sidecar.md"] {
+        for line in read(page)
+            .lines()
+            .filter(|line| line.starts_with("| `dataembassy_"))
+        {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let name = cells[1].trim_matches('`');
+            let labels: BTreeSet<String> = cells[3].split(", ").map(str::to_owned).collect();
+            let names = match cells[2] {
+                "counter" => vec![format!("{name}_total")],
+                "histogram" => ["bucket", "sum", "count"]
+                    .map(|part| format!("{name}_{part}"))
+                    .into(),
+                _ => vec![name.to_owned()],
+            };
+            series.extend(names.into_iter().map(|name| (name, labels.clone())));
+        }
+    }
+    series
+}
+
+/// The series that an expression names, each with its selector: `metric{…}`.
+fn used(expr: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    for (start, _) in expr.match_indices("dataembassy_") {
+        let rest = &expr[start..];
+        let end = rest
+            .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+            .unwrap_or(rest.len());
+        let selector = rest[end..]
+            .strip_prefix('{')
+            .and_then(|rest| rest.split_once('}'))
+            .map_or("", |(selector, _)| selector);
+        found.push((&rest[..end], selector));
+    }
+    found
+}
+
+/// Label, and each value that it is compared with.
+fn matchers(selector: &str) -> Vec<(&str, Vec<&str>)> {
+    let parts = selector.split(',').filter(|part| !part.trim().is_empty());
+    parts
+        .map(|part| {
+            let (label, value) = part.split_once(['=', '!']).unwrap();
+            let value = value.trim_start_matches(['=', '~']).trim_matches('"');
+            (label.trim(), value.split('|').collect())
+        })
+        .collect()
+}
+
+#[test]
+fn no_rule_asks_for_a_metric_a_label_or_a_word_that_does_not_exist() {
+    let exported = exported();
+    assert!(exported.len() > 30, "{exported:?}");
+    for side in SIDES {
+        for rule in rules(side) {
+            let used = used(&rule.expr);
+            assert!(!used.is_empty(), "{}", rule.alert);
+            for (name, selector) in used {
+                let labels = exported
+                    .get(name)
+                    .unwrap_or_else(|| panic!("{}: nothing exports {name}", rule.alert));
+                for (label, values) in matchers(selector) {
+                    assert!(
+                        labels.contains(label),
+                        "{}: {name} has no label {label}",
+                        rule.alert
+                    );
+                    for value in values {
+                        let is_known = match label {
+                            "reason" => value.parse::<Reason>().is_ok(),
+                            "refusal" => Refusal::WORDS.contains(&value),
+                            _ => true,
+                        };
+                        assert!(is_known, "{}: {label} is never {value}", rule.alert);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_chart_makes_rules_of_the_plain_file_only_where_prometheus_has_its_operator() {
+    let rendered = |helm: &str, more: &[&str]| {
+        let output = Command::new(Cache::locate().unwrap().path(helm).unwrap())
+            .args(["template", "dataembassy", "--kube-version=1.34.4"])
+            .arg(path("charts/dataembassy"))
+            .arg("--set=operator.image.repository=registry.example/operator")
+            .arg("--set=sidecar.image.repository=registry.example/sidecar")
+            .args(more)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let api = "--api-versions=monitoring.coreos.com/v1";
+    for helm in ["helm3", "helm4"] {
+        assert!(!rendered(helm, &[]).contains("monitoring.coreos.com"));
+        let off = [
+            "--set=monitoring.rules.enabled=false",
+            "--set=monitoring.podMonitor.enabled=false",
+        ];
+        assert!(!rendered(helm, &[&[api], &off[..]].concat()).contains("monitoring.coreos.com"));
+        let text = rendered(helm, &[api, "--set=monitoring.rules.labels.release=prometheus"]);
+        assert!(text.contains("kind: PodMonitor") && text.contains("release: prometheus"));
+        let made: Vec<serde_json::Value> = text
+            .split("\n---")
+            .filter(|document| document.contains("kind: PrometheusRule"))
+            .map(|document| serde_saphyr::from_str(document).unwrap())
+            .collect();
+        let plain: serde_json::Value = serde_saphyr::from_str(&read(&rule_file("home"))).unwrap();
+        assert_eq!(made.len(), 1);
+        assert_eq!(made[0]["spec"], plain);
+    }
+}
