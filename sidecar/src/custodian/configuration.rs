@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dataembassy_contract::config::{self, Floor, LockMode, SovereigntyConfig, StoreConfig};
 use dataembassy_contract::custodian::{
-    CustodianConfig, CustodyConfig, RetentionConfig, SignerConfig, TrustedCustodian,
+    CheckConfig, CustodianConfig, CustodyConfig, RetentionConfig, SignerConfig, TrustedCustodian,
 };
 use dataembassy_contract::report::{Loaded, MissingSecret, SecretRole};
 use dataembassy_contract::sovereignty::Loopback;
@@ -16,6 +16,7 @@ use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::value::{InvalidValue, Sequence};
 use dataembassy_ledger::{PublicKey, Recipient, RegistryId, SigningKey};
 
+use super::doors::DoorSettings;
 use crate::process::folder::{Files, FolderError};
 use crate::store::{DepositKeys, Requirements, StoreError, StoreSettings};
 
@@ -28,6 +29,8 @@ pub const NAMES: &[&str] = &[
     files::CUSTODY_ACCESS_KEY_ID,
     files::CUSTODY_SECRET_ACCESS_KEY,
     files::CUSTODY_SIGNING_KEY,
+    files::CHECK_ACCESS_KEY_ID,
+    files::CHECK_SECRET_ACCESS_KEY,
 ];
 
 /// One custodian's configuration and secrets, checked.
@@ -47,6 +50,8 @@ pub struct Configuration {
     pub signer: SigningKey,
     /// What the bucket must do.
     pub requirements: Requirements,
+    /// How the store is probed for doors; none if it is not.
+    pub doors: Option<DoorSettings>,
     /// What lock every object of a kept copy must have.
     pub lock: LockRule,
     /// Whom copies must be sealed to.
@@ -194,6 +199,11 @@ impl Configuration {
             keys,
             signer,
             requirements: Requirements::from_config(&config.immutability),
+            doors: config
+                .check
+                .as_ref()
+                .map(|check| doors(files, check))
+                .transpose()?,
             lock: LockRule {
                 mode: config.immutability.mode,
                 length: config.immutability.lock_on_arrival.as_std(),
@@ -223,6 +233,20 @@ fn secrets(files: &Files) -> Result<(DepositKeys, SigningKey), ConfigurationErro
     let signer = SigningKey::from_openssh(&format!("{signer}\n"));
     let signer = signer.map_err(|error| ConfigurationError::SigningKeyInvalid(error.to_string()))?;
     Ok((keys, signer))
+}
+
+/// What is missing of the user for checks keeps nobody from keeping registries: it is told where the doors are.
+fn doors(files: &Files, config: &CheckConfig) -> Result<DoorSettings, ConfigurationError> {
+    let access_key_id = files.text(files::CHECK_ACCESS_KEY_ID)?;
+    let secret_access_key = files.text(files::CHECK_SECRET_ACCESS_KEY)?;
+    let keys = access_key_id.zip(secret_access_key);
+    Ok(DoorSettings {
+        deposit: keys.map(|(access_key_id, secret_access_key)| DepositKeys {
+            access_key_id: access_key_id.to_owned(),
+            secret_access_key: secret_access_key.to_owned(),
+        }),
+        interval: config.interval.as_std(),
+    })
 }
 
 fn registries(

@@ -59,6 +59,7 @@ pub struct Metrics {
     used: Gauge,
     capacity: Gauge,
     unknown: Gauge,
+    doors: Gauge,
     requests: Counter<u64, AtomicU64>,
 }
 
@@ -97,7 +98,7 @@ impl Metrics {
         catalog.add("verified", help, Some(Unit::Bytes), &["registry"], &verified);
         let gauge = Gauge::default;
         let (store_up, clock_difference, used) = (gauge(), gauge(), gauge());
-        let (capacity, unknown, requests) = (gauge(), gauge(), Counter::default());
+        let (capacity, unknown, doors, requests) = (gauge(), gauge(), gauge(), Counter::default());
         let help = "Whether the store can be reached and is set up as it must be";
         catalog.add("store_up", help, None, &[], &store_up);
         let help = "The store's clock minus ours";
@@ -114,6 +115,9 @@ impl Metrics {
         catalog.add("store_capacity", help, Some(Unit::Bytes), &[], &capacity);
         let help = "Registries that the store has and nobody accepted";
         catalog.add("unknown_registries", help, None, &[], &unknown);
+        let help =
+            "Probes of `store check` that the store itself lets through; 0 as well while it was not probed";
+        catalog.add("store_doors_open", help, None, &[], &doors);
         catalog.add(
             "store_requests",
             "Requests sent to the store",
@@ -132,6 +136,7 @@ impl Metrics {
             used,
             capacity,
             unknown,
+            doors,
             requests,
         }
     }
@@ -175,6 +180,11 @@ impl Metrics {
         self.store_up.set(up.into());
         self.clock_difference.set(clock_difference.unwrap_or(0));
         self.unknown.set(i64::try_from(unknown).unwrap_or(i64::MAX));
+    }
+
+    /// The store was probed for doors.
+    pub fn doors(&self, open: usize) {
+        self.doors.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     /// Room in the store.

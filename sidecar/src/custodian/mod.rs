@@ -2,11 +2,12 @@
 //! that opens one, and raises the alarm.
 //!
 //! [`configuration`] judges what the folder holds, [`embassy`] looks at the store as a whole, each [`registry`] has a keeper, [`finding`]
-//! says what is wrong and what still stands, [`process`] puts them together and [`board`] shows it. The process keeps no truth on disk:
+//! says what is wrong and what still stands, [`doors`] probes what only the gate refuses, [`process`] puts them together and [`board`] shows it. The process keeps no truth on disk:
 //! what it must know is in the ledgers and in its configuration.
 
 pub mod board;
 pub mod configuration;
+pub mod doors;
 pub mod embassy;
 pub mod finding;
 pub mod locks;
@@ -70,9 +71,14 @@ pub async fn run_until(place: Place, timing: Timing, ending: CancellationToken) 
     let loopback = place.loopback;
     let judge = move |files: &folder::Files| take(files, loopback, &board);
     let watching = tokio::spawn(folder::watch(place.config_dir, NAMES, effective, judge));
-    Custodian::new(Arc::new(office), configurations, ending)
-        .run()
-        .await;
+    let office = Arc::new(office);
+    let probing = tokio::spawn(doors::watch(
+        Arc::clone(&office),
+        configurations.clone(),
+        ending.clone(),
+    ));
+    Custodian::new(office, configurations, ending).run().await;
+    probing.abort();
     watching.abort();
     Ok(())
 }

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use dataembassy_contract::Reason;
+use dataembassy_contract::custodian::{DoorsReport, MAX_DOORS};
+use dataembassy_contract::report::Fault;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -53,6 +56,28 @@ impl CheckResult {
             .filter(|finding| finding.is_bad(self.through_gate))
             .map(|finding| finding.probe)
             .collect()
+    }
+
+    /// The same in few words, for a custodian's report.
+    #[must_use]
+    pub fn doors(&self) -> DoorsReport {
+        let undone = self.bad();
+        let fault = (!undone.is_empty()).then(|| Fault {
+            reason: Reason::StoreFailed,
+            message: self.verdict(),
+            since: self.checked_at,
+        });
+        DoorsReport {
+            checked_at: self.checked_at,
+            open: self
+                .open_doors()
+                .into_iter()
+                .take(MAX_DOORS)
+                .map(str::to_owned)
+                .collect(),
+            tried: u32::try_from(self.tried()).unwrap_or(u32::MAX),
+            fault,
+        }
     }
 
     /// How many probes were tried.
@@ -150,6 +175,28 @@ mod tests {
         let gated = result(true, findings);
         assert_eq!(gated.bad(), ["ListBuckets", "Copy"]);
         assert!(gated.verdict().contains("holes"), "{}", gated.verdict());
+    }
+
+    #[test]
+    fn a_report_names_the_doors_worst_first_and_a_store_that_cannot_hold_a_ledger() {
+        let open = |word, harm| Finding::new(word, Kind::Door(harm), "opens", Outcome::Succeeded);
+        let untried = Finding::new("LockOnArrival", Kind::Duty, "locks", Outcome::NotTried);
+        let mut findings = vec![
+            open("ListBuckets", Harm::Learns),
+            open("Copy", Harm::Destroys),
+            untried,
+        ];
+        let report = result(false, findings.clone()).doors();
+        assert_eq!(report.open, ["Copy", "ListBuckets"]);
+        assert_eq!((report.tried, report.fault), (2, None));
+        findings.push(Finding::new(
+            "Versioning",
+            Kind::Duty,
+            "keeps versions",
+            Outcome::Undone,
+        ));
+        let fault = result(false, findings).doors().fault.unwrap();
+        assert!(fault.message.contains("Versioning"), "{}", fault.message);
     }
 
     #[test]
