@@ -22,6 +22,8 @@ use crate::store::DepositKeys;
 
 /// What stands in `x-amz-content-sha256` of a body in signed chunks.
 const SIGNED_CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
+/// The most bytes of a signed chunk.
+const CHUNK: usize = 64 * 1024;
 /// How long a presigned request is good for.
 const PRESIGNED_FOR: Duration = Duration::from_mins(5);
 
@@ -87,7 +89,7 @@ impl Signer {
                 .in_headers(request, "s3", claim.clone(), origin, at)
                 .map(drop),
             Signing::SignedChunks => self.in_chunks(request, origin, at),
-            Signing::Presigned => self.in_query(request, origin, at),
+            Signing::Presigned => self.in_query(request, origin, at, PRESIGNED_FOR),
             Signing::Version2 => {
                 self.version_2(request, at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
                 Ok(())
@@ -129,22 +131,23 @@ impl Signer {
         Ok(signature)
     }
 
-    /// One chunk with the whole body and the empty one at the end, each signed after the one before.
+    /// The body in chunks and the empty one at the end, each signed after the one before.
     fn in_chunks(&self, request: &mut RawRequest, origin: &str, at: Timestamp) -> Result<(), NotSigned> {
         let whole = Bytes::from(std::mem::take(&mut request.body));
+        let mut chunks: Vec<Bytes> = whole.chunks(CHUNK).map(|chunk| whole.slice_ref(chunk)).collect();
+        chunks.push(Bytes::new());
+        // Beside the length's digits and the data: ";chunk-signature=", 64 digits, two line ends.
+        let framed = |chunk: &Bytes| format!("{:x}", chunk.len()).len() + 85 + chunk.len();
+        let length: usize = chunks.iter().map(framed).sum();
+        request.headers.retain(|(name, _)| *name != "content-length");
+        request.headers.push(("content-length", length.to_string()));
         request
             .headers
             .push(("x-amz-decoded-content-length", whole.len().to_string()));
-        // 85 bytes beside the length's digits and the data: ";chunk-signature=", 64 digits, two line ends.
-        let framed = |length: usize| format!("{length:x}").len() + 85 + length;
-        request.headers.retain(|(name, _)| *name != "content-length");
-        request
-            .headers
-            .push(("content-length", (framed(whole.len()) + framed(0)).to_string()));
         let mut signature = self.in_headers(request, "s3", SIGNED_CHUNKS.into(), origin, at)?;
         let identity = self.identity();
         let parameters = self.parameters(&identity, "s3", settings(), at)?;
-        for chunk in [whole, Bytes::new()] {
+        for chunk in chunks {
             signature = sign_chunk(&chunk, &signature, &parameters)
                 .map_err(not_signed)?
                 .into_parts()
@@ -158,10 +161,16 @@ impl Signer {
         Ok(())
     }
 
-    fn in_query(&self, request: &mut RawRequest, origin: &str, at: Timestamp) -> Result<(), NotSigned> {
+    fn in_query(
+        &self,
+        request: &mut RawRequest,
+        origin: &str,
+        at: Timestamp,
+        good_for: Duration,
+    ) -> Result<(), NotSigned> {
         let mut settings = settings();
         settings.signature_location = SignatureLocation::QueryParams;
-        settings.expires_in = Some(PRESIGNED_FOR);
+        settings.expires_in = Some(good_for);
         let identity = self.identity();
         let parameters = self.parameters(&identity, "s3", settings, at)?;
         let uri = format!("{origin}{}", request.target);
@@ -366,42 +375,55 @@ mod tests {
 
     #[test]
     fn a_presigned_request_has_the_signature_of_the_description() {
-        let host = [("host", "examplebucket.s3.amazonaws.com")];
-        let signed = signed(request("GET", "/test.txt", &host), &Signing::Presigned);
-        // The description's example is good for a day and ours for five minutes; the rest is the same.
-        assert!(
-            signed.target.starts_with(
-                "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2F\
-                 aws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=300&X-Amz-SignedHeaders=host&X-Amz-Signature="
-            ),
-            "{}",
-            signed.target
+        let mut get = request("GET", "/test.txt", &[("host", "examplebucket.s3.amazonaws.com")]);
+        signer()
+            .in_query(&mut get, ORIGIN, at(), Duration::from_hours(24))
+            .unwrap();
+        assert_eq!(
+            get.target,
+            "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2F\
+             aws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host&X-Amz-Signature=\
+             aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
         );
     }
 
     #[test]
-    fn signed_chunks_end_with_an_empty_one_and_have_the_length_that_is_declared() {
-        let mut put = request(
-            "PUT",
-            "/examplebucket/chunkObject.txt",
-            &[
-                ("host", "s3.amazonaws.com"),
-                ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
-                ("content-encoding", "aws-chunked"),
-                ("content-length", "0"),
-            ],
-        );
-        put.body = vec![b'a'; 1024];
+    fn signed_chunks_have_the_signatures_of_the_description() {
+        let headers = [
+            ("host", "s3.amazonaws.com"),
+            ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
+            ("content-encoding", "aws-chunked"),
+            ("content-length", "0"),
+        ];
+        let mut put = request("PUT", "/examplebucket/chunkObject.txt", &headers);
+        put.body = vec![b'a'; 66_560];
         signer()
             .sign(&mut put, &Signing::SignedChunks, "https://s3.amazonaws.com", at())
             .unwrap();
-        assert_eq!(header(&put, "content-length"), put.body.len().to_string());
-        assert_eq!(header(&put, "x-amz-decoded-content-length"), "1024");
+        assert_eq!(header(&put, "content-length"), "66824");
+        assert_eq!(put.body.len(), 66_824);
+        let seed = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
+        assert!(header(&put, "authorization").ends_with(seed));
         let body = String::from_utf8(put.body).unwrap();
-        assert!(
-            body.starts_with("400;chunk-signature=") && body.contains("\r\n0;chunk-signature="),
-            "{body}"
-        );
+        for (length, signature) in [
+            (
+                "10000",
+                "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+            ),
+            (
+                "400",
+                "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
+            ),
+            (
+                "0",
+                "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
+            ),
+        ] {
+            assert!(
+                body.contains(&format!("{length};chunk-signature={signature}\r\n")),
+                "{length}"
+            );
+        }
     }
 
     #[test]
