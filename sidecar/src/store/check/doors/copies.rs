@@ -17,9 +17,8 @@ pub(super) static DOORS: &[Door] = &[
         Adds,
         Effect::Fresh,
         |scene| {
-            Request::new("PUT", scene.ground.path(&scene.fresh))
-                .if_new()
-                .header(SOURCE, escaped_path(scene))
+            // But for the one header it is what a gate lets through, the body included.
+            fresh(scene).header(SOURCE, escaped_path(scene))
         },
     ),
     one(
@@ -50,11 +49,7 @@ pub(super) static DOORS: &[Door] = &[
         "a copy of a segment to where home may read",
         Reads,
         Effect::Fresh,
-        |scene| {
-            Request::new("PUT", scene.ground.path(&scene.fresh))
-                .if_new()
-                .header(SOURCE, escaped_path(scene))
-        },
+        |scene| fresh(scene).header(SOURCE, escaped_path(scene)),
     ),
     Door {
         word: "Multipart",
