@@ -1,8 +1,9 @@
 //! The embassy's long-running process: it follows the ledgers of all accepted registries, proves that their copies are whole without a key
 //! that opens one, and raises the alarm.
 //!
-//! [`configuration`] judges what the folder holds, [`embassy`] looks at the store as a whole, each [`registry`] has a keeper, [`finding`]
-//! says what is wrong and what still stands, [`doors`] probes what only the gate refuses, [`process`] puts them together and [`board`] shows it. The process keeps no truth on disk:
+//! [`configuration`] judges what the folder holds, [`embassy`] looks at the store as a whole, each [`registry`] has a keeper, [`reading`]
+//! reads their copies back, [`finding`] says what is wrong and what still stands, [`doors`] probes what only the gate refuses, [`process`]
+//! puts them together and [`board`] shows it. The process keeps no truth on disk:
 //! what it must know is in the ledgers and in its configuration.
 
 pub mod board;
@@ -14,6 +15,7 @@ pub mod locks;
 pub mod metrics;
 pub mod office;
 pub mod process;
+pub mod reading;
 pub mod registry;
 
 use std::sync::Arc;

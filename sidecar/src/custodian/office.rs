@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dataembassy_contract::duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::board::Board;
 use super::metrics::Metrics;
@@ -55,6 +55,8 @@ pub struct Office {
     pub slots: Semaphore,
     /// Slots for what takes memory.
     pub heavy: Semaphore,
+    /// Something is there to be read back.
+    pub to_read: Notify,
     /// The key of this process's sums.
     pub tally_key: TallyKey,
     /// The reports.
@@ -73,6 +75,7 @@ impl Office {
             timing,
             slots: Semaphore::new(SLOTS),
             heavy: Semaphore::new(HEAVY),
+            to_read: Notify::new(),
             tally_key,
             board,
             metrics,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::configuration::Configuration;
 use super::embassy::{self, StoreLook};
 use super::office::Office;
+use super::reading::{Library, Reader};
 use super::registry::{Assignment, Holdings, Identity, Keeper};
 use crate::process::report::note;
 use crate::store::{Store, StoreError};
@@ -26,6 +27,7 @@ pub struct Custodian {
     store: Option<Connected>,
     document: Option<VerifiedStoreDocument>,
     keepers: BTreeMap<RegistryId, Employed>,
+    library: watch::Sender<Option<Arc<Library>>>,
     tasks: JoinSet<()>,
     /// Requests of clients that were let go of.
     requests: u64,
@@ -40,6 +42,7 @@ struct Connected {
 /// A keeper at work.
 struct Employed {
     assignments: watch::Sender<Option<Arc<Assignment>>>,
+    holdings: Arc<Holdings>,
     dismissal: CancellationToken,
 }
 
@@ -58,6 +61,7 @@ impl Custodian {
             store: None,
             document: None,
             keepers: BTreeMap::new(),
+            library: watch::channel(None).0,
             tasks: JoinSet::new(),
             requests: 0,
         }
@@ -65,6 +69,12 @@ impl Custodian {
 
     /// Works until it is told to end.
     pub async fn run(mut self) {
+        let reader = Reader::new(
+            Arc::clone(&self.office),
+            self.library.subscribe(),
+            self.ending.clone(),
+        );
+        self.tasks.spawn(reader.run());
         while !self.ending.is_cancelled() {
             let configuration = self.effective.borrow_and_update().clone();
             if let Some(configuration) = configuration {
@@ -80,7 +90,6 @@ impl Custodian {
                 }
             }
         }
-        // What a keeper has begun to write it may finish; the ledger tells of it either way.
         self.keepers.clear();
         while self.tasks.join_next().await.is_some() {}
     }
@@ -97,6 +106,7 @@ impl Custodian {
         let look = embassy::look(&store, configuration).await;
         self.take_over(&look, &store);
         self.employ(configuration, &store);
+        self.stock(configuration, &store);
         self.office.metrics.requests(self.requests + store.requests());
         let (used, capacity) = (self.office.board.used_bytes(), configuration.capacity_bytes);
         self.office.metrics.space(used, capacity);
@@ -203,19 +213,43 @@ impl Custodian {
         }
     }
 
+    /// Tells the reader what there is to read. It does not begin before the store is known to be the right one.
+    fn stock(&self, configuration: &Arc<Configuration>, store: &Store) {
+        let is_known = self.document.is_some();
+        self.library.send_if_modified(|known| {
+            let is_same = known.as_ref().is_some_and(|known| {
+                Arc::ptr_eq(&known.configuration, configuration) && known.shelves.len() == self.keepers.len()
+            });
+            if is_same == is_known {
+                return false;
+            }
+            *known = is_known.then(|| {
+                let shelves = self.keepers.iter();
+                let shelves = shelves.map(|(id, keeper)| (id.clone(), Arc::clone(&keeper.holdings)));
+                Arc::new(Library {
+                    store: store.clone(),
+                    configuration: Arc::clone(configuration),
+                    shelves: shelves.collect(),
+                })
+            });
+            true
+        });
+    }
+
     fn hire(&mut self, registry: &RegistryId) {
         let (sender, receiver) = watch::channel(None);
-        let dismissal = self.ending.child_token();
+        let (holdings, dismissal) = (Arc::<Holdings>::default(), self.ending.child_token());
         let keeper = Keeper::new(
             registry.clone(),
             Arc::clone(&self.office),
-            Arc::new(Holdings::default()),
+            Arc::clone(&holdings),
             receiver,
             dismissal.clone(),
         );
         self.tasks.spawn(keeper.run());
         let keeper = Employed {
             assignments: sender,
+            holdings,
             dismissal,
         };
         self.keepers.insert(registry.clone(), keeper);

@@ -56,7 +56,7 @@ pub struct Followed<B: Body, A: Authority<B>> {
     /// What occupies the next place without counting.
     next: Judged,
     /// What stands beyond the next place.
-    beyond: Option<Finding>,
+    beyond: Option<(Finding, Group)>,
 }
 
 /// What was found about the versions of one key: the same versions need no second judgement.
@@ -115,7 +115,7 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
             .findings
             .iter()
             .chain(&self.next.findings)
-            .chain(&self.beyond)
+            .chain(self.beyond.as_ref().map(|(finding, _)| finding))
     }
 
     /// Whether the chain no longer has an entry that it is known to have had.
@@ -191,10 +191,10 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
             }
         }
         self.next = Judged::default();
-        self.beyond = group
-            .and_then(|group| group.key.parse::<ObjectKey>().ok())
-            .and_then(|key| self.walk.beyond(&key))
-            .map(|alarm| finding(&alarm, self.walk.next_sequence()));
+        self.beyond = group.and_then(|group| {
+            let alarm = self.walk.beyond(&group.key.parse().ok()?)?;
+            Some((finding(&alarm, self.walk.next_sequence()), group))
+        });
         Ok(())
     }
 
@@ -305,10 +305,27 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
         look.arrived.pop()
     }
 
-    /// The versions that occupy the next place and do not count, as the last look found them.
+    /// What occupies the next place and does not count, as the last look found it.
     #[must_use]
-    pub fn squatters(&self) -> &[ObjectVersion] {
-        &self.next.versions
+    pub fn squatters(&self) -> Option<Group> {
+        let key = self.walk.next()?.to_string();
+        let versions = self.next.versions.clone();
+        (!versions.is_empty()).then_some(Group { key, versions })
+    }
+
+    /// What stands beyond the next place, as the last look found it.
+    #[must_use]
+    pub fn beyond(&self) -> Option<&Group> {
+        self.beyond.as_ref().map(|(_, group)| group)
+    }
+
+    /// Whether one of these objects is signed by who may sign there: then it was an entry, whatever it says.
+    pub async fn is_signed(&self, store: &Store, group: &Group) -> Result<bool, StoreError> {
+        let stored = read_group(store, group).await?;
+        Ok(stored.iter().any(|stored| {
+            Entry::<B>::verify(&stored.bytes)
+                .is_ok_and(|entry| self.walk.authority().may_sign(&entry.entry.header, &entry.signer))
+        }))
     }
 
     /// Looks at the head's own key; false where the head is not there any more.
@@ -371,12 +388,8 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
             key: key.to_owned(),
             versions: others.cloned().collect(),
         };
-        for other in read_group(store, &group).await? {
-            let signed = Entry::<B>::verify(&other.bytes)
-                .is_ok_and(|entry| self.walk.authority().may_sign(&entry.entry.header, &entry.signer));
-            if signed {
-                return Ok(forked(sequence));
-            }
+        if self.is_signed(store, &group).await? {
+            return Ok(forked(sequence));
         }
         Ok(Finding {
             reason: Reason::SecondVersion,

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use super::chain::{Arrived, Followed, read_group};
 use super::listing::{Group, Listing};
 use crate::custodian::finding::{Finding, Loss};
+use crate::store::ledger::last_keys;
 use crate::store::{CommitError, PutOutcome, Store, StoreError, commit};
 
 /// How long one entry may take to be written.
@@ -97,8 +98,8 @@ pub enum AppendError {
     /// The entry cannot be made.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The chain has no number left, or no tip.
-    #[error("the custody chain cannot be written to: it has no next place")]
+    /// The chain is contested, has lost entries, or has no number left.
+    #[error("the custody chain cannot be written to: nobody can say for certain what comes next in it")]
     NoPlace,
 }
 
@@ -195,6 +196,17 @@ impl Custody {
         }
     }
 
+    /// Whether an entry of a custodian stands where the chain does not lead: what came before it was lost, and writing would make that final.
+    async fn has_hole(&self, store: &Store) -> Result<bool, StoreError> {
+        let squatters = self.chain.squatters();
+        for group in squatters.iter().chain(self.chain.beyond()) {
+            if self.chain.is_signed(store, group).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The entry before one that is known, found by the digest that the known one names; `None` before the first, or where it is gone.
     pub async fn predecessor(
         &self,
@@ -236,7 +248,7 @@ impl Custody {
         body: CustodyBody,
         now: Timestamp,
     ) -> Result<(), AppendError> {
-        if self.chain.walk().rivals() > 1 || self.impossible.is_some() {
+        if self.chain.walk().rivals() > 1 || self.impossible.is_some() || self.has_hole(store).await? {
             return Err(AppendError::NoPlace);
         }
         let walk = self.chain.walk();
@@ -252,7 +264,7 @@ impl Custody {
         };
         let entry = CustodyEntry { header, body };
         let (key, object) = (entry.object_key(), entry.sign(signer)?);
-        if self.chain.squatters().is_empty() {
+        if self.chain.squatters().is_none() {
             let version = commit(store, &key, &object, PATIENCE).await;
             let version = version.map_err(|error| match error {
                 CommitError::Superseded { .. } | CommitError::SecondVersion { .. } => AppendError::Moved,
@@ -321,6 +333,20 @@ async fn last_groups(
     identity: &Identity,
     floor: Option<EntryRef>,
 ) -> Result<VecDeque<Group>, StoreError> {
+    let Some(floor) = floor else {
+        let mut groups: VecDeque<Group> = VecDeque::new();
+        for (_, version) in last_keys(store, &identity.registry, None).await? {
+            match groups.back_mut().filter(|group| group.key == version.key) {
+                Some(group) => group.versions.push(version),
+                None => groups.push_back(Group {
+                    key: version.key.clone(),
+                    versions: vec![version],
+                }),
+            }
+        }
+        groups.drain(..groups.len().saturating_sub(REACH));
+        return Ok(groups);
+    };
     let prefix = ObjectKey::custody_prefix(&identity.registry);
     let key = |sequence: Sequence| {
         ObjectKey::Custody {
@@ -329,13 +355,13 @@ async fn last_groups(
         }
         .to_string()
     };
-    let reach = floor.and_then(|floor| floor.sequence.get().checked_sub(REACH as u64));
+    let reach = floor.sequence.get().checked_sub(REACH as u64);
     let marker = reach.and_then(|from| Sequence::new(from).ok()).map(key);
-    let last = floor.map(|floor| key(floor.sequence));
+    let last = key(floor.sequence);
     let mut listing = Listing::new(store, &prefix, marker);
     let mut groups = VecDeque::new();
     while let Some(group) = listing.next().await? {
-        if last.as_ref().is_some_and(|last| group.key > *last) {
+        if group.key > last {
             break;
         }
         groups.push_back(group);

@@ -121,10 +121,15 @@ impl Keeper {
 
     /// Works until it is told to end, or until nobody assigns it any more.
     pub async fn run(mut self) {
+        let ending = self.ending.clone();
         while !self.ending.is_cancelled() {
             let assignment = self.assignments.borrow_and_update().clone();
             let left = match assignment {
-                Some(assignment) => self.take_turn(&assignment).await,
+                // Whatever is cut off, an entry's put included, the ledger tells of it to whoever comes next.
+                Some(assignment) => tokio::select! {
+                    left = self.take_turn(&assignment) => left,
+                    () = ending.cancelled() => return,
+                },
                 None => Left::Nothing,
             };
             if !self.rest(left).await {

@@ -112,6 +112,7 @@ impl Keeper {
             if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
                 held.manifest = manifest;
             }
+            self.office.to_read.notify_one();
         }
         Ok(if more { Left::More } else { Left::Nothing })
     }

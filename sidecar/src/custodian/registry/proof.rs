@@ -1,6 +1,6 @@
 //! When a proof is due, and what it says. No clock is read here.
 //!
-//! Proofs are few: the first when a copy was read back, one soon after a copy was found broken or whole again, and otherwise at most one in
+//! Proofs are few: the first when a copy was read back or takes long to read, one soon after a copy was found broken or whole again, and otherwise at most one in
 //! an interval, so that the custody chain stays short for all the years it is read.
 
 use std::time::Duration;
@@ -40,20 +40,26 @@ impl Occasion<'_> {
     #[must_use]
     pub fn due(&self) -> Option<ProofBody> {
         let body = self.body();
+        let passed = |since: Timestamp, time: Duration| {
+            SignedDuration::try_from(time).is_ok_and(|time| self.now.duration_since(since) >= time)
+        };
         let Some(last) = self.last else {
-            let has_something = body.intact.is_some() || !body.broken.is_empty();
+            // A first copy that takes days to read is told of as it goes.
+            let takes_long =
+                |progress: &VerificationProgress| passed(progress.since.as_jiff(), self.interval);
+            let has_something = body.intact.is_some()
+                || !body.broken.is_empty()
+                || body.progress.as_ref().is_some_and(takes_long);
             return has_something.then_some(body);
         };
-        let age = self.now.duration_since(last.at);
-        let at_least = |time: Duration| SignedDuration::try_from(time).is_ok_and(|time| age >= time);
-        if body.broken != last.body.broken && at_least(BETWEEN_CHANGES.min(self.interval)) {
+        if body.broken != last.body.broken && passed(last.at, BETWEEN_CHANGES.min(self.interval)) {
             return Some(body);
         }
         let has_news = body.source_head != last.body.source_head
             || !body.verified.is_empty()
             || body.intact.map(|copy| copy.sequence) != last.body.intact.map(|copy| copy.sequence)
             || body.progress != last.body.progress;
-        (has_news && at_least(self.interval)).then_some(body)
+        (has_news && passed(last.at, self.interval)).then_some(body)
     }
 
     fn body(&self) -> ProofBody {

@@ -100,6 +100,8 @@ impl Keeper {
                 ledger.custody_has_moved();
                 Ok(false)
             }
+            // A finding tells of it already.
+            Err(AppendError::NoPlace) => Ok(false),
             Err(error) => {
                 tracing::error!(registry = %self.registry, kind, reason = %Reason::InternalError, %error, "a custody entry cannot be made");
                 Ok(false)

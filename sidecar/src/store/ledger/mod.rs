@@ -18,6 +18,7 @@ use dataembassy_ledger::{ObjectKey, StoreDocument};
 use super::{ObjectVersion, Store, StoreError};
 use custody::{Known, Reading};
 use follow::{Follower, Held, Judgement};
+pub use tail::last_keys;
 
 /// How many entries are looked at, from the head backwards, for the answer to a trigger.
 const TRIGGER_MEMORY: usize = 100;

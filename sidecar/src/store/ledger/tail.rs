@@ -12,7 +12,7 @@ use crate::store::{ObjectVersion, Store, StoreError};
 const PAGE: u64 = 1_000;
 
 /// The versions of the last keys below `limit` that a page of the listing shows, with their places, ascending. Empty only if there are none.
-pub(super) async fn last_keys(
+pub async fn last_keys(
     store: &Store,
     registry: &RegistryId,
     limit: Option<Sequence>,

@@ -12,8 +12,11 @@ use dataembassy_contract::custodian::{
     CustodianConfig, CustodianReport, CustodyConfig, RegistryReport, RetentionConfig, SignerConfig,
     TrustedCustodian, VerificationConfig, registry_path,
 };
-use dataembassy_contract::{Reason, files};
+use dataembassy_contract::sovereignty::Loopback;
+use dataembassy_contract::{Endpoint, Reason, Sovereignty, files};
 use dataembassy_ledger::SigningKey;
+use dataembassy_ledger::chain::{CustodianKey, CustodyView, SignerRange};
+use dataembassy_sidecar::store::{Ledger, LedgerSettings, StoreSettings};
 use dataembassy_testkit::fabricated::{Depositor, MadeCopy, MadeLedger, Origin, RECIPIENT, Shape};
 use dataembassy_testkit::fault_proxy::FaultProxy;
 use dataembassy_testkit::minio::{BUCKET, BucketKind, Minio, StoreUser};
@@ -129,6 +132,35 @@ impl CustodianBench {
         registry.source_floor = report.source_head.as_ref().map(floor);
         registry.custody_floor = report.custody_head.as_ref().map(floor);
         self.write_config();
+    }
+
+    /// What the custody chain says, to a reader that trusts the custodian.
+    pub async fn view(&self) -> CustodyView {
+        let settings = LedgerSettings {
+            registry: REGISTRY.parse().unwrap(),
+            signers: vec![SignerRange::always(home().public_key())],
+            custodians: vec![CustodianKey {
+                key: custodian_key().public_key(),
+                until: None,
+            }],
+            floor: None,
+        };
+        let endpoint = Endpoint::parse(&self.minio.endpoint(), false).unwrap();
+        let sovereignty = Sovereignty::default().with_loopback(Loopback::Allowed);
+        let place = StoreSettings::new(endpoint, BUCKET.into(), "us-east-1".into(), sovereignty)
+            .unwrap()
+            .with_ca_bundle(Some(self.minio.authority().certificate()))
+            .unwrap();
+        let keys = self.minio.add_user(BUCKET, &StoreUser::Custody).await.unwrap();
+        let store = super::StoreBench::store_as(&place, &keys);
+        let ledger = Ledger::read(&store, &settings).await.unwrap();
+        assert!(ledger.alarms.is_empty(), "{:#?}", ledger.alarms);
+        ledger.view
+    }
+
+    /// Waits until the custody chain says something.
+    pub async fn until_view(&self, what: &str, wanted: impl Fn(&CustodyView) -> bool) -> CustodyView {
+        wait(what, async || Some(self.view().await), wanted).await
     }
 
     /// Starts the program.

@@ -4,3 +4,4 @@ mod doors;
 mod ledgers;
 mod objects;
 mod process;
+mod proofs;

@@ -50,7 +50,8 @@ async fn at_rest_a_registry_costs_one_listing_a_look() {
     let custodian = bench.custodian();
     custodian
         .until_registry("rest", |report| {
-            report.used_bytes > 0 && report.copies.len() == 5 && report.alarms.is_empty()
+            let is_proven = report.custody_head.is_some() && report.verification.verified == 5;
+            report.used_bytes > 0 && is_proven && report.alarms.is_empty()
         })
         .await;
     let before = bench.proxy.seen().len();

@@ -1,0 +1,348 @@
+//! Level 2: bytes are read back, what was flipped on a disk is found, proofs say so, and a reading that was cut off goes on.
+
+use crate::bench::custodian::{CustodianBench, DEADLINE, on_disk};
+use dataembassy_contract::Reason;
+use dataembassy_contract::config::Floor;
+use dataembassy_contract::custodian::RegistryReport;
+use dataembassy_contract::report::CheckState;
+use dataembassy_ledger::ObjectKey;
+use dataembassy_ledger::chain::CustodyView;
+use dataembassy_ledger::entry::CopyFault;
+use dataembassy_ledger::key::CopyObject;
+use dataembassy_testkit::fabricated::Shape;
+use dataembassy_testkit::fault_proxy::Fault;
+use hyper::Method;
+
+/// Objects that a store keeps in files of their own, and not beside their names.
+fn large() -> Shape {
+    Shape {
+        segments: 3,
+        segment_bytes: 400_000,
+        ..Shape::default()
+    }
+}
+
+fn proven(report: &RegistryReport) -> bool {
+    report.intact.state == CheckState::True
+}
+
+fn is_custody_put(method: &Method, target: &str) -> bool {
+    method == Method::PUT && target.contains("/custody/")
+}
+
+#[tokio::test]
+async fn the_first_copy_is_read_back_and_home_sees_the_proof() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(2, &large()).await;
+    let custodian = bench.custodian();
+    let report = custodian.until_registry("the proof of both", |report| {
+        proven(report) && report.verification.verified == 2
+    });
+    let report = report.await;
+    assert_eq!(report.intact.reason, Reason::Proven);
+    assert!(
+        report
+            .copies
+            .iter()
+            .all(|copy| copy.intact == CheckState::True && copy.verified_at.is_some())
+    );
+    assert!(report.copies.iter().all(|copy| copy.locked_until.is_some()));
+    assert!(report.verification.bytes_read >= 2 * 1_200_000);
+    let view = bench.until_view("a proof", |view| view.intact().is_some()).await;
+    let intact = view.intact().unwrap();
+    assert!(made.iter().any(|copy| copy.reference.digest == intact.digest));
+    let proof = view.latest_proof().unwrap();
+    assert!(proof.standing.is_some() && proof.broken.is_empty());
+    // The next one is an hour away, whatever else is read.
+    bench.copies(1, &large()).await;
+    custodian
+        .until_registry("the third", |report| report.verification.verified == 3)
+        .await;
+    assert_eq!(bench.view().await.head(), view.head());
+}
+
+#[tokio::test]
+async fn a_byte_flipped_on_the_disk_is_named_proven_broken_and_healed() {
+    let mut bench = CustodianBench::start().await;
+    bench.config.verification.period = "10s".parse().unwrap();
+    bench.write_config();
+    let made = bench.copies(2, &large()).await;
+    let custodian = bench.custodian();
+    custodian
+        .until_registry("both proven", |report| {
+            proven(report) && report.verification.verified == 2
+        })
+        .await;
+    let object = CopyObject::Segment(made[0].segments[1].number);
+    let folder = on_disk(
+        &bench.minio,
+        &bench.ledger.object(made[0].body.copy_id, object).to_string(),
+    );
+    let part = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("part.1"))
+        .find(|path| path.exists())
+        .unwrap();
+    let whole = std::fs::read(&part).unwrap();
+    let mut flipped = whole.clone();
+    flipped[200_000] ^= 1;
+    std::fs::write(&part, &flipped).unwrap();
+    let message = custodian.until_alarm(Reason::ObjectUnreadable).await;
+    for part in [
+        "registry population, copy 1",
+        "such as 00000002",
+        "Lost: this copy cannot be restored whole",
+        "Stands: the ledger up to entry 2, 1 copy; the newest that was read back is copy 2",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let broken = |view: &CustodyView| {
+        let proof = view.latest_proof();
+        proof.is_some_and(|proof| {
+            proof
+                .broken
+                .iter()
+                .any(|copy| copy.fault == CopyFault::Unreadable)
+        })
+    };
+    let view = bench.until_view("a proof of it", broken).await;
+    let proof = view.latest_proof().unwrap();
+    assert_eq!(proof.broken[0].sequence.get(), 1);
+    assert_eq!(view.intact().unwrap().sequence.get(), 2);
+    std::fs::write(&part, &whole).unwrap();
+    custodian.until_healed(Reason::ObjectUnreadable).await;
+    let healed = |view: &CustodyView| view.latest_proof().is_some_and(|proof| proof.broken.is_empty());
+    bench.until_view("a proof that it is whole again", healed).await;
+}
+
+#[tokio::test]
+async fn a_reading_goes_on_where_a_killed_custodian_stopped() {
+    let mut bench = CustodianBench::start().await;
+    bench.timing.push(("--prove-every", "1s"));
+    // Twelve seconds for the whole of it.
+    bench.config.verification.bytes_per_second = 1_000_000;
+    bench.write_config();
+    let shape = Shape {
+        segments: 60,
+        segment_bytes: 200_000,
+        ..Shape::default()
+    };
+    bench.copies(1, &shape).await;
+    let custodian = bench.custodian();
+    let far = |view: &CustodyView| {
+        let progress = view.latest_proof().and_then(|proof| proof.progress);
+        progress.is_some_and(|progress| progress.sequence.get() == 1 && progress.segments >= 20)
+    };
+    let view = bench.until_view("a good way", far).await;
+    let done = view.latest_proof().unwrap().progress.unwrap().segments;
+    let report = custodian.registry().await.unwrap();
+    bench.remember(&report);
+    custodian.kill();
+    bench.config.verification.bytes_per_second = 100_000_000;
+    bench.write_config();
+    let before = bench.proxy.seen().len();
+    let custodian = bench.custodian();
+    custodian
+        .until_registry("the rest", |report| report.verification.verified == 1)
+        .await;
+    let segments: Vec<String> = bench.proxy.seen()[before..]
+        .iter()
+        .filter(|one| one.method == Method::GET)
+        .map(|one| one.target.clone())
+        .filter(|target| target.contains("/copies/") && target.contains("/000000"))
+        .collect();
+    let most = 60 - usize::try_from(done).unwrap() + 3;
+    assert!(
+        segments.len() <= most,
+        "{} segments were read, {most} were left",
+        segments.len()
+    );
+}
+
+#[tokio::test]
+async fn two_custodians_at_once_do_no_harm() {
+    let mut bench = CustodianBench::start().await;
+    bench.timing.push(("--prove-every", "1s"));
+    bench.config.verification.period = "4s".parse().unwrap();
+    bench.write_config();
+    bench.copies(2, &Shape::default()).await;
+    let (one, other) = (bench.custodian(), bench.custodian());
+    for round in 3..=6 {
+        bench.copies(1, &Shape::default()).await;
+        for custodian in [&one, &other] {
+            custodian
+                .until_registry("the next copy", |report| {
+                    report.verification.copies == round && report.verification.verified == round
+                })
+                .await;
+        }
+    }
+    // Reading it strictly from its first entry finds one chain without a second version or a gap.
+    let view = bench
+        .until_view("proofs", |view| {
+            view.head().is_some_and(|head| head.sequence.get() >= 4)
+        })
+        .await;
+    let keys = bench
+        .minio
+        .keys("registries", "registries/population/custody/")
+        .await
+        .unwrap();
+    assert!(keys.len() as u64 >= view.head().unwrap().sequence.get());
+    let mut distinct = keys.clone();
+    distinct.dedup();
+    assert_eq!(distinct, keys, "an entry has two versions");
+    for custodian in [one, other] {
+        let report = custodian.registry().await.unwrap();
+        assert!(report.alarms.is_empty(), "{:#?}", report.alarms);
+    }
+}
+
+#[tokio::test]
+async fn a_proof_whose_reply_is_lost_is_recognised_and_not_written_twice() {
+    let mut bench = CustodianBench::start().await;
+    bench.proxy.inject(1, Fault::LoseReply, is_custody_put);
+    bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let report = custodian
+        .until_registry("the proof", |report| report.custody_head.is_some())
+        .await;
+    assert_eq!(report.custody_head.unwrap().sequence, 1);
+    assert_eq!(bench.proxy.faults_left(), 0);
+    let keys = bench
+        .minio
+        .keys("registries", "registries/population/custody/")
+        .await
+        .unwrap();
+    assert_eq!(keys.len(), 1);
+}
+
+#[tokio::test]
+async fn without_a_floor_nothing_is_written_until_a_person_names_a_head() {
+    let mut bench = CustodianBench::start().await;
+    bench.timing.push(("--prove-every", "1s"));
+    bench.copies(3, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let before = custodian
+        .until_registry("a proof", |report| {
+            report.custody_head.is_some() && proven(report)
+        })
+        .await;
+    custodian.kill();
+    let custody = async || {
+        bench
+            .minio
+            .keys("registries", "registries/population/custody/")
+            .await
+            .unwrap()
+            .len()
+    };
+    let entries = custody().await;
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::Unwitnessed).await;
+    assert!(message.contains("confirmedHead"), "{message}");
+    let mut ledger = bench.ledger.clone();
+    let mut depositor = bench.depositor().await;
+    ledger.copy(&mut depositor, &Shape::default()).await.unwrap();
+    drop(depositor);
+    // It follows and reads back all the same.
+    custodian
+        .until_registry("the fourth copy", |report| report.verification.verified == 4)
+        .await;
+    assert_eq!(custody().await, entries);
+    let head = before.source_head.unwrap();
+    // A head that is not there would be an older state of the store.
+    bench.config.registries[0].confirmed_head = Some(Floor {
+        sequence: head.sequence,
+        digest: "ab".repeat(32),
+    });
+    bench.write_config();
+    custodian.until_alarm(Reason::RolledBack).await;
+    bench.config.registries[0].confirmed_head = Some(Floor {
+        sequence: head.sequence,
+        digest: head.digest,
+    });
+    bench.write_config();
+    custodian.until_healed(Reason::Unwitnessed).await;
+    let view = bench
+        .until_view("the confirmation", CustodyView::is_confirmed)
+        .await;
+    assert!(view.last_named_source().unwrap().sequence.get() >= head.sequence);
+}
+
+#[tokio::test]
+async fn a_hole_in_the_custody_chain_is_told_and_never_written_over() {
+    let mut bench = CustodianBench::start().await;
+    bench.timing.push(("--prove-every", "1s"));
+    bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    for number in 2..=3 {
+        custodian
+            .until_registry("a proof", |report| {
+                report
+                    .custody_head
+                    .as_ref()
+                    .is_some_and(|head| head.sequence + 1 >= number)
+            })
+            .await;
+        bench.copies(1, &Shape::default()).await;
+    }
+    let report = custodian
+        .until_registry("the third proof", |report| {
+            report
+                .custody_head
+                .as_ref()
+                .is_some_and(|head| head.sequence >= 3)
+        })
+        .await;
+    bench.remember(&report);
+    custodian.kill();
+    let key = ObjectKey::Custody {
+        registry: "population".parse().unwrap(),
+        sequence: dataembassy_ledger::Sequence::new(2).unwrap(),
+    };
+    std::fs::remove_dir_all(on_disk(&bench.minio, &key.to_string())).unwrap();
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::LedgerGap).await;
+    assert!(message.contains("custody"), "{message}");
+    bench.copies(1, &Shape::default()).await;
+    custodian
+        .until_registry("the next copy", |report| report.verification.verified == 4)
+        .await;
+    let keys = bench.minio.keys("registries", &key.to_string()).await.unwrap();
+    assert!(keys.is_empty(), "the hole was written over");
+}
+
+#[tokio::test]
+async fn a_custodian_killed_at_any_moment_leaves_a_right_chain_and_goes_on() {
+    let mut bench = CustodianBench::start().await;
+    bench.timing.push(("--prove-every", "1s"));
+    bench.copies(1, &Shape::default()).await;
+    let first = bench.custodian();
+    let report = first
+        .until_registry("a proof", |report| report.custody_head.is_some())
+        .await;
+    bench.remember(&report);
+    first.kill();
+    for round in 0..8_u64 {
+        bench.copies(1, &Shape::default()).await;
+        // Killed at the n-th request after it began, so each round ends it elsewhere.
+        let custodian = bench.custodian();
+        let before = bench.proxy.seen().len();
+        let begun = std::time::Instant::now();
+        while bench.proxy.seen().len() < before + usize::try_from(5 * round + 5).unwrap()
+            && begun.elapsed() < DEADLINE
+        {
+            tokio::task::yield_now().await;
+        }
+        custodian.kill();
+        bench.view().await;
+    }
+    let custodian = bench.custodian();
+    let report = custodian
+        .until_registry("everything proven", |report| report.verification.verified == 9)
+        .await;
+    assert!(report.alarms.is_empty(), "{:#?}", report.alarms);
+    let proven = |view: &CustodyView| view.intact().is_some_and(|copy| copy.sequence.get() == 9);
+    bench.until_view("the last copy proven", proven).await;
+}
