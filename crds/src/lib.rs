@@ -56,7 +56,9 @@ pub use mirror::{
     AcceptedIdentity, Objectives, Postgresql, PostgresqlTls, PreviousKey, Registry, RegistryMirror,
     RegistryMirrorSpec, Schedule, Signing, Source, TlsMode,
 };
-pub use mirror_status::{LastCopy, LedgerHead, RecentRun, RegistryMirrorStatus, RunInProgress, RunOutcome};
+pub use mirror_status::{
+    LastCopy, LastProof, LedgerHead, RecentRun, RegistryMirrorStatus, RunInProgress, RunOutcome,
+};
 pub use pod::{ResourceAmounts, Resources, TaintEffect, Toleration, TolerationOperator};
 pub use recovery_point::{Known, RecoveryPoint, RecoveryPointSpec, RecoveryPointStatus};
 pub use reference::{EmbassyRef, SecretRef};

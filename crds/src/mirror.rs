@@ -34,6 +34,12 @@ use crate::sidecar::Sidecar;
         description = "Whether the latest copy is young enough."
     ),
     printcolumn(
+        name = "INTACT",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Intact")].status"#,
+        description = "Whether the embassy has read the copies back and found them whole."
+    ),
+    printcolumn(
         name = "READY",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#,

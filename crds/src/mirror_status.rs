@@ -13,13 +13,18 @@ pub struct RegistryMirrorStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `SourceReachable`, `StoreReachable`, `WithinRPO`; only while true: `Reconciling`, `Stalled`, `Fenced`, `Suspicious`.
+    /// `Ready`, `SourceReachable`, `StoreReachable`, `WithinRPO`, `Intact`; only while true: `Reconciling`, `Stalled`, `Fenced`,
+    /// `Suspicious`. `Intact` is what the embassy's custodian has signed: true while its latest proof names no broken copy and every copy is
+    /// proven within a day of its commit; the message says which copy was read back, and when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The latest copy in the ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_copy: Option<LastCopy>,
+    /// The newest copy that the embassy's custodian has proven: every byte was read back from the store and equals the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_proof: Option<LastProof>,
     /// The highest head of the ledger's source chain that was seen. A ledger that ends before it, or beside it, is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<LedgerHead>,
@@ -82,6 +87,28 @@ pub struct LastCopy {
     /// The same for people. Example: `71.3 MiB`.
     #[schemars(length(max = 32))]
     pub size: String,
+}
+
+/// A copy that the embassy has proven.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastProof {
+    /// The number of its entry in the ledger's source chain.
+    #[schemars(range(min = 1))]
+    pub sequence: i64,
+    /// The SHA-256 of the entry, 64 hex digits.
+    #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub digest: String,
+    /// The moment of its snapshot, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub taken_at: Option<String>,
+    /// When the embassy began to read it back, by its own clock, RFC 3339 in UTC.
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub read_back_at: String,
+    /// When the embassy signed the proof, by its own clock, RFC 3339 in UTC.
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub proven_at: String,
 }
 
 /// The head of the ledger's source chain.

@@ -215,6 +215,7 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
             "AGE",
             "SIZE",
             "WITHIN-RPO",
+            "INTACT",
             "READY",
             "NEXT"
         ]

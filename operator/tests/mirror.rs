@@ -197,6 +197,8 @@ async fn a_report_of_this_generation_makes_the_mirror_ready() {
         "process": "p", "loaded": {"generation": 3, "digest": "d"},
         "source": {"state": "True", "reason": "Reachable", "message": "", "since": "2026-11-23T10:00:00Z"},
         "store": {"state": "False", "reason": "StoreTlsFailed", "message": "unknown authority", "since": "2026-11-23T10:00:00Z"},
+        "intact": {"state": "True", "reason": "Proven", "message": "copy 6 was read back", "since": "2026-11-23T10:00:00Z"},
+        "lastProof": {"sequence": 6, "digest": "b".repeat(64), "readBackAt": "2026-11-23T10:00:00.5Z", "provenAt": "2026-11-23T10:01:00Z"},
         "head": {"sequence": 7, "digest": "a".repeat(64)},
         "signer": "ssh-ed25519 AAAA"
     }))
@@ -215,6 +217,14 @@ async fn a_report_of_this_generation_makes_the_mirror_ready() {
     assert_eq!(condition(status, "StoreReachable")["reason"], "StoreTlsFailed");
     assert_eq!(condition(status, "Reconciling"), &Value::Null);
     assert_eq!(status["status"]["head"]["sequence"], 7);
+    let intact = condition(status, "Intact");
+    assert_eq!(
+        (&intact["status"], &intact["reason"]),
+        (&json!("True"), &json!("Proven"))
+    );
+    assert_eq!(intact["message"], "copy 6 was read back");
+    let proof = json!({"sequence": 6, "digest": "b".repeat(64), "readBackAt": "2026-11-23T10:00:00Z", "provenAt": "2026-11-23T10:01:00Z"});
+    assert_eq!(status["status"]["lastProof"], proof);
     // The pod is called once for its configuration.
     assert_eq!(
         lines(&asked),
@@ -223,6 +233,57 @@ async fn a_report_of_this_generation_makes_the_mirror_ready() {
             STATUS.to_owned()
         ]
     );
+}
+
+#[tokio::test]
+async fn whether_copies_are_intact_is_unknown_until_the_embassy_has_said_so_and_false_when_it_says_that() {
+    let asked = run(
+        &World::of(&[embassy(), mirror("population")]),
+        &mirror("population"),
+    )
+    .await;
+    let intact = condition(written(&asked, "/status"), "Intact").clone();
+    assert_eq!(
+        (&intact["status"], &intact["reason"]),
+        (&json!("Unknown"), &json!("NotYetKnown"))
+    );
+    for (reported, status, reason) in [
+        (json!({}), "Unknown", "NotYetKnown"),
+        (
+            json!({"state": "Unknown", "reason": "VerificationOverdue", "message": "copy 6 waits"}),
+            "Unknown",
+            "VerificationOverdue",
+        ),
+        (
+            json!({"state": "False", "reason": "ObjectMissing", "message": "copy 6 is broken"}),
+            "False",
+            "ObjectMissing",
+        ),
+    ] {
+        let (mut world, resource) = settled(&mirror("population")).await;
+        let report = json!({"process": "p", "loaded": {"generation": 3, "digest": "d"}, "intact": reported, "lastProof": {"sequence": 0,
+            "digest": "not one", "readBackAt": "2026-11-23T10:00:00Z", "provenAt": "2026-11-23T10:01:00Z"}});
+        let port = sidecar(report).await;
+        world.objects.extend(pod(&json!({})));
+        world.settings = Some(dataembassy_operator::settings::Settings {
+            status_port: port,
+            ..settings()
+        });
+        let asked = run(&world, &resource).await;
+        let written = written(&asked, "/status");
+        let intact = condition(written, "Intact");
+        assert_eq!(
+            (&intact["status"], &intact["reason"]),
+            (&json!(status), &json!(reason))
+        );
+        assert_ne!(intact["message"], "");
+        assert_eq!(
+            condition(written, "Ready")["status"],
+            "True",
+            "a bad night stops no deployment"
+        );
+        assert_eq!(written["status"]["lastProof"], Value::Null);
+    }
 }
 
 #[tokio::test]

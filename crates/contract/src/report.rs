@@ -41,6 +41,11 @@ pub struct Report {
     pub source: Check,
     /// Whether the store can be reached and used.
     pub store: Check,
+    /// Whether the embassy has proven the copies, as far as its custody chain says.
+    pub intact: Check,
+    /// The newest copy that the embassy has proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_proof: Option<LastProof>,
     /// The run in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
@@ -246,6 +251,23 @@ pub struct LastCopy {
     pub bytes: u64,
 }
 
+/// A copy whose every byte the embassy has read back from its store and found equal to the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastProof {
+    /// The number of its entry in the source chain.
+    pub sequence: u64,
+    /// The SHA-256 of the entry object.
+    pub digest: String,
+    /// The moment of its snapshot; absent where its entry cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<Timestamp>,
+    /// When reading it back began, by the embassy's clock.
+    pub read_back_at: Timestamp,
+    /// When the proof was signed, by the embassy's clock.
+    pub proven_at: Timestamp,
+}
+
 /// The head of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -325,6 +347,10 @@ impl Report {
         }
         clean(&mut self.source.message, MAX_MESSAGE);
         clean(&mut self.store.message, MAX_MESSAGE);
+        clean(&mut self.intact.message, MAX_MESSAGE);
+        if let Some(proof) = &mut self.last_proof {
+            clean(&mut proof.digest, MAX_TEXT);
+        }
         for run in &mut self.recent_runs {
             clean(&mut run.message, MAX_MESSAGE);
             clean_option(&mut run.trigger);

@@ -37,6 +37,7 @@ struct Standing {
     suspended: Gauge,
     consecutive_failures: Gauge,
     fenced: Gauge,
+    last_proof: Gauge,
     faults: Family<RunLabels, Gauge>,
     /// The faults that were shown, so that a healed one goes back to 0 and stays visible.
     shown: Arc<Mutex<BTreeSet<FaultLabels>>>,
@@ -130,6 +131,10 @@ impl Metrics {
             .consecutive_failures
             .set(report.consecutive_failures.into());
         standing.fenced.set(report.fenced.is_some().into());
+        let proof = report.last_proof.as_ref();
+        standing
+            .last_proof
+            .set(proof.map_or(0, |proof| proof.read_back_at.as_second()));
         let mut shown = standing.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let now = faults(report);
         shown.extend(&now);
@@ -161,14 +166,20 @@ impl Standing {
         );
         let help = "1 while the registry is activated at the embassy, so that nothing may be written";
         catalog.add("fenced", help, None, &[], &self.fenced);
-        let help = "1 while something is wrong with what the label names: source, store (its ledger included), copy or configuration";
+        let help = "The moment when the embassy began to read back the newest copy that it has proven, in seconds since 1970; 0 before the first";
+        catalog.add("last_proof_timestamp", help, seconds(), &[], &self.last_proof);
+        let help = "1 while something is wrong with what the label names: source, store (its ledger included), proof, copy or configuration";
         catalog.add("faults", help, None, &["about", "reason"], &self.faults);
     }
 }
 
 /// What is wrong now.
 fn faults(report: &Report) -> BTreeSet<FaultLabels> {
-    let checks = [("source", &report.source), ("store", &report.store)];
+    let checks = [
+        ("source", &report.source),
+        ("store", &report.store),
+        ("proof", &report.intact),
+    ];
     let failed = checks
         .into_iter()
         .filter(|(_, check)| check.state == CheckState::False)

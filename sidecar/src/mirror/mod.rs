@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod metrics;
 pub mod pipeline;
 pub mod process;
+pub mod proof;
 pub mod report;
 pub mod run;
 pub mod upload;

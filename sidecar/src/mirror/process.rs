@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::agenda::{Agenda, Due, Standing};
 use super::configuration::Configuration;
 use super::metrics::Metrics;
+use super::proof::ProofWatch;
 use super::report::Board;
 use super::run::{self, Committed, Looked, RunError, Telling};
 use crate::postgresql::{Connection, dump};
@@ -39,6 +40,8 @@ pub struct Mirror {
     head: Option<EntryRef>,
     /// What is known of the ledger with the configuration in effect.
     memory: LedgerMemory,
+    /// What is known of the embassy's proofs with the configuration in effect.
+    proofs: ProofWatch,
     /// Whether the ledger was read with the configuration in effect.
     oriented: bool,
     /// Whether this process may still have to catch up with what its predecessor left.
@@ -62,6 +65,7 @@ impl Mirror {
             agenda: Agenda::default(),
             head: None,
             memory: LedgerMemory::of_the_writer(),
+            proofs: ProofWatch::default(),
             oriented: false,
             catching_up: true,
         }
@@ -126,6 +130,7 @@ impl Mirror {
                 self.agenda.hurry();
                 self.oriented = false;
                 self.memory = LedgerMemory::of_the_writer();
+                self.proofs = ProofWatch::default();
             }
         }
     }
@@ -141,6 +146,7 @@ impl Mirror {
             .inspect_err(|error| tracing::warn!(reason = %error.reason(), %error, "the store cannot be used"))
             .ok()?;
         self.take_over(configuration, &ledger);
+        self.judge_proofs(configuration, &store, &ledger).await;
         if !self.oriented && !self.orient(configuration, &store, &ledger).await {
             return None;
         }
@@ -155,6 +161,19 @@ impl Mirror {
         settings.floor = settings.floor.max(self.head);
         let ledger = Ledger::read_on(&store, &settings, &mut self.memory).await?;
         Ok((store, ledger))
+    }
+
+    /// Reports what the embassy has proven. Where that cannot be read now, the last word stands.
+    async fn judge_proofs(&mut self, configuration: &Configuration, store: &Store, ledger: &Ledger) {
+        let trusting = !configuration.ledger.custodians.is_empty();
+        let registry = &configuration.registry;
+        let now = Timestamp::now();
+        match self.proofs.look(store, registry, ledger, trusting, now).await {
+            Ok(judged) => self.board.proven(judged),
+            Err(error) => {
+                tracing::warn!(reason = %error.reason(), %error, "the copies that the embassy has proven cannot be read");
+            }
+        }
     }
 
     /// Reports what the ledger says and remembers its head.

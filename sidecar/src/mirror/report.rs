@@ -8,7 +8,8 @@ use dataembassy_ledger::entry::{CopyBody, EntryRef};
 use dataembassy_ledger::value::Timestamp as LedgerTime;
 use jiff::Timestamp;
 
-use crate::process::report::{self, note, replace};
+use super::proof::Judgement;
+use crate::process::report::{self, judge, note, replace};
 use crate::process::server::Status;
 
 /// A mirror's report, shared between the process and its server.
@@ -91,6 +92,14 @@ impl Board {
                 committed_at: at.as_jiff(),
                 bytes: copy.totals.sealed_bytes,
             });
+        });
+    }
+
+    /// What the embassy has proven.
+    pub fn proven(&self, judged: Judgement) {
+        self.write(|report| {
+            judge(&mut report.intact, judged.check);
+            report.last_proof = judged.proof;
         });
     }
 

@@ -44,14 +44,23 @@ pub fn note(check: &mut Check, found: Result<(), (Reason, String)>) {
         Ok(()) => (CheckState::True, Reason::Reachable, String::new()),
         Err((reason, message)) => (CheckState::False, reason, message),
     };
-    let since = check
-        .since
-        .filter(|_| check.state == state && check.reason == reason);
-    *check = Check {
+    let found = Check {
         state,
         reason,
         message,
+        since: None,
+    };
+    judge(check, found);
+}
+
+/// Puts a judgement in the place of the one before; `since` stays while the same is found again.
+pub fn judge(check: &mut Check, found: Check) {
+    let since = check
+        .since
+        .filter(|_| check.state == found.state && check.reason == found.reason);
+    *check = Check {
         since: since.or_else(|| Some(Timestamp::now())),
+        ..found
     };
 }
 

@@ -9,7 +9,7 @@ use crate::entry::{
     StandingOpening, TermBody, VerifiedEntry,
 };
 use crate::signature::PublicKey;
-use crate::value::{CopyId, Sequence, Sha256Digest, Term};
+use crate::value::{CopyId, Sequence, Sha256Digest, Term, Timestamp};
 
 /// How many named source entries are remembered, those of the highest places: what descends from one of them is decided with it, and a chain
 /// that is read every hour for years must not grow in memory.
@@ -88,7 +88,7 @@ pub struct CustodyView {
     expired: BTreeMap<Sequence, Sequence>,
     pins: BTreeSet<Sequence>,
     confirmed: bool,
-    latest_proof: Option<ProofBody>,
+    latest_proof: Option<(ProofBody, EntryRef, Timestamp)>,
     head: Option<EntryRef>,
 }
 
@@ -160,7 +160,7 @@ impl CustodyView {
         match &entry.entry.body {
             CustodyBody::Proof(proof) => {
                 self.name(proof.source_head);
-                self.latest_proof = Some(proof.clone());
+                self.latest_proof = Some((proof.clone(), reference, entry.entry.header.at));
             }
             CustodyBody::Void(void) => {
                 void.copies.iter().for_each(|copy| self.give_up(*copy));
@@ -326,14 +326,20 @@ impl CustodyView {
 
     /// The latest `proof`, as its entry said it.
     #[must_use]
-    pub const fn latest_proof(&self) -> Option<&ProofBody> {
-        self.latest_proof.as_ref()
+    pub fn latest_proof(&self) -> Option<&ProofBody> {
+        self.latest_proof.as_ref().map(|(proof, ..)| proof)
+    }
+
+    /// The entry of the latest `proof`, and when its writer signed it.
+    #[must_use]
+    pub fn latest_proof_entry(&self) -> Option<(EntryRef, Timestamp)> {
+        self.latest_proof.as_ref().map(|(_, entry, at)| (*entry, *at))
     }
 
     /// The newest copy whose every byte was read back and equal, by the latest proof.
     #[must_use]
     pub fn intact(&self) -> Option<IntactCopy> {
-        self.latest_proof.as_ref().and_then(|proof| proof.intact)
+        self.latest_proof().and_then(|proof| proof.intact)
     }
 
     /// Whether `key` may write the source entry at `next`, and in which term.

@@ -1,7 +1,7 @@
 //! Copies and runs: the sidecar's report in the resource's words, bounded.
 
 use dataembassy_contract::report::{FinishedRun, Outcome, Report};
-use dataembassy_crds::{LastCopy, RecentRun, RegistryMirrorStatus, RunInProgress, RunOutcome};
+use dataembassy_crds::{LastCopy, LastProof, RecentRun, RegistryMirrorStatus, RunInProgress, RunOutcome};
 
 use crate::condition::rfc3339;
 use crate::heads::{LAST_SEQUENCE, highest, is_digest};
@@ -25,6 +25,11 @@ pub(super) fn facts(before: &RegistryMirrorStatus, report: Option<&Report>) -> R
             .or(before.last_copy.as_ref())
             .map(|copy| copy.committed_at.clone()),
         last_copy: last_copy.or_else(|| before.last_copy.clone()),
+        last_proof: report
+            .last_proof
+            .as_ref()
+            .and_then(last_proof)
+            .or_else(|| before.last_proof.clone()),
         head: highest(before.head.as_ref(), report.head.as_ref()),
         signer: report.signer.clone().or_else(|| before.signer.clone()),
         signing_key_secret: before.signing_key_secret.clone(),
@@ -51,6 +56,19 @@ fn last_copy(copy: &dataembassy_contract::report::LastCopy) -> Option<LastCopy> 
         committed_at: rfc3339(copy.committed_at),
         bytes: i64::try_from(copy.bytes).ok()?,
         size: size(copy.bytes),
+    })
+}
+
+fn last_proof(proof: &dataembassy_contract::report::LastProof) -> Option<LastProof> {
+    if !is_digest(&proof.digest) || !(1..=LAST_SEQUENCE).contains(&proof.sequence) {
+        return None;
+    }
+    Some(LastProof {
+        sequence: i64::try_from(proof.sequence).ok()?,
+        digest: proof.digest.clone(),
+        taken_at: proof.taken_at.map(rfc3339),
+        read_back_at: rfc3339(proof.read_back_at),
+        proven_at: rfc3339(proof.proven_at),
     })
 }
 

@@ -23,6 +23,30 @@ pub(super) fn store(mirror: &RegistryMirror, report: Option<&Report>, found: &Fo
     reachable(mirror, report, found, |report| &report.store, &STORE_SECRETS)
 }
 
+/// `Intact`: what the embassy's custodian has signed, as the sidecar reads it in the ledger.
+pub(super) fn intact(report: Option<&Report>, found: &Found) -> Finding {
+    let Some(report) = report else {
+        return silent(found);
+    };
+    let check = &report.intact;
+    match check.state {
+        CheckState::True => Finding::yes(check.reason, check.message.clone()),
+        CheckState::False => Finding::no(check.reason, check.message.clone()),
+        CheckState::Unknown if check.message.is_empty() => {
+            Finding::unknown(Reason::NotYetKnown, "the sidecar has not read the ledger yet")
+        }
+        CheckState::Unknown => Finding::unknown(check.reason, check.message.clone()),
+    }
+}
+
+/// What can be said while there is no report.
+fn silent(found: &Found) -> Finding {
+    match &found.report {
+        Some(_) => Finding::unknown(Reason::SidecarSilent, "the sidecar does not answer the operator"),
+        None => Finding::unknown(Reason::NotYetKnown, "there is no running sidecar that could say"),
+    }
+}
+
 fn reachable(
     mirror: &RegistryMirror,
     report: Option<&Report>,
@@ -31,10 +55,7 @@ fn reachable(
     secrets: &[SecretRole],
 ) -> Finding {
     let Some(report) = report else {
-        return match &found.report {
-            Some(_) => Finding::unknown(Reason::SidecarSilent, "the sidecar does not answer the operator"),
-            None => Finding::unknown(Reason::NotYetKnown, "there is no running sidecar that could say"),
-        };
+        return silent(found);
     };
     if let Some(finding) = missing_secrets(mirror, report, secrets) {
         return finding;

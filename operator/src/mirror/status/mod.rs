@@ -59,6 +59,7 @@ pub fn observe(
         "WithinRPO",
         health::within_rpo(mirror, status.last_copy.as_ref(), now),
     );
+    conditions.set("Intact", health::intact(report, found));
     for (type_, fault) in [
         ("Fenced", report.and_then(|report| report.fenced.as_ref())),
         ("Suspicious", report.and_then(|report| report.suspicious.as_ref())),

@@ -4,5 +4,6 @@ mod downtime;
 mod faults;
 mod limits;
 mod process;
+mod proof;
 mod terms;
 mod trace;

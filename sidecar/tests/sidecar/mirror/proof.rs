@@ -1,0 +1,78 @@
+//! Home learns from the custody chain alone whether its copies are whole.
+
+use dataembassy_contract::Reason;
+use dataembassy_contract::report::{CheckState, Report};
+use dataembassy_ledger::entry::{
+    BrokenCopy, CopyFault, CustodyBody, EntryRef, IntactCopy, ProofBody, Standing,
+};
+use dataembassy_ledger::value::Timestamp;
+
+use crate::bench::mirror::MirrorBench;
+use crate::bench::sequence;
+
+#[tokio::test]
+async fn home_says_what_the_embassy_has_proven_and_believes_only_its_custodian() {
+    let mut bench = MirrorBench::start(17).await;
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    let silent = |report: &Report| {
+        report.intact.state == CheckState::Unknown && report.intact.message.contains("spec.custodianKeys")
+    };
+    let report = sidecar.until("no custodian key to be named", silent).await;
+    assert_eq!(report.intact.reason, Reason::NotYetKnown);
+
+    bench.trust_custodian();
+    let unproven = |report: &Report| report.intact.message.contains("holds no proof");
+    sidecar.until("no proof", unproven).await;
+
+    let head: EntryRef = bench.ledger().await.head_reference().unwrap();
+    let read_back_at = Timestamp::from_jiff(jiff::Timestamp::now()).unwrap();
+    let intact = IntactCopy {
+        sequence: head.sequence,
+        digest: head.digest,
+        at: read_back_at,
+    };
+    let proof = ProofBody {
+        intact: Some(intact),
+        standing: Some(Standing::default()),
+        ..ProofBody::new(head)
+    };
+    bench.append_custody(CustodyBody::Proof(proof.clone())).await;
+    let report = sidecar
+        .until("the proof", |report| report.intact.state == CheckState::True)
+        .await;
+    assert_eq!(report.intact.reason, Reason::Proven);
+    assert!(
+        report
+            .intact
+            .message
+            .starts_with("the latest copy, copy 1, taken at"),
+        "{}",
+        report.intact.message
+    );
+    let proven = report.last_proof.unwrap();
+    assert_eq!((proven.sequence, proven.digest), (1, head.digest.to_string()));
+    assert_eq!(proven.read_back_at, read_back_at.as_jiff());
+    assert_eq!(proven.taken_at, report.last_copy.map(|copy| copy.taken_at));
+
+    let broken = BrokenCopy {
+        sequence: sequence(1),
+        fault: CopyFault::Changed,
+    };
+    let proof = ProofBody {
+        intact: None,
+        broken: vec![broken],
+        ..proof
+    };
+    bench.append_custody(CustodyBody::Proof(proof)).await;
+    let report = sidecar
+        .until("the broken copy", |report| {
+            report.intact.state == CheckState::False
+        })
+        .await;
+    assert_eq!(report.intact.reason, Reason::ObjectChanged);
+    assert_eq!(report.last_proof, None);
+    sidecar
+        .until_metric(r#"dataembassy_mirror_faults{about="proof",reason="ObjectChanged"} 1"#)
+        .await;
+}
