@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{custodian, mirror, restore, store};
+use crate::{custodian, gate, mirror, restore, store};
 
 /// Mirrors one registry into the embassy's store, and restores from it.
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ enum Command {
     Mirror(mirror::Arguments),
     /// Keep the copies of all accepted registries at the embassy, until told to end.
     Custodian(custodian::Arguments),
+    /// Let through to the embassy's store what may pass, until told to end.
+    Gate(gate::Arguments),
     /// Restore one copy into one database.
     Restore(Box<restore::Arguments>),
     /// Make an object store ready.
@@ -60,6 +62,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         match command {
             Command::Mirror(arguments) => mirror::run(arguments).await,
             Command::Custodian(arguments) => custodian::run(arguments).await,
+            Command::Gate(arguments) => gate::run(arguments).await,
             Command::Restore(arguments) => restore::run(*arguments).await,
             Command::Store(StoreCommand::Init(arguments)) => {
                 store::init::run(&arguments)

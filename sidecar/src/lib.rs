@@ -1,11 +1,12 @@
 //! The sidecar: mirrors, restores and keeps the ledger; knows nothing of Kubernetes.
 //!
-//! Each module is a room of the design: [`store`] speaks S3 and reads the ledger, [`postgresql`] takes the dump,
-//! [`mirror`] runs copies on schedule, [`restore`] brings one back, [`custodian`] keeps what the embassy has; [`process`] is what the
-//! long-running ones share. The library exists so that tests can enter a room without going through the command line.
+//! Each module is a room of the design: [`store`] speaks S3 and reads the ledger, [`postgresql`] takes the dump, [`mirror`] runs copies
+//! on schedule, [`restore`] brings one back, [`custodian`] keeps what the embassy has, [`gate`] is the store's door; [`process`] is what
+//! the long-running ones share. The library exists so that tests can enter a room without going through the command line.
 
 pub mod cli;
 pub mod custodian;
+pub mod gate;
 pub mod mirror;
 pub mod postgresql;
 pub mod process;

@@ -130,6 +130,7 @@ reasons! {
     StoreTlsFailed = "StoreTlsFailed": "No trusted TLS connection to the store.", "Check its certificate and caBundle.";
     StoreCredentialsRefused = "StoreCredentialsRefused": "The store does not know the deposit credentials.", "Correct the deposit Secret.";
     StoreAccessDenied = "StoreAccessDenied": "The deposit user lacks a right.", "Compare its policy with the template.";
+    GateRefused = "GateRefused": "The gate before the store did not let a request pass.", "Read the message; often the embassy has not accepted the registry yet, or in another term.";
     BucketMissing = "BucketMissing": "The store has no such bucket.", "Correct the name, or run store init.";
     NoVersioning = "NoVersioning": "The bucket keeps no versions.", "Run store init on a new bucket.";
     NoObjectLock = "NoObjectLock": "The bucket does not lock new objects as the DataEmbassy demands.", "Run store init, or set the bucket's default retention.";

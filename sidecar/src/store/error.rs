@@ -6,6 +6,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use dataembassy_contract::Reason;
 use dataembassy_contract::endpoint::InvalidEndpoint;
+use dataembassy_contract::gate::REFUSED_HEADER;
 use dataembassy_contract::sovereignty::NotSovereign;
 
 /// Why a request to the store did not do what it should.
@@ -77,6 +78,20 @@ pub enum StoreError {
         target: String,
         /// The bucket.
         bucket: String,
+    },
+    /// The gate before the store did not let the request pass.
+    #[error("the gate refused {operation} on {target} ({word}): {message}")]
+    GateRefused {
+        /// The request.
+        operation: &'static str,
+        /// The key or prefix.
+        target: String,
+        /// The word of the refusal.
+        word: String,
+        /// What it means to us.
+        kind: GateRefusal,
+        /// The gate's own words, cut.
+        message: String,
     },
     /// There is no such bucket.
     #[error("the store has no bucket '{bucket}': correct the name, or make the bucket and run `store init`")]
@@ -162,11 +177,44 @@ pub enum StoreError {
     },
 }
 
+/// What a refusal of the gate's means to who was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateRefusal {
+    /// The registry is fenced.
+    Fenced,
+    /// Its quota is used up.
+    Quota,
+    /// It was too much at once, or too slow.
+    ForNow,
+    /// It may not do this.
+    ForGood,
+}
+
+impl GateRefusal {
+    fn of(word: &str) -> Self {
+        match word {
+            "Fenced" => Self::Fenced,
+            "Quota" => Self::Quota,
+            "Rate" | "Busy" | "Slow" | "Incomplete" => Self::ForNow,
+            _ => Self::ForGood,
+        }
+    }
+
+    const fn reason(self) -> Reason {
+        match self {
+            Self::Fenced => Reason::Fenced,
+            Self::Quota => Reason::QuotaExceeded,
+            Self::ForNow | Self::ForGood => Reason::GateRefused,
+        }
+    }
+}
+
 impl StoreError {
     /// The reason for conditions, events and metrics.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
+            Self::GateRefused { kind, .. } => kind.reason(),
             Self::InvalidEndpoint(error) => error.reason(),
             Self::NotSovereign(error) | Self::LeadsAstray { refused: error, .. } => error.reason(),
             Self::CaBundleInvalid => Reason::InvalidCaBundle,
@@ -190,6 +238,7 @@ impl StoreError {
     #[must_use]
     pub const fn is_permanent(&self) -> bool {
         match self {
+            Self::GateRefused { kind, .. } => !matches!(kind, GateRefusal::ForNow),
             Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::NotUnderstood { .. } => false,
             Self::Failed { status, .. } => !is_transient(*status),
             _ => true,
@@ -206,6 +255,15 @@ impl StoreError {
 /// A server's own trouble, throttling, and a conflict with a request in flight pass by themselves.
 const fn is_transient(status: u16) -> bool {
     status >= 500 || matches!(status, 408 | 409 | 429)
+}
+
+/// A server's words without what could fool a terminal, cut.
+fn plain(message: &str) -> String {
+    message
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(300)
+        .collect()
 }
 
 /// What a failed request was about, for its message.
@@ -232,6 +290,11 @@ impl Attempt<'_> {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
+        if let Some(answer) = error.raw_response()
+            && let Some(word) = answer.headers().get(REFUSED_HEADER)
+        {
+            return self.refused(word, error.message().unwrap_or_default());
+        }
         match error {
             SdkError::ServiceError(answer) => self.explain_answer(
                 answer.raw().status().as_u16(),
@@ -255,6 +318,21 @@ impl Attempt<'_> {
                     cause,
                 }
             }
+        }
+    }
+
+    /// A refusal of the gate's, which any server could claim: its words are kept short.
+    fn refused(&self, word: &str, message: &str) -> StoreError {
+        StoreError::GateRefused {
+            operation: self.operation,
+            target: self.target.to_owned(),
+            kind: GateRefusal::of(word),
+            word: word
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .take(32)
+                .collect(),
+            message: plain(message),
         }
     }
 
@@ -331,11 +409,7 @@ impl Attempt<'_> {
                 operation: self.operation,
                 status,
                 code: code.to_owned(),
-                message: message
-                    .chars()
-                    .filter(|letter| !letter.is_control())
-                    .take(300)
-                    .collect(),
+                message: plain(message),
             },
         }
     }

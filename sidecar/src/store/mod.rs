@@ -15,12 +15,13 @@ pub mod init;
 pub mod ledger;
 mod probe;
 mod settings;
+pub(crate) mod way;
 
 pub use arguments::StoreArguments;
 pub use client::{ObjectVersion, Page, PutOutcome, Store, StoredObject};
 pub use commit::{CommitError, commit};
 pub use custody::{Folders, ObjectHead, ObjectLock};
-pub use error::StoreError;
+pub use error::{GateRefusal, StoreError};
 pub use ledger::{Ledger, LedgerError, LedgerMemory, LedgerSettings};
 pub use probe::{ProbeReport, Requirements, probe};
 pub use settings::{DepositKeys, Patience, StoreSettings};

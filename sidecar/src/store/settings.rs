@@ -99,6 +99,30 @@ impl StoreSettings {
         })
     }
 
+    /// Where the store is.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The bucket's name.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The authorities that may sign the store's certificate, PEM; `None` means those of the system.
+    #[must_use]
+    pub fn ca_bundle(&self) -> Option<&str> {
+        self.ca_bundle.as_deref()
+    }
+
+    /// Judges the addresses that the endpoint leads to.
+    #[must_use]
+    pub const fn sovereignty(&self) -> &Sovereignty {
+        &self.sovereignty
+    }
+
     /// How the bucket is named in requests.
     #[must_use]
     pub fn with_addressing(self, addressing: Addressing) -> Self {

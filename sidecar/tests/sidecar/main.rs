@@ -13,6 +13,7 @@
 mod bench;
 mod custodian;
 mod dump;
+mod gate;
 mod mirror;
 mod reference;
 mod restore;

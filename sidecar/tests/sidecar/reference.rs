@@ -5,13 +5,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use dataembassy_sidecar::{cli, custodian, mirror};
+use dataembassy_ledger::door::Refusal;
+use dataembassy_sidecar::{cli, custodian, gate, mirror};
 use dataembassy_telemetry::metrics::Catalog;
 
 #[test]
 fn the_reference_of_flags_and_metrics_is_what_the_code_generates() {
-    let mut page = "<!-- Generated from sidecar/src; do not edit. -->\n# The sidecar\n\nThe operator starts `mirror` and `custodian`; people start \
-                    the others. A variable says what its flag would.\n"
+    let mut page = "<!-- Generated from sidecar/src; do not edit. -->\n# The sidecar\n\nThe operator starts `mirror`, `custodian` \
+                    and `gate`; people start the others. A variable says what its flag would.\n"
         .to_owned();
     describe(&mut page, "", &cli::command());
     page.push_str(
@@ -23,6 +24,8 @@ fn the_reference_of_flags_and_metrics_is_what_the_code_generates() {
         "custodian",
         custodian::metrics::Metrics::new().catalog(),
     );
+    tabulate(&mut page, "gate", gate::metrics::Metrics::new().catalog());
+    explain(&mut page);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/sidecar.md");
     if std::env::var_os("UPDATE_GENERATED").is_some() {
         std::fs::write(&path, &page).unwrap();
@@ -51,6 +54,23 @@ fn tabulate(page: &mut String, command: &str, catalog: &Catalog) {
             metric.help,
         )
         .unwrap();
+    }
+}
+
+/// Adds the words of a gate's refusals.
+fn explain(page: &mut String) {
+    page.push_str(
+        "\n## Refusals of `gate`\n\nThe word stands in the header `x-dataembassy-refused` of the answer, in the report and in the label `refusal`. A \
+         sidecar of ours may meet some of them while it does what it should; every other one says that somebody tried a door.\n\n\
+         | word | says | met in good faith |\n| --- | --- | --- |\n",
+    );
+    for (word, says) in Refusal::MEANINGS {
+        let honest = if Refusal::IN_GOOD_FAITH.contains(&word) {
+            "yes"
+        } else {
+            "no"
+        };
+        writeln!(page, "| `{word}` | {says} | {honest} |").unwrap();
     }
 }
 

@@ -80,30 +80,65 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Every word, in the order of the reference.
-    pub const WORDS: [&'static str; 21] = [
-        "NotSigned",
-        "UnknownUser",
-        "RetrievalClosed",
-        "Method",
-        "Target",
-        "Query",
-        "Header",
-        "Body",
-        "OtherPlace",
-        "Fenced",
-        "OtherTerm",
-        "Unconditional",
-        "NoDigest",
-        "NoLength",
-        "Length",
-        "Malformed",
-        "Quota",
-        "Rate",
-        "Busy",
-        "Slow",
-        "Incomplete",
+    /// Every word and what it says, in the order of the reference.
+    pub const MEANINGS: [(&'static str, &'static str); 21] = [
+        (
+            "NotSigned",
+            "It has no signature in an `Authorization` header: presigned and anonymous requests do not pass.",
+        ),
+        (
+            "UnknownUser",
+            "No registry of the gate's has a user of this name.",
+        ),
+        (
+            "RetrievalClosed",
+            "Copies of the registry may not be read back through the gate.",
+        ),
+        ("Method", "The method does not pass."),
+        (
+            "Target",
+            "The path is neither the bucket nor the key of an object of the format.",
+        ),
+        ("Query", "The query asks for something that does not pass."),
+        ("Header", "A header does not pass, comes twice, or is malformed."),
+        ("Body", "A request that reads has a body."),
+        (
+            "OtherPlace",
+            "The place is another registry's, or not this user's.",
+        ),
+        ("Fenced", "The registry is fenced: nothing may be put."),
+        ("OtherTerm", "The entry is of another term than the current one."),
+        (
+            "Unconditional",
+            "A put would replace what is there: it lacks `If-None-Match: *`.",
+        ),
+        (
+            "NoDigest",
+            "The signature does not cover the SHA-256 of the body.",
+        ),
+        ("NoLength", "A put does not say how long its body is."),
+        (
+            "Length",
+            "The body is empty, or longer than such an object may be.",
+        ),
+        ("Malformed", "It is not a well-formed request of HTTP/1.1."),
+        ("Quota", "The registry would exceed its quota."),
+        ("Rate", "The registry puts more than it may in the time."),
+        ("Busy", "Too many requests are under way."),
+        ("Slow", "The body came too slowly."),
+        ("Incomplete", "The body ended before its `Content-Length`."),
     ];
+
+    /// Every word, in the order of the reference.
+    pub const WORDS: [&'static str; 21] = {
+        let mut words = [""; 21];
+        let mut at = 0;
+        while at < words.len() {
+            words[at] = Self::MEANINGS[at].0;
+            at += 1;
+        }
+        words
+    };
 
     /// Words that a sidecar of ours may meet while it does what it should. Every other one says that somebody tried a door.
     pub const IN_GOOD_FAITH: [&'static str; 7] = [

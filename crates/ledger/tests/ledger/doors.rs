@@ -100,6 +100,37 @@ impl Draft {
 }
 
 #[test]
+fn every_refusal_is_counted_under_a_word_of_the_reference() {
+    let every = [
+        Refusal::NotSigned,
+        Refusal::UnknownUser,
+        Refusal::RetrievalClosed,
+        Refusal::Method,
+        Refusal::Target,
+        Refusal::Query,
+        Refusal::Header,
+        Refusal::Body,
+        Refusal::OtherPlace,
+        Refusal::Fenced,
+        Refusal::OtherTerm,
+        Refusal::Unconditional,
+        Refusal::NoDigest,
+        Refusal::NoLength,
+        Refusal::Length { limit: 1 },
+        Refusal::Malformed,
+        Refusal::Quota { limit: 1 },
+        Refusal::Rate { limit: 1 },
+        Refusal::Busy,
+        Refusal::Slow,
+        Refusal::Incomplete,
+    ];
+    assert_eq!(every.map(|refusal| refusal.word()), Refusal::WORDS);
+    for word in Refusal::IN_GOOD_FAITH {
+        assert!(Refusal::WORDS.contains(&word), "{word}");
+    }
+}
+
+#[test]
 fn a_deposit_user_puts_its_own_copies_and_entries() {
     for (key, length) in [
         (ENTRY.to_owned(), 64 * 1024),

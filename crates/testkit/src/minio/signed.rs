@@ -70,35 +70,60 @@ impl SignedClient {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Request<Bytes>> {
+        let payload = hex(digest::digest(&digest::SHA256, &body).as_ref());
+        let (target, signed) = self.sign(method.as_str(), path, query, headers, &payload);
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in signed {
+            request = request.header(name, value);
+        }
+        Ok(request.body(Bytes::from(body))?)
+    }
+
+    /// Signs a request that somebody else sends: its target, and its headers in lower case with `host`, the date, `payload` as digest of
+    /// the body, and `authorization`. `query` must be sorted by name.
+    #[must_use]
+    pub fn sign(
+        &self,
+        method: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+        payload: &str,
+    ) -> (String, Vec<(String, String)>) {
         let query: Vec<String> = query
             .iter()
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
             .collect();
         let query = query.join("&");
-        let payload = hex(digest::digest(&digest::SHA256, &body).as_ref());
         let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let mut signed: Vec<(String, String)> = headers
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         signed.push(("host".into(), self.address.clone()));
-        signed.push(("x-amz-content-sha256".into(), payload.clone()));
+        signed.push(("x-amz-content-sha256".into(), payload.to_owned()));
         signed.push(("x-amz-date".into(), time.clone()));
         signed.sort();
-        let authorization = self.authorization(&method, path, &query, &signed, &payload, &time);
+        let authorization = self.authorization(method, path, &query, &signed, payload, &time);
+        signed.push(("authorization".into(), authorization));
         let target = if query.is_empty() {
             path.to_owned()
         } else {
             format!("{path}?{query}")
         };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(target)
-            .header("authorization", authorization);
-        for (name, value) in signed {
-            request = request.header(name, value);
-        }
-        Ok(request.body(Bytes::from(body))?)
+        (target, signed)
+    }
+
+    /// TLS as these requests are sent by.
+    #[must_use]
+    pub fn tls(&self) -> &Arc<ClientConfig> {
+        &self.tls
+    }
+
+    /// Where these requests are sent, as `host:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Sends one request that must succeed.
@@ -127,7 +152,7 @@ impl SignedClient {
 
     fn authorization(
         &self,
-        method: &Method,
+        method: &str,
         path: &str,
         query: &str,
         signed: &[(String, String)],

@@ -3,19 +3,11 @@
 //! An S3 client sends only what is well formed; what a gate has to refuse is not, so requests are written byte by byte here. Each
 //! address is judged before it is connected to, as everywhere else.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use dataembassy_contract::endpoint::EndpointHost;
-use dataembassy_contract::sovereignty::Sovereignty;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
+use crate::store::way::Way;
 use crate::store::{StoreError, StoreSettings};
 
 /// The most bytes of an answer that are read: a listing of a thousand versions is cut, and nothing here asks for one.
@@ -75,137 +67,45 @@ pub(super) fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
 /// Where raw requests go.
 #[derive(Clone)]
 pub(super) struct Wire {
-    host: EndpointHost,
-    port: u16,
-    tls: Option<Arc<ClientConfig>>,
-    sovereignty: Sovereignty,
+    way: Way,
     patience: Duration,
-    endpoint: String,
 }
 
 impl Wire {
     /// Prepares; nothing is sent yet.
     pub(super) fn to(settings: &StoreSettings) -> Result<Self, StoreError> {
-        let tls = settings
-            .endpoint
-            .is_secure()
-            .then(|| client_config(settings.ca_bundle.as_deref()))
-            .transpose()?;
         Ok(Self {
-            host: settings.endpoint.host().clone(),
-            port: settings.endpoint.port(),
-            tls,
-            sovereignty: settings.sovereignty.clone(),
+            way: Way::to(settings)?,
             patience: settings.patience.put,
-            endpoint: settings.endpoint.to_string(),
         })
     }
 
     /// Scheme, host and port, as signatures cover them; the port only where it is not the scheme's own.
     pub(super) fn origin(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.authority())
+        self.way.endpoint().to_string()
     }
 
     /// The `Host` header.
     pub(super) fn authority(&self) -> String {
-        let host = match &self.host {
-            EndpointHost::Name(name) => name.clone(),
-            EndpointHost::Address(address) if address.is_ipv6() => format!("[{address}]"),
-            EndpointHost::Address(address) => address.to_string(),
-        };
-        match (self.tls.is_some(), self.port) {
-            (true, 443) | (false, 80) => host,
-            (_, port) => format!("{host}:{port}"),
-        }
+        self.way.authority().to_owned()
     }
 
     /// Sends a request and reads the answer; `None` if the other side closed the connection without one.
     pub(super) async fn send(&self, request: &RawRequest) -> Result<Option<Answer>, StoreError> {
-        match tokio::time::timeout(self.patience, self.exchange(request)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(StoreError::NoAnswer {
-                endpoint: self.endpoint.clone(),
-                operation: request.method,
-                seconds: self.patience.as_secs(),
-            }),
-        }
-    }
-
-    async fn exchange(&self, request: &RawRequest) -> Result<Option<Answer>, StoreError> {
-        let stream = self.connect().await?;
-        let Some(tls) = &self.tls else {
-            return converse(stream, request).await;
+        let exchange = async {
+            let stream = self.way.secure(self.way.connect().await?).await?;
+            converse(stream, request).await
         };
-        let name = match &self.host {
-            EndpointHost::Name(name) => {
-                ServerName::try_from(name.clone()).map_err(|error| self.no_tls(error))?
-            }
-            EndpointHost::Address(address) => ServerName::from(*address),
-        };
-        let stream = TlsConnector::from(Arc::clone(tls))
-            .connect(name, stream)
+        tokio::time::timeout(self.patience, exchange)
             .await
-            .map_err(|error| self.no_tls(error))?;
-        converse(stream, request).await
+            .unwrap_or_else(|_| {
+                Err(StoreError::NoAnswer {
+                    endpoint: self.way.endpoint().to_string(),
+                    operation: request.method,
+                    seconds: self.patience.as_secs(),
+                })
+            })
     }
-
-    async fn connect(&self) -> Result<TcpStream, StoreError> {
-        let addresses: Vec<SocketAddr> = match &self.host {
-            EndpointHost::Address(address) => vec![(*address, self.port).into()],
-            EndpointHost::Name(name) => tokio::net::lookup_host((name.as_str(), self.port))
-                .await
-                .map_err(|error| self.unreachable(&error))?
-                .collect(),
-        };
-        for address in &addresses {
-            self.sovereignty
-                .judge_address(address.ip())
-                .map_err(|refused| StoreError::LeadsAstray {
-                    endpoint: self.endpoint.clone(),
-                    refused,
-                })?;
-        }
-        TcpStream::connect(addresses.as_slice())
-            .await
-            .map_err(|error| self.unreachable(&error))
-    }
-
-    fn unreachable(&self, error: &std::io::Error) -> StoreError {
-        StoreError::Unreachable {
-            endpoint: self.endpoint.clone(),
-            cause: error.to_string(),
-        }
-    }
-
-    fn no_tls(&self, error: impl std::fmt::Display) -> StoreError {
-        StoreError::TlsFailed {
-            endpoint: self.endpoint.clone(),
-            cause: error.to_string(),
-        }
-    }
-}
-
-fn client_config(ca_bundle: Option<&str>) -> Result<Arc<ClientConfig>, StoreError> {
-    let mut roots = RootCertStore::empty();
-    match ca_bundle {
-        Some(bundle) => {
-            for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-                let certificate = certificate.map_err(|_| StoreError::CaBundleInvalid)?;
-                roots.add(certificate).map_err(|_| StoreError::CaBundleInvalid)?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| StoreError::CaBundleInvalid)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 /// Writes the request and reads what comes until the end. Whoever refuses early may close while we still write, so an error of writing

@@ -1,0 +1,10 @@
+//! The gate as a program, before a real store: what passes, what does not, and that nobody can make it do otherwise.
+
+mod bench;
+mod clients;
+mod framing;
+mod limits;
+mod live;
+mod raw;
+mod refusals;
+mod store;
