@@ -131,7 +131,7 @@ fn page(stores: &[(&str, &str, &CheckResult)]) -> String {
         store's own root. Run it against yours before you trust it, with a user `check-<8 hex digits>` made for that.\n\n\
         *Does* and *refused* are good. **Open** means that the store itself lets it through: only the gate stands before it, so nobody \
         but gate, custodian and jobs may reach the store. *No effect* means that the request was taken and changed nothing that it should \
-        not.\n"
+        not. Through a gate none of them opens, whatever the store: a test tries them all.\n"
         .to_owned();
     let names: Vec<String> = stores
         .iter()
