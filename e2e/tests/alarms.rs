@@ -126,8 +126,8 @@ fn what_was_promised_has_an_alarm() {
         ),
         (
             "embassy",
-            "RecoveryPointMissed IntegrityLost LedgerRolledBack LedgerForked SecondVersion UnknownSigner LockMissing LockTooShort \
-             RetentionBlocked QuotaNearlyUsed SpaceShort ClockSkewed",
+            "RecoveryPointMissed HomeSilent IntegrityLost LedgerRolledBack LedgerForked SecondVersion UnknownSigner RequestsRefused \
+             LockMissing LockTooShort RetentionBlocked QuotaExceeded SpaceShort CertificateExpiring ClockSkewed",
         ),
     ] {
         let names = names(side);
