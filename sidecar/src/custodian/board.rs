@@ -15,6 +15,7 @@ use dataembassy_contract::custodian::{
 use dataembassy_contract::report::{Loaded, MissingSecret};
 use jiff::Timestamp;
 
+use super::space::Flow;
 use crate::process::report::replace;
 use crate::process::server::{self, Status};
 
@@ -28,7 +29,16 @@ pub struct Board(Arc<Mutex<Reports>>);
 #[derive(Debug)]
 struct Reports {
     report: CustodianReport,
-    registries: BTreeMap<String, (RegistrySummary, Arc<RegistryReport>)>,
+    registries: BTreeMap<String, Told>,
+}
+
+/// What was said about one registry.
+#[derive(Debug)]
+struct Told {
+    summary: RegistrySummary,
+    report: Arc<RegistryReport>,
+    /// What it has and gets; none before it was counted.
+    flow: Option<Flow>,
 }
 
 impl Board {
@@ -80,11 +90,14 @@ impl Board {
     }
 
     /// What is to be said about one registry now.
-    pub fn tell(&self, summary: RegistrySummary, report: RegistryReport) {
+    pub fn tell(&self, summary: RegistrySummary, report: RegistryReport, flow: Option<Flow>) {
         let registry = report.registry.clone();
-        self.lock()
-            .registries
-            .insert(registry, (summary, Arc::new(report)));
+        let told = Told {
+            summary,
+            report: Arc::new(report),
+            flow,
+        };
+        self.lock().registries.insert(registry, told);
     }
 
     /// A registry is not kept any more.
@@ -92,22 +105,18 @@ impl Board {
         self.lock().registries.remove(registry);
     }
 
-    /// The bytes of all registries together, as far as they were counted.
+    /// What each registry has and gets, as far as they were counted.
     #[must_use]
-    pub fn used_bytes(&self) -> u64 {
-        let state = self.lock();
-        state
-            .registries
-            .values()
-            .map(|(summary, _)| summary.used_bytes)
-            .sum()
+    pub fn flows(&self) -> Vec<Flow> {
+        let reports = self.lock();
+        reports.registries.values().filter_map(|told| told.flow).collect()
     }
 
     fn registry(&self, registry: &str) -> Option<Arc<RegistryReport>> {
         self.lock()
             .registries
             .get(registry)
-            .map(|(_, report)| Arc::clone(report))
+            .map(|told| Arc::clone(&told.report))
     }
 }
 
@@ -120,7 +129,7 @@ impl Status for Board {
         report.registries = state
             .registries
             .values()
-            .map(|(summary, _)| summary.clone())
+            .map(|told| told.summary.clone())
             .collect();
         drop(state);
         fit(report.cleaned())

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dataembassy_contract::Reason;
 use dataembassy_ledger::RegistryId;
 use dataembassy_telemetry::metrics::Catalog;
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -58,6 +59,7 @@ pub struct Metrics {
     clock_difference: Gauge,
     used: Gauge,
     capacity: Gauge,
+    full_at: Gauge,
     unknown: Gauge,
     doors: Gauge,
     requests: Counter<u64, AtomicU64>,
@@ -97,7 +99,7 @@ impl Metrics {
         let help = "Bytes of copies that were read back";
         catalog.add("verified", help, Some(Unit::Bytes), &["registry"], &verified);
         let gauge = Gauge::default;
-        let (store_up, clock_difference, used) = (gauge(), gauge(), gauge());
+        let (store_up, clock_difference, used, full_at) = (gauge(), gauge(), gauge(), gauge());
         let (capacity, unknown, doors, requests) = (gauge(), gauge(), gauge(), Counter::default());
         let help = "Whether the store can be reached and is set up as it must be";
         catalog.add("store_up", help, None, &[], &store_up);
@@ -113,6 +115,8 @@ impl Metrics {
         catalog.add("store_used", help, Some(Unit::Bytes), &[], &used);
         let help = "What the store can hold; 0 where nobody said so";
         catalog.add("store_capacity", help, Some(Unit::Bytes), &[], &capacity);
+        let help = "When the store will be full at the rate of late, in seconds since 1970; 0 if never, as far as can be told";
+        catalog.add("store_full_timestamp", help, Some(Unit::Seconds), &[], &full_at);
         let help = "Registries that the store has and nobody accepted";
         catalog.add("unknown_registries", help, None, &[], &unknown);
         let help =
@@ -135,6 +139,7 @@ impl Metrics {
             clock_difference,
             used,
             capacity,
+            full_at,
             unknown,
             doors,
             requests,
@@ -188,7 +193,8 @@ impl Metrics {
     }
 
     /// Room in the store.
-    pub fn space(&self, used: u64, capacity: Option<u64>) {
+    pub fn space(&self, used: u64, capacity: Option<u64>, full_at: Option<Timestamp>) {
+        self.full_at.set(full_at.map_or(0, Timestamp::as_second));
         self.used.set(bounded(used));
         self.capacity.set(bounded(capacity.unwrap_or(0)));
     }

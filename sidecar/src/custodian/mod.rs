@@ -2,8 +2,8 @@
 //! that opens one, and raises the alarm.
 //!
 //! [`configuration`] judges what the folder holds, [`embassy`] looks at the store as a whole, each [`registry`] has a keeper, [`reading`]
-//! reads their copies back, [`finding`] says what is wrong and what still stands, [`doors`] probes what only the gate refuses, [`process`]
-//! puts them together and [`board`] shows it. The process keeps no truth on disk:
+//! reads their copies back, [`finding`] says what is wrong and what still stands, [`doors`] probes what only the gate refuses, [`space`]
+//! looks ahead, [`process`] puts them together and [`board`] shows it. The process keeps no truth on disk:
 //! what it must know is in the ledgers and in its configuration.
 
 pub mod board;
@@ -17,6 +17,7 @@ pub mod office;
 pub mod process;
 pub mod reading;
 pub mod registry;
+pub mod space;
 
 use std::sync::Arc;
 

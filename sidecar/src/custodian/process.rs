@@ -16,6 +16,7 @@ use super::embassy::{self, StoreLook};
 use super::office::Office;
 use super::reading::{Library, Reader};
 use super::registry::{Assignment, Holdings, Identity, Keeper};
+use super::space;
 use crate::process::report::note;
 use crate::store::{Store, StoreError};
 
@@ -108,9 +109,21 @@ impl Custodian {
         self.employ(configuration, &store);
         self.stock(configuration, &store);
         self.office.metrics.requests(self.requests + store.requests());
-        let (used, capacity) = (self.office.board.used_bytes(), configuration.capacity_bytes);
-        self.office.metrics.space(used, capacity);
+        self.look_ahead(configuration);
         while self.tasks.try_join_next().is_some() {}
+    }
+
+    fn look_ahead(&self, configuration: &Configuration) {
+        let (flows, now) = (self.office.board.flows(), Timestamp::now());
+        let known = flows.len() == configuration.registries.len();
+        let capacity = configuration.capacity_bytes;
+        let space = self.office.board.write(|report| {
+            report.space = space::forecast(&flows, known, capacity, &report.space, now);
+            report.space.clone()
+        });
+        self.office
+            .metrics
+            .space(space.used_bytes, capacity, space.full_at);
     }
 
     /// The client that fits the configuration; the one there is, as long as it does.

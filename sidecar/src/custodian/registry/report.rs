@@ -17,6 +17,7 @@ use super::ledger::LedgerState;
 use super::{Assignment, Keeper, judgement};
 use crate::custodian::finding::Finding;
 use crate::custodian::metrics::RegistryFigures;
+use crate::custodian::space::Flow;
 
 /// The newest copies of a report; the pinned ones come on top.
 const NEWEST: usize = 50;
@@ -74,11 +75,29 @@ impl Keeper {
             used_bytes,
             alarms: total,
         };
+        let flow = self.flow(assignment, &holdings, now);
         drop(holdings);
         self.report = Told { ledger, intact };
         self.office.metrics.registry(&self.registry, &figures);
-        self.office.board.tell(summary, report);
+        self.office.board.tell(summary, report, flow);
         log_changes(&self.registry, &findings, &mut self.logged);
+    }
+}
+
+impl Keeper {
+    /// What the registry has and gets; none before it was counted.
+    fn flow(&self, assignment: &Assignment, holdings: &HoldingsState, now: Timestamp) -> Option<Flow> {
+        let used = self.presence.used_bytes()?;
+        let arrivals = holdings.copies.values().map(|held| (held.arrived_at, held.bytes));
+        let arrivals: Vec<(Timestamp, u64)> = arrivals.collect();
+        let lock = assignment.configuration.lock.length;
+        Some(Flow::new(
+            &arrivals,
+            used,
+            &assignment.settings.retention,
+            lock,
+            now,
+        ))
     }
 }
 

@@ -178,3 +178,23 @@ async fn a_full_quota_and_a_copy_that_is_too_old_are_told_and_heal() {
     };
     custodian.until_registry("both to heal", healed).await;
 }
+
+#[tokio::test]
+async fn room_that_will_not_be_enough_is_told_with_the_day() {
+    let mut bench = CustodianBench::start().await;
+    bench.config.capacity_bytes = Some(60_000);
+    bench.write_config();
+    bench.copies(4, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let report = custodian
+        .until("the forecast", |report| report.space.sufficient.state == CheckState::False)
+        .await;
+    assert_eq!(report.space.sufficient.reason, Reason::SpaceShort);
+    assert!(report.space.full_at.is_some() && report.space.used_bytes > 24_000);
+    bench.config.capacity_bytes = None;
+    bench.write_config();
+    let unknown = |report: &dataembassy_contract::custodian::CustodianReport| {
+        report.space.sufficient.reason == Reason::CapacityUnknown
+    };
+    custodian.until("nothing to be said", unknown).await;
+}
