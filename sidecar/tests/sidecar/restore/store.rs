@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -298,12 +298,39 @@ async fn a_lost_object_ends_the_restore_by_its_name() {
 
 /// Runs the program itself, every secret in a file.
 fn run_program(embassy: &Embassy, target: &Database, folder: &Path) -> (bool, String) {
+    let ran = program(embassy, target, folder).output().unwrap();
+    let said = [ran.stdout, ran.stderr].concat();
+    (ran.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// The same on a terminal of its own.
+fn run_program_on_terminal(embassy: &Embassy, target: &Database, folder: &Path) -> (bool, String) {
+    let program = program(embassy, target, folder);
+    let words = std::iter::once(program.get_program()).chain(program.get_args());
+    let quoted: Vec<_> = words
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let ran = Command::new("script")
+        .args(["--quiet", "--return", "--log-out", "/dev/null", "--command"])
+        .arg(quoted.join(" "))
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    (
+        ran.status.success(),
+        String::from_utf8_lossy(&ran.stdout).into_owned(),
+    )
+}
+
+fn program(embassy: &Embassy, target: &Database, folder: &Path) -> Command {
     let file = |name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::write(&path, text).unwrap();
         path
     };
-    let ran = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"))
+    let mut program = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"));
+    program
         .env_clear()
         .args([
             "restore",
@@ -332,11 +359,8 @@ fn run_program(embassy: &Embassy, target: &Database, folder: &Path) -> (bool, St
         .arg("--postgresql-programs")
         .arg(programs().unwrap())
         .arg("--result")
-        .arg(file("secretAccessKey", &embassy.retrieval.secret_key).with_file_name("result.json"))
-        .output()
-        .unwrap();
-    let said = [ran.stdout, ran.stderr].concat();
-    (ran.status.success(), String::from_utf8_lossy(&said).into_owned())
+        .arg(file("secretAccessKey", &embassy.retrieval.secret_key).with_file_name("result.json"));
+    program
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -382,6 +406,23 @@ async fn the_program_restores_and_writes_what_came_of_it() {
         "{told}"
     );
     assert!(!said.contains(PASSWORD) && !told.to_string().contains(PASSWORD));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_the_program_draws_how_far_it_is() {
+    let embassy = Embassy::start().await;
+    let server = Server::shared(17);
+    let database = filled(server).await;
+    embassy
+        .publish(&seal(&source(server, &database.name)).await, 7)
+        .await;
+    let (target, folder) = (target(server).await, TempDir::new().unwrap());
+    let (succeeded, drawn) = run_program_on_terminal(&embassy, &target, folder.path());
+    assert!(succeeded, "{drawn}");
+    for part in ["loading rows", "100%", "of 60004 rows", "eta", "\u{1b}["] {
+        assert!(drawn.contains(part), "{part} is not in {drawn}");
+    }
+    assert!(!drawn.contains("restore: "), "lines between the bars: {drawn}");
 }
 
 /// The blocks of the page, in their order.
