@@ -178,7 +178,7 @@ fn announce(plan: &provision::Plan, progress: &Progress, also: &str) {
 fn changes() -> String {
     format!(
         "bring up: two clusters in network namespaces ({}, {}), with links {} and {}, cgroups of the same names, \
-         and their state in {STATE}; `cargo e2e down` removes all of it",
+         and their state in {STATE}; `cargo e2e down` removes all of it but images, which `down --purge` removes too",
         Site::Home.namespace(),
         Site::Embassy.namespace(),
         Site::Home.wire_name(),

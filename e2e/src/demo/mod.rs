@@ -58,8 +58,13 @@ pub async fn run(cache: &Cache, progress: &Progress, keep: bool) -> Result<()> {
     }
     let step = progress.step("taking everything down that was started");
     let down = bed::down(false).await;
-    step.done();
-    played.and(down)
+    if down.is_ok() {
+        step.done();
+    }
+    match (played, down) {
+        (Err(why), Err(left)) => Err(why.context(format!("the bed could not be taken down: {left:#}"))),
+        (played, down) => played.and(down),
+    }
 }
 
 async fn play(cache: &Cache, progress: &Progress) -> Result<()> {

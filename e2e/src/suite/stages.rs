@@ -67,8 +67,15 @@ pub fn stages(options: &Options) -> Vec<Stage> {
             "clippy has nothing to say",
             vec![
                 clippy(&["--workspace", "--all-targets"]),
-                // It is no test target of the workspace's, because it needs a bed that is up.
-                clippy(&["--package", "dataembassy-e2e", "--test", "scenarios"]),
+                // They are no test targets of the workspace's, because they need the bed.
+                clippy(&[
+                    "--package",
+                    "dataembassy-e2e",
+                    "--test",
+                    "scenarios",
+                    "--test",
+                    "interruption",
+                ]),
             ],
         ),
         stage(
@@ -104,11 +111,17 @@ pub fn stages(options: &Options) -> Vec<Stage> {
                 scenarios(options),
             )
         },
-        stage(
-            "demo",
-            "the main job, from nothing, as README promises it",
-            vec![Command::cargo(&["e2e", "demo"])],
-        ),
+        Stage {
+            finally: Some(Command::cargo(&["e2e", "down"])),
+            ..stage(
+                "demo",
+                "the main job, from nothing, as README promises it: interrupted, and whole",
+                vec![
+                    Command::cargo(&["test", "--package", "dataembassy-e2e", "--test", "interruption"]),
+                    Command::cargo(&["e2e", "demo"]),
+                ],
+            )
+        },
     ]
 }
 
