@@ -64,7 +64,7 @@ pub(super) async fn controllers(process: Process) {
         .graceful_shutdown_on(stop(process.stopped.clone()))
         .run(reconcile_mirror, try_mirror_again, context.clone())
         .for_each(|_| async {});
-    tokio::join!(embassies, mirrors, process.announce(&stores));
+    tokio::join!(embassies, mirrors, process.announce(&context));
 }
 
 fn made_for(object: &ObjectMeta) -> Option<ObjectRef<RegistryMirror>> {
@@ -76,7 +76,7 @@ async fn reconcile_mirror(
     mirror: Arc<RegistryMirror>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    context.stores.ready().await;
+    context.ready().await;
     forget_reports(&context);
     mirror::reconcile(mirror, context).await
 }

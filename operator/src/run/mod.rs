@@ -68,8 +68,9 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Waits until each watch has listed what there is: judging by half a picture would stall mirrors for nothing.
-    pub async fn ready(&self) {
+    /// Waits until each watch has listed what there is. Only one may wait: a store wakes but the last of those who wait for it, so
+    /// reconciles wait for [`Context::ready`].
+    async fn ready(&self) {
         // A writer that was dropped means that the process is ending.
         drop(self.mirrors.wait_until_ready().await);
         drop(self.embassies.wait_until_ready().await);
@@ -100,6 +101,7 @@ pub struct Context {
     pub stores: Stores,
     /// What sidecars said last, by `namespace/mirror`.
     pub mirror_reports: Memory<Report>,
+    complete: watch::Sender<bool>,
 }
 
 impl Context {
@@ -127,7 +129,20 @@ impl Context {
             rollouts: Rollouts::default(),
             stores,
             mirror_reports: Memory::default(),
+            complete: watch::Sender::new(false),
         }
+    }
+
+    /// Waits for the watches, and then lets every reconcile go. One task does so.
+    pub async fn complete(&self) {
+        self.stores.ready().await;
+        self.complete.send_replace(true);
+    }
+
+    /// Waits until the watches have listed what there is: judging by half a picture would stall resources for nothing.
+    pub async fn ready(&self) {
+        // The sender is ours, so it is not gone.
+        drop(self.complete.subscribe().wait_for(|complete| *complete).await);
     }
 }
 
@@ -202,8 +217,8 @@ impl Process {
     }
 
     /// Says that the operator is ready, once it is.
-    async fn announce(&self, stores: &Stores) {
-        stores.ready().await;
+    async fn announce(&self, context: &Context) {
+        context.complete().await;
         self.health.set_ready();
         tracing::info!("all watches are up");
     }

@@ -159,7 +159,18 @@ impl World {
     }
 
     pub(crate) fn context(&self, client: Client) -> Arc<Context> {
-        let stores = Stores {
+        let settings = self.settings.clone().unwrap_or_else(settings);
+        Arc::new(Context::new(
+            client,
+            settings,
+            Metrics::default(),
+            self.stores(),
+            None,
+        ))
+    }
+
+    pub(crate) fn stores(&self) -> Stores {
+        Stores {
             mirrors: self.store::<RegistryMirror>("RegistryMirror"),
             embassies: self.store::<DataEmbassy>("DataEmbassy"),
             config_maps: self.store("ConfigMap"),
@@ -168,9 +179,7 @@ impl World {
             deployments: self.store("Deployment"),
             replica_sets: self.store("ReplicaSet"),
             pods: self.store("Pod"),
-        };
-        let settings = self.settings.clone().unwrap_or_else(settings);
-        Arc::new(Context::new(client, settings, Metrics::default(), stores, None))
+        }
     }
 
     fn store<K>(&self, kind: &str) -> Store<K>
