@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dataembassy_contract::gate::{LaneConfig, LaneReport, RefusedRequests};
 use dataembassy_ledger::RegistryId;
-use dataembassy_ledger::door::{Action, Passage, Refusal};
+use dataembassy_ledger::door::{self, Action, Passage, Refusal};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -45,6 +45,8 @@ pub(super) struct Lane {
     allowance: Mutex<Allowance>,
     rules: Mutex<Rules>,
     seen: Mutex<Seen>,
+    /// Set when the registry has left the configuration: requests under way must not bring its metrics back.
+    closed: AtomicBool,
 }
 
 /// What puts under way were let in by; another one cuts them.
@@ -135,6 +137,7 @@ impl Lane {
                 putting: CancellationToken::new(),
             }),
             seen: Mutex::default(),
+            closed: AtomicBool::new(false),
         };
         lane.show(config);
         lane
@@ -160,16 +163,31 @@ impl Lane {
     /// The registry passes no more: puts under way are cut, and its metrics end.
     pub(super) fn close(&self) {
         lock(&self.rules).putting.cancel();
+        self.closed.store(true, Ordering::Relaxed);
         self.metrics.forget(self.registry.as_str());
+    }
+
+    /// Counts in the metrics of this registry.
+    fn measure(&self, count: impl FnOnce(&Metrics, &str)) {
+        if !self.closed.load(Ordering::Relaxed) {
+            count(&self.metrics, self.registry.as_str());
+        }
     }
 
     fn show(&self, config: &LaneConfig) {
         self.metrics.configured(config, lock(&self.allowance).used());
     }
 
-    /// Cancelled when puts that were let in until now must end.
-    pub(super) fn putting(&self) -> CancellationToken {
-        lock(&self.rules).putting.clone()
+    /// Cancelled when a put that was judged by `judged` must end; the refusal where other rules are in effect by now.
+    pub(super) fn putting(&self, judged: &door::Lane) -> Result<CancellationToken, Refusal> {
+        let rules = lock(&self.rules);
+        if rules.fenced {
+            Err(Refusal::Fenced)
+        } else if rules.term != judged.term.get() {
+            Err(Refusal::OtherTerm)
+        } else {
+            Ok(rules.putting.clone())
+        }
     }
 
     /// Waits for a request's turn. `common` holds the turns that all registries share.
@@ -229,7 +247,7 @@ impl Lane {
     pub(super) fn settle(&self, length: u64, came: u64, stored: bool) {
         let mut allowance = lock(&self.allowance);
         allowance.settle(length, came, stored);
-        self.metrics.used(self.registry.as_str(), allowance.used());
+        self.measure(|metrics, id| metrics.used(id, allowance.used()));
     }
 
     /// The store has answered a request that passed.
@@ -239,7 +257,7 @@ impl Lane {
         if succeeded {
             self.remember(peer);
         }
-        self.metrics.answered(self.registry.as_str(), status);
+        self.measure(|metrics, id| metrics.answered(id, status));
         let mut seen = lock(&self.seen);
         seen.passed += 1;
         if !succeeded {
@@ -252,16 +270,16 @@ impl Lane {
             return;
         }
         seen.heard_at = Some(now);
-        self.metrics.heard(self.registry.as_str(), now.as_second());
+        self.measure(|metrics, id| metrics.heard(id, now.as_second()));
         if let Action::Put { length, .. } = passage.action {
             seen.bytes_put = seen.bytes_put.saturating_add(length);
-            self.metrics.put(self.registry.as_str(), length);
+            self.measure(|metrics, id| metrics.put(id, length));
         }
     }
 
     /// A request that claimed to be this registry's was refused.
     pub(super) fn refused(&self, refusal: &Refusal) {
-        self.metrics.refused(self.registry.as_str(), refusal.word());
+        self.measure(|metrics, id| metrics.refused(id, refusal.word()));
         let worth_a_line = lock(&self.seen).refused.count(refusal.word(), Timestamp::now());
         if worth_a_line {
             tracing::warn!(registry = %self.registry, refusal = refusal.word(), why = %refusal, "a request was refused");
@@ -290,6 +308,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use dataembassy_ledger::Term;
+
     use super::*;
 
     fn config() -> LaneConfig {
@@ -372,7 +392,12 @@ mod tests {
     #[tokio::test]
     async fn a_fence_and_another_term_cut_puts_under_way_and_nothing_else_does() {
         let lane = lane();
-        let putting = lane.putting();
+        let judged = |term: u64| door::Lane {
+            term: Term::new(term).unwrap(),
+            fenced: false,
+            home_may_retrieve: false,
+        };
+        let putting = lane.putting(&judged(1)).unwrap();
         lane.configure(&LaneConfig {
             used_bytes: 5,
             home_may_retrieve: true,
@@ -381,7 +406,9 @@ mod tests {
         assert!(!putting.is_cancelled());
         lane.configure(&LaneConfig { term: 2, ..config() });
         assert!(putting.is_cancelled());
-        let putting = lane.putting();
+        // One that was judged before, and asks only now.
+        assert_eq!(lane.putting(&judged(1)).unwrap_err(), Refusal::OtherTerm);
+        let putting = lane.putting(&judged(2)).unwrap();
         let fenced = LaneConfig {
             term: 2,
             fenced: true,
@@ -389,8 +416,6 @@ mod tests {
         };
         lane.configure(&fenced);
         assert!(putting.is_cancelled());
-        let later = lane.putting();
-        lane.configure(&fenced);
-        assert!(!later.is_cancelled());
+        assert_eq!(lane.putting(&judged(2)).unwrap_err(), Refusal::Fenced);
     }
 }

@@ -66,6 +66,7 @@ impl Metrics {
         let mut catalog = Catalog::new("dataembassy_gate");
         meters.register_lanes(&mut catalog);
         meters.register_process(&mut catalog);
+        meters.begin_refusals(NOBODY);
         Self {
             catalog: Arc::new(catalog),
             meters,
@@ -99,6 +100,14 @@ impl Meters {
         catalog.add("fenced", help, None, of_registry, &self.fenced);
         let help = "1 while home may read the registry's copies back";
         catalog.add("retrieval_open", help, None, of_registry, &self.retrieval);
+    }
+
+    /// Begins to count refusals of each word: an increase from nothing would be none.
+    fn begin_refusals(&self, id: &str) {
+        for word in Refusal::WORDS {
+            let labels = [("registry", id.to_owned()), ("refusal", word.to_owned())];
+            drop(self.refused.get_or_create(&labels));
+        }
     }
 
     fn register_process(&self, catalog: &mut Catalog) {
@@ -150,13 +159,7 @@ impl Metrics {
             .retrieval
             .get_or_create(&labels)
             .set(config.home_may_retrieve.into());
-        // There from the beginning, so that an increase from nothing is one.
-        for word in Refusal::WORDS {
-            drop(self.meters.refused.get_or_create(&[
-                ("registry", config.registry.clone()),
-                ("refusal", word.to_owned()),
-            ]));
-        }
+        self.meters.begin_refusals(&config.registry);
     }
 
     /// Drops all that is said of a registry.

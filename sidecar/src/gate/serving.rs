@@ -73,18 +73,54 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// A put that was taken in; settled when dropped. What the store may have is counted as if it had.
-struct Reserved<'a> {
-    lane: &'a Lane,
+/// A request that was let in. A put is settled when it is dropped: what the store may have counts as if it had.
+struct Passed<'a> {
+    lane: &'a Arc<Lane>,
+    /// Bytes of the body; none but a put has one.
     length: u64,
-    progress: &'a Progress,
+    progress: Arc<Progress>,
+    /// Cancelled when a put must end.
+    cut: CancellationToken,
     refused_by_store: bool,
 }
 
-impl Drop for Reserved<'_> {
+impl<'a> Passed<'a> {
+    fn begin(lane: &'a Arc<Lane>, passage: &Passage, rules: &door::Lane) -> Result<Self, Refusal> {
+        let (length, cut) = match passage.action {
+            Action::Put { length, .. } => {
+                let cut = lane.putting(rules)?;
+                lane.reserve(length)?;
+                (length, cut)
+            }
+            _ => (0, CancellationToken::new()),
+        };
+        Ok(Self {
+            lane,
+            length,
+            progress: Progress::begin(length),
+            cut,
+            refused_by_store: false,
+        })
+    }
+
+    fn sent(&self, body: Incoming) -> Sent {
+        if self.length == 0 {
+            return Sent::Nothing;
+        }
+        Sent::Upload(Upload::new(
+            body,
+            Arc::clone(&self.progress),
+            Arc::clone(self.lane),
+        ))
+    }
+}
+
+impl Drop for Passed<'_> {
     fn drop(&mut self) {
-        let stored = self.progress.is_complete() && !self.refused_by_store;
-        self.lane.settle(self.length, self.progress.came(), stored);
+        if self.length > 0 {
+            let stored = self.progress.is_complete() && !self.refused_by_store;
+            self.lane.settle(self.length, self.progress.came(), stored);
+        }
     }
 }
 
@@ -152,6 +188,7 @@ impl Serving {
         words::refused(refusal)
     }
 
+    /// Waits for the request's turn, sends it to the store, and answers with what the store says.
     async fn pass(
         &self,
         effective: &Effective,
@@ -160,78 +197,61 @@ impl Serving {
         head: Parts,
         body: Incoming,
     ) -> Result<Response<Answer>, Failure> {
-        let (length, cut) = match passage.action {
-            Action::Put { length, .. } => (length, lane.putting()),
-            _ => (0, CancellationToken::new()),
-        };
         let hold = Held {
             _turn: lane.turn(self.peer, self.gate.common()).await?,
             _counted: self.gate.metrics().under_way(),
             _answering: self.place.answering(),
         };
-        let progress = Progress::begin(length);
-        let mut reserved = if length > 0 {
-            lane.reserve(length)?;
-            Some(Reserved {
-                lane,
-                length,
-                progress: &progress,
-                refused_by_store: false,
-            })
-        } else {
-            None
-        };
-        let sent = if length > 0 {
-            Sent::Upload(Upload::new(body, Arc::clone(&progress), Arc::clone(lane)))
-        } else {
-            Sent::Nothing
-        };
+        let rules = effective.rules().lanes.get(lane.registry());
+        let rules = rules.ok_or(Refusal::UnknownUser)?;
+        let mut passed = Passed::begin(lane, passage, rules)?;
+        let request = onward(head, passed.sent(body));
         let upstream = effective.upstream();
         let asked = upstream
-            .ask(lane.registry(), onward(head, sent), &progress, &cut)
+            .ask(lane.registry(), request, &passed.progress, &passed.cut)
             .await;
         let (answer, link) = match asked {
             Ok(answered) => answered,
-            Err(_) if progress.is_broken() => return Err(Refusal::Incomplete.into()),
+            Err(_) if passed.progress.is_broken() => return Err(Refusal::Incomplete.into()),
             Err(NoAnswer::Client(refusal)) => return Err(refusal.into()),
             Err(NoAnswer::NotSent(error)) => return Err(Failure::NotSent(error)),
             Err(NoAnswer::Unknown(error)) => return Err(Failure::Unknown(error)),
         };
         self.gate.store_answered();
         lane.answered(passage, answer.status().as_u16(), self.peer);
-        if let Some(reserved) = &mut reserved {
-            reserved.refused_by_store = answer.status().is_client_error();
-        }
+        passed.refused_by_store = answer.status().is_client_error();
+        check(&answer)?;
+        let progress = Arc::clone(&passed.progress);
         let (mut head, body) = answer.into_parts();
-        let is_whole = progress.is_complete();
-        if !is_whole {
-            // The store has made up its mind; the rest of the body is nobody's.
-            progress.stop();
-            self.lingering.demand();
-        }
-        if body.size_hint().lower() > MAX_ANSWER {
-            return Err(Failure::Unknown(StoreError::NotUnderstood {
-                operation: "a request that passed the gate",
-                cause: format!("its answer is longer than {MAX_ANSWER} bytes"),
-            }));
-        }
         head.headers = back(&head.headers);
         head.version = Version::HTTP_11;
         head.extensions.clear();
-        let passing = Passing::new(
-            body,
-            link,
-            Arc::clone(upstream),
-            Arc::clone(lane),
-            Arc::clone(&progress),
-            hold,
-        );
+        let is_whole = progress.is_complete();
+        let passing = Passing::new(body, link, Arc::clone(upstream), Arc::clone(lane), progress, hold);
         let mut answer = Response::from_parts(head, Answer::Passed(Box::new(passing)));
         if !is_whole {
+            // The store has made up its mind; the rest of the body is nobody's.
+            passed.progress.stop();
+            self.lingering.demand();
             words::close(&mut answer);
         }
         Ok(answer)
     }
+}
+
+/// Refuses answers that no store of ours gives.
+fn check(answer: &Response<Incoming>) -> Result<(), Failure> {
+    let cause = if answer.body().size_hint().lower() > MAX_ANSWER {
+        format!("its answer is longer than {MAX_ANSWER} bytes")
+    } else if answer.status().is_informational() {
+        format!("its answer is {}", answer.status())
+    } else {
+        return Ok(());
+    };
+    Err(Failure::Unknown(StoreError::NotUnderstood {
+        operation: "a request that passed the gate",
+        cause,
+    }))
 }
 
 /// Whose a request says that it is.

@@ -156,6 +156,7 @@ impl Upstream {
             let mut sending = std::pin::pin!(sending);
             let answer = tokio::select! {
                 biased;
+                () = cut.cancelled() => return Err(NoAnswer::Client(Refusal::Fenced)),
                 answer = poll_fn(|cx| {
                     // First the connection, then what it may have brought.
                     link.drive(cx);
@@ -165,9 +166,6 @@ impl Upstream {
                     Lapse::Client(refusal) => NoAnswer::Client(refusal),
                     Lapse::Store(seconds) => NoAnswer::Unknown(self.silent(seconds)),
                 }),
-                () = cut.cancelled() => {
-                    return Err(NoAnswer::Client(Refusal::Fenced));
-                }
             };
             match answer {
                 Ok(answer) => return Ok((answer, link)),

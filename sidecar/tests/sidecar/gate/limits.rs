@@ -284,3 +284,28 @@ async fn requests_beyond_a_registrys_turns_wait_for_theirs() {
         assert!(matches!(outcome.unwrap(), PutOutcome::Stored(_)));
     }
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_take_its_answer_is_not_waited_for() {
+    let bench = GateBench::start_with(|config| config.lanes[0].home_may_retrieve = true).await;
+    let client = bench.signed(bench.retrieval(REGISTRY).await);
+    let large = vec![7; 32 * MEBI];
+    let key = segment(1).to_string();
+    bench.store.minio.put(BUCKET, &key, large).await.unwrap();
+    let versions = bench.store.minio.root().versions(BUCKET, &key).await.unwrap();
+    let query = [("versionId", versions[0].id.as_str())];
+    let mut connection = Raw::open(&client).await;
+    connection.send(raw::get(&client, &path(1), &query)).await;
+    let under_way = async |count: u32| {
+        let row = format!("dataembassy_gate_requests_under_way {count}\n");
+        while !bench.metrics().await.contains(&row) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    under_way(1).await;
+    let begun = Instant::now();
+    tokio::time::timeout(Duration::from_secs(45), under_way(0))
+        .await
+        .expect("the answer is given up");
+    assert!(begun.elapsed() > Duration::from_secs(20), "{:?}", begun.elapsed());
+}

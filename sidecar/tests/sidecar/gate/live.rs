@@ -206,3 +206,41 @@ async fn a_request_under_way_is_finished_before_the_process_ends() {
     put.unwrap();
     assert_eq!(status, 0);
 }
+
+#[tokio::test]
+async fn puts_go_on_while_configuration_and_certificate_change() {
+    let mut bench = GateBench::start().await;
+    let store = bench.client(&bench.deposit(REGISTRY).await);
+    let (ending, ended) = tokio::sync::watch::channel(false);
+    let putting = (1..=4_u64).map(|sender| {
+        let (store, ended) = (store.clone(), ended.clone());
+        tokio::spawn(async move {
+            let mut put = 0;
+            while !*ended.borrow() {
+                let body = bytes::Bytes::from(vec![7; 100_000]);
+                let digest = sha256(&body);
+                store
+                    .put(&segment(sender * 100_000 + put), body, digest)
+                    .await
+                    .unwrap();
+                put += 1;
+            }
+            put
+        })
+    });
+    let putting: Vec<_> = putting.collect();
+    for round in 1..=3 {
+        bench.certify(&bench.certificate());
+        bench
+            .configure(|config| config.lanes[0].quota_bytes = Some(round << 40))
+            .await;
+    }
+    ending.send_replace(true);
+    let mut puts = 0;
+    for sender in putting {
+        puts += sender.await.unwrap();
+    }
+    let lane = bench.lane(REGISTRY).await;
+    assert_eq!((lane.passed, lane.bytes_put), (puts, puts * 100_000));
+    assert!(puts > 10 && lane.refused.is_empty(), "{lane:#?}");
+}
