@@ -64,7 +64,7 @@ enum Command {
         /// `home` or `embassy`.
         cluster: Site,
     },
-    /// Measure copy and restore against the same made of stock tools, on loopback servers.
+    /// Measure copy and restore against the same made of stock tools, and the gate against the store itself, on loopback servers.
     Bench {
         /// How often each side runs; the median counts.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
@@ -72,6 +72,9 @@ enum Command {
         /// Gigabytes of TPC-H data.
         #[arg(long, default_value_t = 1.0)]
         gigabytes: f64,
+        /// Measure one part only.
+        #[arg(long)]
+        only: Option<bench::Part>,
     },
     /// Build all images and write each as an OCI archive.
     Images {
@@ -139,10 +142,18 @@ impl Cli {
                 let cluster = Cluster::connect(site, &cache).await?;
                 cluster::policy::enforce(site, cluster.client().clone()).await?;
             }
-            Command::Bench { runs, gigabytes } => {
+            Command::Bench {
+                runs,
+                gigabytes,
+                only,
+            } => {
                 provision_bed(&cache, &progress, "").await?;
                 let programs = images::build_programs(&progress).await?;
-                let options = bench::Options { runs, gigabytes };
+                let options = bench::Options {
+                    runs,
+                    gigabytes,
+                    only,
+                };
                 let rows = bench::measure(&options, &programs.join("dataembassy-sidecar"), &progress).await?;
                 let target = programs.parent().context("the programs lie in a target folder")?;
                 say(bench::publish(&rows, target)?.trim_end());

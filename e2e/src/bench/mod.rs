@@ -1,6 +1,7 @@
 //! `cargo e2e bench`: how long a copy and a restore take, next to the pipe that a careful administrator would
 //! lay from stock tools. Both sides in one run, in turn, on the same servers; the median counts.
 
+mod gate;
 mod ours;
 mod rig;
 mod table;
@@ -22,11 +23,39 @@ pub struct Options {
     pub runs: u32,
     /// Gigabytes of TPC-H's data, as text.
     pub gigabytes: f64,
+    /// The one part that is measured; all of them unless it is given.
+    pub only: Option<Part>,
+}
+
+/// A part of what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Copy and restore.
+    Copies,
+    /// The gate before the store.
+    Gate,
+}
+
+impl Options {
+    fn includes(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
 }
 
 /// Measures and returns one row for each comparison. `sidecar` is the program, built for release.
 pub async fn measure(options: &Options, sidecar: &Path, progress: &Progress) -> Result<Vec<Row>> {
     ensure!(options.runs > 0, "at least one run is needed");
+    let mut rows = Vec::new();
+    if options.includes(Part::Copies) {
+        rows.extend(measure_copies(options, sidecar, progress).await?);
+    }
+    if options.includes(Part::Gate) {
+        rows.push(gate::measure(options.runs, sidecar, progress).await?);
+    }
+    Ok(rows)
+}
+
+async fn measure_copies(options: &Options, sidecar: &Path, progress: &Progress) -> Result<Vec<Row>> {
     let step = progress.step(format!("{} GB of data", options.gigabytes));
     let rig = Rig::set_up(options.gigabytes, sidecar).await?;
     step.done();
