@@ -54,3 +54,16 @@ impl Drop for Server {
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
+
+/// TCP ports of 127.0.0.1 that were free a moment ago, none twice.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // Held together, or the system may give one of them again.
+    let mut held = Vec::with_capacity(N);
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}

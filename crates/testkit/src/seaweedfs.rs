@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::authority::Authority;
 use crate::minio::{Credentials, SignedClient, StoreUser};
-use crate::process::{Server, free_port};
+use crate::process::{Server, free_ports};
 use crate::provisioned;
 
 /// A running `SeaweedFS`; dropping it ends the process and removes its data.
@@ -50,10 +50,10 @@ impl SeaweedFs {
         std::fs::write(path("tls.crt"), certificate.certificate)?;
         std::fs::write(path("tls.key"), certificate.key)?;
         std::fs::create_dir_all(path("data"))?;
-        let port = free_port()?;
+        let [port, ports @ ..] = free_ports::<9>()?;
         let server = Server::start(
             &provisioned::path("seaweedfs")?,
-            arguments(&directory, port)?,
+            arguments(&directory, port, ports),
             [],
             &path("log"),
         )?;
@@ -128,7 +128,7 @@ fn keys(credentials: &Credentials) -> serde_json::Value {
 }
 
 /// Every server of the one process listens on a port that was free, on loopback only, and nobody is told that it runs.
-fn arguments(directory: &TempDir, port: u16) -> Result<Vec<String>> {
+fn arguments(directory: &TempDir, port: u16, ports: [u16; 8]) -> Vec<String> {
     let path = |name: &str| directory.path().join(name).display().to_string();
     let mut arguments = vec![
         "-logtostderr=true".to_owned(),
@@ -150,9 +150,10 @@ fn arguments(directory: &TempDir, port: u16) -> Result<Vec<String>> {
         format!("-s3.key.file={}", path("tls.key")),
         format!("-s3.port.https={port}"),
     ];
-    for server in ["master", "volume", "filer", "s3"] {
-        arguments.push(format!("-{server}.port={}", free_port()?));
-        arguments.push(format!("-{server}.port.grpc={}", free_port()?));
+    let servers = ["master", "volume", "filer", "s3"];
+    for (server, pair) in servers.iter().zip(ports.chunks(2)) {
+        arguments.push(format!("-{server}.port={}", pair[0]));
+        arguments.push(format!("-{server}.port.grpc={}", pair[1]));
     }
-    Ok(arguments)
+    arguments
 }
