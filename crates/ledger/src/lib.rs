@@ -9,6 +9,7 @@ pub mod entry;
 mod json;
 pub mod key;
 pub mod manifest;
+pub mod retention;
 pub mod signature;
 pub mod signed_line;
 pub mod store_document;

@@ -7,6 +7,7 @@ mod entries;
 mod keys;
 mod manifests;
 mod proofs;
+mod retention;
 mod sample;
 mod ssh_keygen;
 mod standing;
