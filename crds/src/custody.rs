@@ -141,8 +141,12 @@ fn default_first() -> i64 {
 }
 
 /// Which copies are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = kube::core::Rule::new("self.daily + self.weekly + self.monthly + self.yearly <= 900")
+        .message("daily, weekly, monthly and yearly must not be more than 900 together: for more copies, raise keepWithin")
+)]
 pub struct Retention {
     /// Every copy younger than this is kept. A whole number and one of s, m, h, d. Default: `30d`.
     #[serde(default = "default_keep_within")]

@@ -132,6 +132,15 @@ fn assert_violates(kind: &str, object: &Value, old: Option<&Value>, words: &str)
 }
 
 #[test]
+fn a_retention_that_keeps_more_copies_apart_than_a_ledger_can_tell_is_refused() {
+    let mut object = custody();
+    object["spec"]["retention"]["daily"] = json!(870);
+    assert_eq!(violations("RegistryCustody", &object, None), Vec::<String>::new());
+    object["spec"]["retention"]["daily"] = json!(871);
+    assert_violates("RegistryCustody", &object, None, "not be more than 900 together");
+}
+
+#[test]
 fn an_embassy_that_objects_are_named_after_has_a_name_that_they_can_bear() {
     for name in ["a".repeat(41), "1embassy".to_owned()] {
         let mut object = embassy();

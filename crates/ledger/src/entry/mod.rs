@@ -14,8 +14,9 @@ pub use custody::{
     OpaqueKind, PinBody, TermBody, VoidBody,
 };
 pub use proof::{
-    BrokenCopy, CopyFault, IntactCopy, MAX_BROKEN, MAX_STANDING, MAX_STANDING_COPIES, MAX_VERIFIED,
-    OpeningKind, ProofBody, SequenceRange, Standing, StandingOpening, VerificationProgress, VerifiedRange,
+    BrokenCopy, CopyFault, IntactCopy, MAX_BROKEN, MAX_STANDING, MAX_STANDING_COPIES, MAX_STANDING_RANGES,
+    MAX_VERIFIED, OpeningKind, ProofBody, SequenceRange, Standing, StandingOpening, VerificationProgress,
+    VerifiedRange,
 };
 pub use source::{
     CopyBody, CopyTotals, Engine, MAX_COPY_KEY_LENGTH, MAX_PARENTS, MAX_PARTS, MAX_RECIPIENTS, PartRef,

@@ -13,8 +13,12 @@ pub const MAX_VERIFIED: usize = 64;
 pub const MAX_BROKEN: usize = 64;
 /// The most openings, and the most pins, of a [`Standing`].
 pub const MAX_STANDING: usize = 64;
-/// The most void copies, and the most ranges of expired ones, of a [`Standing`].
+/// The most void copies of a [`Standing`].
 pub const MAX_STANDING_COPIES: usize = 256;
+/// The most ranges of expired copies of a [`Standing`]. What lives between them is what a policy keeps.
+pub const MAX_STANDING_RANGES: usize = 1_024;
+/// The most bytes that a [`Standing`] may take, so that a proof with everything else stays within the size of an entry.
+const MAX_STANDING_BYTES: usize = 48 * 1024;
 
 /// A `proof`: how far the custodian has walked the source chain, what it has read back since its last proof, and what it found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +103,7 @@ pub struct Standing {
     /// The copies that were declared void, none twice, oldest declaration first: at most the latest [`MAX_STANDING_COPIES`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub void: Vec<CopyId>,
-    /// The copies that were recorded as expired: at most [`MAX_STANDING_COPIES`] ranges, ascending and not touching.
+    /// The copies that were recorded as expired: at most [`MAX_STANDING_RANGES`] ranges, ascending and not touching.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expired: Vec<SequenceRange>,
     /// The copies that are pinned: at most [`MAX_STANDING`], ascending.
@@ -209,17 +213,22 @@ impl ProofBody {
 }
 
 impl Standing {
-    /// Whether it is small enough for an entry.
+    /// Whether it is small enough for an entry, whatever else its proof says.
     #[must_use]
     pub fn fits(&self) -> bool {
+        let bytes = serde_json::to_vec(self).map_or(usize::MAX, |bytes| bytes.len());
+        self.is_bounded() && bytes <= MAX_STANDING_BYTES
+    }
+
+    const fn is_bounded(&self) -> bool {
         self.openings.len() <= MAX_STANDING
             && self.pins.len() <= MAX_STANDING
             && self.void.len() <= MAX_STANDING_COPIES
-            && self.expired.len() <= MAX_STANDING_COPIES
+            && self.expired.len() <= MAX_STANDING_RANGES
     }
 
     fn check(&self, header: &Header) -> Result<(), &'static str> {
-        if !self.fits() {
+        if !self.is_bounded() {
             return Err("standing has more members than the format allows");
         }
         self.check_openings(header)?;

@@ -2,9 +2,9 @@
 
 use dataembassy_ledger::entry::{
     BrokenCopy, CopyFault, CustodyBody, Entry, EntryRef, ExpiryBody, Header, IntactCopy, MAX_BROKEN,
-    MAX_EXPIRED, MAX_OBJECT_BYTES, MAX_STANDING, MAX_STANDING_COPIES, MAX_VERIFIED, MAX_VOID, OpeningKind,
-    PinBody, ProofBody, SequenceRange, Standing, StandingOpening, VerificationProgress, VerifiedRange,
-    VoidBody, WriteError,
+    MAX_EXPIRED, MAX_OBJECT_BYTES, MAX_STANDING, MAX_STANDING_COPIES, MAX_STANDING_RANGES, MAX_VERIFIED,
+    MAX_VOID, OpeningKind, PinBody, ProofBody, SequenceRange, Standing, StandingOpening,
+    VerificationProgress, VerifiedRange, VoidBody, WriteError,
 };
 use dataembassy_ledger::{CopyId, Sequence, Sha256Digest, Term};
 
@@ -116,49 +116,88 @@ fn a_proof_with_everything_reads_back_as_written() {
     assert_eq!(read.entry, entry);
 }
 
-#[test]
-fn the_fullest_proof_is_within_the_size_of_an_entry() {
-    let spread = |count: usize, from: u64| (0..count as u64).map(move |number| from + 3 * number);
+/// A standing with as much as fits: a few openings and many ranges, or the other way round.
+fn fullest(openings: usize) -> Standing {
     let base = LAST - 100_000;
     let copies = (0..MAX_STANDING_COPIES).map(|number| {
         let mut id = [0xff; 16];
         id[0] = u8::try_from(number).unwrap();
         CopyId::from_bytes(id)
     });
-    let openings = (0..MAX_STANDING as u64).map(|number| opening(base + number, 2 + number, Some(base)));
-    let proof = ProofBody {
-        source_head: reference(LAST),
-        verified: spread(MAX_VERIFIED, base)
-            .map(|from| verified(from, from + 1))
-            .collect(),
-        intact: Some(IntactCopy {
-            sequence: sequence(LAST),
-            digest: genesis(),
-            at: at(1),
-        }),
-        broken: spread(MAX_BROKEN, base)
-            .map(|number| broken(number, CopyFault::Unreadable))
-            .collect(),
-        progress: Some(VerificationProgress {
-            sequence: sequence(LAST),
-            segments: 99_999_999,
-            since: at(1),
-        }),
-        standing: Some(Standing {
-            openings: openings.collect(),
-            void: copies.collect(),
-            expired: spread(MAX_STANDING_COPIES, base)
-                .map(|from| range(from, from + 1))
-                .collect(),
-            pins: spread(MAX_STANDING, base).map(sequence).collect(),
-        }),
+    let openings = (0..openings as u64).map(|number| opening(base + number, 2 + number, Some(base)));
+    let mut standing = Standing {
+        openings: openings.collect(),
+        void: copies.collect(),
+        expired: Vec::new(),
+        pins: spread(MAX_STANDING, base).map(sequence).collect(),
     };
-    let mut header = sample::header(1, 1 + MAX_STANDING as u64, genesis());
-    header.sequence = Sequence::LAST;
-    header.registry = "r".repeat(40).parse().unwrap();
-    let bytes = sign(header, CustodyBody::Proof(proof)).unwrap();
-    assert!(bytes.len() <= MAX_OBJECT_BYTES);
-    assert!(Entry::<CustodyBody>::verify(&bytes).is_ok());
+    assert!(standing.fits());
+    for from in spread(MAX_STANDING_RANGES, base) {
+        standing.expired.push(range(from, from + 1));
+        if !standing.fits() {
+            standing.expired.pop();
+            break;
+        }
+    }
+    standing
+}
+
+fn spread(count: usize, from: u64) -> impl Iterator<Item = u64> {
+    (0..count as u64).map(move |number| from + 3 * number)
+}
+
+#[test]
+fn the_fullest_proof_is_within_the_size_of_an_entry() {
+    let base = LAST - 100_000;
+    for openings in [2, MAX_STANDING] {
+        let proof = ProofBody {
+            source_head: reference(LAST),
+            verified: spread(MAX_VERIFIED, base)
+                .map(|from| verified(from, from + 1))
+                .collect(),
+            intact: Some(IntactCopy {
+                sequence: sequence(LAST),
+                digest: genesis(),
+                at: at(1),
+            }),
+            broken: spread(MAX_BROKEN, base)
+                .map(|number| broken(number, CopyFault::Unreadable))
+                .collect(),
+            progress: Some(VerificationProgress {
+                sequence: sequence(LAST),
+                segments: 99_999_999,
+                since: at(1),
+            }),
+            standing: Some(fullest(openings)),
+        };
+        let mut header = sample::header(1, 1 + openings as u64, genesis());
+        header.sequence = Sequence::LAST;
+        header.registry = "r".repeat(40).parse().unwrap();
+        let bytes = sign(header, CustodyBody::Proof(proof)).unwrap();
+        assert!(bytes.len() <= MAX_OBJECT_BYTES);
+        assert!(Entry::<CustodyBody>::verify(&bytes).is_ok());
+    }
+}
+
+#[test]
+fn a_registry_that_keeps_a_thousand_copies_apart_still_has_a_standing() {
+    // Numbers of six digits: at four copies an hour those of the first 28 years.
+    let expired = spread(MAX_STANDING_RANGES, 990_000).map(|from| range(from, from + 1));
+    let standing = Standing {
+        expired: expired.collect(),
+        openings: (0..4)
+            .map(|number| opening(1 + number, 2 + number, Some(1)))
+            .collect(),
+        ..Standing::default()
+    };
+    assert!(standing.fits());
+    let more = Standing {
+        expired: spread(MAX_STANDING_RANGES + 1, 1)
+            .map(|from| range(from, from))
+            .collect(),
+        ..Standing::default()
+    };
+    assert!(!more.fits());
 }
 
 #[test]
@@ -247,7 +286,7 @@ fn a_proof_beyond_its_bounds_is_not_written() {
 #[test]
 fn a_standing_that_could_mislead_a_late_reader_is_not_written() {
     type Change = fn(&mut Standing);
-    let cases: [(Change, &str); 14] = [
+    let cases: [(Change, &str); 15] = [
         (
             |standing| {
                 standing.openings.pop();
@@ -303,6 +342,10 @@ fn a_standing_that_could_mislead_a_late_reader_is_not_written() {
         ),
         (
             |standing| standing.pins = (1..=65).map(sequence).collect(),
+            "more members",
+        ),
+        (
+            |standing| standing.expired = spread(1_025, 1).map(|from| range(from, from)).collect(),
             "more members",
         ),
     ];
