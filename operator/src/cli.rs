@@ -12,12 +12,16 @@ use dataembassy_contract::files::{
 use dataembassy_telemetry as telemetry;
 use kube::Client;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, Side};
 
-/// Reconciles `DataEmbassy` and `RegistryMirror` resources: runs a sidecar for each mirror and says how it is.
+/// Reconciles `DataEmbassy` and, at home, `RegistryMirror` resources, at the embassy `RegistryCustody` ones: runs a sidecar for each
+/// mirror, or the embassy's custodian and gate, and says how they are.
 #[derive(Debug, Parser)]
 #[command(name = "dataembassy-operator", version)]
 struct CommandLine {
+    /// Which half of `DataEmbassy` this cluster runs: home or embassy.
+    #[arg(long, env = "DATAEMBASSY_SIDE", default_value = "home")]
+    side: Side,
     /// The operator's own namespace, where its write lease is.
     #[arg(long, env = "DATAEMBASSY_NAMESPACE")]
     namespace: String,
@@ -30,7 +34,7 @@ struct CommandLine {
     /// When the kubelet pulls it.
     #[arg(long, env = "DATAEMBASSY_SIDECAR_IMAGE_PULL_POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
     sidecar_image_pull_policy: String,
-    /// Secrets with which it is pulled, in each mirror's own namespace.
+    /// Secrets with which it is pulled, in the namespace of each pod that is made.
     #[arg(long, env = "DATAEMBASSY_IMAGE_PULL_SECRETS", value_delimiter = ',')]
     image_pull_secrets: Vec<String>,
     /// Namespaces whose pods may read the sidecars' metrics.
@@ -105,6 +109,7 @@ fn run(line: CommandLine) -> anyhow::Result<()> {
             .await
             .context("cannot find the API server")?;
         let settings = Settings {
+            side: line.side,
             namespace: line.namespace,
             sidecar_image: line.sidecar_image,
             pull_policy: line.sidecar_image_pull_policy,

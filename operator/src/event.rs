@@ -1,6 +1,6 @@
-//! Events: one for each condition that changed, so that `kubectl describe` tells the story.
+//! Events: one for each condition that changed and for each alarm that came, so that `kubectl describe` tells the story.
 
-use dataembassy_crds::{Condition, ConditionStatus};
+use dataembassy_crds::{Condition, ConditionStatus, CustodyAlarm};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder};
 
@@ -9,13 +9,36 @@ use crate::condition::find;
 /// The most characters of an event's note that the API server takes are 1024.
 const MAX_NOTE: usize = 1000;
 
-/// The events that a change of conditions is worth. `Reconciling` only repeats what `Ready` says.
+/// Conditions that only repeat what others, or alarms, say.
+const REPEATED: [&str; 2] = ["Reconciling", "Alarmed"];
+/// Conditions that exist only while true, and are bad news.
+const BAD_NEWS: [&str; 8] = [
+    "Stalled",
+    "Fenced",
+    "Suspicious",
+    "RetrievalOpen",
+    "UnknownRegistries",
+    "StoreExposed",
+    "ClockSkewed",
+    "CertificateExpiring",
+];
+
+/// Reasons for which something is not known that may become known by itself, or by a person's choice.
+const AWAITED: [&str; 5] = [
+    "NotYetKnown",
+    "NoCopyYet",
+    "NeverDrilled",
+    "CapacityUnknown",
+    "Verifying",
+];
+
+/// The events that a change of conditions is worth.
 #[must_use]
 pub fn of_change(before: &[Condition], after: &[Condition]) -> Vec<Event> {
     after
         .iter()
         .filter(|now| {
-            now.type_ != "Reconciling"
+            !REPEATED.contains(&now.type_.as_str())
                 && find(before, &now.type_)
                     .is_none_or(|then| then.status != now.status || then.reason != now.reason)
                 && !(now.status == ConditionStatus::Unknown && find(before, &now.type_).is_none())
@@ -39,16 +62,43 @@ pub fn of_change(before: &[Condition], after: &[Condition]) -> Vec<Event> {
         .collect()
 }
 
-/// Whether a condition is nothing to worry about. Those that exist only while true are bad news.
+/// The events that new alarms are worth.
+#[must_use]
+pub fn of_alarms(before: &[CustodyAlarm], after: &[CustodyAlarm]) -> Vec<Event> {
+    let is_new = |now: &&CustodyAlarm| {
+        !before
+            .iter()
+            .any(|then| then.reason == now.reason && then.sequence == now.sequence)
+    };
+    after
+        .iter()
+        .filter(is_new)
+        .map(|alarm| Event {
+            type_: EventType::Warning,
+            reason: alarm.reason.clone(),
+            note: Some(alarm.message.chars().take(MAX_NOTE).collect()),
+            action: "Observe".to_owned(),
+            secondary: None,
+        })
+        .collect()
+}
+
+/// Whether a condition is nothing to worry about.
 fn is_good(condition: &Condition) -> bool {
+    let is_true = condition.status == ConditionStatus::True;
     match condition.type_.as_str() {
-        "Stalled" | "Fenced" | "Suspicious" => false,
-        "Ready" => {
-            (condition.status == ConditionStatus::True && condition.reason != "OutOfMemory")
+        bad if BAD_NEWS.contains(&bad) => false,
+        "Ready" | "CustodianReady" | "GateReady" => {
+            (is_true && condition.reason != "OutOfMemory")
                 || condition.reason == "Applying"
                 || condition.reason == "NotYetLoaded"
         }
-        _ => condition.status == ConditionStatus::True,
+        // That nobody knows yet is no news.
+        _ => {
+            is_true
+                || (condition.status == ConditionStatus::Unknown
+                    && AWAITED.contains(&condition.reason.as_str()))
+        }
     }
 }
 
@@ -94,5 +144,21 @@ mod tests {
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].reason, "SourceUnreachable");
         assert_eq!(events[0].type_, EventType::Warning);
+    }
+    #[test]
+    fn each_new_alarm_is_told_once() {
+        let alarm = |reason: &str, sequence: i64| CustodyAlarm {
+            reason: reason.to_owned(),
+            message: format!("copy {sequence} of population is lost"),
+            since: "2026-11-23T10:00:00Z".to_owned(),
+            sequence: Some(sequence),
+        };
+        let before = [alarm("ObjectChanged", 7)];
+        let after = [alarm("ObjectChanged", 7), alarm("ObjectChanged", 8)];
+        let events = of_alarms(&before, &after);
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].reason, "ObjectChanged");
+        assert!(events[0].note.as_ref().unwrap().contains("copy 8"));
+        assert!(of_alarms(&after, &after).is_empty());
     }
 }

@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 /// Labels of [`Metrics::reconciles`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReconcileLabels {
-    /// `DataEmbassy` or `RegistryMirror`.
+    /// The resource's kind.
     pub kind: &'static str,
     /// `ok`, `refused` or `failed`.
     pub outcome: &'static str,

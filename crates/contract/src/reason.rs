@@ -83,6 +83,7 @@ reasons! {
     ForeignObject = "ForeignObject": "An object with the name that the resource needs belongs to somebody else.", "Rename the resource, or remove that object.";
     ApplyFailed = "ApplyFailed": "The API server refused an object of the resource.", "Read the message; often a quota or an admission policy.";
 
+    TooManyRegistries = "TooManyRegistries": "The embassy keeps as many registries as it can.", "Delete a `RegistryCustody` that is not needed any more.";
     NoCustodian = "NoCustodian": "The DataEmbassy has no custodian block, so nobody keeps this registry.", "Set spec.custodian, or correct embassyRef.";
     InvalidQuantity = "InvalidQuantity": "An amount of bytes is not written as one.", "Write a whole number and Ki, Mi, Gi or Ti, such as 200Gi.";
     UntrustedCustodian = "UntrustedCustodian": "The custodian signs with a key that custodianKeys does not name, or names as retired, so its entries count for nobody.", "Name its public key in custodianKeys here and at home, or correct signerRef.";

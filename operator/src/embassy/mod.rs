@@ -1,56 +1,145 @@
-//! `DataEmbassy`: nothing is made for it; it is judged, and mirrors are told.
+//! `DataEmbassy`: the site abroad. At home it is judged, and mirrors are told; at the embassy its custodian and its gate run.
+//!
+//! Each reconcile at the embassy is `dereference → validate → build → apply → status`. It fails static: an edit that is not valid, a block
+//! that was taken out and a resource that vanished stop neither custodian nor gate.
 
+pub mod apply;
+pub mod build;
+pub mod configuration;
+pub mod dereference;
+pub mod gates;
+pub mod names;
+pub mod standing;
+pub mod status;
 pub mod validate;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dataembassy_contract::Reason;
-use dataembassy_crds::{DataEmbassy, DataEmbassyStatus};
+use dataembassy_crds::DataEmbassy;
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
 
-use crate::condition::{Conditions, Finding};
+use crate::backoff::jittered;
+use crate::embassy::apply::Applied;
+use crate::embassy::dereference::Found;
 use crate::embassy::validate::Refusal;
-use crate::event;
 use crate::run::{self, Context, ReconcileError};
+use crate::settings::Side;
 
 /// The field manager of everything that this controller writes.
-const MANAGER: &str = "dataembassy-operator/embassy";
+pub const MANAGER: &str = "dataembassy-operator/embassy";
+/// How often custodian and gates are asked for their reports.
+const POLL: Duration = Duration::from_secs(10);
+/// How soon they are asked again where something is on its way.
+const POLL_AGAIN: Duration = Duration::from_secs(4);
 
-/// Judges one embassy and says so in its status.
+/// What a reconcile came to, before it is put into words.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The resource is not followed; what ran goes on.
+    Refused(Refusal),
+    /// Its objects are what they should be, or wait for a good moment.
+    Applied(Applied),
+    /// The API server did not take an object.
+    NotApplied(crate::apply::ApplyError),
+}
+
+/// Judges one embassy, and at the embassy brings what runs to what the resource says, as far as that is possible now.
 pub async fn reconcile(embassy: Arc<DataEmbassy>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    if embassy.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    match context.settings.side {
+        Side::Home => judge(&embassy, &context).await,
+        Side::Embassy => run_for(&embassy, &context).await,
+    }
+}
+
+/// Nothing is made for it: it is judged, and mirrors are told.
+async fn judge(embassy: &DataEmbassy, context: &Context) -> Result<Action, ReconcileError> {
     let judged = validate::check(&embassy.spec).map(drop);
     if let Err(refusal) = &judged {
         context.metrics.refused(refusal.reason);
     }
-    let status = status(&embassy, judged, Timestamp::now());
-    let before = embassy.status.clone().unwrap_or_default();
-    let name = embassy.name_any();
-    context
-        .metrics
-        .judged("DataEmbassy", "", &name, &status.conditions);
-    if status != before {
-        let api: Api<DataEmbassy> = Api::all(context.client.clone());
-        let patch = json!({
-            "apiVersion": DataEmbassy::api_version(&()),
-            "kind": DataEmbassy::kind(&()),
-            "status": status,
-        });
-        api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch))
-            .await
-            .map_err(|source| ReconcileError::StatusNotWritten {
-                source: Box::new(source),
-            })?;
-        context.metrics.wrote("DataEmbassy");
-        let events = event::of_change(&before.conditions, &status.conditions);
-        event::publish(&context.recorder, &embassy.object_ref(&()), events).await;
-    }
-    context.failures.succeeded(&key(&embassy));
+    let valid = if embassy.spec.custodian.is_some() && context.settings.side == Side::Home {
+        "the resource is valid; its spec.custodian means nothing at home"
+    } else {
+        "the resource is valid"
+    };
+    let status = status::of_judgement(embassy, judged.as_ref().map(|()| valid), Timestamp::now());
+    status::write(embassy, status, context).await?;
+    context.failures.succeeded(&key(embassy));
     context.metrics.reconciled("DataEmbassy", "ok");
     Ok(Action::await_change())
+}
+
+/// Runs custodian and gate.
+async fn run_for(embassy: &DataEmbassy, context: &Context) -> Result<Action, ReconcileError> {
+    let now = Timestamp::now();
+    let found = dereference::dereference(embassy, context).await;
+    if embassy.spec.custodian.is_none() && !is_running(&found) {
+        return judge(embassy, context).await;
+    }
+    let outcome = bring_about(embassy, &found, context, now).await;
+    let observed = status::observe(embassy, &found, &outcome, now);
+    let ready = observed
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == "Reconciling");
+    status::write(embassy, observed, context).await?;
+    match outcome {
+        Outcome::NotApplied(error) if !error.is_permanent() => Err(ReconcileError::NotApplied(error)),
+        outcome => {
+            context.failures.succeeded(&key(embassy));
+            let refused = matches!(outcome, Outcome::Refused(_));
+            context
+                .metrics
+                .reconciled("DataEmbassy", if refused { "refused" } else { "ok" });
+            let again = if ready { POLL_AGAIN } else { POLL };
+            Ok(Action::requeue(jittered(again, rand::random())))
+        }
+    }
+}
+
+async fn bring_about(embassy: &DataEmbassy, found: &Found, context: &Context, now: Timestamp) -> Outcome {
+    let name = embassy.name_any();
+    let refused = |refusal: Refusal| {
+        context.metrics.refused(refusal.reason);
+        Outcome::Refused(refusal)
+    };
+    let checked = match validate::check(&embassy.spec) {
+        Ok(checked) => checked,
+        Err(refusal) => return refused(refusal),
+    };
+    let standing = match standing::judge(&name, &embassy.spec) {
+        Ok(Some(standing)) => standing,
+        Ok(None) => {
+            let message = "spec.custodian was taken out: put it back; or, to end custody here for good, delete the Deployments of \
+                           custodian and gate";
+            return refused(Refusal::new(Reason::NoCustodian, message));
+        }
+        Err(refusal) => return refused(refusal),
+    };
+    let generation = embassy.metadata.generation.unwrap_or_default();
+    let documents = configuration::compose(
+        (&name, generation),
+        &checked,
+        &standing,
+        &found.accepted,
+        &found.before,
+    );
+    let desired = build::build(&name, &checked, &standing, &documents, &context.settings);
+    match apply::apply(&name, found, &desired, context, now).await {
+        Ok(applied) => Outcome::Applied(applied),
+        Err(error) => Outcome::NotApplied(error),
+    }
+}
+
+fn is_running(found: &Found) -> bool {
+    found.custodian.deployment.is_some() || found.gate.deployment.is_some()
 }
 
 /// What becomes of a reconcile that failed.
@@ -62,26 +151,4 @@ pub fn try_again(embassy: Arc<DataEmbassy>, error: &ReconcileError, context: Arc
 /// What failures of this embassy are counted under.
 fn key(embassy: &DataEmbassy) -> String {
     format!("DataEmbassy/{}", embassy.name_any())
-}
-
-fn status(embassy: &DataEmbassy, judged: Result<(), Refusal>, now: Timestamp) -> DataEmbassyStatus {
-    let generation = embassy.metadata.generation.unwrap_or_default();
-    let before = embassy
-        .status
-        .as_ref()
-        .map_or(&[][..], |status| &status.conditions);
-    let mut conditions = Conditions::new(before, generation, now);
-    match judged {
-        Ok(()) => conditions.set("Ready", Finding::yes(Reason::Accepted, "the resource is valid")),
-        Err(refusal) => {
-            conditions.set("Ready", Finding::no(refusal.reason, refusal.message.clone()));
-            let message = format!("{}; mirrors go on with what was valid before", refusal.message);
-            conditions.set("Stalled", Finding::yes(refusal.reason, message));
-        }
-    }
-    DataEmbassyStatus {
-        observed_generation: Some(generation),
-        conditions: conditions.finish(),
-        ..DataEmbassyStatus::default()
-    }
 }

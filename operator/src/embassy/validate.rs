@@ -4,7 +4,8 @@ use dataembassy_contract::config::{
     Addressing, CustodianKey, EmbassyConfig, ImmutabilityConfig, LockMode, RecipientConfig,
     SovereigntyConfig, StoreConfig,
 };
-use dataembassy_contract::{Duration, Endpoint, Reason, Sovereignty, recipient};
+use dataembassy_contract::custodian::{self, TrustedCustodian};
+use dataembassy_contract::{Duration, Endpoint, Quantity, Reason, Sovereignty, recipient};
 use dataembassy_crds::{self as crds, DataEmbassySpec};
 use dataembassy_ledger::PublicKey;
 use rustls_pki_types::CertificateDer;
@@ -97,39 +98,85 @@ impl CheckedEmbassy {
     /// What the sidecar of one registry is told about the embassy called `name`.
     #[must_use]
     pub fn config(&self, name: &str, registry: &str) -> EmbassyConfig {
-        let spec = &self.spec;
-        let sovereignty = spec.sovereignty.clone().unwrap_or_default();
         EmbassyConfig {
             name: name.to_owned(),
-            store: StoreConfig {
-                endpoint: self.endpoint.to_string(),
-                bucket: spec.store.bucket.clone(),
-                region: spec.store.region.clone(),
-                addressing: match spec.store.addressing {
-                    crds::Addressing::Path => Addressing::Path,
-                    crds::Addressing::VirtualHost => Addressing::VirtualHost,
-                },
-                ca_bundle: spec.store.ca_bundle.clone(),
-                allow_insecure: spec.store.allow_insecure,
-            },
+            store: self.store(),
             recipients: self.recipients.clone(),
             custodian_keys: self
                 .custodian_keys
                 .iter()
                 .filter_map(|key| custodian_key(key, registry))
                 .collect(),
-            sovereignty: SovereigntyConfig {
-                allowed_hosts: sovereignty.allowed_hosts,
-                allowed_networks: sovereignty.allowed_networks,
-            },
-            immutability: ImmutabilityConfig {
-                mode: match spec.immutability.mode {
-                    crds::LockMode::Compliance => LockMode::Compliance,
-                    crds::LockMode::Governance => LockMode::Governance,
-                },
-                lock_on_arrival: self.lock,
-            },
+            sovereignty: self.sovereignty(),
+            immutability: self.immutability(),
         }
+    }
+
+    /// The store, as whoever calls it is told.
+    #[must_use]
+    pub fn store(&self) -> StoreConfig {
+        let store = &self.spec.store;
+        StoreConfig {
+            endpoint: self.endpoint.to_string(),
+            bucket: store.bucket.clone(),
+            region: store.region.clone(),
+            addressing: match store.addressing {
+                crds::Addressing::Path => Addressing::Path,
+                crds::Addressing::VirtualHost => Addressing::VirtualHost,
+            },
+            ca_bundle: store.ca_bundle.clone(),
+            allow_insecure: store.allow_insecure,
+        }
+    }
+
+    /// How far whoever calls the store may connect.
+    #[must_use]
+    pub fn sovereignty(&self) -> SovereigntyConfig {
+        let sovereignty = self.spec.sovereignty.clone().unwrap_or_default();
+        SovereigntyConfig {
+            allowed_hosts: sovereignty.allowed_hosts,
+            allowed_networks: sovereignty.allowed_networks,
+        }
+    }
+
+    /// What lock the bucket must give.
+    #[must_use]
+    pub fn immutability(&self) -> ImmutabilityConfig {
+        ImmutabilityConfig {
+            mode: match self.spec.immutability.mode {
+                crds::LockMode::Compliance => LockMode::Compliance,
+                crds::LockMode::Governance => LockMode::Governance,
+            },
+            lock_on_arrival: self.lock,
+        }
+    }
+
+    /// Whom copies are sealed to.
+    #[must_use]
+    pub fn recipients(&self) -> &[RecipientConfig] {
+        &self.recipients
+    }
+
+    /// Whose custody entries count, for the custodian itself.
+    #[must_use]
+    pub fn trusted_custodians(&self) -> Vec<TrustedCustodian> {
+        let retired_for = |retired: &crds::RetiredFor| custodian::RetiredFor {
+            registry: retired.registry.clone(),
+            until_sequence: u64::try_from(retired.until_sequence).unwrap_or_default(),
+        };
+        self.custodian_keys
+            .iter()
+            .map(|(key, retired)| TrustedCustodian {
+                public_key: key.to_string(),
+                retired: retired.iter().map(retired_for).collect(),
+            })
+            .collect()
+    }
+
+    /// Whether the key is one of a custodian, in use or retired.
+    #[must_use]
+    pub fn is_custodian_key(&self, key: &PublicKey) -> bool {
+        self.custodian_keys.iter().any(|(known, _)| known == key)
     }
 }
 
@@ -179,6 +226,13 @@ fn check_bundle(bundle: &str) -> Result<(), Refusal> {
 pub fn duration(field: &str, text: &str) -> Result<Duration, Refusal> {
     text.parse()
         .map_err(|error| Refusal::new(Reason::InvalidDuration, format!("{field}: {error}")))
+}
+
+/// Reads an amount of bytes that the schema let through.
+pub fn quantity(field: &str, text: &str) -> Result<u64, Refusal> {
+    text.parse::<Quantity>()
+        .map(Quantity::bytes)
+        .map_err(|error| Refusal::new(Reason::InvalidQuantity, format!("{field}: {error}")))
 }
 
 /// Reads an OpenSSH public key; a comment behind it is allowed and dropped.

@@ -10,7 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
-use super::watches::Objects;
+use super::watches::{Objects, unwatched};
 use super::{Context, Process, ReconcileError, Stores, config, stop, try_again};
 use crate::labels::INSTANCE;
 use crate::{embassy, mirror};
@@ -27,8 +27,11 @@ pub(super) async fn controllers(process: Process) {
     );
     let objects = Objects::watch(&client, None, made_for);
     let stores = Stores {
-        mirrors: mirrors.store(),
         embassies: embassies.store(),
+        mirrors: mirrors.store(),
+        custodies: unwatched(),
+        recovery_points: unwatched(),
+        services: unwatched(),
         config_maps: objects.config_maps,
         service_accounts: objects.service_accounts,
         network_policies: objects.network_policies,

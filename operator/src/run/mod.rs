@@ -1,5 +1,6 @@
 //! Wires everything together: watches, controllers, the lease, and an orderly end.
 
+mod embassy;
 mod home;
 mod watches;
 
@@ -7,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use dataembassy_contract::custodian::{CustodianReport, RegistryReport};
+use dataembassy_contract::gate::GateReport;
 use dataembassy_contract::report::Report;
-use dataembassy_crds::{DataEmbassy, RegistryMirror};
+use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::{Recorder, Reporter};
@@ -20,12 +23,13 @@ use tokio::sync::watch;
 
 use crate::apply::ApplyError;
 use crate::backoff::Failures;
+use crate::embassy::gates::Sights;
 use crate::lease::WriteLease;
 use crate::metrics::Metrics;
 use crate::poll::Memory;
 use crate::rollout::Rollouts;
 use crate::server::{self, Health};
-use crate::settings::Settings;
+use crate::settings::{Settings, Side};
 
 /// How many objects are reconciled at once.
 const CONCURRENCY: u16 = 16;
@@ -46,14 +50,20 @@ pub enum ReconcileError {
     },
 }
 
-/// What the watches know.
+/// What the watches know. What a side does not watch is empty, and nobody waits for it.
 #[derive(Clone, Debug)]
 pub struct Stores {
-    /// All mirrors.
-    pub mirrors: Store<RegistryMirror>,
     /// All embassies.
     pub embassies: Store<DataEmbassy>,
-    /// Ours only, as are all below.
+    /// All mirrors; none at the embassy.
+    pub mirrors: Store<RegistryMirror>,
+    /// All registries in custody; none at home.
+    pub custodies: Store<RegistryCustody>,
+    /// Ours only, as are all below; none at home.
+    pub recovery_points: Store<RecoveryPoint>,
+    /// Before gates; none at home.
+    pub services: Store<Service>,
+    /// Configurations.
     pub config_maps: Store<ConfigMap>,
     /// Identities.
     pub service_accounts: Store<ServiceAccount>,
@@ -73,6 +83,9 @@ impl Stores {
     async fn ready(&self) {
         // A writer that was dropped means that the process is ending.
         drop(self.mirrors.wait_until_ready().await);
+        drop(self.custodies.wait_until_ready().await);
+        drop(self.recovery_points.wait_until_ready().await);
+        drop(self.services.wait_until_ready().await);
         drop(self.embassies.wait_until_ready().await);
         drop(self.config_maps.wait_until_ready().await);
         drop(self.service_accounts.wait_until_ready().await);
@@ -101,6 +114,14 @@ pub struct Context {
     pub stores: Stores,
     /// What sidecars said last, by `namespace/mirror`.
     pub mirror_reports: Memory<Report>,
+    /// What custodians said last, by embassy.
+    pub custodian_reports: Memory<CustodianReport>,
+    /// What they said of each registry, by `embassy/registry`.
+    pub registry_reports: Memory<RegistryReport>,
+    /// What gates said last, by `embassy/pod UID`.
+    pub gate_reports: Memory<GateReport>,
+    /// What the gates of each embassy say together.
+    pub sights: Sights,
     complete: watch::Sender<bool>,
 }
 
@@ -120,6 +141,7 @@ impl Context {
         };
         metrics.follow("RegistryMirror", stores.mirrors.clone());
         metrics.follow("DataEmbassy", stores.embassies.clone());
+        metrics.follow("RegistryCustody", stores.custodies.clone());
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
@@ -129,6 +151,10 @@ impl Context {
             rollouts: Rollouts::default(),
             stores,
             mirror_reports: Memory::default(),
+            custodian_reports: Memory::default(),
+            registry_reports: Memory::default(),
+            gate_reports: Memory::default(),
+            sights: Sights::default(),
             complete: watch::Sender::new(false),
         }
     }
@@ -237,8 +263,14 @@ async fn work(process: Process) -> anyhow::Result<()> {
     };
     tracing::info!(holder = instance, "holding the write lease");
     process.metrics.leading.set(1);
+    let controllers = async {
+        match process.settings.side {
+            Side::Home => home::controllers(process).await,
+            Side::Embassy => embassy::controllers(process).await,
+        }
+    };
     tokio::select! {
-        () = home::controllers(process) => {
+        () = controllers => {
             lease.release().await;
             Ok(())
         }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store, reflector, store};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -61,7 +62,7 @@ where
 }
 
 /// Objects of one namespace, or of all.
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+pub(super) fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
@@ -72,7 +73,10 @@ where
 }
 
 /// Watches what the operator made of a kind.
-fn watch_ours<K, R>(api: Api<K>, made_for: MadeFor<R>) -> (Store<K>, BoxStream<'static, ObjectRef<R>>)
+pub(super) fn watch_ours<K, R>(
+    api: Api<K>,
+    made_for: MadeFor<R>,
+) -> (Store<K>, BoxStream<'static, ObjectRef<R>>)
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
     R: Resource<DynamicType = ()> + 'static,
@@ -96,4 +100,15 @@ where
             std::future::ready(resource)
         });
     (reader, changes.boxed())
+}
+
+/// A kind that this side does not watch: there is nothing of it, and nobody waits for it.
+pub(super) fn unwatched<K>() -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let (reader, mut writer) = store();
+    writer.apply_watcher_event(&Event::Init);
+    writer.apply_watcher_event(&Event::InitDone);
+    reader
 }

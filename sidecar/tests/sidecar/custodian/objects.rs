@@ -187,7 +187,9 @@ async fn room_that_will_not_be_enough_is_told_with_the_day() {
     bench.copies(4, &Shape::default()).await;
     let custodian = bench.custodian();
     let report = custodian
-        .until("the forecast", |report| report.space.sufficient.state == CheckState::False)
+        .until("the forecast", |report| {
+            report.space.sufficient.state == CheckState::False
+        })
         .await;
     assert_eq!(report.space.sufficient.reason, Reason::SpaceShort);
     assert!(report.space.full_at.is_some() && report.space.used_bytes > 24_000);

@@ -1,11 +1,15 @@
-//! A small world: what the watches know, and an API server that records what is asked of it and answers as it is told.
+//! A small world: what the watches know, an API server that records what is asked of it and answers as it is told, and processes that
+//! answer for their state.
+
+pub(crate) mod embassy;
+pub(crate) mod process;
 
 use std::sync::{Arc, Mutex};
 
 use dataembassy_crds::{DataEmbassy, RegistryMirror};
 use dataembassy_operator::metrics::Metrics;
 use dataembassy_operator::run::{Context, Stores};
-use dataembassy_operator::settings::Settings;
+use dataembassy_operator::settings::{Settings, Side};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::Client;
@@ -81,9 +85,17 @@ fn not_found() -> Value {
 
 /// What a write is answered with: an object that can be read as the kind it is of.
 fn with_name(asked: &Asked) -> Value {
+    if asked.method == "DELETE" {
+        return json!({"kind": "Status", "apiVersion": "v1", "status": "Success"});
+    }
     let mut object = asked.body.clone();
     if asked.path.ends_with("/status") {
-        object["spec"] = mirror("population")["spec"].clone();
+        object["spec"] = match asked.body["kind"].as_str() {
+            Some("DataEmbassy") => embassy()["spec"].clone(),
+            Some("RegistryCustody") => embassy::custody("population")["spec"].clone(),
+            Some("RecoveryPoint") => embassy::point_spec(1),
+            _ => mirror("population")["spec"].clone(),
+        };
     }
     if object["metadata"]["name"].is_null() {
         object["metadata"]["name"] = "population".into();
@@ -93,6 +105,7 @@ fn with_name(asked: &Asked) -> Value {
 
 pub(crate) fn settings() -> Settings {
     Settings {
+        side: Side::Home,
         namespace: "dataembassy".to_owned(),
         sidecar_image: "sidecar@sha256:0000".to_owned(),
         pull_policy: "IfNotPresent".to_owned(),
@@ -139,6 +152,34 @@ pub(crate) fn embassy() -> Value {
     })
 }
 
+/// What was written to a path, last.
+#[track_caller]
+pub(crate) fn written<'a>(asked: &'a [Asked], path: &str) -> &'a Value {
+    &asked
+        .iter()
+        .rev()
+        .find(|asked| asked.method == "PATCH" && asked.path.ends_with(path))
+        .unwrap_or_else(|| panic!("nothing was written to {path}: {:?}", lines(asked)))
+        .body
+}
+
+/// A condition of a status that was written.
+pub(crate) fn condition<'a>(status: &'a Value, type_: &str) -> &'a Value {
+    status["status"]["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|condition| condition["type"] == type_)
+        .unwrap_or(&Value::Null)
+}
+
+/// Status, reason and message of a condition.
+pub(crate) fn said(status: &Value, type_: &str) -> (String, String, String) {
+    let condition = condition(status, type_);
+    let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("reason"), text("message"))
+}
+
 pub(crate) fn read<K: serde::de::DeserializeOwned>(value: &Value) -> K {
     serde_json::from_value(value.clone()).unwrap()
 }
@@ -173,6 +214,9 @@ impl World {
         Stores {
             mirrors: self.store::<RegistryMirror>("RegistryMirror"),
             embassies: self.store::<DataEmbassy>("DataEmbassy"),
+            custodies: self.store("RegistryCustody"),
+            recovery_points: self.store("RecoveryPoint"),
+            services: self.store("Service"),
             config_maps: self.store("ConfigMap"),
             service_accounts: self.store("ServiceAccount"),
             network_policies: self.store("NetworkPolicy"),

@@ -1,16 +1,9 @@
 //! A mirror's reconcile against an API server that records every request: what is missing fails a test, and so does what is too much.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on should end"
-)]
-
-mod world;
-
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use crate::world::{Asked, World, client, embassy, lines, mirror, read, settings};
 use dataembassy_contract::files;
 use dataembassy_crds::RegistryMirror;
 use dataembassy_operator::mirror::{key, reconcile};
@@ -18,7 +11,6 @@ use dataembassy_operator::run::Context;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use world::{Asked, World, client, embassy, lines, mirror, read, settings};
 
 const OBJECTS: [&str; 4] = [
     "/api/v1/namespaces/interior/serviceaccounts/population-mirror",

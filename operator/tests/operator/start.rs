@@ -1,23 +1,13 @@
 //! What happens before the watches have listed what there is.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on should end"
-)]
-
-#[allow(dead_code, reason = "shared with other tests")]
-mod world;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::world::{World, client, settings};
 use dataembassy_operator::metrics::Metrics;
 use dataembassy_operator::run::{Context, Stores};
 use kube::runtime::reflector::store;
 use kube::runtime::watcher::Event;
-use world::{World, client, settings};
 
 /// A store of kube's wakes but the last of those who wait for it: a reconcile that began before a slow watch was up would wait for ever.
 #[tokio::test]

@@ -1,21 +1,12 @@
 //! Every wrong input that the operator judges has its reason and says what to do.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on should end"
-)]
-
-#[allow(dead_code, reason = "shared with other tests")]
-mod world;
-
 use std::sync::Arc;
 
+use crate::world::{embassy, mirror, read};
 use dataembassy_contract::Reason;
 use dataembassy_operator::mirror::dereference::Found;
 use dataembassy_operator::mirror::validate::validate;
 use serde_json::{Value, json};
-use world::{embassy, mirror, read};
 
 /// The refusal of a mirror and an embassy after `change`.
 fn refusal(change: impl Fn(&mut Value, &mut Value)) -> (Reason, String) {

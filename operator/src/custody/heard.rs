@@ -1,0 +1,78 @@
+//! `HomeHeard`: whether home shows signs of life. The embassy finds out by itself: home's sidecars speak to the gate all the time, and no
+//! other word of theirs is needed, nor trusted.
+
+use dataembassy_contract::Reason;
+use dataembassy_crds::{ConditionStatus, RegistryCustodyStatus};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::condition::{Finding, find, rfc3339};
+use crate::embassy::gates::Sight;
+
+/// Home's sidecars look at the store at least every 40 seconds.
+const SILENT_AFTER: SignedDuration = SignedDuration::from_mins(2);
+
+/// What is found, and when home was heard last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The condition.
+    pub finding: Finding,
+    /// When home was heard last, as far as it is known.
+    pub at: Option<Timestamp>,
+}
+
+/// Judges the registry's home by what the gates heard.
+#[must_use]
+pub fn judge(before: &RegistryCustodyStatus, sight: &Sight, registry: &str, now: Timestamp) -> Heard {
+    let remembered = before.last_heard_time.as_ref().and_then(|at| at.parse().ok());
+    let at = sight.heard.get(registry).copied().max(remembered);
+    Heard {
+        finding: find_out(before, sight, at, now),
+        at,
+    }
+}
+
+fn find_out(before: &RegistryCustodyStatus, sight: &Sight, at: Option<Timestamp>, now: Timestamp) -> Finding {
+    let is_old = |time: Timestamp| now.duration_since(time) > SILENT_AFTER;
+    if at.is_some_and(|at| !is_old(at)) {
+        return Finding::yes(Reason::Heard, "home was heard within the last two minutes");
+    }
+    let Some(listening_since) = sight.since() else {
+        return Finding::unknown(
+            Reason::GateDown,
+            "no gate answers, so nobody knows whether home is there: see GateReady of the DataEmbassy",
+        );
+    };
+    let Some(at) = at else {
+        return Finding::unknown(
+            Reason::NotYetKnown,
+            "home was not heard yet: the mirror there speaks to the gate once it has endpoint and credentials",
+        );
+    };
+    // A gate that has just begun has heard nobody, which is no silence of home's.
+    if !is_old(listening_since)
+        && let Some(kept) = find(&before.conditions, "HomeHeard")
+    {
+        return Finding {
+            status: kept.status,
+            reason: kept.reason.parse().unwrap_or(Reason::Other),
+            message: kept.message.clone(),
+        };
+    }
+    let message = format!(
+        "home was last heard at {}: call home; if nobody answers, think of activation",
+        rfc3339(at)
+    );
+    Finding::no(Reason::HomeSilent, message)
+}
+
+/// The time that the status keeps: it moves with the condition only, or a settled operator would write all the time.
+#[must_use]
+pub fn last_heard_time(before: &RegistryCustodyStatus, heard: &Heard) -> Option<String> {
+    let status = |status: ConditionStatus| heard.finding.status == status;
+    let same = find(&before.conditions, "HomeHeard").is_some_and(|then| status(then.status));
+    match (&before.last_heard_time, heard.at) {
+        (Some(known), _) if same => Some(known.clone()),
+        (known, None) => known.clone(),
+        (_, Some(at)) => Some(rfc3339(at)),
+    }
+}

@@ -1,0 +1,282 @@
+//! What the gates of an embassy say, together: asked by whoever needs it first, and shared with the others for a few seconds.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use dataembassy_contract::files::STATUS_PATH;
+use dataembassy_contract::gate::{GateReport, RefusedRequests};
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use crate::embassy::names::Part;
+use crate::run::{Context, get};
+use crate::suspicion::RECENT;
+use crate::{pod, poll};
+
+/// One gate and what it said, or why it said nothing; absent where its pod does not run yet.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Its pod.
+    pub pod: Arc<Pod>,
+    /// Its report.
+    pub report: Option<Result<Arc<GateReport>, String>>,
+}
+
+/// All gates of an embassy, as they were seen last.
+#[derive(Clone, Debug, Default)]
+pub struct Sight {
+    /// Each of them.
+    pub gates: Vec<Gate>,
+    /// When each registry's home was heard last, at any gate that there was since the operator started.
+    pub heard: HashMap<String, Timestamp>,
+    /// Recent requests that were refused, by the registry that they claim; a gate that starts anew takes none of them back.
+    refused: HashMap<String, Vec<RefusedRequests>>,
+    asked: Option<Instant>,
+}
+
+/// Whom requests claim that claim no registry that the gates know. No registry has this id.
+const NOBODY: &str = "";
+
+impl Sight {
+    /// The reports of those that answered.
+    pub fn reports(&self) -> impl Iterator<Item = &GateReport> {
+        self.gates
+            .iter()
+            .filter_map(|gate| gate.report.as_ref()?.as_deref().ok())
+    }
+
+    /// What the gate in this pod says, if it says anything.
+    #[must_use]
+    pub fn report_of(&self, pod: &Pod) -> Option<&GateReport> {
+        let gate = self
+            .gates
+            .iter()
+            .find(|gate| gate.pod.metadata.uid == pod.metadata.uid)?;
+        gate.report.as_ref()?.as_deref().ok()
+    }
+
+    /// Recent requests that were refused and claimed this registry, by word, over all gates.
+    #[must_use]
+    pub fn refused(&self, registry: &str) -> &[RefusedRequests] {
+        self.refused.get(registry).map_or(&[], Vec::as_slice)
+    }
+
+    /// Recent requests that were refused and claimed no registry that the gates know.
+    #[must_use]
+    pub fn unclaimed(&self) -> &[RefusedRequests] {
+        self.refused(NOBODY)
+    }
+
+    /// The earliest start among the gates that answered: before that, none of them can have heard anything.
+    #[must_use]
+    pub fn since(&self) -> Option<Timestamp> {
+        self.reports().filter_map(|report| report.started_at).min()
+    }
+
+    /// What these gates say, after what was known `before`.
+    fn of(gates: Vec<Gate>, before: &Self, now: Timestamp) -> Self {
+        let mut sight = Self {
+            gates,
+            heard: before.heard.clone(),
+            refused: before.refused.clone(),
+            asked: Some(Instant::now()),
+        };
+        sight.hear(now);
+        sight.count(now);
+        sight
+    }
+
+    /// Remembers whom the reports heard. A time ahead of ours would hide a silence, so it counts as now.
+    fn hear(&mut self, now: Timestamp) {
+        let heard: Vec<(String, Timestamp)> = self
+            .reports()
+            .flat_map(|report| &report.lanes)
+            .filter_map(|lane| Some((lane.registry.clone(), lane.heard_at?.min(now))))
+            .collect();
+        for (registry, at) in heard {
+            let known = self.heard.entry(registry).or_insert(at);
+            *known = at.max(*known);
+        }
+    }
+
+    /// Adds up what the reports refused, and keeps of what was known what is newer than that.
+    fn count(&mut self, now: Timestamp) {
+        let mut sums: HashMap<String, Vec<RefusedRequests>> = HashMap::new();
+        for report in self.reports() {
+            for lane in &report.lanes {
+                add(sums.entry(lane.registry.clone()).or_default(), &lane.refused);
+            }
+            add(sums.entry(NOBODY.to_owned()).or_default(), &report.unclaimed);
+        }
+        for (registry, known) in std::mem::take(&mut self.refused) {
+            let sum = sums.entry(registry).or_default();
+            for row in known {
+                match sum.iter_mut().find(|sum| sum.refusal == row.refusal) {
+                    Some(sum) if sum.last_at < row.last_at => *sum = row,
+                    Some(_) => {}
+                    None => sum.push(row),
+                }
+            }
+        }
+        for rows in sums.values_mut() {
+            rows.retain(|row| now.duration_since(row.last_at) <= RECENT);
+            rows.sort_by(|one, other| one.refusal.cmp(&other.refusal));
+        }
+        sums.retain(|_, rows| !rows.is_empty());
+        self.refused = sums;
+    }
+}
+
+/// Adds rows of one word to each other.
+fn add(sums: &mut Vec<RefusedRequests>, rows: &[RefusedRequests]) {
+    for row in rows {
+        match sums.iter_mut().find(|sum| sum.refusal == row.refusal) {
+            Some(sum) => {
+                sum.count = sum.count.saturating_add(row.count);
+                sum.last_at = sum.last_at.max(row.last_at);
+            }
+            None => sums.push(row.clone()),
+        }
+    }
+}
+
+/// What was seen of each embassy's gates.
+#[derive(Debug, Default)]
+pub struct Sights(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Arc<Sight>>>>>);
+
+impl Sights {
+    fn of(&self, embassy: &str) -> Arc<tokio::sync::Mutex<Arc<Sight>>> {
+        let mut sights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(sights.entry(embassy.to_owned()).or_default())
+    }
+}
+
+/// Looks at the gates of the embassy called `embassy`. Who asks while another does waits for its answer; one that is younger than
+/// `fresh` is taken as it is.
+pub async fn look(context: &Context, embassy: &str, fresh: Duration) -> Arc<Sight> {
+    let sight = context.sights.of(embassy);
+    let mut sight = sight.lock().await;
+    if sight.asked.is_none_or(|asked| asked.elapsed() > fresh) {
+        *sight = Arc::new(ask(context, embassy, &sight).await);
+    }
+    Arc::clone(&sight)
+}
+
+async fn ask(context: &Context, embassy: &str, before: &Sight) -> Sight {
+    let stores = &context.stores;
+    let name = Part::Gate.object(embassy);
+    let pods = get(&stores.deployments, &name, &context.settings.namespace)
+        .map(|deployment| pod::pods_of(&deployment, &stores.replica_sets, &stores.pods))
+        .unwrap_or_default();
+    let gates = join_all(pods.into_iter().map(async |pod| {
+        let asked = (context.settings.status_port, STATUS_PATH);
+        let object = format!("{embassy}/{}", pod.uid().unwrap_or_default());
+        let report = poll::ask_pod(&pod, asked, &object, &context.gate_reports, &context.metrics).await;
+        Gate {
+            pod,
+            report: report.map(|report| report.map_err(|error| error.to_string())),
+        }
+    }))
+    .await;
+    let prefix = format!("{embassy}/");
+    context.gate_reports.retain(|object| {
+        object.strip_prefix(&prefix).is_none_or(|uid| {
+            gates
+                .iter()
+                .any(|gate| gate.pod.uid().is_some_and(|own| own == uid))
+        })
+    });
+    Sight::of(gates, before, Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn gate(report: &serde_json::Value) -> Gate {
+        Gate {
+            pod: Arc::default(),
+            report: Some(Ok(Arc::new(serde_json::from_value(report.clone()).unwrap()))),
+        }
+    }
+
+    fn row(word: &str, count: u64, at: &str) -> serde_json::Value {
+        json!({"refusal": word, "count": count, "lastAt": at})
+    }
+
+    fn counts(sight: &Sight) -> Vec<(&str, u64)> {
+        let rows = sight.refused("population").iter();
+        rows.map(|row| (row.refusal.as_str(), row.count)).collect()
+    }
+
+    #[test]
+    fn refused_requests_are_added_up_over_all_gates() {
+        let gates = vec![
+            gate(
+                &json!({"lanes": [{"registry": "population", "refused": [row("Method", 2, "2026-11-23T10:00:00Z")]}]}),
+            ),
+            gate(&json!({
+                "lanes": [
+                    {"registry": "population", "refused": [row("Method", 3, "2026-11-23T10:05:00Z"), row("Body", 1, "2026-11-23T10:00:00Z")]},
+                    {"registry": "health", "refused": [row("Method", 7, "2026-11-23T10:00:00Z")]},
+                ],
+                "unclaimed": [row("UnknownUser", 1, "2026-11-23T10:00:00Z")],
+            })),
+        ];
+        let sight = Sight::of(gates, &Sight::default(), "2026-11-23T10:06:00Z".parse().unwrap());
+        assert_eq!(counts(&sight), [("Body", 1), ("Method", 5)]);
+        assert_eq!(
+            sight.refused("population")[1].last_at.to_string(),
+            "2026-11-23T10:05:00Z"
+        );
+        assert_eq!(sight.unclaimed().len(), 1);
+        assert!(sight.refused("business").is_empty());
+    }
+
+    #[test]
+    fn a_gate_that_starts_anew_takes_no_refused_request_back_before_its_time() {
+        let gates = |rows: serde_json::Value| {
+            vec![gate(
+                &json!({"lanes": [{"registry": "population", "refused": rows}]}),
+            )]
+        };
+        let at = |time: &str| time.parse().unwrap();
+        let before = Sight::of(
+            gates(json!([row("Method", 5, "2026-11-23T10:00:00Z")])),
+            &Sight::default(),
+            at("2026-11-23T10:01:00Z"),
+        );
+        let anew = Sight::of(gates(json!([])), &before, at("2026-11-23T10:02:00Z"));
+        assert_eq!(counts(&anew), [("Method", 5)]);
+        let again = Sight::of(
+            gates(json!([row("Method", 1, "2026-11-23T10:03:00Z")])),
+            &anew,
+            at("2026-11-23T10:03:00Z"),
+        );
+        assert_eq!(counts(&again), [("Method", 1)]);
+        let later = Sight::of(gates(json!([])), &again, at("2026-11-23T10:13:01Z"));
+        assert!(counts(&later).is_empty());
+    }
+
+    #[test]
+    fn home_was_heard_when_any_gate_heard_it_and_a_restart_forgets_nothing() {
+        let now: Timestamp = "2026-11-23T10:10:00Z".parse().unwrap();
+        let heard = |at: &str| gate(&json!({"lanes": [{"registry": "population", "heardAt": at}]}));
+        let two = vec![heard("2026-11-23T10:00:00Z"), heard("2026-11-23T10:04:00Z")];
+        let sight = Sight::of(two, &Sight::default(), now);
+        assert_eq!(sight.heard["population"].to_string(), "2026-11-23T10:04:00Z");
+        let restarted = vec![gate(&json!({})), heard("2026-11-23T10:01:00Z")];
+        let sight = Sight::of(restarted, &sight, now);
+        assert_eq!(sight.heard["population"].to_string(), "2026-11-23T10:04:00Z");
+        let ahead = Sight::of(vec![heard("2036-01-01T00:00:00Z")], &sight, now);
+        assert_eq!(
+            ahead.heard["population"], now,
+            "a time ahead of ours counts as now"
+        );
+    }
+}

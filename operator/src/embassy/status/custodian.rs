@@ -1,0 +1,138 @@
+//! `CustodianReady`: whether copies are being proven.
+
+use dataembassy_contract::Reason;
+use dataembassy_contract::custodian::CustodianReport;
+use dataembassy_contract::report::{MissingSecret, SecretRole};
+use dataembassy_crds::Custodian;
+use kube::ResourceExt;
+
+use super::View;
+use crate::condition::Finding;
+use crate::embassy::validate::public_key;
+use crate::pod::{self, Words};
+
+const WORDS: Words = Words {
+    process: "custodian",
+    settings: "spec.custodian",
+    memory: "128Mi",
+};
+
+pub(super) fn ready(view: &View<'_>) -> Finding {
+    let found = view.found;
+    let (pod, deployment) = (
+        found.custodian_pod.as_deref(),
+        found.custodian.deployment.as_deref(),
+    );
+    if let Some(trouble) = pod::trouble(pod, deployment, WORDS) {
+        return Finding::no(trouble.reason, trouble.message);
+    }
+    match &found.report {
+        None => Finding::no(Reason::Applying, "the custodian's pod is starting"),
+        Some(Err(error)) => {
+            let message = format!(
+                "the custodian's pod runs and does not answer the operator ({error}): check network policies and its log"
+            );
+            // A process that has just started may not listen yet; one that was heard before has fallen silent.
+            if view.before.custodian_key.is_some() {
+                Finding::unknown(Reason::CustodianSilent, message)
+            } else {
+                Finding::no(Reason::CustodianSilent, message)
+            }
+        }
+        Some(Ok(report)) => answering(view, report),
+    }
+}
+
+fn answering(view: &View<'_>, report: &CustodianReport) -> Finding {
+    let block = view.embassy.spec.custodian.as_ref();
+    if let Some(finding) = missing(&report.missing_secrets, block) {
+        return finding;
+    }
+    if report.loaded.is_none() {
+        return match &report.refused {
+            Some(fault) => Finding::no(fault.reason, fault.message.clone()),
+            None => Finding::no(
+                Reason::NotYetLoaded,
+                "the custodian has not loaded its configuration yet",
+            ),
+        };
+    }
+    if let Some(finding) = untrusted(view, report) {
+        return finding;
+    }
+    let runs = "the custodian follows the ledgers";
+    match view
+        .found
+        .custodian_pod
+        .as_deref()
+        .and_then(pod::out_of_memory_at)
+    {
+        Some(at) => Finding::yes(
+            Reason::OutOfMemory,
+            format!(
+                "{runs}; {}",
+                WORDS.was_out_of_memory(at, "has been started again")
+            ),
+        ),
+        None => Finding::yes(Reason::Loaded, runs),
+    }
+}
+
+/// What the custodian signs counts for those only who were told its key.
+fn untrusted(view: &View<'_>, report: &CustodianReport) -> Option<Finding> {
+    let signer = public_key("the custodian's key", report.signer.as_deref()?).ok()?;
+    let keys = &view.embassy.spec.custodian_keys;
+    let trusted = keys.iter().any(|key| {
+        key.retired.is_empty()
+            && public_key("spec.custodianKeys", &key.public_key).is_ok_and(|key| key == signer)
+    });
+    if trusted {
+        return None;
+    }
+    let message = format!(
+        "the custodian signs with {signer}, which spec.custodianKeys of {} does not name as a key in use, so its entries count for \
+         nobody: name it here and at home, or correct spec.custodian.signerRef",
+        view.embassy.name_any()
+    );
+    Some(Finding::no(Reason::UntrustedCustodian, message))
+}
+
+/// Names the Secrets and the keys that a process misses.
+pub(super) fn missing(missing: &[MissingSecret], block: Option<&Custodian>) -> Option<Finding> {
+    let mut worst = Reason::SecretKeyMissing;
+    let mut messages = Vec::new();
+    for role in SecretRole::ALL {
+        let keys: Vec<&str> = missing
+            .iter()
+            .filter(|missing| missing.secret == role)
+            .map(|missing| missing.key.as_str())
+            .collect();
+        if keys.is_empty() {
+            continue;
+        }
+        let name = block.and_then(|block| secret(block, role));
+        let name = name.unwrap_or("that the resource names");
+        let all = keys.len() >= role.keys();
+        let keys = keys.join(" and ");
+        // The process sees files only: where all keys are missing, the Secret may be.
+        messages.push(if all {
+            worst = Reason::SecretMissing;
+            format!("the Secret {name} is missing, or lacks what is needed of it: create it with {keys}")
+        } else {
+            format!("the Secret {name} lacks the key {keys}: add it")
+        });
+    }
+    (!messages.is_empty()).then(|| Finding::no(worst, messages.join("; ")))
+}
+
+fn secret(block: &Custodian, role: SecretRole) -> Option<&str> {
+    let secret = match role {
+        SecretRole::Custody => &block.credentials_ref,
+        SecretRole::Signing => &block.signer_ref,
+        SecretRole::GateTls => &block.gate.tls_ref,
+        SecretRole::Deposit | SecretRole::Database | SecretRole::DatabaseCa | SecretRole::Other => {
+            return None;
+        }
+    };
+    Some(&secret.name)
+}

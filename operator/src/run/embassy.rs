@@ -1,0 +1,109 @@
+//! The controllers of the embassy: its standing half, and the registries that it has accepted. Everything that is made in a namespace is
+//! in the operator's own.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody};
+use futures::stream::{StreamExt, select};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+
+use super::watches::{Objects, scoped, unwatched, watch_ours};
+use super::{Context, Process, ReconcileError, Stores, config, stop};
+use crate::labels::INSTANCE;
+use crate::{custody, embassy};
+
+pub(super) async fn controllers(process: Process) {
+    let client = process.client.clone();
+    let namespace = Some(process.settings.namespace.as_str());
+    let all = watcher::Config::default;
+    let embassies = Controller::new(Api::<DataEmbassy>::all(client.clone()), all());
+    let custodies = Controller::new(Api::<RegistryCustody>::all(client.clone()), all());
+    let objects = Objects::watch(&client, namespace, made_for_embassy);
+    let (services, service_changes) =
+        watch_ours::<Service, DataEmbassy>(scoped(&client, namespace), made_for_embassy);
+    let (recovery_points, point_changes) =
+        watch_ours::<RecoveryPoint, RegistryCustody>(Api::all(client.clone()), made_for_custody);
+    let stores = Stores {
+        embassies: embassies.store(),
+        mirrors: unwatched(),
+        custodies: custodies.store(),
+        recovery_points,
+        services,
+        config_maps: objects.config_maps,
+        service_accounts: objects.service_accounts,
+        network_policies: objects.network_policies,
+        deployments: objects.deployments,
+        replica_sets: objects.replica_sets,
+        pods: objects.pods,
+    };
+    let context = process.context(stores.clone());
+    let all_custodies = stores.custodies.clone();
+    let custodies_of = move |embassy: DataEmbassy| {
+        let name = embassy.name_any();
+        let custodies = all_custodies.state();
+        let touched = custodies
+            .iter()
+            .filter(|custody| custody.spec.embassy_ref.name == name);
+        touched
+            .map(|custody| ObjectRef::from_obj(&**custody))
+            .collect::<Vec<_>>()
+    };
+    // A registry that was changed, or is gone, changes the configuration of its embassy.
+    let embassy_of = |custody: RegistryCustody| [ObjectRef::new(&custody.spec.embassy_ref.name)];
+    let embassies = embassies
+        .with_config(config())
+        .watches(Api::<RegistryCustody>::all(client.clone()), all(), embassy_of)
+        .reconcile_on(select(objects.changes, service_changes))
+        .graceful_shutdown_on(stop(process.stopped.clone()))
+        .run(reconcile_embassy, embassy::try_again, context.clone())
+        .for_each(|_| async {});
+    let custodies = custodies
+        .with_config(config())
+        .watches(Api::<DataEmbassy>::all(client), all(), custodies_of)
+        .reconcile_on(point_changes)
+        .graceful_shutdown_on(stop(process.stopped.clone()))
+        .run(reconcile_custody, custody::try_again, context.clone())
+        .for_each(|_| async {});
+    tokio::join!(embassies, custodies, process.announce(&context));
+}
+
+fn made_for_embassy(object: &ObjectMeta) -> Option<ObjectRef<DataEmbassy>> {
+    Some(ObjectRef::new(object.labels.as_ref()?.get(INSTANCE)?))
+}
+
+fn made_for_custody(object: &ObjectMeta) -> Option<ObjectRef<RegistryCustody>> {
+    Some(ObjectRef::new(object.labels.as_ref()?.get(INSTANCE)?))
+}
+
+async fn reconcile_embassy(
+    embassy: Arc<DataEmbassy>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    context.ready().await;
+    forget_reports(&context);
+    embassy::reconcile(embassy, context).await
+}
+
+async fn reconcile_custody(
+    custody: Arc<RegistryCustody>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    context.ready().await;
+    custody::reconcile(custody, context).await
+}
+
+/// Forgets the reports of registries that are gone.
+fn forget_reports(context: &Context) {
+    let custodies = context.stores.custodies.state();
+    let there: HashSet<String> = custodies
+        .iter()
+        .map(|custody| custody::report_key(custody))
+        .collect();
+    context.registry_reports.retain(|object| there.contains(object));
+}

@@ -1,0 +1,17 @@
+//! The operator against an API server that records every request, and processes that answer for their state.
+//!
+//! One program, so that it is linked once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what tests share fails as tests do"
+)]
+
+mod custody;
+mod embassy;
+mod mirror;
+mod refusals;
+mod start;
+mod world;
