@@ -10,6 +10,8 @@ use std::{
 
 use dataembassy_e2e::cache::Cache;
 
+/// The two halves that a cluster can run.
+const SIDES: [&str; 2] = ["--set=side=home", "--set=side=embassy"];
 const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// What a user must say at the least.
 const IMAGES: [&str; 2] = [
@@ -48,14 +50,7 @@ fn rendered(helm: &str, values: &[&str]) -> String {
 }
 
 #[test]
-fn both_helms_lint_the_chart_and_render_the_same() {
-    let mut texts = Vec::new();
-    for helm in ["helm3", "helm4"] {
-        let output = run(tool(helm).args(["lint", "--strict"]).arg(chart()).args(IMAGES));
-        assert!(output.status.success(), "{helm}: {}", text(&output.stdout));
-        texts.push(rendered(helm, &[]));
-    }
-    assert!(texts[0].contains("kind: Deployment"));
+fn both_helms_lint_the_chart_and_render_the_same_for_both_sides() {
     // One of them puts an empty line before a separator.
     let lines = |text: &str| -> Vec<String> {
         text.lines()
@@ -63,10 +58,35 @@ fn both_helms_lint_the_chart_and_render_the_same() {
             .map(str::to_owned)
             .collect()
     };
-    assert!(
-        lines(&texts[0]) == lines(&texts[1]),
-        "the two Helms render differently"
-    );
+    for side in SIDES {
+        let mut texts = Vec::new();
+        for helm in ["helm3", "helm4"] {
+            let mut lint = tool(helm);
+            lint.args(["lint", "--strict"])
+                .arg(chart())
+                .args(IMAGES)
+                .arg(side);
+            let output = run(&mut lint);
+            assert!(output.status.success(), "{helm}: {}", text(&output.stdout));
+            texts.push(rendered(helm, &[side]));
+        }
+        assert!(texts[0].contains("kind: Deployment"));
+        assert!(
+            lines(&texts[0]) == lines(&texts[1]),
+            "the two Helms render differently with {side}"
+        );
+    }
+}
+
+#[test]
+fn the_operator_is_told_its_side() {
+    for (side, value) in SIDES.into_iter().zip(["home", "embassy"]) {
+        let rendered = rendered("helm3", &[side]);
+        assert!(
+            rendered.contains(&format!("name: DATAEMBASSY_SIDE\n              value: {value}\n")),
+            "{rendered}"
+        );
+    }
 }
 
 #[test]
@@ -74,7 +94,7 @@ fn a_value_that_means_nothing_is_refused_by_the_schema() {
     for (value, named) in [
         ("--set=operator.image.repository=", "repository"),
         ("--set=operator.image.digest=latest", "digest"),
-        ("--set=side=embassy", "side"),
+        ("--set=side=abroad", "side"),
         ("--set=operator.imagee.repository=x", "imagee"),
     ] {
         let mut command = tool("helm3");
@@ -148,57 +168,127 @@ fn the_definitions_of_the_kinds_are_kept_on_uninstalling_unless_told() {
     assert!(!rendered("helm3", &["--set=crds.install=false"]).contains("kind: CustomResourceDefinition"));
 }
 
-#[test]
-fn the_operator_has_no_wildcard_and_reads_no_secret() {
-    let rendered = rendered("helm3", &[]);
-    let rules: Vec<_> = rendered
+/// The roles that are rendered for a side.
+fn roles(side: &str) -> Vec<String> {
+    let rendered = rendered("helm3", &[side]);
+    let roles: Vec<String> = rendered
         .split("\n---")
         .filter(|document| document.contains("\nkind: ClusterRole\n") || document.contains("\nkind: Role\n"))
+        .map(str::to_owned)
         .collect();
-    assert_eq!(rules.len(), 2);
-    for role in rules {
-        assert!(!role.contains('*'), "{role}");
-        let mut lines = role.lines().peekable();
-        while let Some(line) = lines.next() {
-            if line.contains("resources:") && line.contains("secrets") {
-                assert_eq!(
-                    lines.peek().map(|verbs| verbs.trim()),
-                    Some("verbs: [create]"),
-                    "{role}"
-                );
-            }
+    assert_eq!(roles.len(), 2);
+    roles
+}
+
+/// The verbs of the rule that names a resource.
+fn verbs<'a>(role: &'a str, resource: &str) -> Option<&'a str> {
+    let mut lines = role.lines().peekable();
+    while let Some(line) = lines.next() {
+        let names = line
+            .trim()
+            .strip_prefix("resources: [")
+            .and_then(|names| names.strip_suffix(']'));
+        if names.is_some_and(|names| names.split(", ").any(|name| name == resource)) {
+            return lines.peek().map(|verbs| verbs.trim());
+        }
+    }
+    None
+}
+
+#[test]
+fn the_operator_has_no_wildcard_and_reads_no_secret_on_either_side() {
+    for side in SIDES {
+        for role in roles(side) {
+            assert!(!role.contains('*'), "{role}");
+            let made = verbs(&role, "secrets");
+            assert!(
+                made.is_none() || (side == SIDES[0] && made == Some("verbs: [create]")),
+                "{role}"
+            );
         }
     }
 }
 
 #[test]
+fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recovery_points() {
+    let roles = roles(SIDES[1]);
+    let cluster = roles
+        .iter()
+        .find(|role| role.contains("kind: ClusterRole\n"))
+        .unwrap();
+    for resource in [
+        "configmaps",
+        "serviceaccounts",
+        "services",
+        "deployments",
+        "networkpolicies",
+        "pods",
+        "replicasets",
+        "secrets",
+        "leases",
+        "registrymirrors",
+    ] {
+        assert_eq!(verbs(cluster, resource), None, "{resource}: {cluster}");
+    }
+    assert_eq!(
+        verbs(cluster, "recoverypoints"),
+        Some("verbs: [get, list, watch, create, patch, delete]")
+    );
+    for resource in ["dataembassies", "registrycustodies"] {
+        assert_eq!(verbs(cluster, resource), Some("verbs: [get, list, watch]"));
+    }
+    let own = roles.iter().find(|role| role.contains("kind: Role\n")).unwrap();
+    assert_eq!(
+        verbs(own, "services"),
+        Some("verbs: [get, list, watch, create, patch]")
+    );
+    assert!(!own.contains("delete"), "{own}");
+}
+
+#[test]
+fn the_operator_reaches_the_reports_of_its_own_side_only() {
+    let policy = |side: &str| {
+        rendered("helm3", &[side])
+            .split("\n---")
+            .find(|document| document.contains("\nkind: NetworkPolicy\n"))
+            .map(str::to_owned)
+            .unwrap()
+    };
+    let (home, embassy) = (policy(SIDES[0]), policy(SIDES[1]));
+    assert!(home.contains("namespaceSelector: {}") && home.contains("component: mirror"));
+    assert!(!embassy.contains("namespaceSelector") && embassy.contains("values: [custodian, gate]"));
+}
+
+#[test]
 fn checkov_finds_nothing_but_what_is_so_on_purpose() {
     let folder = tempfile::tempdir().unwrap();
-    let manifests = folder.path().join("rendered.yaml");
     let digest = format!("--set=operator.image.digest=sha256:{}", "ab".repeat(32));
-    fs::write(&manifests, rendered("helm3", &[&digest])).unwrap();
     let on_purpose = [
         // A limit on CPU stops the operator for the rest of a period whenever it is busy, and protects nobody: requests share the node.
         "CKV_K8S_11",
         // The operator talks to the API server: it is the one pod of ours that has a token.
         "CKV_K8S_38",
     ];
-    let mut checkov = tool("checkov");
-    checkov.args([
-        "--framework=kubernetes",
-        "--compact",
-        "--quiet",
-        "--skip-download",
-    ]);
-    checkov
-        .arg(format!("--skip-check={}", on_purpose.join(",")))
-        .arg("--file")
-        .arg(&manifests);
-    let output = run(&mut checkov);
-    assert!(
-        output.status.success(),
-        "{}\n{}",
-        text(&output.stdout),
-        text(&output.stderr)
-    );
+    for (number, side) in SIDES.into_iter().enumerate() {
+        let manifests = folder.path().join(format!("rendered-{number}.yaml"));
+        fs::write(&manifests, rendered("helm3", &[&digest, side])).unwrap();
+        let mut checkov = tool("checkov");
+        checkov.args([
+            "--framework=kubernetes",
+            "--compact",
+            "--quiet",
+            "--skip-download",
+        ]);
+        checkov
+            .arg(format!("--skip-check={}", on_purpose.join(",")))
+            .arg("--file")
+            .arg(&manifests);
+        let output = run(&mut checkov);
+        assert!(
+            output.status.success(),
+            "{side}: {}\n{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+    }
 }

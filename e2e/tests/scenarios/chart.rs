@@ -23,11 +23,17 @@ fn what_both_helms_render_is_what_the_api_server_takes() {
 async fn rendered(world: &'static World) -> Result<()> {
     let home = world.home();
     let ministry = world.ministry("rendered").await?;
-    for (helm, version) in [(Helm::Three, "v3.22"), (Helm::Four, "v4.3")] {
+    for (helm, version, side) in [
+        (Helm::Three, "v3.22", "home"),
+        (Helm::Four, "v4.3", "home"),
+        (Helm::Three, "v3.22", "embassy"),
+        (Helm::Four, "v4.3", "embassy"),
+    ] {
         let said = home.helm(helm, ["version", "--short"]).await?;
         ensure!(said.starts_with(version), "{said} is not {version}");
         let mut template = home.helm_command(helm)?;
         template.args(["template", "another"]).arg(chart()).args(IMAGES);
+        template.arg(format!("--set=side={side}"));
         // Helm believes in an old version unless it is told or asks a cluster.
         template.args(["--namespace", &ministry.namespace, "--kube-version=1.34.4"]);
         let manifests = output(&mut template).await?;
@@ -45,7 +51,7 @@ async fn rendered(world: &'static World) -> Result<()> {
             .filter(|line| line.starts_with("kind: "))
             .count();
         ensure!(
-            documents >= 9 && taken.lines().count() == documents,
+            documents >= 11 && taken.lines().count() == documents,
             "{documents} objects were rendered, and taken were\n{taken}"
         );
     }
