@@ -90,9 +90,10 @@ pub struct RegistryCustodySpec {
     /// Default: `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub home_may_retrieve: bool,
-    /// Which copies are kept. A copy is kept if any of the rules keeps it, and always until its lock ends.
+    /// Which copies are kept. A copy is kept if any of the rules keeps it, and always until its lock ends. This version only reckons with it
+    /// when it looks ahead for space: it prolongs no lock and lets no copy go.
     pub retention: Retention,
-    /// A head of the ledger's source chain that a person vouches for, from the mirror's status at home or from a trust sheet: what the
+    /// A head of the ledger's source chain that a person vouches for, from the mirror's status at home or a record of it: what the
     /// custodian needs where it is `Unwitnessed`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_head: Option<ConfirmedHead>,

@@ -101,7 +101,7 @@ pub struct CustodyConfig {
     /// Copies that are kept whatever their age, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<PinConfig>,
-    /// A source entry that a person vouches for, from a mirror's status or a trust sheet.
+    /// A source entry that a person vouches for, from a mirror's status or a record of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_head: Option<Floor>,
     /// The last head of the source chain that the operator knows of.
