@@ -20,10 +20,12 @@ use super::report::Board;
 use super::run::{self, Committed, Looked, RunError, Telling};
 use crate::postgresql::{Connection, dump};
 use crate::store::ledger::{alarm_reason, told};
-use crate::store::{Ledger, LedgerError, LedgerMemory, Store, probe};
+use crate::store::{Ledger, LedgerError, LedgerMemory, Requirements, Store, probe};
 
 /// Between two looks at store and database while nothing runs: a fault is told within twice this.
 const CHECK_PERIOD: Duration = Duration::from_secs(20);
+/// After a look that failed: often the embassy is just about to accept the registry, or somebody is mending what was wrong.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Catch-ups of many mirrors are spread over at most this.
 const SPREAD: Duration = Duration::from_secs(20);
 /// Between two updates of a run's progress.
@@ -87,14 +89,16 @@ impl Mirror {
 
     /// Does what is due with one configuration, and waits for what comes next.
     async fn work(&mut self, configuration: &Configuration) {
-        if let Some((store, ledger)) = self.look(configuration).await {
+        let period = if let Some((store, ledger)) = self.look(configuration).await {
             let now = Timestamp::now();
             if let Some(due) = self.agenda.due(&standing(configuration), now) {
                 self.copy(configuration, store, ledger, due).await;
             }
+            CHECK_PERIOD
         } else {
             self.check_source(configuration).await;
-        }
+            LOOK_AGAIN
+        };
         let now = Timestamp::now();
         let next = self.agenda.next(&standing(configuration), now);
         self.board.write(|report| {
@@ -105,10 +109,10 @@ impl Mirror {
             };
         });
         self.measure();
-        let until = next.map_or(CHECK_PERIOD, |next| {
+        let until = next.map_or(period, |next| {
             Duration::try_from(next.duration_since(now))
                 .unwrap_or_default()
-                .min(CHECK_PERIOD)
+                .min(period)
         });
         self.rest(until.max(Duration::from_millis(50))).await;
     }
@@ -258,6 +262,7 @@ impl Mirror {
         let telling = Telling { dump, committing };
         let following = follow_progress(self.board.clone(), progress, is_committing);
         let following = tokio::spawn(following);
+        let living = tokio::spawn(show_life(store.clone(), configuration.requirements));
         let cancel = self.ending.child_token();
         let looked = Looked {
             store,
@@ -267,6 +272,7 @@ impl Mirror {
         // Boxed: a run's future is large, and ours would carry it along.
         let done = Box::pin(run::run(configuration, looked, due.clone(), &telling, cancel)).await;
         following.abort();
+        living.abort();
         let ended_at = Timestamp::now();
         self.finish(&done, &due, started_at, ended_at);
     }
@@ -375,6 +381,16 @@ fn standing(configuration: &Configuration) -> Standing<'_> {
         schedule: &configuration.schedule,
         suspend: configuration.suspend,
         trigger: configuration.trigger.as_ref(),
+    }
+}
+
+/// Lets the embassy hear of us while a run asks nothing of the store, as when it plans: its gate calls home silent after a minute.
+async fn show_life(store: Store, requirements: Requirements) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + CHECK_PERIOD, CHECK_PERIOD);
+    loop {
+        ticks.tick().await;
+        // What is wrong with the store the run itself finds out, and says.
+        drop(probe(&store, requirements).await);
     }
 }
 
