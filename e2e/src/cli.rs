@@ -8,7 +8,7 @@ use dataembassy_e2e::{
     bed::{self, Bed},
     bench,
     cache::Cache,
-    cluster::{self, Cluster, Component, ENFORCE, Helm, STATE, Site},
+    cluster::{self, Cluster, Component, Helm, PROVIDE_NETWORK, STATE, Site},
     command::command,
     demo, images, privilege,
     product::Product,
@@ -58,9 +58,9 @@ enum Command {
     Kubectl(OfCluster),
     /// Run Helm 4 in one of the clusters.
     Helm(OfCluster),
-    /// Enforce a cluster's network policies until stopped; `up` starts this.
-    #[command(name = ENFORCE, hide = true)]
-    EnforcePolicies {
+    /// Enforce a cluster's network policies and give load balancers their address until stopped; `up` starts this.
+    #[command(name = PROVIDE_NETWORK, hide = true)]
+    ProvideNetwork {
         /// `home` or `embassy`.
         cluster: Site,
     },
@@ -138,9 +138,12 @@ impl Cli {
                     .helm_command(Helm::Four)?;
                 return pass_on(helm, &to.arguments).await;
             }
-            Command::EnforcePolicies { cluster: site } => {
+            Command::ProvideNetwork { cluster: site } => {
                 let cluster = Cluster::connect(site, &cache).await?;
-                cluster::policy::enforce(site, cluster.client().clone()).await?;
+                tokio::try_join!(
+                    cluster::policy::enforce(site, cluster.client().clone()),
+                    cluster::load_balancer::serve(site, cluster.client().clone()),
+                )?;
             }
             Command::Bench {
                 runs,

@@ -1,6 +1,7 @@
 //! The test bed: two clusters, the link between them, and what runs in them for every test.
 
 pub mod detour;
+pub mod disk;
 pub mod link;
 pub mod postgresql;
 pub mod secrets;

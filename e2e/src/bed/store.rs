@@ -11,8 +11,11 @@ use crate::{
     command::wait_for,
 };
 
-/// Where pods of both sites reach the store. Its certificate also names `gate.embassy.example` and the node's address.
-pub const ENDPOINT: &str = "https://store.embassy.example";
+/// Where pods of the embassy reach the store: at the port that its own pod listens at, because policies judge packets when a Service's
+/// address and port have become a pod's. Its certificate also names `gate.embassy.example` and the node's address.
+pub const ENDPOINT: &str = "https://store.embassy.example:9000";
+/// The port in it.
+const PORT: u16 = 9000;
 
 const NAMESPACE: &str = "store";
 const ROOT: &str = "store-root";
@@ -77,7 +80,7 @@ impl Store {
     /// The store as this machine reaches it, `host:port`.
     #[must_use]
     pub fn address() -> String {
-        format!("{}:443", Site::Embassy.node())
+        format!("{}:{PORT}", Site::Embassy.node())
     }
 
     /// The certificate of the authority that signed the store's, in PEM.
@@ -90,6 +93,23 @@ impl Store {
     #[must_use]
     pub const fn root(&self) -> &SignedClient {
         &self.root
+    }
+
+    /// The key of the first segment of a registry's copy.
+    pub async fn first_segment(&self, registry: &str, copy: &str) -> Result<String> {
+        let prefix = format!("registries/{registry}/copies/{copy}/");
+        let versions = self.root.versions(BUCKET, &prefix).await?;
+        versions
+            .into_iter()
+            .map(|version| version.key)
+            .find(|key| key[prefix.len()..].parse::<u32>().is_ok())
+            .with_context(|| format!("there is no segment under {prefix}"))
+    }
+
+    /// The same, for somebody who keeps it.
+    #[must_use]
+    pub fn into_root(self) -> SignedClient {
+        self.root
     }
 
     /// Makes a bucket.

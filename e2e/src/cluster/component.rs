@@ -4,8 +4,8 @@ use std::{net::Ipv4Addr, path::PathBuf};
 
 use super::site::Site;
 
-/// The subcommand of this program that enforces network policies until it is stopped.
-pub const ENFORCE: &str = "enforce-policies";
+/// The subcommand of this program that is a cluster's network provider until it is stopped.
+pub const PROVIDE_NETWORK: &str = "provide-network";
 
 /// One process of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,8 +26,8 @@ pub enum Component {
     Proxy,
     /// DNS for pods.
     Dns,
-    /// This program itself, which enforces network policies.
-    Policies,
+    /// This program itself, which enforces network policies and gives load balancers their address.
+    Network,
 }
 
 impl Component {
@@ -41,7 +41,7 @@ impl Component {
         Self::Kubelet,
         Self::Proxy,
         Self::Dns,
-        Self::Policies,
+        Self::Network,
     ];
 
     /// The name of the program, of its log and of its pid file.
@@ -56,7 +56,7 @@ impl Component {
             Self::Kubelet => "kubelet",
             Self::Proxy => "kube-proxy",
             Self::Dns => "coredns",
-            Self::Policies => "network-policies",
+            Self::Network => "network",
         }
     }
 
@@ -96,7 +96,7 @@ impl Component {
                 ("healthz-bind-address", "127.0.0.1"),
             ]),
             Self::Dns => vec!["-conf".into(), folder.of("Corefile")],
-            Self::Policies => vec![ENFORCE.into(), site.name().into()],
+            Self::Network => vec![PROVIDE_NETWORK.into(), site.name().into()],
         }
     }
 }

@@ -52,6 +52,25 @@ impl Container {
         Ok(kill_process(first, Signal::KILL)?)
     }
 
+    /// Stops all its processes where they are; they keep what they hold, and do nothing until [`Self::thaw`].
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets frozen processes go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let processes = self.processes()?;
+        ensure!(!processes.is_empty(), "container {} has no process", self.id);
+        for process in processes {
+            kill_process(process, signal)?;
+        }
+        Ok(())
+    }
+
     /// Its memory, while it runs.
     pub fn memory(&self) -> Result<Memory> {
         let has = |file: &str| self.folders.iter().find(|folder| folder.join(file).exists());

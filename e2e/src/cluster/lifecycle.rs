@@ -79,7 +79,7 @@ pub async fn up(site: Site, cache: &Cache, images: &[Image], progress: &Progress
         Component::Kubelet,
         Component::Proxy,
         Component::Dns,
-        Component::Policies,
+        Component::Network,
     ] {
         start(site, cache, component)?;
     }
@@ -104,7 +104,7 @@ pub async fn up(site: Site, cache: &Cache, images: &[Image], progress: &Progress
 pub(super) fn start(site: Site, cache: &Cache, component: Component) -> Result<()> {
     let program = match component {
         Component::Containerd => PathBuf::from("containerd"),
-        Component::Policies => this_program()?,
+        Component::Network => this_program()?,
         _ => cache.path(component.name())?,
     };
     Process::of(site, component.name()).start(site, &program, &component.arguments(site))
@@ -164,7 +164,7 @@ pub async fn down(site: Site) -> Result<()> {
     tokio::try_join!(
         end(Component::Proxy),
         end(Component::Dns),
-        end(Component::Policies),
+        end(Component::Network),
         end(Component::ApiServer)
     )?;
     end(Component::Etcd).await?;

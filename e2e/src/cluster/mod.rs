@@ -7,6 +7,7 @@
 //! configuration, component   what each process reads, and how it is started
 //! process     processes that outlive this one
 //! policy      NetworkPolicies as nftables rules
+//! load_balancer  the node's address for Services that ask for one
 //! lifecycle   bringing a cluster up, and leaving nothing of it
 //! remains     what is left of it all the same
 //! container   one container as the kernel sees it
@@ -19,6 +20,7 @@ mod component;
 mod configuration;
 pub mod container;
 mod lifecycle;
+pub mod load_balancer;
 pub mod network;
 pub mod pki;
 pub mod policy;
@@ -33,7 +35,7 @@ use anyhow::{Context, Result};
 
 pub use self::{
     access::Helm,
-    component::{Component, ENFORCE},
+    component::{Component, PROVIDE_NETWORK},
     configuration::{ASTRAY_NAME, EMBASSY_NAMES},
     lifecycle::{down, is_up, runs, up},
     remains::remains,

@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::Result;
 
-use super::{cgroup, component::Component, component::ENFORCE, lifecycle::mount_points, process, site::Site};
+use super::{
+    cgroup, component::Component, component::PROVIDE_NETWORK, lifecycle::mount_points, process, site::Site,
+};
 
 /// Everything of a cluster that still runs, is mounted or is in the machine's network, each in a few words.
 pub fn remains(site: Site) -> Result<Vec<String>> {
@@ -49,7 +51,7 @@ fn belongs(site: Site, folder: &Path, arguments: &[String]) -> bool {
         || Component::ALL.iter().any(|component| component.name() == program);
     let folder = folder.to_string_lossy();
     let in_folder = || arguments.iter().any(|argument| argument.contains(&*folder));
-    (ours && in_folder()) || arguments.iter().eq([ENFORCE, site.name()])
+    (ours && in_folder()) || arguments.iter().eq([PROVIDE_NETWORK, site.name()])
 }
 
 #[cfg(test)]
@@ -68,8 +70,8 @@ mod tests {
         assert!(home(
             "/usr/bin/containerd-shim-runc-v2 -address /var/lib/dataembassy-e2e/home/run/c.sock"
         ));
-        assert!(home("/target/debug/dataembassy-e2e enforce-policies home"));
-        assert!(!home("/target/debug/dataembassy-e2e enforce-policies embassy"));
+        assert!(home("/target/debug/dataembassy-e2e provide-network home"));
+        assert!(!home("/target/debug/dataembassy-e2e provide-network embassy"));
         assert!(!home("less /var/lib/dataembassy-e2e/home/log/kubelet.log"));
         assert!(!home("/usr/bin/containerd --config /etc/containerd/config.toml"));
         assert!(!home(""));

@@ -1,6 +1,7 @@
 //! `cargo e2e demo`: the main job, from nothing, in plain words.
 
 mod closed_door;
+mod custody;
 mod table;
 
 use std::time::Duration;
@@ -70,13 +71,18 @@ pub async fn run(cache: &Cache, progress: &Progress, keep: bool) -> Result<()> {
 async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
     progress.line("\n1. Two Kubernetes clusters: home, and the embassy abroad with its object store.");
     let bed = Bed::up(cache, progress).await?;
-    progress.line("\n2. DataEmbassy is installed: the store gets its document, home gets the operator.");
+    progress.line(
+        "\n2. DataEmbassy is installed: the store gets its document, the embassy its operator, custodian and gate, home its operator.",
+    );
     let product = Product::install(&bed, progress).await?;
 
     progress.line("\n3. Three registries at home: population and business on PostgreSQL 17, health on 15.");
     let stages = registries(&product, progress).await?;
 
-    progress.line("\n4. One RegistryMirror each is applied: docs/samples/{population,health,business}.yaml.");
+    progress.line(
+        "\n4. One RegistryMirror each is applied at home, and one RegistryCustody in the embassy that names the mirror's signer: \
+         docs/samples/{,embassy/}{population,health,business}.yaml.",
+    );
     first_copies(&product, &stages, progress).await?;
 
     progress.line(&format!(
@@ -98,13 +104,31 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
         "a restored registry differs from its source"
     );
 
-    progress.line("\n7. Home cannot read its own copy back.");
+    progress.line(
+        "\n7. The embassy has proven each copy, without any key: it read back every byte, and signed that.",
+    );
+    custody::proven(&product, progress).await?;
+
+    progress.line("\n8. Home cannot read its own copy back.");
     closed_door::try_it(&product, Registry::Population, progress).await?;
 
-    progress.line("\n8. One copy is opened with stock tools only, by the break-glass page.");
+    progress.line("\n9. One copy is opened with stock tools only, by the break-glass page.");
     open_with_stock_tools(&product, &stages[0], &truths[0], progress).await?;
+
     progress.line(
-        "\nDone: three registries were mirrored, changed, mirrored again, restored abroad and found equal.",
+        "\n10. A sidecar at home is frozen. While the embassy waits for it, home is in the enemy's hands.",
+    );
+    let frozen = custody::freeze(&product, Registry::Business).await?;
+    custody::red_team(&product, Registry::Population, progress).await?;
+
+    progress.line("\n11. The embassy notices by itself that home has fallen silent.");
+    custody::silence(&product, Registry::Business, frozen, progress).await?;
+
+    progress.line("\n12. Somebody with root on the store's machine spoils copies behind its back.");
+    custody::damage(&product, progress).await?;
+    progress.line(
+        "\nDone: three registries were mirrored, changed, mirrored again, proven, restored abroad and found equal; \
+         and what was done to the copies was seen.",
     );
     Ok(())
 }
@@ -140,6 +164,13 @@ async fn first_copies(product: &Product, stages: &[Stage], progress: &Progress) 
             .apply_path(&product::sample(stage.registry.id()))
             .await?;
     }
+    let step = progress.step("the embassy accepts each registry with the signer that its mirror shows");
+    try_join_all(stages.iter().map(|stage| async {
+        let signer = stage.mirror.signer().await?;
+        product::embassy::accept_sample(product, stage.registry.id(), &signer).await
+    }))
+    .await?;
+    step.done();
     let step = progress.step("every mirror ready, within its objective, and with its first copy");
     try_join_all(stages.iter().map(|stage| async {
         stage.mirror.copied(1, FIRST_COPY).await?;

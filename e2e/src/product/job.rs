@@ -14,6 +14,9 @@ pub(super) const SIDECAR: &str = "dataembassy.local/sidecar:dev";
 /// The image that holds stock tools and none of our code.
 pub(super) const STOCK: &str = "dataembassy.local/stock:dev";
 
+/// Waits until the pod may reach the store: its address has to become known to the policies first, wherever a cluster enforces them.
+const DOOR: &str = "until curl --silent --insecure --output /dev/null --max-time 2 https://store.embassy.example:9000; do sleep 0.2; done";
+
 /// What is run.
 pub(super) struct Job<'a> {
     pub namespace: &'a str,
@@ -93,10 +96,23 @@ fn manifest(job: &Job<'_>) -> Value {
         "spec": {
             "backoffLimit": 0,
             "template": {
+                // The store's policy lets such pods in, from namespaces that are open for them.
+                "metadata": {"labels": {"dataembassy.io/store-access": "true"}},
                 "spec": {
                     "restartPolicy": "Never",
                     "automountServiceAccountToken": false,
                     "securityContext": {"runAsNonRoot": true, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+                    "initContainers": [{
+                        "name": "door",
+                        "image": STOCK,
+                        "imagePullPolicy": "Never",
+                        "command": ["sh", "-c", DOOR],
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false,
+                            "readOnlyRootFilesystem": true,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                    }],
                     "containers": [{
                         "name": "job",
                         "image": job.image,

@@ -10,14 +10,15 @@ use kube::{
 };
 use serde_json::json;
 
+use super::conditions;
 use crate::{cluster::Cluster, command::wait_for};
 
-/// Replaces the two values of the sample `DataEmbassy` that are a reader's own: the store's authority and the recipient.
-pub fn filled_in(sample: &str, authority: &str, recipient: &str) -> Result<String> {
+/// Replaces what is a reader's own in the sample of a `DataEmbassy`: the authority, the recipient, and the custodian's key.
+pub fn filled_in(sample: &str, authority: &str, recipient: &str, custodian: &str) -> Result<String> {
     let mut lines = Vec::new();
-    let (mut in_bundle, mut authorities, mut recipients) = (false, 0, 0);
+    let (mut in_bundle, mut authorities, mut recipients, mut custodians) = (false, 0, 0, 0);
     for line in sample.lines() {
-        let words = line.trim_start();
+        let words = line.trim_start().trim_start_matches("- ");
         let indent = &line[..line.len() - words.len()];
         if words == "-----BEGIN CERTIFICATE-----" {
             in_bundle = true;
@@ -26,14 +27,17 @@ pub fn filled_in(sample: &str, authority: &str, recipient: &str) -> Result<Strin
         } else if words.starts_with("publicKey: age1") {
             recipients += 1;
             lines.push(format!("{indent}publicKey: {recipient}"));
+        } else if words.starts_with("publicKey: ssh-ed25519") {
+            custodians += 1;
+            lines.push(format!("{indent}publicKey: {custodian}"));
         } else if !in_bundle {
             lines.push(line.to_owned());
         }
         in_bundle &= words != "-----END CERTIFICATE-----";
     }
     ensure!(
-        authorities == 1 && recipients == 1,
-        "the sample must have one certificate and one recipient"
+        authorities == 1 && recipients == 1 && custodians == 1,
+        "the sample must have one certificate, one recipient and one custodian key"
     );
     Ok(lines.join("\n") + "\n")
 }
@@ -80,27 +84,7 @@ impl Mirror {
         reason: Option<&str>,
         deadline: Duration,
     ) -> Result<String> {
-        let what = format!(
-            "{kind} of mirror {} to be {status:?} {}",
-            self.name,
-            reason.unwrap_or_default()
-        );
-        let found = wait_for(&what, deadline, || async {
-            let mirror = self.get().await?;
-            let generation = mirror.metadata.generation;
-            let conditions = mirror.status.map(|status| status.conditions).unwrap_or_default();
-            Ok(conditions.into_iter().find(|condition| {
-                condition.type_ == kind
-                    && condition.status == status
-                    && Some(condition.observed_generation) == generation
-                    && reason.is_none_or(|reason| condition.reason == reason)
-            }))
-        })
-        .await;
-        match found {
-            Ok(condition) => Ok(condition.message),
-            Err(error) => Err(error.context(self.told().await)),
-        }
+        conditions::wait(&self.api, &self.name, kind, status, reason, deadline).await
     }
 
     /// Waits until the ledger has a copy with at least this number; returns the mirror.
@@ -119,7 +103,7 @@ impl Mirror {
         .await;
         match found {
             Ok(mirror) => Ok(mirror),
-            Err(error) => Err(error.context(self.told().await)),
+            Err(error) => Err(error.context(conditions::told(&self.api, &self.name).await)),
         }
     }
 
@@ -131,14 +115,6 @@ impl Mirror {
         })
         .await
     }
-
-    /// Its whole status, for somebody who wonders why it is not as it should be.
-    async fn told(&self) -> String {
-        match self.get().await {
-            Ok(mirror) => serde_json::to_string_pretty(&mirror.status).unwrap_or_default(),
-            Err(error) => error.to_string(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -149,9 +125,10 @@ mod tests {
     fn the_sample_embassy_is_filled_in_where_it_says_so_and_nowhere_else() {
         let sample = std::fs::read_to_string(super::super::sample(super::super::EMBASSY)).unwrap();
         let bundle = "-----BEGIN CERTIFICATE-----\nAAAA\nBBBB\n-----END CERTIFICATE-----\n";
-        let filled = filled_in(&sample, bundle, "age1other").unwrap();
+        let filled = filled_in(&sample, bundle, "age1other", "ssh-ed25519 other").unwrap();
         assert!(filled.contains("      AAAA\n      BBBB\n"), "{filled}");
         assert!(filled.contains("publicKey: age1other"), "{filled}");
+        assert!(filled.contains("- publicKey: ssh-ed25519 other"), "{filled}");
         let kept = |text: &str| {
             text.lines()
                 .filter(|line| line.contains("Name") || line.contains("endpoint"))

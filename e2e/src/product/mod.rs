@@ -1,10 +1,14 @@
 //! The product on the bed, installed the way its users install it: the store made ready by `store init`, the operator by Helm, mirrors by
 //! `kubectl apply`, restores as Jobs. Demo and scenarios share it.
 
+pub mod conditions;
+pub mod custody;
+pub mod embassy;
 mod job;
 mod keys;
 pub mod mirror;
 mod operator;
+pub mod red_team;
 pub mod registry;
 pub mod restore;
 pub mod sidecar;
@@ -18,10 +22,7 @@ pub use self::{
     keys::Keys,
     operator::{OPERATOR, RELEASE_NAMESPACE, Release, chart},
 };
-use crate::{
-    bed::{Bed, Store},
-    progress::Progress,
-};
+use crate::{bed::Bed, progress::Progress};
 
 /// The one `DataEmbassy` of the bed.
 pub const EMBASSY: &str = "luxembourg";
@@ -48,11 +49,13 @@ impl Product {
         let step = progress.step("the store's document, written by `store init`");
         store::init(&product).await?;
         step.done();
-        let step = progress.step("the operator, installed by Helm");
-        operator::install(bed).await?;
-        bed.home()
-            .apply(&product.data_embassy(&bed.store().await?)?)
-            .await?;
+        let step = progress.step("the embassy: its operator by Helm, which runs custodian and gate");
+        let store = bed.store().await?;
+        embassy::install(&product, &store).await?;
+        step.done();
+        let step = progress.step("home: its operator by Helm, and the embassy as home reaches it");
+        operator::install(bed, bed.home(), "home").await?;
+        bed.home().apply(&product.data_embassy().await?).await?;
         step.done();
         Ok(product)
     }
@@ -65,13 +68,17 @@ impl Product {
         })
     }
 
-    /// The sample's `DataEmbassy` with the two values that nobody can know beforehand: the store's authority and the recipient.
-    pub fn data_embassy(&self, store: &Store) -> Result<String> {
-        mirror::filled_in(
-            &std::fs::read_to_string(sample(EMBASSY))?,
-            store.ca(),
-            &self.keys.recipient,
-        )
+    /// The `DataEmbassy` of home: the docs' sample, filled in.
+    pub async fn data_embassy(&self) -> Result<String> {
+        let authority = embassy::gate_authority(self).await?;
+        self.filled_in(&std::fs::read_to_string(sample(EMBASSY))?, &authority)
+    }
+
+    /// The sample of a `DataEmbassy` with what nobody can know beforehand: the authority of what it reaches, the recipient, and the
+    /// custodian's key.
+    fn filled_in(&self, sample: &str, authority: &str) -> Result<String> {
+        let custodian = &self.keys.custodian_public;
+        mirror::filled_in(sample, authority, &self.keys.recipient, custodian)
     }
 }
 

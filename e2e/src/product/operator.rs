@@ -20,10 +20,9 @@ const RELEASE: &str = "dataembassy";
 /// How long Helm waits for the operator.
 const STARTS: &str = "--timeout=3m";
 
-/// Installs or upgrades the release and waits until the operator is ready.
-pub(super) async fn install(bed: &Bed) -> Result<()> {
-    let home = bed.home();
-    home.namespace(RELEASE_NAMESPACE).await?;
+/// Installs or upgrades one side's release and waits until the operator is ready.
+pub(super) async fn install(bed: &Bed, cluster: &Cluster, side: &str) -> Result<()> {
+    cluster.namespace(RELEASE_NAMESPACE).await?;
     let image = |of: &str, name: &str| -> Result<Vec<String>> {
         // By digest: another build is another image, and rolls the pods.
         let by_digest = bed.image(name)?.by_digest();
@@ -34,10 +33,10 @@ pub(super) async fn install(bed: &Bed) -> Result<()> {
             format!("--set={of}.image.pullPolicy=Never"),
         ])
     };
-    let mut values = vec!["--set=side=home".to_owned()];
+    let mut values = vec![format!("--set=side={side}")];
     values.extend(image("operator", "operator:dev")?);
     values.extend(image("sidecar", "sidecar:dev")?);
-    upgrade(home, Helm::Four, &values).await
+    upgrade(cluster, Helm::Four, &values).await
 }
 
 /// The chart, as a folder.
@@ -46,7 +45,7 @@ pub fn chart() -> PathBuf {
     PathBuf::from(TREE).join("charts/dataembassy")
 }
 
-async fn upgrade(home: &Cluster, helm: Helm, values: &[String]) -> Result<()> {
+async fn upgrade(cluster: &Cluster, helm: Helm, values: &[String]) -> Result<()> {
     let mut arguments = vec![
         "upgrade".to_owned(),
         "--install".to_owned(),
@@ -57,7 +56,7 @@ async fn upgrade(home: &Cluster, helm: Helm, values: &[String]) -> Result<()> {
         STARTS.to_owned(),
     ];
     arguments.extend_from_slice(values);
-    home.helm(helm, &arguments).await.map(drop)
+    cluster.helm(helm, &arguments).await.map(drop)
 }
 
 /// The release on a running bed: it can be taken away and brought back as it was.

@@ -1,8 +1,10 @@
 //! Sample registries at home, each on a server of its own, with a deposit user in the store.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::Product;
+use dataembassy_ledger::SigningKey;
+
+use super::{Product, embassy};
 use crate::{
     bed::{Database, Options, secrets},
     cluster::Site,
@@ -54,4 +56,21 @@ pub async fn deposit_user(product: &Product, namespace: &str, id: &str) -> Resul
         ("secretAccessKey", &user.secret_key),
     ];
     secrets::write(product.bed.home(), namespace, &format!("{id}-deposit"), &keys).await
+}
+
+/// Has the embassy accept a registry before its mirror is there: with a signing key that is made beforehand, as its mirror will find it. Who
+/// does not know the key yet applies the mirror first, and reads `status.signer`.
+pub async fn accept(product: &Product, namespace: &str, id: &str) -> Result<()> {
+    let name = format!("{id}-signing-key");
+    let home = product.bed.home();
+    let key = if let Some(secret) = secrets::read(home, namespace, &name).await? {
+        let text = secret.get("ssh-privatekey").context("the Secret has no key")?;
+        SigningKey::from_openssh(text)?
+    } else {
+        let key = SigningKey::from_seed(&rand::random());
+        let text = key.to_openssh()?;
+        secrets::write(home, namespace, &name, &[("ssh-privatekey", &text)]).await?;
+        key
+    };
+    embassy::accept(product, id, &key.public_key().to_string()).await
 }

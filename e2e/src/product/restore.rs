@@ -112,6 +112,7 @@ async fn make_room(target: &Database, database: &str) -> Result<Client> {
 /// identity.
 async fn bring_keys(product: &Product, id: &str) -> Result<String> {
     let embassy = product.bed.embassy();
+    super::embassy::open_namespace(embassy, NAMESPACE).await?;
     let store = product.bed.store().await?;
     let user = store
         .user(&StoreUser::Retrieval {

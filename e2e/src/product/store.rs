@@ -3,19 +3,24 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use dataembassy_testkit::minio::{BUCKET, StoreUser};
+use dataembassy_testkit::minio::{BUCKET, Credentials, StoreUser};
 
 use super::{Product, job};
-use crate::bed::{secrets, store::ENDPOINT};
+use crate::bed::{Store, secrets, store::ENDPOINT};
 
 const NAMESPACE: &str = "custody";
+
+/// The store user of the custodian.
+pub(super) async fn custody_user(store: &Store) -> Result<Credentials> {
+    store.user(&StoreUser::Custody).await
+}
 
 /// Writes `embassy.json`; does nothing where it is written already.
 pub(super) async fn init(product: &Product) -> Result<()> {
     let embassy = product.bed.embassy();
     let store = product.bed.store().await?;
-    let custody = store.user(&StoreUser::Custody).await?;
-    embassy.namespace(NAMESPACE).await?;
+    let custody = custody_user(&store).await?;
+    super::embassy::open_namespace(embassy, NAMESPACE).await?;
     secrets::write(embassy, NAMESPACE, "store-ca", &[("ca.crt", store.ca())]).await?;
     let credentials = [
         ("accessKeyId", custody.access_key.as_str()),

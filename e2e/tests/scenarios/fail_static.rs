@@ -51,7 +51,8 @@ async fn deleted_embassy(world: &'static World) -> Result<()> {
     let name = world.unique("estonia");
     let embassy = world
         .product
-        .data_embassy(&world.product.bed.store().await?)?
+        .data_embassy()
+        .await?
         .replace("\n  name: luxembourg\n", &format!("\n  name: {name}\n"));
     home.apply(&embassy).await?;
     let refer = |spec: &mut serde_json::Value| {

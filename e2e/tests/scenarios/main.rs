@@ -14,6 +14,7 @@ mod alone;
 mod bed;
 mod break_glass;
 mod chart;
+mod custody;
 mod definitions;
 mod deletion;
 mod detour;

@@ -30,6 +30,11 @@ async fn settled(world: &'static World) -> Result<()> {
         .mirror
         .condition("Ready", ConditionStatus::True, None, MINUTE)
         .await?;
+    // The embassy's first proof is the last thing that is told of a copy.
+    subject
+        .mirror
+        .condition("Intact", ConditionStatus::True, None, PATIENCE)
+        .await?;
     wait_for("the copy to become the floor", MINUTE, || async {
         let configuration = configuration(world, &subject).await?;
         let run = subject.mirror.get().await?.status.and_then(|status| status.run);

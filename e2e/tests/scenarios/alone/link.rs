@@ -5,15 +5,15 @@ use dataembassy_e2e::{
     bed::{
         Bed,
         link::{Fault, break_link, mend_link},
-        store,
     },
     command::wait_for,
+    product::embassy::{GATE, gate_authority},
 };
 
 use crate::world::{PATIENCE, World, alone};
 
 #[test]
-fn home_reaches_the_store_and_nothing_else_until_the_link_is_cut() {
+fn home_reaches_the_gate_and_nothing_else_until_the_link_is_cut() {
     alone(the_only_way_out);
 }
 
@@ -23,16 +23,16 @@ async fn the_only_way_out(world: &'static World) -> Result<()> {
     home.apply(&client(&namespace)).await?;
     home.wait_until("pod", "client", Some(&namespace), "condition=Ready", PATIENCE)
         .await?;
-    let ca = bed.store().await?.ca().to_owned();
-    let anonymous = ask_store(bed, &namespace, &ca).await?;
+    let ca = gate_authority(&world.product).await?;
+    let anonymous = ask_gate(bed, &namespace, &ca).await?;
     ensure!(anonymous == "403", "{anonymous}");
 
     break_link(Fault::Cut).await?;
-    let cut = ask_store(bed, &namespace, &ca).await;
+    let cut = ask_gate(bed, &namespace, &ca).await;
     mend_link().await?;
-    ensure!(cut.is_err(), "the store answered over a link that is cut");
+    ensure!(cut.is_err(), "the gate answered over a link that is cut");
     wait_for("the mended link", PATIENCE, || async {
-        ask_store(bed, &namespace, &ca).await.map(Some)
+        ask_gate(bed, &namespace, &ca).await.map(Some)
     })
     .await?;
 
@@ -66,12 +66,11 @@ fn client(namespace: &str) -> String {
     .to_string()
 }
 
-/// Asks the store, from a pod at home, by its name and with its authority: the HTTP status.
-async fn ask_store(bed: &Bed, namespace: &str, ca: &str) -> Result<String> {
+/// Asks the gate, from a pod at home, by its name and with its authority: the HTTP status.
+async fn ask_gate(bed: &Bed, namespace: &str, ca: &str) -> Result<String> {
     let script = format!(
         "printf '%s' '{ca}' > /tmp/ca.crt && \
-         curl -sS -m 5 --cacert /tmp/ca.crt -o /dev/null -w '%{{http_code}}' {}/",
-        store::ENDPOINT
+         curl -sS -m 5 --cacert /tmp/ca.crt -o /dev/null -w '%{{http_code}}' {GATE}/"
     );
     bed.home()
         .exec(namespace, "pod/client", &["sh", "-c", &script])

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use dataembassy_contract::Reason;
-use dataembassy_e2e::bed::store::ENDPOINT;
 use serde_json::json;
 
 use super::{MENDED, end, refused, told};
@@ -96,7 +95,7 @@ async fn an_embassy(world: &'static World) -> Result<()> {
         );
     }
     embassy
-        .apply(|spec| spec["store"]["endpoint"] = json!(ENDPOINT))
+        .apply(|spec| spec["store"]["endpoint"] = json!(embassy.endpoint()))
         .await?;
     told("Ready", Reason::Accepted, &[])
         .by_embassy(world, &embassy.name)

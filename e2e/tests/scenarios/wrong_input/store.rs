@@ -139,7 +139,7 @@ async fn proofs(world: &'static World, ministry: &Ministry) -> Result<()> {
     let other = Authority::new("another authority")?.certificate();
     line.says(
         Reason::StoreTlsFailed,
-        &["store.embassy.example", "caBundle"],
+        &["gate.embassy.example", "caBundle"],
         |spec| {
             spec["store"]["caBundle"] = json!(other);
         },

@@ -1,11 +1,16 @@
 //! What the embassy sees of home by itself.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{ago, heard, run, settled, status_of, world};
 use crate::world::embassy::{GATES, custody, gate_report, registry_report};
 use crate::world::{lines, said};
+
+/// Within the time that home may say nothing.
+fn just_now() -> Timestamp {
+    Timestamp::now() - SignedDuration::from_secs(20)
+}
 
 #[tokio::test]
 async fn the_embassy_itself_finds_out_that_home_is_silent() {
@@ -21,7 +26,7 @@ async fn the_embassy_itself_finds_out_that_home_is_silent() {
         "before the first word"
     );
 
-    heard(&running, ago(1));
+    heard(&running, just_now());
     let status = status_of(&world, &resource).await;
     assert_eq!(said(&status, "HomeHeard").0, "True");
 
@@ -53,7 +58,7 @@ async fn a_gate_that_has_just_begun_makes_no_silence() {
             running.processes.say(gate, "/status", report);
         }
     };
-    restarted(ago(1));
+    restarted(just_now());
     assert_eq!(lines(&run(&world, &resource).await), Vec::<String>::new());
     restarted(ago(3));
     let status = status_of(&world, &resource).await;

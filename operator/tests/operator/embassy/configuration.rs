@@ -18,7 +18,7 @@ async fn both_are_told_of_every_registry_that_was_accepted() {
 
     let config = custodian_config(&asked);
     assert_eq!((config.embassy.as_str(), config.generation), ("luxembourg", 5));
-    assert_eq!(config.store.endpoint, "https://store.embassy.example");
+    assert_eq!(config.store.endpoint, "https://store.embassy.example:9000");
     assert_eq!(config.custodian_keys[0].public_key, KEY);
     assert_eq!(config.verification.bytes_per_second, 100 << 20);
     assert_eq!(config.capacity_bytes, Some(10 << 40));

@@ -134,8 +134,7 @@ async fn who_reaches_whom_is_said_and_no_more_than_that() {
     embassy["spec"]["sovereignty"]["allowedNetworks"] = json!(["203.0.113.0/24"]);
     let asked = run(&world(&embassy, &[]), &embassy).await;
     let dns = json!({"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]});
-    let store =
-        json!({"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": [{"protocol": "TCP", "port": 443}]});
+    let store = json!({"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": [{"protocol": "TCP", "port": 9000}]});
     let pods = json!({
         "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "store"}}}],
         "ports": [{"protocol": "TCP", "port": 9000}]

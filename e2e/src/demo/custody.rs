@@ -1,0 +1,218 @@
+//! What the embassy does by itself: it proves what it holds, lets nobody of home spoil it, finds what was spoiled behind its back, and
+//! notices when home falls silent.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use dataembassy_crds::ConditionStatus;
+use futures::future::try_join_all;
+
+use crate::{
+    bed::disk::Disk,
+    product::{
+        Product,
+        custody::Custody,
+        red_team::{Holdings, RedTeam},
+        registry::ministry,
+        sidecar::Sidecar,
+    },
+    progress::Progress,
+    registries::Registry,
+};
+
+/// Within this time of a fault its reason is to be read in the resource.
+const MINUTE: Duration = Duration::from_mins(1);
+/// Within this time everything that came is to be proven, on a machine that is busy with other things.
+const PROVEN: Duration = Duration::from_mins(3);
+/// Within this time of its last sign of life home is to be called silent, on a machine that is busy with other things.
+const SILENT: Duration = Duration::from_mins(2);
+
+/// Every registry intact in its custody, and at home by the ledger alone; then what the embassy shows.
+pub(super) async fn proven(product: &Product, progress: &Progress) -> Result<()> {
+    let step = progress.step("every byte of each copy read back, and proofs signed");
+    try_join_all(Registry::ALL.map(|registry| async move {
+        let custody = Custody::of(product, registry.id());
+        for condition in ["Ready", "LedgerSound", "WithinRPO", "HomeHeard", "Intact"] {
+            custody
+                .condition(condition, ConditionStatus::True, None, PROVEN)
+                .await?;
+        }
+        custody.proven(PROVEN).await?;
+        let mirror =
+            crate::product::mirror::Mirror::of(product.bed.home(), ministry(registry), registry.id());
+        mirror
+            .condition("Intact", ConditionStatus::True, None, PROVEN)
+            .await
+    }))
+    .await?;
+    step.done();
+    for what in ["recoverypoints", "registrycustodies"] {
+        let shown = product.bed.embassy().kubectl(["get", what]).await?;
+        progress.line(&format!("  embassy $ kubectl get {what}\n{shown}"));
+    }
+    let shown = product
+        .bed
+        .home()
+        .kubectl(["get", "registrymirrors", "--all-namespaces", "--output=wide"])
+        .await?;
+    progress.line(&format!(
+        "  home $ kubectl get registrymirrors -A -o wide\n{shown}"
+    ));
+    Ok(())
+}
+
+/// Everything that home's credentials can be tried for.
+pub(super) async fn red_team(product: &Product, registry: Registry, progress: &Progress) -> Result<()> {
+    let team = RedTeam::of(product, ministry(registry), registry.id()).await?;
+    let before = team.holdings().await?;
+    let step = progress.step("a red team with all of home's credentials, at the gate");
+    let (tried, slips) = team.attack().await?;
+    step.done();
+    let through: Vec<_> = slips.iter().map(ToString::to_string).collect();
+    ensure!(slips.is_empty(), "these were not refused: {}", through.join("; "));
+    nothing_lost(&before, &team.holdings().await?)?;
+    let custody = Custody::of(product, registry.id());
+    let alarm = custody
+        .condition(
+            "Suspicious",
+            ConditionStatus::True,
+            Some("RequestsRefused"),
+            MINUTE,
+        )
+        .await?;
+    progress.line(&format!(
+        "  {tried} attempts, all refused; {} objects are what they were. The alarm:\n  {alarm}",
+        before.len()
+    ));
+    Ok(())
+}
+
+/// Whatever was there is there, as it was.
+pub(super) fn nothing_lost(before: &Holdings, after: &Holdings) -> Result<()> {
+    for (version, is) in before {
+        let now = after.get(version);
+        ensure!(
+            now == Some(is),
+            "{} (version {}) was {is} and is {}",
+            version.0,
+            version.1,
+            now.map_or("gone", String::as_str)
+        );
+    }
+    Ok(())
+}
+
+/// Somebody with root on the store's machine spoils three registries' copies, each in another way.
+pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<()> {
+    let disk = Disk::of(&product.bed).await?;
+    let health = Custody::of(product, "health");
+    let copy = health.newest().await?;
+    let segment = product
+        .bed
+        .store()
+        .await?
+        .first_segment("health", &copy.copy_id)
+        .await?;
+    found(
+        progress,
+        "a byte is flipped on the store's disk",
+        &health,
+        "Intact",
+        || disk.flip(&segment),
+    )
+    .await?;
+
+    let business = Custody::of(product, "business");
+    let copy = business.newest().await?;
+    let segment = product
+        .bed
+        .store()
+        .await?
+        .first_segment("business", &copy.copy_id)
+        .await?;
+    found(
+        progress,
+        "an object is removed from the store's disk",
+        &business,
+        "Intact",
+        || disk.remove(&segment),
+    )
+    .await?;
+
+    let population = Custody::of(product, "population");
+    let head = population.newest().await?.sequence;
+    let entry = format!("registries/population/source/0001-{head:012}");
+    found(
+        progress,
+        "an older state of the store's disk is put back: the latest entry is gone",
+        &population,
+        "LedgerSound",
+        || disk.remove(&entry),
+    )
+    .await
+}
+
+/// Does the damage, waits for the condition that names it, and tells both.
+async fn found(
+    progress: &Progress,
+    what: &str,
+    custody: &Custody,
+    condition: &str,
+    spoil: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let step = progress.step(what.to_owned());
+    spoil()?;
+    let began = Instant::now();
+    let said = custody
+        .condition(condition, ConditionStatus::False, None, PROVEN)
+        .await?;
+    step.done();
+    progress.line(&format!(
+        "  after {} s, {condition} of {} is False: {said}",
+        began.elapsed().as_secs(),
+        custody.name()
+    ));
+    Ok(())
+}
+
+/// A registry's sidecar at home that somebody has frozen; it goes on when this is let go.
+pub(super) struct Frozen {
+    sidecar: Sidecar,
+    since: Instant,
+}
+
+/// Freezes a sidecar at home: it holds its connections, and says nothing more.
+pub(super) async fn freeze(product: &Product, registry: Registry) -> Result<Frozen> {
+    let sidecar = Sidecar::of(product.bed.home(), ministry(registry), registry.id()).await?;
+    sidecar.container().await?.freeze()?;
+    Ok(Frozen {
+        sidecar,
+        since: Instant::now(),
+    })
+}
+
+/// Waits until the embassy calls home silent, lets the sidecar go on, and waits until home is heard again.
+pub(super) async fn silence(
+    product: &Product,
+    registry: Registry,
+    frozen: Frozen,
+    progress: &Progress,
+) -> Result<()> {
+    let custody = Custody::of(product, registry.id());
+    let step = progress.step(format!("the sidecar of {} at home is frozen", registry.id()));
+    let said = custody
+        .condition("HomeHeard", ConditionStatus::False, Some("HomeSilent"), SILENT)
+        .await?;
+    step.done();
+    progress.line(&format!("  after {} s: {said}", frozen.since.elapsed().as_secs()));
+    frozen
+        .sidecar
+        .container()
+        .await
+        .context("the frozen sidecar")?
+        .thaw()?;
+    custody
+        .condition("HomeHeard", ConditionStatus::True, None, PROVEN)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,114 @@
+//! Registries in the embassy's custody, as their resources show them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use dataembassy_crds::{ConditionStatus, Known, RecoveryPoint, RegistryCustody};
+use kube::{Api, ResourceExt as _, api::ListParams};
+
+use super::{Product, conditions};
+use crate::command::wait_for;
+
+/// One registry in custody.
+#[derive(Clone)]
+pub struct Custody {
+    api: Api<RegistryCustody>,
+    points: Api<RecoveryPoint>,
+    name: String,
+}
+
+/// A recovery point, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// The number of its entry.
+    pub sequence: i64,
+    /// Its copy.
+    pub copy_id: String,
+    /// Whether every byte was read back and equal.
+    pub intact: bool,
+}
+
+impl Custody {
+    /// A handle on a registry's custody, whether it is there yet or not.
+    #[must_use]
+    pub fn of(product: &Product, registry: &str) -> Self {
+        let client = product.bed.embassy().client();
+        Self {
+            api: Api::all(client.clone()),
+            points: Api::all(client.clone()),
+            name: registry.to_owned(),
+        }
+    }
+
+    /// The registry's id, and the resource's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The resource as it is now.
+    pub async fn get(&self) -> Result<RegistryCustody> {
+        Ok(self.api.get(&self.name).await?)
+    }
+
+    /// Waits until a condition has a status (and a reason, if one is given); returns its message.
+    pub async fn condition(
+        &self,
+        kind: &str,
+        status: ConditionStatus,
+        reason: Option<&str>,
+        deadline: Duration,
+    ) -> Result<String> {
+        conditions::wait(&self.api, &self.name, kind, status, reason, deadline).await
+    }
+
+    /// Its recovery points, newest first.
+    pub async fn points(&self) -> Result<Vec<Point>> {
+        let mut points: Vec<_> = self
+            .points
+            .list(&ListParams::default())
+            .await?
+            .into_iter()
+            .filter(|point| point.spec.registry == self.name)
+            .map(|point| Point {
+                sequence: point.spec.sequence,
+                copy_id: point.spec.copy_id.clone(),
+                intact: point.status.is_some_and(|status| status.intact == Known::True),
+            })
+            .collect();
+        points.sort_by_key(|point| -point.sequence);
+        Ok(points)
+    }
+
+    /// The newest recovery point.
+    pub async fn newest(&self) -> Result<Point> {
+        let points = self.points().await?;
+        points
+            .into_iter()
+            .next()
+            .with_context(|| format!("{} has no recovery point", self.name))
+    }
+
+    /// Waits until there are recovery points and each is intact; returns them.
+    pub async fn proven(&self, deadline: Duration) -> Result<Vec<Point>> {
+        let what = format!("every recovery point of {} to be intact", self.name);
+        wait_for(&what, deadline, || async {
+            let points = self.points().await?;
+            Ok((!points.is_empty() && points.iter().all(|point| point.intact)).then_some(points))
+        })
+        .await
+    }
+
+    /// Deletes a recovery point, as somebody might by hand.
+    pub async fn delete_point(&self, sequence: i64) -> Result<()> {
+        let points = self.points.list(&ListParams::default()).await?;
+        let point = points
+            .iter()
+            .find(|point| point.spec.registry == self.name && point.spec.sequence == sequence)
+            .with_context(|| format!("{} has no recovery point {sequence}", self.name))?;
+        self.points
+            .delete(&point.name_any(), &kube::api::DeleteParams::default())
+            .await?;
+        Ok(())
+    }
+}

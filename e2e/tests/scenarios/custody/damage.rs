@@ -1,0 +1,148 @@
+//! Somebody has root on the store's machine. What they do to copies is named within a minute, with what is lost and what stands.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use dataembassy_crds::ConditionStatus;
+use dataembassy_e2e::{bed::disk::Disk, command::wait_for, product::custody::Custody};
+use k8s_openapi::api::events::v1::Event;
+use kube::{Api, api::ListParams};
+
+use super::{PROVEN, proven};
+use crate::world::{MINUTE, PATIENCE, Subject, World, together};
+
+/// A minute is promised on a machine that has the time; here two dozen scenarios share two processors.
+const NAMED: Duration = Duration::from_mins(2);
+
+#[test]
+fn a_flipped_bit_on_the_stores_disk_is_named() {
+    together(async |world| {
+        let case = Case::new(world, "flipped").await?;
+        let segment = case.segment(1).await?;
+        case.disk.flip(&segment)?;
+        case.named("Intact", &["ObjectUnreadable", "ObjectChanged"], 1)
+            .await
+    });
+}
+
+#[test]
+fn an_object_that_is_gone_from_the_stores_disk_is_named() {
+    together(async |world| {
+        let case = Case::new(world, "removed").await?;
+        let segment = case.segment(1).await?;
+        case.disk.remove(&segment)?;
+        case.named("Intact", &["ObjectMissing"], 1).await
+    });
+}
+
+#[test]
+fn an_older_state_of_the_stores_disk_is_named_a_rollback() {
+    together(async |world| {
+        let case = Case::new(world, "set-back").await?;
+        let prefix = format!("registries/{}/source", case.subject.id);
+        let older = case.disk.keep(&prefix)?;
+        case.subject.mirror.trigger("newer").await?;
+        case.subject.mirror.copied(3, PATIENCE).await?;
+        wait_for("the third recovery point", PROVEN, || async {
+            Ok((case.custody.points().await?.len() == 3).then_some(()))
+        })
+        .await?;
+        case.disk.put_back(&older)?;
+        case.named("LedgerSound", &["RolledBack"], 3).await
+    });
+}
+
+/// A registry with two copies, proven.
+struct Case {
+    world: &'static World,
+    subject: Subject,
+    custody: Custody,
+    disk: Disk,
+}
+
+impl Case {
+    async fn new(world: &'static World, stem: &str) -> Result<Self> {
+        let ministry = world.ministry(stem).await?;
+        let subject = ministry.small_registry(stem).await?;
+        let custody = proven(world, &subject).await?;
+        subject.mirror.trigger("a second").await?;
+        subject.mirror.copied(2, PATIENCE).await?;
+        wait_for("two intact recovery points", PROVEN, || async {
+            let points = custody.points().await?;
+            Ok((points.len() == 2 && points.iter().all(|point| point.intact)).then_some(()))
+        })
+        .await?;
+        Ok(Self {
+            disk: Disk::of(&world.product.bed).await?,
+            world,
+            subject,
+            custody,
+        })
+    }
+
+    /// A segment of a copy.
+    async fn segment(&self, sequence: i64) -> Result<String> {
+        let points = self.custody.points().await?;
+        let point = points.iter().find(|point| point.sequence == sequence);
+        let copy = &point.context("the copy has no recovery point")?.copy_id;
+        let store = self.world.product.bed.store().await?;
+        store.first_segment(&self.subject.id, copy).await
+    }
+
+    /// The condition turns False for one of these reasons; it, an event and a metric name registry and copy.
+    async fn named(&self, condition: &str, reasons: &[&str], sequence: i64) -> Result<()> {
+        self.custody
+            .condition(condition, ConditionStatus::False, None, NAMED)
+            .await?;
+        let status = self.custody.get().await?.status.context("there is no status")?;
+        let reason = status
+            .conditions
+            .iter()
+            .find(|one| one.type_ == condition)
+            .map(|one| one.reason.clone())
+            .unwrap_or_default();
+        ensure!(reasons.contains(&reason.as_str()), "{reason}");
+        let alarm = status.alarms.iter().find(|alarm| alarm.reason == reason);
+        let said = &alarm.context("no alarm tells of it")?.message;
+        for word in [self.subject.id.as_str(), &sequence.to_string()] {
+            ensure!(said.contains(word), "'{word}' is not in: {said}");
+        }
+        self.event(&reason).await?;
+        self.metric(&reason).await?;
+        self.subject.delete().await
+    }
+
+    async fn event(&self, reason: &str) -> Result<()> {
+        let events: Api<Event> = Api::all(self.world.product.bed.embassy().client().clone());
+        wait_for(&format!("an event {reason}"), MINUTE, || async {
+            let listed = events.list(&ListParams::default()).await?;
+            let found = listed.iter().any(|event| {
+                event.reason.as_deref() == Some(reason)
+                    && event
+                        .regarding
+                        .as_ref()
+                        .and_then(|regarding| regarding.name.as_deref())
+                        == Some(&self.subject.id)
+            });
+            Ok(found.then_some(()))
+        })
+        .await
+    }
+
+    async fn metric(&self, reason: &str) -> Result<()> {
+        let wanted = [
+            format!("registry=\"{}\"", self.subject.id),
+            format!("reason=\"{reason}\""),
+        ];
+        wait_for(&format!("a metric of {reason}"), MINUTE, || async {
+            let metrics = dataembassy_e2e::product::embassy::custodian_metrics(&self.world.product).await?;
+            let found = metrics.lines().any(|line| {
+                line.starts_with("dataembassy_custodian_alarms{")
+                    && wanted.iter().all(|label| line.contains(label))
+                    && !line.ends_with(" 0")
+            });
+            Ok(found.then_some(()))
+        })
+        .await
+    }
+}
