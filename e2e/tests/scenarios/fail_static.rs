@@ -59,6 +59,8 @@ async fn deleted_embassy(world: &'static World) -> Result<()> {
         every_minute(spec);
         spec["embassyRef"] = json!({"name": name});
     };
+    // By another name, home reaches the same embassy.
+    subject.accept().await?;
     subject.apply(refer).await?;
     subject.mirror.copied(1, PATIENCE).await?;
     let sidecar = Sidecar::of(home, &subject).await?;

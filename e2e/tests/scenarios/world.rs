@@ -249,12 +249,17 @@ impl Subject {
         })
     }
 
+    /// Has the embassy accept the registry: from then on the gate lets its copies through.
+    pub(crate) async fn accept(&self) -> Result<()> {
+        registry::accept(&self.world.product, &self.namespace, &self.id).await
+    }
+
     /// Applies its mirror, changed as the scenario needs it. The embassy accepts the registry first, if that is where the mirror leads.
     pub(crate) async fn apply(&self, change: impl FnOnce(&mut Value)) -> Result<()> {
         let mut manifest = self.manifest();
         change(&mut manifest["spec"]);
         if manifest["spec"]["embassyRef"]["name"] == EMBASSY {
-            registry::accept(&self.world.product, &self.namespace, &self.id).await?;
+            self.accept().await?;
         }
         self.world.home().apply(&manifest.to_string()).await.map(drop)
     }

@@ -1,11 +1,13 @@
 //! Who reaches what: the store only by gate, custodian and jobs; home only the gate.
 
 use anyhow::{Result, ensure};
+use dataembassy_crds::{ConditionStatus, DataEmbassy};
 use dataembassy_e2e::{
     bed::store,
     cluster::{Cluster, Site},
-    product::{RELEASE_NAMESPACE, embassy},
+    product::{EMBASSY, conditions, embassy},
 };
+use kube::Api;
 
 use crate::world::{PATIENCE, together};
 
@@ -59,10 +61,11 @@ fn reports_of_custodian_and_gate_are_for_the_operator_alone() {
             let said = ask(abroad, &namespace, &format!("http://{address}:8080/status")).await;
             ensure!(said.is_err(), "a stranger read the {part}'s report: {said:?}");
         }
-        let ready = abroad
-            .kubectl(["get", "registrycustodies", "--namespace", RELEASE_NAMESPACE])
-            .await?;
-        ensure!(ready.contains("READY"), "{ready}");
+        // The operator reads them: these say nothing but what is in the reports.
+        let api = Api::<DataEmbassy>::all(abroad.client().clone());
+        for kind in ["CustodianReady", "GateReady"] {
+            conditions::wait(&api, EMBASSY, kind, ConditionStatus::True, None, PATIENCE).await?;
+        }
         gone(abroad, &namespace).await
     });
 }
