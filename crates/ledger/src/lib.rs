@@ -13,11 +13,13 @@ pub mod retention;
 pub mod signature;
 pub mod signed_line;
 pub mod store_document;
+pub mod trust_sheet;
 pub mod value;
 
 pub use key::ObjectKey;
 pub use signature::{PublicKey, Role, SigningKey};
 pub use store_document::StoreDocument;
+pub use trust_sheet::TrustSheet;
 pub use value::{
     CopyId, InvalidValue, OrderId, PartNumber, Recipient, RegistryId, SegmentNumber, Sequence, Sha256Digest,
     StoreId, Term, Timestamp, Trigger, VersionId,

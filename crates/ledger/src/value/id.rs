@@ -61,6 +61,25 @@ impl OrderId {
 
 text_value!(OrderId);
 
+/// The name of an embassy, as its `DataEmbassy` has it: a DNS label of 1 to 63 characters, such as `luxembourg`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EmbassyName(String);
+
+impl EmbassyName {
+    fn check(text: &str) -> Result<(), InvalidValue> {
+        if (1..=63).contains(&text.len()) && is_dns_label(text) {
+            return Ok(());
+        }
+        Err(InvalidValue::new(
+            "embassy name",
+            "it must have 1 to 63 characters of a-z, 0-9 and '-', and neither begin nor end with '-'",
+        ))
+    }
+}
+
+text_value!(EmbassyName);
+
 fn is_dns_label(text: &str) -> bool {
     text.bytes()
         .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))

@@ -7,9 +7,9 @@ mod text;
 mod time;
 
 pub use digest::{Sha256Digest, Sha256Stream};
-pub use id::{CopyId, OrderId, RegistryId, StoreId};
+pub use id::{CopyId, EmbassyName, OrderId, RegistryId, StoreId};
 pub use number::{PartNumber, SegmentNumber, Sequence, Term};
-pub use text::{DatabaseVersion, Recipient, SystemIdentifier, Trigger, VersionId};
+pub use text::{BucketName, DatabaseVersion, Recipient, StoreEndpoint, SystemIdentifier, Trigger, VersionId};
 pub use time::Timestamp;
 
 /// Why a text or number is not a value of the format.

@@ -107,3 +107,52 @@ impl SystemIdentifier {
 }
 
 text_value!(SystemIdentifier);
+
+/// Where a store is, as a trust sheet tells it to people: `https://` or `http://` and what follows, at most 512 printable ASCII characters
+/// without blanks.
+///
+/// Only its shape is checked here; whether it may be connected to is the reader's question.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StoreEndpoint(String);
+
+impl StoreEndpoint {
+    fn check(text: &str) -> Result<(), InvalidValue> {
+        let host = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        let shaped = text.len() <= 512 && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if shaped && host.is_some_and(|host| !host.is_empty()) {
+            return Ok(());
+        }
+        Err(InvalidValue::new(
+            "endpoint",
+            "it must begin with https:// or http:// and have at most 512 printable ASCII characters without blanks",
+        ))
+    }
+}
+
+text_value!(StoreEndpoint);
+
+/// The name of a bucket: 3 to 63 characters of `a-z`, `0-9`, `.` and `-`, beginning and ending with a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BucketName(String);
+
+impl BucketName {
+    fn check(text: &str) -> Result<(), InvalidValue> {
+        let of_alphabet = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
+        let framed = |text: &str| {
+            !text.starts_with(['.', '-']) && !text.ends_with(['.', '-']) && text.bytes().all(of_alphabet)
+        };
+        if (3..=63).contains(&text.len()) && framed(text) {
+            return Ok(());
+        }
+        Err(InvalidValue::new(
+            "bucket name",
+            "it must have 3 to 63 characters of a-z, 0-9, '.' and '-', and begin and end with a letter or digit",
+        ))
+    }
+}
+
+text_value!(BucketName);

@@ -11,5 +11,6 @@ mod retention;
 mod sample;
 mod ssh_keygen;
 mod standing;
+mod trust_sheets;
 mod values;
 mod vectors;

@@ -8,7 +8,7 @@ use dataembassy_ledger::entry::{Entry, SourceBody};
 use dataembassy_ledger::signature::{self, SigningError};
 use dataembassy_ledger::{Role, SigningKey};
 
-use crate::sample;
+use crate::{sample, trust_sheets};
 
 fn ssh_keygen(folder: &Path, arguments: &[&str], input: Option<&Path>) -> Output {
     let input = input.map_or_else(Stdio::null, |path| fs::File::open(path).unwrap().into());
@@ -45,6 +45,33 @@ fn ssh_keygen_verifies_an_entry_cut_at_its_first_line() {
     assert!(!verify(folder.path(), "dataembassy-custody-v1"));
     fs::write(folder.path().join("line"), &object.bytes[..end - 1]).unwrap();
     assert!(!verify(folder.path(), "dataembassy-source-v1"));
+}
+
+#[test]
+fn ssh_keygen_verifies_a_trust_sheet_cut_before_its_signature() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = trust_sheets::printed(&trust_sheets::sheet());
+    fs::write(folder.path().join("sheet"), printed).unwrap();
+    let cut = "sed '/^-----BEGIN/,$d' sheet > line; sed -n '/^-----BEGIN/,$p' sheet > line.sig";
+    let cut = Command::new("sh")
+        .args(["-c", cut])
+        .current_dir(folder.path())
+        .status();
+    assert!(cut.unwrap().success());
+    fs::write(
+        folder.path().join("signers"),
+        format!("home {}\n", sample::custodian_key().public_key()),
+    )
+    .unwrap();
+    assert!(verify(folder.path(), "dataembassy-store-v1"));
+    assert!(!verify(folder.path(), "dataembassy-custody-v1"));
+    let text = fs::read_to_string(folder.path().join("line")).unwrap();
+    fs::write(
+        folder.path().join("line"),
+        text.replacen("source: none", "source: None", 1),
+    )
+    .unwrap();
+    assert!(!verify(folder.path(), "dataembassy-store-v1"));
 }
 
 #[test]

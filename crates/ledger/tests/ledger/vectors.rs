@@ -10,10 +10,11 @@ use dataembassy_ledger::entry::{
     ConfirmBody, CustodyBody, Entry, EntryRef, ExpiryBody, PinBody, ProofBody, SourceBody, TermBody,
 };
 use dataembassy_ledger::manifest::{ManifestReader, ManifestWriter, SegmentRecord};
-use dataembassy_ledger::{Role, SegmentNumber, Sha256Digest, StoreDocument};
+use dataembassy_ledger::{Role, SegmentNumber, Sha256Digest, StoreDocument, TrustSheet};
 
 use crate::proofs;
 use crate::sample::{self, sign_line};
+use crate::trust_sheets;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
@@ -111,6 +112,65 @@ fn vectors() -> BTreeMap<String, Vec<u8>> {
         "fail_manifest_named_twice",
         text.replacen("  00000002", "  00000001", 1).into_bytes(),
     );
+    for (name, text) in sheet_vectors() {
+        put(&name, text.into_bytes());
+    }
+    vectors
+}
+
+/// A trust sheet, and those of which each breaks one rule.
+fn sheet_vectors() -> BTreeMap<String, String> {
+    let sheet = trust_sheets::sheet();
+    let (text, printed) = (sheet.to_string(), trust_sheets::printed(&sheet));
+    let custodian = sample::custodian_key();
+    let mut vectors = BTreeMap::from([("sheet".to_owned(), printed.clone())]);
+    let mut put = |name: &str, text: String| {
+        assert_ne!(text, printed, "{name}");
+        vectors.insert(format!("fail_sheet_{name}"), text);
+    };
+    for (name, old, new) in [
+        ("newer_format", "sheet/1", "sheet/2"),
+        ("unknown_field", "bucket: ", "note: none\nbucket: "),
+        ("upper_case_digest", "aaaa", "AAAA"),
+        ("leading_zero", "signer: 42-", "signer: 042-"),
+        ("short_number", "0002-0", "0002-"),
+        ("term_without_signer", "source: 0002", "source: 0003"),
+        ("term_left_out", "term: 2", "term: 3"),
+        (
+            "registries_out_of_order",
+            "registry: business",
+            "registry: statistics",
+        ),
+        ("registry_twice", "registry: business", "registry: population"),
+        ("no_head", "source: none\n", ""),
+        ("two_blanks", "embassy: ", "embassy:  "),
+    ] {
+        assert!(text.contains(old), "{name}");
+        put(
+            name,
+            trust_sheets::sign_text(&text.replacen(old, new, 1), Role::Store, &custodian),
+        );
+    }
+    let (custodian_key, home) = (
+        custodian.public_key().to_string(),
+        sample::home_key().public_key().to_string(),
+    );
+    put(
+        "key_with_two_roles",
+        trust_sheets::sign_text(&text.replacen(&home, &custodian_key, 1), Role::Store, &custodian),
+    );
+    put(
+        "signed_by_a_stranger",
+        trust_sheets::sign_text(&text, Role::Store, &sample::stranger_key()),
+    );
+    put(
+        "wrong_namespace",
+        trust_sheets::sign_text(&text, Role::Custody, &custodian),
+    );
+    put("without_signature", text);
+    put("changed_letter", printed.replacen("aaaa", "aaab", 1));
+    put("text_after_signature", format!("{printed}\n"));
+    put("carriage_returns", printed.replace('\n', "\r\n"));
     vectors
 }
 
@@ -262,6 +322,8 @@ fn is_read(name: &str, bytes: &[u8]) -> bool {
         Entry::<CustodyBody>::verify(bytes).is_ok()
     } else if kind.starts_with("manifest") {
         ManifestReader::new().read_part(bytes).is_ok()
+    } else if kind.starts_with("sheet") {
+        TrustSheet::verify(bytes).is_ok()
     } else {
         StoreDocument::verify(bytes).is_ok()
     }
