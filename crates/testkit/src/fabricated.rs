@@ -3,6 +3,8 @@
 //! The entries are signed, linked and in order, the manifests right, the digests true. Only what is sealed is not: segments and inventories
 //! are noise.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use dataembassy_ledger::entry::{
     CopyBody, CopyTotals, Engine, Entry, EntryRef, Header, PartRef, SignedObject, SourceBody, SourceEntry,
@@ -36,6 +38,8 @@ pub struct Depositor<'a> {
     client: &'a SignedClient,
     line: Line,
     bucket: String,
+    lock: Option<Duration>,
+    age: Option<Duration>,
 }
 
 impl<'a> Depositor<'a> {
@@ -45,7 +49,24 @@ impl<'a> Depositor<'a> {
             client,
             line: client.line().await?,
             bucket: bucket.to_owned(),
+            lock: None,
+            age: None,
         })
+    }
+
+    /// Locks what it puts from now on for so long, COMPLIANCE, whatever the bucket does by itself.
+    #[must_use]
+    pub fn locking(self, lock: Option<Duration>) -> Self {
+        Self { lock, ..self }
+    }
+
+    /// What it puts from now on looks as if it had been put so long ago: MinIO believes whoever may replicate.
+    #[must_use]
+    pub fn backdating(self, age: Duration) -> Self {
+        Self {
+            age: Some(age),
+            ..self
+        }
     }
 
     /// Writes `embassy.json`, signed by this key.
@@ -67,9 +88,22 @@ impl<'a> Depositor<'a> {
     /// Puts an object, whatever is there already, and returns its version.
     pub async fn put(&mut self, key: &ObjectKey, bytes: &[u8]) -> Result<VersionId> {
         let path = format!("/{}/{key}", self.bucket);
+        let now = jiff::Timestamp::now();
+        let until = self.lock.map(|lock| now.checked_add(lock)).transpose()?;
+        let until = until.map(|until| format!("{until:.3}"));
+        let written_at = self.age.map(|age| now.checked_sub(age)).transpose()?;
+        let written_at = written_at.map(|at| format!("{at:.9}"));
+        let mut headers = Vec::new();
+        if let Some(until) = &until {
+            headers.push(("x-amz-object-lock-mode", "COMPLIANCE"));
+            headers.push(("x-amz-object-lock-retain-until-date", until));
+        }
+        if let Some(at) = &written_at {
+            headers.push(("x-minio-source-mtime", at));
+        }
         let request = self
             .client
-            .request(Method::PUT, &path, &[], &[], bytes.to_vec())?;
+            .request(Method::PUT, &path, &[], &headers, bytes.to_vec())?;
         let answer = self.line.send(request).await?;
         ensure!(
             answer.status().is_success(),
@@ -95,7 +129,7 @@ pub struct Shape {
     /// Whom it claims to be sealed to.
     pub recipients: Vec<Recipient>,
     /// How long ago its snapshot was taken.
-    pub age: std::time::Duration,
+    pub age: Duration,
 }
 
 impl Default for Shape {
@@ -105,7 +139,7 @@ impl Default for Shape {
             segment_bytes: 2_000,
             phantom: false,
             recipients: RECIPIENT.parse().into_iter().collect(),
-            age: std::time::Duration::ZERO,
+            age: Duration::ZERO,
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The requests that only the custodian sends, to the store itself and never through a gate: locks, folders, and an entry beside an
-//! object that has taken its place. A deposit user's policy would refuse most of them.
+//! The requests that only the custodian sends, to the store itself and never through a gate: locks, folders, deletions of single versions,
+//! and an entry beside an object that has taken its place. A deposit user's policy would refuse most of them.
 
-use aws_sdk_s3::types::ObjectLockMode;
+use aws_sdk_s3::types::{ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode};
 use aws_smithy_types::DateTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,8 @@ use bytes::Bytes;
 use dataembassy_contract::config::LockMode;
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::entry::SignedObject;
-use dataembassy_ledger::value::VersionId;
+use dataembassy_ledger::key::CopyObject;
+use dataembassy_ledger::value::{CopyId, RegistryId, VersionId};
 use jiff::Timestamp;
 
 use super::{PutOutcome, Store, StoreError};
@@ -79,6 +80,63 @@ impl Store {
                 .unwrap_or(0),
             lock: ObjectLock::read(output.object_lock_mode(), output.object_lock_retain_until_date()),
         })
+    }
+
+    /// Locks one version until a moment, to the second. Whoever asks must have seen that its lock ends before: that a store lets nobody
+    /// shorten a lock is looked at when it is probed, and not relied on here.
+    pub async fn prolong(
+        &self,
+        key: &ObjectKey,
+        version: &VersionId,
+        mode: LockMode,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let target = key.to_string();
+        let retention = ObjectLockRetention::builder()
+            .mode(match mode {
+                LockMode::Compliance => ObjectLockRetentionMode::Compliance,
+                LockMode::Governance => ObjectLockRetentionMode::Governance,
+            })
+            .retain_until_date(DateTime::from_secs(until.as_second()))
+            .build();
+        let request = self
+            .client
+            .put_object_retention()
+            .bucket(&self.bucket)
+            .key(&target)
+            .version_id(version.as_str())
+            .retention(retention);
+        self.ask("PutObjectRetention", &target, request.send())
+            .await
+            .map(drop)
+    }
+
+    /// Deletes one version of an object of a copy, or one delete marker; that it is gone already is no error.
+    ///
+    /// There is no way to delete anything else, and none to delete without naming a version: that would only hide the object.
+    pub async fn delete_version(
+        &self,
+        registry: &RegistryId,
+        copy: CopyId,
+        object: CopyObject,
+        version: &VersionId,
+    ) -> Result<(), StoreError> {
+        let key = ObjectKey::Copy {
+            registry: registry.clone(),
+            copy,
+            object,
+        };
+        let target = key.to_string();
+        let request = self
+            .client
+            .delete_object()
+            .bucket(&self.bucket)
+            .key(&target)
+            .version_id(version.as_str());
+        match self.ask("DeleteObject", &target, request.send()).await {
+            Ok(_) | Err(StoreError::ObjectMissing { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The folders directly below a prefix that ends with `/`: the first thousand, in one request.
