@@ -90,8 +90,9 @@ pub struct RegistryCustodySpec {
     /// Default: `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub home_may_retrieve: bool,
-    /// Which copies are kept. A copy is kept if any of the rules keeps it, and always until its lock ends. This version only reckons with it
-    /// when it looks ahead for space: it prolongs no lock and lets no copy go.
+    /// Which copies are kept. A copy is kept if any of the rules keeps it; the locks of what is kept are prolonged in time. What is not kept is
+    /// first recorded in the ledger, and deleted when its lock has ended. Nothing goes while the ledger is not whole, while the custodian is
+    /// `Unwitnessed`, or while fewer than `minimum` copies were read back and are whole.
     pub retention: Retention,
     /// A head of the ledger's source chain that a person vouches for, from the mirror's status at home or a record of it: what the
     /// custodian needs where it is `Unwitnessed`. Default: none.
@@ -173,7 +174,7 @@ pub struct Retention {
     #[serde(default = "default_minimum")]
     #[schemars(range(min = 1, max = 9999))]
     pub minimum: i32,
-    /// Shows in `status.retention.expiring` what would go, and lets nothing go. Default: `false`.
+    /// Shows in `status.retention` what would go, and lets nothing go; locks are prolonged all the same. Default: `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
     /// Copies that are kept whatever their age, at most 64. Default: none.

@@ -122,13 +122,21 @@ pub struct RetentionState {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(range(min = 1)), extend("x-kubernetes-list-type" = "atomic"))]
     pub expiring: Vec<i64>,
+    /// How many copies the plan lets go in all.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub expiring_copies: i32,
+    /// Sealed bytes of all of them.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub expiring_bytes: i64,
     /// Copies that are recorded as expired and wait for their locks to end.
     #[schemars(range(min = 0))]
     pub waiting: i32,
     /// Bytes of those.
     #[schemars(range(min = 0))]
     pub waiting_bytes: i64,
-    /// Why copies that should go cannot.
+    /// Why copies that should go cannot, or a lock of what stays cannot be prolonged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub blocked: Option<String>,

@@ -131,8 +131,9 @@ pub struct Immutability {
     /// The Object Lock mode that the bucket's default retention must have. Default: `Compliance`.
     #[serde(default)]
     pub mode: LockMode,
-    /// The least time that the bucket must lock a new object for. What is kept longer, the custodian prolongs. A whole number and
-    /// one of s, m, h, d. Default: `14d`.
+    /// The least time that the bucket must lock a new object for. When half of it is left, the custodian
+    /// locks the copies that are kept for as long again, and what is kept for ever, such as entries, for eight times as long. A whole number
+    /// and one of s, m, h, d. Default: `14d`.
     #[serde(default = "default_lock")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     pub lock_on_arrival: String,

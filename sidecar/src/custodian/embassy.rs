@@ -1,14 +1,22 @@
 //! The store as a whole: can it be reached, is it set up as it must be, is it the one that was agreed on, and whose registries does it have.
+//! Its document is kept locked for as long as it is kept, which is for ever.
 
 use std::collections::BTreeSet;
 
 use dataembassy_contract::Reason;
-use dataembassy_ledger::RegistryId;
 use dataembassy_ledger::store_document::VerifiedStoreDocument;
+use dataembassy_ledger::{ObjectKey, RegistryId};
+use jiff::{SignedDuration, Timestamp};
 
-use super::configuration::Configuration;
+use super::configuration::{Configuration, LockRule};
+use super::prolonging::{Aim, secure};
 use crate::store::ledger::read_document;
-use crate::store::{LedgerError, Store, probe};
+use crate::store::{LedgerError, Store, StoreError, probe};
+
+/// Parts of the lock's length: after an eighth, the document's lock is looked at again.
+const LOOK_PARTS: u32 = 8;
+/// Before it is tried again to prolong it.
+const RETRY: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a look at the store found.
 #[derive(Debug, Default)]
@@ -54,6 +62,30 @@ impl StoreLook {
     fn note(&mut self, reason: Reason, message: String) {
         self.fault.get_or_insert((reason, message));
     }
+}
+
+/// Prolongs the lock of `embassy.json`, as those of entries; returns when that is to be done again.
+pub async fn keep_document(store: &Store, rule: &LockRule, now: Timestamp) -> Timestamp {
+    let wait = match prolong_document(store, rule, now).await {
+        Ok(()) => SignedDuration::try_from(rule.length / LOOK_PARTS).unwrap_or(SignedDuration::MAX),
+        Err(error) => {
+            tracing::error!(reason = %error.reason(), %error, "the lock of embassy.json cannot be prolonged");
+            RETRY
+        }
+    };
+    now.checked_add(wait).unwrap_or(now)
+}
+
+async fn prolong_document(store: &Store, rule: &LockRule, now: Timestamp) -> Result<(), StoreError> {
+    let rule = rule.of_entries();
+    let versions = store.versions_of(&ObjectKey::Embassy).await?;
+    // There should be one; which of several counts is judged where it is read.
+    for version in versions.iter().filter(|version| !version.is_delete_marker) {
+        if let Some(id) = &version.version {
+            secure(store, &ObjectKey::Embassy, id, &rule, Aim::of(&rule, now)).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn read_checked_document(

@@ -94,6 +94,12 @@ pub struct Watchbook {
 }
 
 impl Watchbook {
+    /// Since when a fault is told; `None` while it is not.
+    #[must_use]
+    pub fn since(&self, reason: Reason, sequence: Option<Sequence>) -> Option<Timestamp> {
+        self.since.get(&(reason, sequence)).copied()
+    }
+
     /// Turns findings into alarms, worst first. Returns all counts by reason beside the bounded list.
     pub fn alarms(
         &mut self,

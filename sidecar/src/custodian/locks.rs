@@ -11,8 +11,53 @@ use crate::store::ObjectLock;
 
 /// Locks are prolonged when half of them is left. A day or two later somebody must be told.
 const LONGEST_GRACE: Duration = Duration::from_hours(48);
+/// How many times as long an entry is locked as what it names: entries are kept for ever, and there are many of them.
+const ENTRIES: u32 = 8;
+/// No entry is locked for longer than this unless everything is: the custody user's policy sets a limit.
+const LONGEST_OF_ENTRIES: Duration = Duration::from_hours(3_650 * 24);
+/// A store that counts locks in days may add one.
+const MARGIN: Duration = Duration::from_hours(24);
+/// Of a lock that was prolonged not long ago, so many quarters are left at least: it is left as it is.
+const ENOUGH_QUARTERS: u32 = 3;
 
 impl LockRule {
+    /// The rule for entries and for `embassy.json`, which never go.
+    #[must_use]
+    pub fn of_entries(&self) -> Self {
+        Self {
+            length: self
+                .length
+                .saturating_mul(ENTRIES)
+                .min(LONGEST_OF_ENTRIES)
+                .max(self.length),
+            ..*self
+        }
+    }
+
+    /// Whether less than half of a lock is left, so that it must be prolonged.
+    #[must_use]
+    pub fn is_half_gone(&self, until: Timestamp, now: Timestamp) -> bool {
+        until.duration_since(now) < signed(self.length / 2)
+    }
+
+    /// So much of a lock that ends then or later is left that prolonging it would be for nothing.
+    #[must_use]
+    pub fn fresh_from(&self, now: Timestamp) -> Timestamp {
+        whole_seconds(now, self.length / 4 * ENOUGH_QUARTERS)
+    }
+
+    /// No lock that this embassy gives ends later: neither one of its own, nor that of a bucket that locks for somewhat longer.
+    #[must_use]
+    pub fn far_from(&self, now: Timestamp) -> Timestamp {
+        whole_seconds(now, self.length.saturating_mul(2).saturating_add(MARGIN))
+    }
+
+    /// Until when what is prolonged now is locked.
+    #[must_use]
+    pub fn until(&self, now: Timestamp) -> Timestamp {
+        whole_seconds(now, self.length)
+    }
+
     /// The least that must be left of a lock of something that is kept.
     #[must_use]
     pub fn least_left(&self) -> Duration {
@@ -37,8 +82,7 @@ impl LockRule {
                 format!("its lock is GOVERNANCE, which a special right can remove, but {needed} is needed");
             return Some((Reason::LockMissing, why));
         }
-        let least = SignedDuration::try_from(self.least_left()).unwrap_or(SignedDuration::ZERO);
-        if until.duration_since(now) < least {
+        if until.duration_since(now) < signed(self.least_left()) {
             let why = format!(
                 "its lock ends {until:.0}, and {} hours of it must always be left",
                 self.least_left().as_secs() / 3_600
@@ -47,6 +91,17 @@ impl LockRule {
         }
         None
     }
+}
+
+/// A moment after another one. A store counts in seconds.
+fn whole_seconds(now: Timestamp, later: Duration) -> Timestamp {
+    let later = now.checked_add(signed(later)).unwrap_or(Timestamp::MAX);
+    Timestamp::from_second(later.as_second()).unwrap_or(later)
+}
+
+/// No duration of a configuration is too long for this.
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 #[cfg(test)]
@@ -101,5 +156,20 @@ mod tests {
             reason(compliance, lock(LockMode::Compliance, 4)),
             Some(Reason::LockTooShort)
         );
+    }
+
+    #[test]
+    fn a_lock_is_prolonged_when_half_is_left_and_before_anybody_is_told() {
+        let compliance = rule(LockMode::Compliance);
+        let (now, end) = (Timestamp::UNIX_EPOCH, |days: i64| {
+            Timestamp::from_second(days * 86_400).unwrap()
+        });
+        assert!(!compliance.is_half_gone(end(7), now));
+        assert!(compliance.is_half_gone(end(6), now));
+        assert!(compliance.least_left() < compliance.length / 2);
+        // What was prolonged a while ago is not prolonged again with what was not.
+        assert!(end(11) >= compliance.fresh_from(now) && end(10) < compliance.fresh_from(now));
+        assert_eq!(compliance.until(now), end(14));
+        assert_eq!(compliance.of_entries().until(now), end(112));
     }
 }

@@ -42,6 +42,16 @@ pub struct RegistryFigures {
     pub used_bytes: u64,
     /// The quota; 0 where there is none.
     pub quota_bytes: u64,
+    /// Living copies that the retention plan keeps.
+    pub kept: u64,
+    /// Living copies that it lets go.
+    pub expiring: u64,
+    /// Expired copies whose objects are still there.
+    pub waiting: u64,
+    /// Versions that retention deleted since the process started.
+    pub deleted_objects: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
     /// How many alarms there are for each reason.
     pub alarms: BTreeMap<Reason, u32>,
 }
@@ -55,6 +65,8 @@ pub struct Metrics {
     /// The reasons that each registry's alarms were shown with, so that a healed one goes back to 0.
     shown: Arc<Mutex<BTreeMap<RegistryId, BTreeSet<Reason>>>>,
     verified: Family<OfRegistry, Counter>,
+    deleted_objects: Family<OfRegistry, Counter>,
+    deleted: Family<OfRegistry, Counter>,
     store_up: Gauge,
     clock_difference: Gauge,
     used: Gauge,
@@ -77,6 +89,9 @@ struct Figures {
     oldest_proof: Figure,
     used_bytes: Figure,
     quota_bytes: Figure,
+    kept: Figure,
+    expiring: Figure,
+    waiting: Figure,
 }
 
 impl Default for Metrics {
@@ -98,6 +113,11 @@ impl Metrics {
         let verified = Family::default();
         let help = "Bytes of copies that were read back";
         catalog.add("verified", help, Some(Unit::Bytes), &["registry"], &verified);
+        let (deleted_objects, deleted) = (Family::default(), Family::default());
+        let help = "Versions and delete markers of copies that retention deleted";
+        catalog.add("deleted_objects", help, None, &["registry"], &deleted_objects);
+        let help = "Their bytes";
+        catalog.add("deleted", help, Some(Unit::Bytes), &["registry"], &deleted);
         let gauge = Gauge::default;
         let (store_up, clock_difference, used, full_at) = (gauge(), gauge(), gauge(), gauge());
         let (capacity, unknown, doors, requests) = (gauge(), gauge(), gauge(), Counter::default());
@@ -135,6 +155,8 @@ impl Metrics {
             alarms,
             shown: Arc::default(),
             verified,
+            deleted_objects,
+            deleted,
             store_up,
             clock_difference,
             used,
@@ -156,9 +178,15 @@ impl Metrics {
     pub fn registry(&self, registry: &RegistryId, figures: &RegistryFigures) {
         let label = of(registry);
         self.figures.set(&label, figures);
-        let counter = self.verified.get_or_create(&label);
-        counter.inc_by(figures.bytes_read.saturating_sub(counter.get()));
-        drop(counter);
+        let counters = [
+            (&self.verified, figures.bytes_read),
+            (&self.deleted_objects, figures.deleted_objects),
+            (&self.deleted, figures.deleted_bytes),
+        ];
+        for (family, sum) in counters {
+            let counter = family.get_or_create(&label);
+            counter.inc_by(sum.saturating_sub(counter.get()));
+        }
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let reasons = shown.entry(registry.clone()).or_default();
         reasons.extend(figures.alarms.keys());
@@ -173,7 +201,9 @@ impl Metrics {
     /// A registry is not kept any more.
     pub fn forget(&self, registry: &RegistryId) {
         self.figures.remove(&of(registry));
-        self.verified.remove(&of(registry));
+        for counter in [&self.verified, &self.deleted_objects, &self.deleted] {
+            counter.remove(&of(registry));
+        }
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         for reason in shown.remove(registry).into_iter().flatten() {
             self.alarms.remove(&of_alarm(registry, reason));
@@ -251,6 +281,12 @@ impl Figures {
         );
         let help = "The most bytes that the registry may have; 0 where there is no limit";
         add("quota", help, Some(Unit::Bytes), &self.quota_bytes);
+        let help = "Living copies that the retention plan keeps";
+        add("copies_kept", help, None, &self.kept);
+        let help = "Living copies that the retention plan lets go; with dryRun nothing happens to them";
+        add("copies_expiring", help, None, &self.expiring);
+        let help = "Expired copies whose objects are still there, most of them until their locks end";
+        add("copies_waiting", help, None, &self.waiting);
     }
 
     fn set(&self, label: &OfRegistry, figures: &RegistryFigures) {
@@ -267,6 +303,9 @@ impl Figures {
         set(&self.oldest_proof, figures.oldest_proof);
         set(&self.used_bytes, bounded(figures.used_bytes));
         set(&self.quota_bytes, bounded(figures.quota_bytes));
+        set(&self.kept, bounded(figures.kept));
+        set(&self.expiring, bounded(figures.expiring));
+        set(&self.waiting, bounded(figures.waiting));
     }
 
     fn remove(&self, label: &OfRegistry) {
@@ -281,6 +320,9 @@ impl Figures {
             &self.oldest_proof,
             &self.used_bytes,
             &self.quota_bytes,
+            &self.kept,
+            &self.expiring,
+            &self.waiting,
         ];
         for figure in all {
             figure.remove(label);

@@ -3,7 +3,7 @@
 //!
 //! [`configuration`] judges what the folder holds, [`embassy`] looks at the store as a whole, each [`registry`] has a keeper, [`reading`]
 //! reads their copies back, [`finding`] says what is wrong and what still stands, [`doors`] probes what only the gate refuses, [`space`]
-//! looks ahead, [`process`] puts them together and [`board`] shows it. The process keeps no truth on disk:
+//! looks ahead, [`locks`] and [`prolonging`] say what a lock must be and make it so, [`process`] puts them together and [`board`] shows it. The process keeps no truth on disk:
 //! what it must know is in the ledgers and in its configuration.
 
 pub mod board;
@@ -15,6 +15,7 @@ pub mod locks;
 pub mod metrics;
 pub mod office;
 pub mod process;
+pub mod prolonging;
 pub mod reading;
 pub mod registry;
 pub mod space;

@@ -28,6 +28,10 @@ pub struct Timing {
     /// The least time between two proofs of a registry while nothing breaks or heals.
     #[arg(long = "prove-every", env = "DATAEMBASSY_PROVE_EVERY", default_value = "1h", value_parser = length)]
     pub proof: Duration,
+    /// How long a copy must be in every plan that lets it go before it is recorded as expired, and the least time between two such entries
+    /// of a registry.
+    #[arg(long = "expire-every", env = "DATAEMBASSY_EXPIRE_EVERY", default_value = "6h", value_parser = length)]
+    pub expiry: Duration,
 }
 
 impl Default for Timing {
@@ -36,6 +40,7 @@ impl Default for Timing {
             cycle: Duration::from_secs(15),
             count: Duration::from_secs(30),
             proof: Duration::from_hours(1),
+            expiry: Duration::from_hours(6),
         }
     }
 }

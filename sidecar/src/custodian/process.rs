@@ -27,6 +27,8 @@ pub struct Custodian {
     ending: CancellationToken,
     store: Option<Connected>,
     document: Option<VerifiedStoreDocument>,
+    /// When the lock of the store's document is looked at next.
+    document_due: Timestamp,
     keepers: BTreeMap<RegistryId, Employed>,
     library: watch::Sender<Option<Arc<Library>>>,
     tasks: JoinSet<()>,
@@ -61,6 +63,7 @@ impl Custodian {
             ending,
             store: None,
             document: None,
+            document_due: Timestamp::now(),
             keepers: BTreeMap::new(),
             library: watch::channel(None).0,
             tasks: JoinSet::new(),
@@ -106,6 +109,10 @@ impl Custodian {
         };
         let look = embassy::look(&store, configuration).await;
         self.take_over(&look, &store);
+        let now = Timestamp::now();
+        if look.document.is_some() && look.clocks_agree && self.document_due <= now {
+            self.document_due = embassy::keep_document(&store, &configuration.lock, now).await;
+        }
         self.employ(configuration, &store);
         self.stock(configuration, &store);
         self.office.metrics.requests(self.requests + store.requests());

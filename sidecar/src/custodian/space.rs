@@ -2,7 +2,7 @@
 //!
 //! For each registry, the bytes that came a day of late are expected to go on coming. A copy takes room for as long as it is kept by its age
 //! and, after that, until the lock it was last given has ended. What retention keeps beyond that age is one copy of the usual size for each
-//! day, week, month and year. What is there now goes in the same time as what comes. The sum over all registries is looked at day by day for
+//! day, week, month and year. What is there now goes in the same time as what comes; where retention is only shown, nothing goes. The sum over all registries is looked at day by day for
 //! ten years.
 
 use std::time::Duration;
@@ -64,7 +64,11 @@ impl Flow {
             used_bytes,
             bytes_per_day: rate(&late),
             copy_bytes: mean(if late.is_empty() { arrivals } else { &late }),
-            days: within_days + lock.as_secs_f64() / DAY,
+            days: if retention.dry_run {
+                HORIZON_DAYS.into()
+            } else {
+                within_days + lock.as_secs_f64() / DAY
+            },
             kept: Kept {
                 within_days,
                 daily: retention.daily.into(),
@@ -250,6 +254,18 @@ mod tests {
         assert!(more(20) < 1e-9);
         assert!((more(366) - (12.0 - 30.0 / 30.44) - (366.0 / 365.25 - 30.0 / 365.25)).abs() < 0.1);
         assert!(more(3_650) > 20.0 && more(3_650) < 21.5);
+    }
+
+    #[test]
+    fn where_retention_is_only_shown_nothing_goes() {
+        let rules = RetentionConfig {
+            dry_run: true,
+            ..retention("10d")
+        };
+        let flow = flow(&rules);
+        let gib = |days| flow.bytes_after(days) / 1_073_741_824.0;
+        assert!((gib(100) - gib(99) - 4.0).abs() < 0.1, "{}", gib(100) - gib(99));
+        assert_eq!(ahead(flow, 400 * GIB).sufficient.reason, Reason::SpaceShort);
     }
 
     #[test]

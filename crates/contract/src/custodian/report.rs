@@ -231,13 +231,19 @@ pub struct RetentionReport {
     /// Copies that the plan lets go, oldest first, at most 50: with `dryRun` nothing happens to them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expiring: Vec<u64>,
+    /// How many the plan lets go in all.
+    pub expiring_copies: u32,
+    /// Sealed bytes of all of them.
+    pub expiring_bytes: u64,
     /// Copies that are recorded as expired and wait for their locks to end.
     pub waiting: u32,
     /// Bytes of those.
     pub waiting_bytes: u64,
-    /// Copies whose objects were deleted since the process started.
+    /// Expired copies whose objects were deleted since the process started.
     pub deleted: u32,
-    /// Why copies that should go cannot.
+    /// Bytes that were deleted since then, those of copies without an entry among them.
+    pub deleted_bytes: u64,
+    /// Why what should go cannot, or a lock of what stays cannot be prolonged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Fault>,
 }

@@ -90,6 +90,8 @@ fn retention(report: &RetentionReport) -> RetentionState {
     RetentionState {
         kept: count(report.kept),
         expiring: report.expiring.iter().copied().filter_map(sequence).collect(),
+        expiring_copies: count(report.expiring_copies),
+        expiring_bytes: bytes(report.expiring_bytes),
         waiting: count(report.waiting),
         waiting_bytes: bytes(report.waiting_bytes),
         blocked: report.blocked.as_ref().map(|fault| fault.message.clone()),

@@ -266,7 +266,8 @@ impl<'a> Reading<'a> {
             let mut state = self.chosen.holdings.lock();
             if let Some(held) = state.copies.get_mut(&self.chosen.sequence) {
                 held.read = read;
-                held.locks.until = self.earliest_lock.or(held.locks.until);
+                // Locks that were prolonged meanwhile end later than they did when they were read.
+                held.locks.until = self.earliest_lock.or(held.locks.until).max(held.locks.secured);
                 if is_equal {
                     state.untold.insert(self.chosen.sequence);
                 }

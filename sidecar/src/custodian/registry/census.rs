@@ -3,7 +3,8 @@
 //!
 //! One sum for each copy, whatever it consists of; the listing streams by.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dataembassy_contract::Reason;
 use dataembassy_ledger::ObjectKey;
@@ -19,14 +20,14 @@ use super::tally::{Tally, TallyKey};
 use crate::custodian::finding::{Finding, Loss};
 use crate::store::{Store, StoreError};
 
-/// The most copies without an entry that are told apart; the bytes of all count.
+/// The most copies without an entry that are told apart; the bytes of all count. Expired ones are known by an entry and count by themselves.
 const MAX_UNNAMED: usize = 1_024;
 /// How many objects of living copies are drawn, for whoever wants to look at a sample.
 const SAMPLE: usize = 8;
 /// The most places of the chains that are told as faults.
 const MAX_FAULTS: usize = 16;
 
-/// Objects in the folder of a copy that no living entry names.
+/// Objects in the folder of a copy that no living entry names: an expired one's, or those of a run that never came to its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unnamed {
     /// When the oldest of them was written.
@@ -37,6 +38,15 @@ pub struct Unnamed {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl Unnamed {
+    fn add(&mut self, other: Self) {
+        self.oldest = self.oldest.min(other.oldest);
+        self.newest = self.newest.max(other.newest);
+        self.objects += other.objects;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
 }
 
 /// One object of a living copy, drawn at random.
@@ -57,10 +67,10 @@ pub struct Census {
     pub used_bytes: u64,
     /// The sum of each living copy's objects.
     pub copies: BTreeMap<CopyId, Tally>,
-    /// Folders of copies that no living entry names: those of expired ones, of runs in progress, and of runs that were given up.
+    /// Folders of copies that are known to have expired.
+    pub expired: BTreeMap<CopyId, Unnamed>,
+    /// Folders of copies that no entry names, as far as is known: those of runs in progress, and of runs that were given up.
     pub unnamed: BTreeMap<CopyId, Unnamed>,
-    /// Whether there were more of them than are told apart.
-    pub unnamed_overflow: bool,
     /// A few objects of living copies.
     pub sample: Vec<Drawn>,
     /// What is wrong with the places of the chains, and with keys that are none.
@@ -74,6 +84,8 @@ pub struct Expected {
     /// Living copies by id, and the version of each one's entry.
     copies: BTreeMap<CopyId, Sequence>,
     entries: BTreeMap<Sequence, VersionId>,
+    /// Copies that have expired and may still be there.
+    expired: BTreeSet<CopyId>,
     view: CustodyView,
     source_head: Option<Sequence>,
     custody_head: Option<Sequence>,
@@ -97,6 +109,7 @@ impl Expected {
             entries: entries
                 .map(|held| (held.reference.sequence, held.version.clone()))
                 .collect(),
+            expired: holdings.expired.keys().copied().collect(),
             view,
             source_head,
             custody_head,
@@ -198,24 +211,31 @@ impl Count<'_> {
     }
 
     fn take_unnamed(&mut self, copy: CopyId, group: &Group) {
-        let unnamed = &mut self.census.unnamed;
-        if unnamed.len() == MAX_UNNAMED && !unnamed.contains_key(&copy) {
-            self.census.unnamed_overflow = true;
+        let is_expired = self.expected.expired.contains(&copy);
+        let census = &mut self.census;
+        let folders = if is_expired {
+            &mut census.expired
+        } else {
+            &mut census.unnamed
+        };
+        if !is_expired && folders.len() == MAX_UNNAMED && !folders.contains_key(&copy) {
             return;
         }
         for version in &group.versions {
             // What has no time may have been written just now.
             let at = version.written_at.unwrap_or_else(Timestamp::now);
-            let one = unnamed.entry(copy).or_insert(Unnamed {
+            let seen = Unnamed {
                 oldest: at,
                 newest: at,
-                objects: 0,
-                bytes: 0,
-            });
-            one.oldest = one.oldest.min(at);
-            one.newest = one.newest.max(at);
-            one.objects += 1;
-            one.bytes = one.bytes.saturating_add(version.size);
+                objects: 1,
+                bytes: version.size,
+            };
+            match folders.entry(copy) {
+                Entry::Vacant(folder) => {
+                    folder.insert(seen);
+                }
+                Entry::Occupied(folder) => folder.into_mut().add(seen),
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! Another custodian may write at the same time. Who comes second reads what the other wrote and decides anew; nothing is ever put over
 //! an entry.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,9 @@ use dataembassy_ledger::entry::{
     CustodyBody, CustodyEntry, Entry, EntryRef, Header, ProofBody, VerifiedEntry, WriteError,
 };
 use dataembassy_ledger::signed_line::MAX_OBJECT_BYTES;
-use dataembassy_ledger::value::{RegistryId, Sequence, Sha256Digest, StoreId, Timestamp as LedgerTime};
+use dataembassy_ledger::value::{
+    CopyId, RegistryId, Sequence, Sha256Digest, StoreId, Timestamp as LedgerTime,
+};
 use dataembassy_ledger::{ObjectKey, SigningKey};
 use jiff::Timestamp;
 
@@ -79,8 +81,23 @@ pub struct Custody {
     last_proof: Option<WrittenProof>,
     /// The heads that `confirm` entries name, as far as the chain was read.
     confirmed: Vec<EntryRef>,
+    /// The first entry that was taken in, and the one before it.
+    first: Option<(Sequence, Sha256Digest)>,
+    /// Copies that entries recorded as expired, as far as the chain was read and nobody has taken them over yet.
+    expired: BTreeMap<CopyId, Sequence>,
+    /// When the latest `expiry`, and the latest `void`, were signed, as far as the chain was read.
+    recorded: Recorded,
     /// An entry that cannot be.
     impossible: Option<Finding>,
+}
+
+/// When something was last recorded that goes, by its writer's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The latest `expiry`.
+    pub expiry: Option<Timestamp>,
+    /// The latest `void`.
+    pub void: Option<Timestamp>,
 }
 
 /// Why an entry was not written.
@@ -127,6 +144,9 @@ impl Custody {
             view,
             last_proof: None,
             confirmed: Vec::new(),
+            first: None,
+            expired: BTreeMap::new(),
+            recorded: Recorded::default(),
             impossible: None,
         })
     }
@@ -153,6 +173,23 @@ impl Custody {
     #[must_use]
     pub fn confirms(&self, head: EntryRef) -> bool {
         self.confirmed.contains(&head)
+    }
+
+    /// The first entry that was taken in, and the digest of the one before it; `None` while there is none.
+    #[must_use]
+    pub const fn first(&self) -> Option<(Sequence, Sha256Digest)> {
+        self.first
+    }
+
+    /// When something was last recorded that goes.
+    #[must_use]
+    pub const fn recorded(&self) -> Recorded {
+        self.recorded
+    }
+
+    /// Hands over the copies that entries recorded as expired since it was asked last.
+    pub fn take_expired(&mut self) -> BTreeMap<CopyId, Sequence> {
+        std::mem::take(&mut self.expired)
     }
 
     /// What is wrong with the chain.
@@ -189,9 +226,20 @@ impl Custody {
                 lost: Loss::Object,
             });
         }
+        let header = &entry.entry.header;
+        self.first.get_or_insert((header.sequence, header.prev));
         match &entry.entry.body {
             CustodyBody::Proof(_) => self.last_proof = WrittenProof::of(entry),
             CustodyBody::Confirm(body) => self.confirmed.push(body.source_head),
+            CustodyBody::Expiry(body) => {
+                let copies = body.copies.iter();
+                self.expired
+                    .extend(copies.map(|copy| (copy.copy_id, copy.sequence)));
+                self.recorded.expiry = self.recorded.expiry.max(Some(header.at.as_jiff()));
+            }
+            CustodyBody::Void(_) => {
+                self.recorded.void = self.recorded.void.max(Some(header.at.as_jiff()));
+            }
             _ => {}
         }
     }

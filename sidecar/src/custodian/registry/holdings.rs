@@ -33,6 +33,8 @@ pub struct Held {
     pub taken_at: Timestamp,
     /// The copy's id.
     pub copy: CopyId,
+    /// The copies whose objects it needs.
+    pub parents: Vec<Sequence>,
     /// Sealed bytes of all segments.
     pub bytes: u64,
     /// How many segments it has.
@@ -151,6 +153,10 @@ pub struct Locks {
     pub until: Option<Timestamp>,
     /// What is wrong with one of them.
     pub fault: Option<Box<LockFault>>,
+    /// Until when every object is locked at least, as whoever prolonged them last made sure.
+    pub secured: Option<Timestamp>,
+    /// Before this nobody tries again to prolong them.
+    pub again: Option<Timestamp>,
 }
 
 /// A lock that is not as it must be.
@@ -183,6 +189,7 @@ impl Held {
             arrived_at,
             taken_at: body.taken_at.as_jiff(),
             copy: body.copy_id,
+            parents: body.parents.iter().map(|parent| parent.sequence).collect(),
             bytes: body.totals.sealed_bytes,
             segments: body.totals.segments,
             recipients_fit: true,
@@ -303,7 +310,10 @@ impl Locks {
             None if is_the_faulty_one => self.fault = None,
             _ => {}
         }
-        let Some(until) = lock.until else { return };
+        // Who saw it before it was prolonged may tell of it only now.
+        let Some(until) = lock.until.max(self.secured) else {
+            return;
+        };
         // The same object may have been prolonged; another one does not make the earliest end later.
         self.until = Some(match (self.until, is_the_faulty_one) {
             (Some(known), false) => known.min(until),

@@ -11,7 +11,7 @@ use super::holdings::HoldingsState;
 use crate::custodian::finding::{Finding, Loss, Standing, is_of_the_bytes, is_of_the_ledger};
 
 /// Beyond the period by this share of it, reading back is overdue.
-const OVERDUE_PARTS: u32 = 10;
+pub const OVERDUE_PARTS: u32 = 10;
 
 /// What is judged beside the copies themselves.
 #[derive(Clone, Copy, Debug)]

@@ -115,6 +115,12 @@ impl LedgerState {
         self.custody.confirms(head)
     }
 
+    /// The custody chain.
+    #[must_use]
+    pub const fn custody(&self) -> &Custody {
+        &self.custody
+    }
+
     /// The custody chain, to write to.
     pub const fn custody_mut(&mut self) -> &mut Custody {
         &mut self.custody
@@ -214,22 +220,14 @@ impl LedgerState {
     }
 
     /// What the custody chain says changes which copies live.
-    pub fn apply_custody(&self, holdings: &Holdings) {
+    pub fn apply_custody(&mut self, holdings: &Holdings) {
+        let expired = self.custody.take_expired();
         let view = self.custody.view();
         let mut holdings = holdings.lock();
-        let gone: Vec<Sequence> = holdings
+        holdings
             .copies
-            .values()
-            .filter(|held| view.is_expired(held.reference.sequence) || view.is_void(held.copy))
-            .map(|held| held.reference.sequence)
-            .collect();
-        for sequence in gone {
-            if let Some(held) = holdings.copies.remove(&sequence)
-                && view.is_expired(sequence)
-            {
-                holdings.expired.insert(held.copy, sequence);
-            }
-        }
+            .retain(|sequence, held| !view.is_expired(*sequence) && !view.is_void(held.copy));
+        holdings.expired.extend(expired);
         if let Some(proof) = self.custody.last_proof() {
             proof::learn(&mut holdings, proof);
         }

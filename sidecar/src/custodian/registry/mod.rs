@@ -15,6 +15,7 @@ pub mod listing;
 pub mod presence;
 pub mod proof;
 mod report;
+pub mod retention;
 pub mod source;
 pub mod tally;
 pub mod witness;
@@ -32,7 +33,7 @@ use rand::Rng as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use census::Unnamed;
+pub use census::{Census, Unnamed};
 pub use custody::Identity;
 pub use examination::{ObjectError, read_entry, read_part};
 pub use holdings::Holdings;
@@ -44,6 +45,7 @@ use super::office::Office;
 use crate::store::{Store, StoreError};
 use ledger::LedgerState;
 use presence::Presence;
+use retention::Retention;
 
 /// After so many turns at once that each had more to do, a keeper rests for a moment nevertheless.
 const MOMENT: Duration = Duration::from_millis(20);
@@ -70,6 +72,7 @@ pub struct Keeper {
     ending: CancellationToken,
     ledger: Option<LedgerState>,
     presence: Presence,
+    retention: Retention,
     /// Why the last turn could not do its work.
     trouble: Option<(Reason, String)>,
     watchbook: Watchbook,
@@ -110,6 +113,7 @@ impl Keeper {
             ending,
             ledger: None,
             presence: Presence::default(),
+            retention: Retention::default(),
             trouble: None,
             watchbook: Watchbook::default(),
             report: report::Told::default(),
@@ -190,7 +194,8 @@ impl Keeper {
         self.next_look = next.unwrap_or(now);
     }
 
-    /// One turn: the chains first, then what is new in them, then what is old, then the count, and last what is to be said about it.
+    /// One turn: the chains first, then what is new in them, then what is old, then the count, then what is to be said about it, and last
+    /// what stays and what goes.
     async fn work(&mut self, assignment: &Assignment, looks: bool) -> Result<Left, StoreError> {
         let is_same = self.ledger.as_ref().is_some_and(|ledger| ledger.fits(assignment));
         if !is_same {
@@ -218,13 +223,14 @@ impl Keeper {
             return Ok(Left::More);
         }
         self.write_if_due(assignment).await?;
-        Ok(Left::Nothing)
+        self.retain(assignment).await
     }
 
     /// Begins anew: at the start, and when others may write from now on.
     async fn start_over(&mut self, assignment: &Assignment) -> Result<(), StoreError> {
         self.ledger = None;
         self.presence = Presence::default();
+        self.retention = self.retention.renewed();
         *self.holdings.lock() = holdings::HoldingsState::default();
         self.ledger = Some(LedgerState::open(assignment).await?);
         Ok(())
@@ -237,6 +243,7 @@ impl Keeper {
             findings.extend(ledger.findings(assignment));
         }
         findings.extend(self.presence.findings().cloned());
+        findings.extend(self.retention.finding());
         let holdings = self.holdings.lock();
         findings.extend(holdings.copies.values().flat_map(holdings::Held::findings));
         let measures = judgement::Measures {

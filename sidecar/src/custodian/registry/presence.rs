@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use dataembassy_ledger::entry::CopyFault;
 use dataembassy_ledger::key::CopyObject;
-use dataembassy_ledger::value::{CopyId, Sequence};
+use dataembassy_ledger::value::Sequence;
 use jiff::{SignedDuration, Timestamp};
 
-use super::census::{self, Census, Drawn, Expected, Unnamed};
+use super::census::{self, Census, Drawn, Expected};
 use super::comparison::compare;
 use super::examination::{ObjectError, examine, read_entry};
 use super::holdings::{Damage, Held, Listed, LockFault, Manifest};
@@ -55,10 +55,10 @@ impl Presence {
         self.census.as_ref().map(|census| census.used_bytes)
     }
 
-    /// Folders of copies that no living entry names.
+    /// What the last count found; `None` before the first.
     #[must_use]
-    pub fn unnamed(&self) -> Option<&BTreeMap<CopyId, Unnamed>> {
-        self.census.as_ref().map(|census| &census.unnamed)
+    pub const fn census(&self) -> Option<&Census> {
+        self.census.as_ref()
     }
 }
 
@@ -192,7 +192,7 @@ impl Keeper {
         let mut holdings = self.holdings.lock();
         holdings
             .expired
-            .retain(|copy, _| census.unnamed.contains_key(copy) || census.unnamed_overflow);
+            .retain(|copy, _| census.expired.contains_key(copy));
         for (copy, sequence) in expected.copies() {
             let Some(held) = holdings.copies.get_mut(sequence) else {
                 continue;

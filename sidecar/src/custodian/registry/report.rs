@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::{
-    CopyReport, MAX_BYTES, MAX_COPIES, RegistryReport, RegistrySummary, VerificationReport,
+    CopyReport, MAX_BYTES, MAX_COPIES, RegistryReport, RegistrySummary, RetentionReport, VerificationReport,
 };
-use dataembassy_contract::report::{Check, CheckState, Head};
+use dataembassy_contract::report::{Check, CheckState, Fault, Head};
 use dataembassy_ledger::RegistryId;
 use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::value::Sequence;
@@ -14,10 +14,12 @@ use jiff::Timestamp;
 
 use super::holdings::{Held, HoldingsState};
 use super::ledger::LedgerState;
+use super::retention::deletion::Deleted;
 use super::{Assignment, Keeper, judgement};
 use crate::custodian::finding::Finding;
 use crate::custodian::metrics::RegistryFigures;
 use crate::custodian::space::Flow;
+use crate::process::report::replace;
 
 /// The newest copies of a report; the pinned ones come on top.
 const NEWEST: usize = 50;
@@ -27,6 +29,7 @@ const NEWEST: usize = 50;
 pub(super) struct Told {
     ledger: Check,
     intact: Check,
+    blocked: Option<Fault>,
 }
 
 impl Keeper {
@@ -34,6 +37,12 @@ impl Keeper {
     pub(super) fn tell(&mut self, assignment: &Assignment) {
         let now = Timestamp::now();
         let findings = self.findings(assignment, now);
+        let mut blocked = self.report.blocked.take();
+        replace(&mut blocked, self.blocked(assignment));
+        let retention = RetentionReport {
+            blocked: blocked.clone(),
+            ..self.retention_report()
+        };
         let holdings = self.holdings.lock();
         let head = self.ledger.as_ref().and_then(LedgerState::source_head);
         let standing = judgement::standing(&holdings, head.map(|head| head.sequence));
@@ -63,11 +72,11 @@ impl Keeper {
             alarms,
             copies: copies(&holdings, assignment),
             verification: verification.clone(),
+            retention,
             used_bytes,
-            ..RegistryReport::default()
         };
         report = fit(report.cleaned());
-        let figures = figures(assignment, &holdings, &report, &counts);
+        let figures = figures(assignment, &holdings, &report, self.retention.deleted(), &counts);
         let total: u32 = counts.values().sum();
         let summary = RegistrySummary {
             registry: self.registry.to_string(),
@@ -77,7 +86,11 @@ impl Keeper {
         };
         let flow = self.flow(assignment, &holdings, now);
         drop(holdings);
-        self.report = Told { ledger, intact };
+        self.report = Told {
+            ledger,
+            intact,
+            blocked,
+        };
         self.office.metrics.registry(&self.registry, &figures);
         self.office.board.tell(summary, report, flow);
         log_changes(&self.registry, &findings, &mut self.logged);
@@ -204,6 +217,7 @@ fn figures(
     assignment: &Assignment,
     holdings: &HoldingsState,
     report: &RegistryReport,
+    deleted: Deleted,
     counts: &BTreeMap<Reason, u32>,
 ) -> RegistryFigures {
     let newest = judgement::newest_moment(holdings).map(|(_, taken_at)| taken_at);
@@ -230,6 +244,11 @@ fn figures(
         bytes_read: holdings.bytes_read,
         used_bytes: report.used_bytes,
         quota_bytes: assignment.settings.quota_bytes.unwrap_or(0),
+        kept: report.retention.kept.into(),
+        expiring: report.retention.expiring_copies.into(),
+        waiting: report.retention.waiting.into(),
+        deleted_objects: deleted.objects,
+        deleted_bytes: deleted.bytes,
         alarms: counts.clone(),
     }
 }

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 
 impl Keeper {
     /// Whether anything may be written for this registry.
-    fn may_write(&self, assignment: &Assignment) -> bool {
+    pub(super) fn may_write(&self, assignment: &Assignment) -> bool {
         let Some(ledger) = &self.ledger else { return false };
         assignment.settings.may_sign
             && self.office.may_write()
@@ -72,7 +72,7 @@ impl Keeper {
     }
 
     /// Writes one entry; false where somebody else came first, or where nobody knows: the chain tells.
-    async fn append(
+    pub(super) async fn append(
         &mut self,
         assignment: &Assignment,
         body: CustodyBody,

@@ -293,6 +293,7 @@ async fn find(
         let sequence = entry.entry.header.sequence;
         let SourceBody::Copy(copy) = &entry.entry.body;
         let is_void = ledger.view.is_void(copy.copy_id);
+        let is_gone = is_void || ledger.view.is_expired(sequence);
         match choice {
             Choice::Sequence(wanted) if wanted == sequence && is_void => {
                 return Err(missing(format!(
@@ -303,15 +304,17 @@ async fn find(
                 return Err(missing(format!("the newest is {sequence}")));
             }
             Choice::Sequence(wanted) if wanted == sequence => return Ok(entry),
-            Choice::Latest if !is_void => return Ok(entry),
-            Choice::AtOrBefore(time) if !is_void && copy.taken_at <= time => return Ok(entry),
+            // Who names an expired copy may find it still there; nobody else is led to one.
+            Choice::Latest if !is_gone => return Ok(entry),
+            Choice::AtOrBefore(time) if !is_gone && copy.taken_at <= time => return Ok(entry),
             _ => {}
         }
         let before = sequence
             .get()
             .checked_sub(1)
             .and_then(|number| Sequence::new(number).ok());
-        let before = before.ok_or_else(|| missing("the oldest one was taken later, or is void".into()))?;
+        let before = before
+            .ok_or_else(|| missing("the oldest one was taken later, is void, or has expired".into()))?;
         entry = predecessor(store, ledger, registry, before, entry.entry.header.prev).await?;
     }
 }

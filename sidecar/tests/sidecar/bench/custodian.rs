@@ -14,12 +14,13 @@ use dataembassy_contract::custodian::{
 };
 use dataembassy_contract::sovereignty::Loopback;
 use dataembassy_contract::{Endpoint, Reason, Sovereignty, files};
-use dataembassy_ledger::SigningKey;
 use dataembassy_ledger::chain::{CustodianKey, CustodyView, SignerRange};
+use dataembassy_ledger::entry::{CustodyBody, CustodyEntry};
+use dataembassy_ledger::{CopyId, ObjectKey, SigningKey};
 use dataembassy_sidecar::store::{Ledger, LedgerSettings, StoreSettings};
 use dataembassy_testkit::fabricated::{Depositor, MadeCopy, MadeLedger, Origin, RECIPIENT, Shape};
 use dataembassy_testkit::fault_proxy::FaultProxy;
-use dataembassy_testkit::minio::{BUCKET, BucketKind, Minio, StoreUser};
+use dataembassy_testkit::minio::{BUCKET, BucketKind, Minio, StoreUser, Version};
 use tempfile::TempDir;
 
 use super::REGISTRY;
@@ -47,6 +48,8 @@ pub struct CustodianBench {
     pub ledger: MadeLedger,
     /// How often things are done.
     pub timing: Vec<(&'static str, &'static str)>,
+    /// For how long what is put is locked, where the bucket does not do that by itself.
+    pub lock: Option<Duration>,
 }
 
 /// A running custodian.
@@ -80,6 +83,7 @@ impl CustodianBench {
             origin,
             ledger,
             timing: vec![("--look-every", "1s"), ("--count-every", "1s")],
+            lock: None,
         };
         bench.write_secrets().await;
         bench.write_config();
@@ -109,12 +113,14 @@ impl CustodianBench {
 
     /// Puts objects as root, past every policy.
     pub async fn depositor(&self) -> Depositor<'_> {
-        Depositor::connect(self.minio.root(), BUCKET).await.unwrap()
+        let depositor = Depositor::connect(self.minio.root(), BUCKET).await.unwrap();
+        depositor.locking(self.lock)
     }
 
     /// Makes copies of the first registry up.
     pub async fn copies(&mut self, count: usize, shape: &Shape) -> Vec<MadeCopy> {
-        let mut depositor = Depositor::connect(self.minio.root(), BUCKET).await.unwrap();
+        let depositor = Depositor::connect(self.minio.root(), BUCKET).await.unwrap();
+        let mut depositor = depositor.locking(self.lock);
         let mut copies = Vec::new();
         for _ in 0..count {
             copies.push(self.ledger.copy(&mut depositor, shape).await.unwrap());
@@ -161,6 +167,23 @@ impl CustodianBench {
     /// Waits until the custody chain says something.
     pub async fn until_view(&self, what: &str, wanted: impl Fn(&CustodyView) -> bool) -> CustodyView {
         wait(what, async || Some(self.view().await), wanted).await
+    }
+
+    /// What the custody chain says, entry by entry.
+    pub async fn custody_entries(&self) -> Vec<CustodyBody> {
+        let mut entries = Vec::new();
+        let prefix = format!("registries/{REGISTRY}/custody/");
+        for key in self.minio.keys(BUCKET, &prefix).await.unwrap() {
+            let bytes = self.minio.get(BUCKET, &key).await.unwrap();
+            entries.push(CustodyEntry::verify(&bytes).unwrap().entry.body);
+        }
+        entries
+    }
+
+    /// Every version and delete marker of a copy.
+    pub async fn folder(&self, copy: CopyId) -> Vec<Version> {
+        let prefix = ObjectKey::copy_prefix(self.ledger.registry(), copy);
+        self.minio.root().versions(BUCKET, &prefix).await.unwrap()
     }
 
     /// Starts the program.

@@ -5,3 +5,4 @@ mod ledgers;
 mod objects;
 mod process;
 mod proofs;
+mod retention;

@@ -1,0 +1,400 @@
+//! Locks of what is kept: when half of a copy's is left, every object that the copy names is locked anew, some of them in each turn.
+//!
+//! Only what the manifest and the entry name is locked: what somebody else puts into a copy's folder must not stay as long as the copy.
+//! The last part of the manifest is locked last, to the earliest end of all the others, so whoever comes after a restart needs to look
+//! at that one object alone.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataembassy_contract::Reason;
+use dataembassy_ledger::ObjectKey;
+use dataembassy_ledger::entry::PartRef;
+use dataembassy_ledger::key::CopyObject;
+use dataembassy_ledger::manifest::ManifestReader;
+use dataembassy_ledger::value::{CopyId, RegistryId, Sequence, VersionId};
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::custodian::configuration::LockRule;
+use crate::custodian::prolonging::{Aim, look, secure};
+use crate::custodian::registry::holdings::{Held, LockFault, Locks, Manifest};
+use crate::custodian::registry::{Assignment, Keeper, Left, ObjectError, read_entry, read_part};
+use crate::store::{Store, StoreError};
+
+/// How many objects of a copy are lined up at a time, about 100 bytes each. A copy with more of them has its manifest read again for the next.
+const LINED_UP: usize = 16_384;
+/// How many locks are prolonged at the same time.
+const IN_FLIGHT: usize = 6;
+/// How long one turn prolongs locks.
+const TURN: Duration = Duration::from_secs(1);
+/// At how many copies one turn looks, of which nobody knows how long they are locked.
+const LOOKS: usize = 8;
+/// What has no lock is told for so long before it gets one: somebody must hear that the store does not lock what comes.
+const TOLD: SignedDuration = SignedDuration::from_mins(10);
+/// Before a copy is tried again whose entry or manifest cannot be used now.
+const RETRY: SignedDuration = SignedDuration::from_mins(1);
+/// The same where a lock stayed wrong, such as one of a weaker mode.
+const REST: SignedDuration = SignedDuration::from_hours(1);
+
+/// What is to be done about the locks of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// Nobody knows how long it is locked.
+    Look,
+    /// They are to be prolonged.
+    Prolong,
+}
+
+/// A copy whose locks are being prolonged.
+#[derive(Debug)]
+pub struct Round {
+    sequence: Sequence,
+    copy: CopyId,
+    manifest: Vec<PartRef>,
+    inventory: Vec<PartRef>,
+    /// What comes next.
+    lined_up: VecDeque<(CopyObject, VersionId)>,
+    /// How many segments were lined up.
+    segments: u64,
+    total: u64,
+    /// Whether everything but the last part of the manifest was lined up.
+    complete: bool,
+    /// The earliest end of what was prolonged.
+    until: Option<Timestamp>,
+    fault: Option<LockFault>,
+}
+
+/// What came of one lock.
+enum Outcome {
+    Done,
+    /// The store refuses; this is why.
+    Refused(String),
+}
+
+/// What is to be done about a copy. `told` says since when a missing lock is an alarm.
+fn due(held: &Held, rule: &LockRule, told: Option<Timestamp>, now: Timestamp) -> Due {
+    let Locks {
+        until,
+        fault,
+        secured,
+        again,
+    } = &held.locks;
+    if again.is_some_and(|again| now < again) || !matches!(held.manifest, Manifest::Sound(_)) {
+        return Due::Nothing;
+    }
+    match fault.as_ref().map(|fault| fault.reason) {
+        Some(Reason::LockMissing) if told.is_none_or(|told| now.duration_since(told) < TOLD) => {
+            return Due::Nothing;
+        }
+        Some(_) => return Due::Prolong,
+        None => {}
+    }
+    let is_half_gone = |until: &Timestamp| rule.is_half_gone(*until, now);
+    if until.as_ref().is_some_and(is_half_gone) {
+        return Due::Prolong;
+    }
+    match secured {
+        Some(secured) if is_half_gone(secured) => Due::Prolong,
+        Some(_) => Due::Nothing,
+        // What came of late has the lock that the store gives to everything that comes, or somebody was told.
+        None if !rule.is_half_gone(rule.until(held.arrived_at), now) => Due::Nothing,
+        None => Due::Look,
+    }
+}
+
+impl Keeper {
+    /// Prolongs some locks of living copies; `leaving` are those that go as soon as they may.
+    pub(super) async fn prolong_copies(
+        &mut self,
+        assignment: &Assignment,
+        leaving: &BTreeSet<Sequence>,
+    ) -> Result<Left, StoreError> {
+        let now = Timestamp::now();
+        if self.retention.round.is_none() {
+            let Some(held) = self.choose(assignment, leaving, now).await? else {
+                return Ok(Left::Nothing);
+            };
+            self.retention.round = self.begin(assignment, &held).await?;
+        }
+        let Some(mut round) = self.retention.round.take() else {
+            return Ok(Left::More);
+        };
+        let begun = Instant::now();
+        loop {
+            if !self.holdings.lock().copies.contains_key(&round.sequence) {
+                return Ok(Left::More);
+            }
+            if round.lined_up.is_empty() && !self.line_up(assignment, &mut round).await? {
+                return Ok(Left::More);
+            }
+            match round
+                .advance(&assignment.store, &self.registry, &assignment.configuration.lock)
+                .await
+            {
+                Ok(Outcome::Done) => {}
+                Ok(Outcome::Refused(what)) => {
+                    self.refuse(what);
+                    return Ok(Left::Nothing);
+                }
+                Err(error) => {
+                    // What is done stays done; the rest goes on when the store answers.
+                    self.retention.round = Some(round);
+                    return Err(error);
+                }
+            }
+            if round.is_over() {
+                self.end(round);
+                return Ok(Left::More);
+            }
+            if begun.elapsed() >= TURN {
+                self.retention.round = Some(round);
+                return Ok(Left::More);
+            }
+        }
+    }
+
+    /// The next copy whose locks are to be prolonged. Of those that nobody knows about, a few are looked at.
+    async fn choose(
+        &mut self,
+        assignment: &Assignment,
+        leaving: &BTreeSet<Sequence>,
+        now: Timestamp,
+    ) -> Result<Option<Held>, StoreError> {
+        let rule = assignment.configuration.lock;
+        let (mut unknown, mut next) = (Vec::new(), None);
+        {
+            let holdings = self.holdings.lock();
+            let staying = holdings.copies.values();
+            for held in staying.filter(|held| !leaving.contains(&held.reference.sequence)) {
+                let told = self
+                    .watchbook
+                    .since(Reason::LockMissing, Some(held.reference.sequence));
+                match due(held, &rule, told, now) {
+                    Due::Prolong if next.is_none() => next = Some(held.clone()),
+                    Due::Look if unknown.len() < LOOKS => unknown.push(held.clone()),
+                    _ => {}
+                }
+            }
+        }
+        if next.is_some() {
+            return Ok(next);
+        }
+        for held in unknown {
+            let until = self.look_at_witness(assignment, &held).await?;
+            let sequence = held.reference.sequence;
+            let mut holdings = self.holdings.lock();
+            let Some(known) = holdings.copies.get_mut(&sequence) else {
+                continue;
+            };
+            // A lock that is not there has ended.
+            let until = until.unwrap_or(Timestamp::MIN);
+            known.locks.secured = Some(until);
+            known.locks.until.get_or_insert(until);
+            if rule.is_half_gone(until, now) {
+                return Ok(Some(known.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The end of the lock that was prolonged last of all in its copy.
+    async fn look_at_witness(
+        &self,
+        assignment: &Assignment,
+        held: &Held,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let body = match read_entry(&assignment.store, &self.registry, held).await {
+            Ok(body) => body,
+            // It is told elsewhere that the entry is not right.
+            Err(ObjectError::Damaged(_)) => return Ok(None),
+            Err(ObjectError::Store(error)) => return Err(error),
+        };
+        let Some(part) = body.manifest.last() else {
+            return Ok(None);
+        };
+        let key = key(&self.registry, held.copy, part.name);
+        let lock = look(&assignment.store, &key, &part.version).await?;
+        Ok(lock.and_then(|lock| lock.until))
+    }
+
+    /// Begins with a copy; `None` where its entry cannot be read as what it was.
+    async fn begin(&self, assignment: &Assignment, held: &Held) -> Result<Option<Round>, StoreError> {
+        match read_entry(&assignment.store, &self.registry, held).await {
+            Ok(body) => Ok(Some(Round {
+                sequence: held.reference.sequence,
+                copy: held.copy,
+                manifest: body.manifest,
+                inventory: body.inventory,
+                lined_up: VecDeque::new(),
+                segments: 0,
+                total: body.totals.segments,
+                complete: false,
+                until: None,
+                fault: None,
+            })),
+            Err(ObjectError::Damaged(_)) => {
+                self.put_off(held.reference.sequence);
+                Ok(None)
+            }
+            Err(ObjectError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Lines up what comes next; false where the manifest cannot be used any more, which is told elsewhere.
+    async fn line_up(&self, assignment: &Assignment, round: &mut Round) -> Result<bool, StoreError> {
+        if round.segments < round.total {
+            let office = Arc::clone(&self.office);
+            let _heavy = office.heavy.acquire().await;
+            return match round.line_up_segments(&assignment.store, &self.registry).await {
+                Ok(0) | Err(ObjectError::Damaged(_)) => {
+                    self.put_off(round.sequence);
+                    Ok(false)
+                }
+                Ok(_) => Ok(true),
+                Err(ObjectError::Store(error)) => Err(error),
+            };
+        }
+        round.line_up_parts();
+        Ok(true)
+    }
+
+    fn put_off(&self, sequence: Sequence) {
+        if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
+            held.locks.again = after(RETRY);
+        }
+    }
+
+    fn end(&self, round: Round) {
+        let mut holdings = self.holdings.lock();
+        let Some(held) = holdings.copies.get_mut(&round.sequence) else {
+            return;
+        };
+        held.locks = Locks {
+            until: round.until,
+            again: round.fault.as_ref().and_then(|_| after(REST)),
+            fault: round.fault.map(Box::new),
+            secured: round.until,
+        };
+        drop(holdings);
+        tracing::info!(
+            registry = %self.registry,
+            sequence = round.sequence.get(),
+            until = round.until.map(tracing::field::display),
+            "the locks of a copy were prolonged"
+        );
+    }
+}
+
+impl Round {
+    fn is_over(&self) -> bool {
+        self.complete && self.lined_up.is_empty()
+    }
+
+    /// The next segments, in the manifest's order; how many there were.
+    async fn line_up_segments(&mut self, store: &Store, registry: &RegistryId) -> Result<usize, ObjectError> {
+        let (mut reader, mut number) = (ManifestReader::new(), 0);
+        for part in &self.manifest {
+            let (bytes, _) = read_part(store, registry, self.copy, part).await?;
+            for record in reader.records(&bytes).into_iter().flatten() {
+                // The manifest was read and found right before.
+                let Ok(record) = record else { break };
+                number += 1;
+                if number <= self.segments {
+                    continue;
+                }
+                self.segments = number;
+                self.lined_up
+                    .push_back((CopyObject::Segment(record.number), record.version));
+                if self.lined_up.len() == LINED_UP {
+                    return Ok(LINED_UP);
+                }
+            }
+        }
+        Ok(self.lined_up.len())
+    }
+
+    /// Prolongs a few of what is lined up.
+    async fn advance(
+        &mut self,
+        store: &Store,
+        registry: &RegistryId,
+        rule: &LockRule,
+    ) -> Result<Outcome, StoreError> {
+        let now = Timestamp::now();
+        let aim = self.aim(rule, now);
+        // The last one tells of all the others, so it waits for them.
+        let is_last = self.complete && self.lined_up.len() == 1;
+        let spared = usize::from(self.complete && !is_last);
+        let count = IN_FLIGHT.min(self.lined_up.len() - spared);
+        let some = self.lined_up.iter().take(count);
+        let securing = some.map(|(object, version)| {
+            let key = key(registry, self.copy, *object);
+            async move { secure(store, &key, version, rule, aim).await }
+        });
+        let secured = join_all(securing).await;
+        for outcome in secured {
+            let lock = match outcome {
+                Ok(lock) => lock,
+                Err(error) if error.is_permanent() => {
+                    let (sequence, object) =
+                        (self.sequence, self.lined_up.front().map(|(object, _)| *object));
+                    let object = object.map(|object| object.to_string()).unwrap_or_default();
+                    let what = format!(
+                        "copy {sequence} is kept, and locks of its objects, such as {object}, cannot be prolonged: {error}"
+                    );
+                    return Ok(Outcome::Refused(what));
+                }
+                Err(error) => return Err(error),
+            };
+            let Some((object, version)) = self.lined_up.pop_front() else {
+                break;
+            };
+            // Whether it is there is another question, and asked elsewhere.
+            let Some(lock) = lock else { continue };
+            self.until = match self.until {
+                Some(until) => Some(until).min(lock.until),
+                None => lock.until,
+            };
+            if let Some((reason, what)) = rule.fault(&lock, now) {
+                self.fault.get_or_insert(LockFault {
+                    reason,
+                    what: format!("object {object}: {what}"),
+                    object,
+                    version,
+                });
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// What each lock is to become; that of the last object tells how long all are locked at least.
+    fn aim(&self, rule: &LockRule, now: Timestamp) -> Aim {
+        match self.until {
+            Some(until) if self.complete && self.lined_up.len() == 1 => Aim { least: until, until },
+            _ => Aim::of(rule, now),
+        }
+    }
+
+    /// Everything else, the last part of the manifest last.
+    fn line_up_parts(&mut self) {
+        let parts = self.inventory.iter().chain(&self.manifest);
+        self.lined_up
+            .extend(parts.map(|part| (part.name, part.version.clone())));
+        self.complete = true;
+    }
+}
+
+fn after(time: SignedDuration) -> Option<Timestamp> {
+    Timestamp::now().checked_add(time).ok()
+}
+
+fn key(registry: &RegistryId, copy: CopyId, object: CopyObject) -> ObjectKey {
+    ObjectKey::Copy {
+        registry: registry.clone(),
+        copy,
+        object,
+    }
+}
