@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror};
+use crate::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror, RegistryRestore};
 
 /// Every kind's definition, in alphabetical order.
 ///
@@ -18,6 +18,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         RecoveryPoint::crd(),
         RegistryCustody::crd(),
         RegistryMirror::crd(),
+        RegistryRestore::crd(),
     ]
     .into_iter()
     .map(tidied)

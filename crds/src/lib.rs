@@ -36,6 +36,12 @@ mod pod;
 )]
 mod recovery_point;
 mod reference;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema derives a public twin of each struct with rules"
+)]
+mod restore;
+mod restore_status;
 mod sidecar;
 
 pub use condition::{Condition, ConditionStatus};
@@ -62,6 +68,10 @@ pub use mirror_status::{
 pub use pod::{ResourceAmounts, Resources, TaintEffect, Toleration, TolerationOperator};
 pub use recovery_point::{Known, RecoveryPoint, RecoveryPointSpec, RecoveryPointStatus};
 pub use reference::{EmbassyRef, SecretRef};
+pub use restore::{CopyChoice, IfNotEmpty, RegistryRestore, RegistryRestoreSpec, RestoredRegistry, Target};
+pub use restore_status::{
+    LeftOut, RegistryRestoreStatus, RestorePhase, RestoreProgress, Restored, RestoredCopy,
+};
 pub use sidecar::Sidecar;
 
 /// The API group of every kind.

@@ -6,7 +6,7 @@
     reason = "a test that cannot go on should end"
 )]
 
-use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror, all};
+use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror, RegistryRestore, all};
 use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
@@ -329,4 +329,46 @@ fn what_is_absent_is_written_as_nothing_and_not_as_null() {
     ] {
         assert!(!has_null(&status));
     }
+}
+
+fn restore() -> Value {
+    json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RegistryRestore",
+        "metadata": {"name": "population", "namespace": "restores"},
+        "spec": {
+            "embassyRef": {"name": "luxembourg"},
+            "registry": {"id": "population"},
+            "copy": {},
+            "retrievalCredentialsRef": {"name": "population-retrieval"},
+            "identityRef": {"name": "identity"},
+            "target": {
+                "host": "restored", "port": 5432, "database": "population",
+                "tls": {"mode": "VerifyFull", "caRef": {"name": "restored-ca"}},
+                "credentialsRef": {"name": "restored-owner"}
+            },
+            "ifNotEmpty": "Refuse", "jobs": 4, "deadline": "6h"
+        }
+    })
+}
+
+#[test]
+fn a_restore_names_one_copy_at_most_and_is_never_changed() {
+    assert_eq!(
+        violations("RegistryRestore", &restore(), None),
+        Vec::<String>::new()
+    );
+    serde_json::from_value::<RegistryRestore>(restore()).unwrap();
+    let mut both = restore();
+    both["spec"]["copy"] = json!({"sequence": 1, "atOrBefore": "2026-11-23T12:00:00Z"});
+    let said = violations("RegistryRestore", &both, None);
+    assert!(said[0].contains("at most one"), "{said:?}");
+    let mut other = restore();
+    other["spec"]["target"]["database"] = "elsewhere".into();
+    let said = violations("RegistryRestore", &other, Some(&restore()));
+    assert!(said[0].contains("spec is immutable"), "{said:?}");
+    let mut long = restore();
+    long["metadata"]["name"] = "x".repeat(41).into();
+    let said = violations("RegistryRestore", &long, None);
+    assert!(said[0].contains("at most 40 characters"), "{said:?}");
 }

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dataembassy_crds::{DataEmbassy, RegistryCustody, RegistryMirror, all};
+use dataembassy_crds::{DataEmbassy, RegistryCustody, RegistryMirror, RegistryRestore, all};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
@@ -62,7 +62,11 @@ fn unknown(path: &str, object: &Value, schema: &JSONSchemaProps) -> Vec<String> 
 #[test]
 fn every_sample_is_let_in_and_has_no_field_that_its_kind_lacks() {
     let mut kinds = Vec::new();
-    for (path, sample) in samples("").into_iter().chain(samples("embassy")) {
+    for (path, sample) in samples("")
+        .into_iter()
+        .chain(samples("embassy"))
+        .chain(samples("restores"))
+    {
         if sample["apiVersion"] != "dataembassy.io/v1alpha1" {
             continue;
         }
@@ -81,12 +85,18 @@ fn every_sample_is_let_in_and_has_no_field_that_its_kind_lacks() {
         match kind {
             "DataEmbassy" => drop(serde_json::from_value::<DataEmbassy>(sample.clone()).unwrap()),
             "RegistryCustody" => drop(serde_json::from_value::<RegistryCustody>(sample.clone()).unwrap()),
+            "RegistryRestore" => drop(serde_json::from_value::<RegistryRestore>(sample.clone()).unwrap()),
             "RegistryMirror" => drop(serde_json::from_value::<RegistryMirror>(sample.clone()).unwrap()),
             other => panic!("{}: a sample of kind {other}", path.display()),
         }
         kinds.push(kind.to_owned());
     }
-    for (kind, count) in [("DataEmbassy", 2), ("RegistryMirror", 3), ("RegistryCustody", 3)] {
+    for (kind, count) in [
+        ("DataEmbassy", 2),
+        ("RegistryMirror", 3),
+        ("RegistryCustody", 3),
+        ("RegistryRestore", 1),
+    ] {
         assert_eq!(
             kinds.iter().filter(|found| *found == kind).count(),
             count,

@@ -220,6 +220,10 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
             "NEXT"
         ]
     );
+    assert_eq!(
+        columns[4],
+        ["REGISTRY", "SEQ", "TAKEN", "DATABASE", "PHASE", "PROGRESS", "AGE"]
+    );
 }
 
 #[test]
@@ -231,7 +235,9 @@ fn a_time_that_may_lie_ahead_is_no_date_column() {
             .flatten()
         {
             assert!(
-                column.type_ != "date" || column.json_path.ends_with("takenAt"),
+                column.type_ != "date"
+                    || column.json_path.ends_with("takenAt")
+                    || column.json_path == ".metadata.creationTimestamp",
                 "{}",
                 column.name
             );

@@ -217,12 +217,8 @@ fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recov
         .find(|role| role.contains("kind: ClusterRole\n"))
         .unwrap();
     for resource in [
-        "configmaps",
-        "serviceaccounts",
         "services",
         "deployments",
-        "networkpolicies",
-        "pods",
         "replicasets",
         "secrets",
         "leases",
@@ -234,6 +230,18 @@ fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recov
         verbs(cluster, "recoverypoints"),
         Some("verbs: [get, list, watch, create, patch, delete]")
     );
+    // What is made for a restore, in the restore's own namespace.
+    for resource in ["configmaps", "networkpolicies"] {
+        assert_eq!(verbs(cluster, resource), Some("verbs: [get, create, patch]"));
+    }
+    assert_eq!(verbs(cluster, "pods"), Some("verbs: [get, list, patch]"));
+    for (resource, expected) in [
+        ("jobs", "verbs: [get, list, watch, create, patch]"),
+        ("registryrestores", "verbs: [get, list, watch]"),
+        ("registryrestores/status", "verbs: [patch]"),
+    ] {
+        assert_eq!(verbs(cluster, resource), Some(expected));
+    }
     for resource in ["dataembassies", "registrycustodies"] {
         assert_eq!(verbs(cluster, resource), Some("verbs: [get, list, watch]"));
     }

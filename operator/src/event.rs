@@ -92,6 +92,7 @@ fn is_good(condition: &Condition) -> bool {
             (is_true && condition.reason != "OutOfMemory")
                 || condition.reason == "Applying"
                 || condition.reason == "NotYetLoaded"
+                || condition.reason == "Restoring"
         }
         // That nobody knows yet is no news.
         _ => {

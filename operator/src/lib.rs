@@ -19,6 +19,7 @@ pub mod mirror;
 pub mod pod;
 pub mod policy;
 pub mod poll;
+pub mod restore;
 pub mod rollout;
 pub mod run;
 pub mod server;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dataembassy_contract::custodian::{self, CustodianReport, RegistryReport};
 use dataembassy_contract::gate::{self, GateReport};
 use dataembassy_contract::report::{self, Report};
+use dataembassy_contract::restore::RestoreReport;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ETAG, HOST, HeaderValue, IF_NONE_MATCH};
@@ -58,6 +59,14 @@ impl Reported for CustodianReport {
 
 impl Reported for RegistryReport {
     const MAX_BYTES: usize = custodian::MAX_BYTES;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+}
+
+impl Reported for RestoreReport {
+    const MAX_BYTES: usize = report::MAX_BYTES;
 
     fn read(bytes: &[u8]) -> Option<Self> {
         Self::read(bytes)

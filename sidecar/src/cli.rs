@@ -24,6 +24,8 @@ enum Command {
     Gate(gate::Arguments),
     /// Restore one copy into one database.
     Restore(Box<restore::Arguments>),
+    /// Restore one copy as the operator's Job does: told by a folder, asked at a port, ended with last words.
+    RestoreJob(restore::job::Arguments),
     /// Make an object store ready.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -64,6 +66,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Custodian(arguments) => custodian::run(arguments).await,
             Command::Gate(arguments) => gate::run(arguments).await,
             Command::Restore(arguments) => restore::run(*arguments).await,
+            Command::RestoreJob(arguments) => restore::job::run(arguments).await,
             Command::Store(StoreCommand::Init(arguments)) => {
                 store::init::run(&arguments)
                     .await?

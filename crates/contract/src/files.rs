@@ -37,6 +37,15 @@ pub const GATE_CERTIFICATE: &str = "secrets/tls/tls.crt";
 /// The private key of that certificate, PEM, in the gate's TLS Secret's key `tls.key`.
 pub const GATE_CERTIFICATE_KEY: &str = "secrets/tls/tls.key";
 
+/// The store's access key id of a restore, in the retrieval Secret's key `accessKeyId`.
+pub const RETRIEVAL_ACCESS_KEY_ID: &str = "secrets/retrieval/accessKeyId";
+/// The store's secret access key of a restore, in the retrieval Secret's key `secretAccessKey`.
+pub const RETRIEVAL_SECRET_ACCESS_KEY: &str = "secrets/retrieval/secretAccessKey";
+/// The age identity that opens a copy, in the identity Secret's key `identity.txt`.
+pub const IDENTITY: &str = "secrets/identity/identity.txt";
+/// Where a container leaves its last words for whoever reads its pod's status, at most 4,096 bytes.
+pub const TERMINATION_MESSAGE: &str = "/dev/termination-log";
+
 /// The authorities that an `https` collector of traces is checked against, PEM; absent where there are none.
 pub const OTLP_CA: &str = "otlp/ca.crt";
 

@@ -14,6 +14,7 @@ pub mod quantity;
 pub mod reason;
 pub mod recipient;
 pub mod report;
+pub mod restore;
 pub mod schedule;
 pub mod sovereignty;
 

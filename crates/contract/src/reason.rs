@@ -177,9 +177,19 @@ reasons! {
     StoreExposed = "StoreExposed": "The store itself would let through what only the gate refuses.", "Let nobody but gate, custodian and jobs reach the store.";
     CustodianSilent = "CustodianSilent": "The custodian does not answer the operator.", "Check its pod and network policies.";
 
+    // Restores.
+    Restoring = "Restoring": "The copy is being restored.", "Wait; status.progress says how far it is.";
+    Restored = "Restored": "The copy was restored, and the target holds what the copy's inventory says.", "Nothing.";
+    NoSuchCopy = "NoSuchCopy": "The ledger holds no copy such as spec.copy names.", "Choose another one: kubectl get recoverypoints lists them.";
+    CopyNotOpened = "CopyNotOpened": "The identity does not open the copy.", "Bring the identity of one of the recipients that the copy was sealed to.";
+    TargetUnreachable = "TargetUnreachable": "The server that is restored into does not answer.", "Check spec.target, network policies and the server.";
+    TargetRefused = "TargetRefused": "The server that is restored into does not let the restoring role in, or is not who it must be.", "Correct the role's Secret, the database's name, or the CA Secret.";
+    TargetLacks = "TargetLacks": "The target lacks something that the copy needs; nothing was written.", "Add what the message lists, and make another restore.";
+    RestoreFailed = "RestoreFailed": "The restore ended before its end; the database is marked as not usable.", "Read the message; make another restore with ifNotEmpty: Replace.";
+
     // Runs and objectives.
     Interrupted = "Interrupted": "The run was stopped with its pod.", "Nothing; it is made up for.";
-    DeadlineExceeded = "DeadlineExceeded": "The run took longer than its deadline.", "Raise schedule.deadline or maxConnections.";
+    DeadlineExceeded = "DeadlineExceeded": "The run took longer than its deadline.", "Raise the deadline, or for a mirror maxConnections.";
     RpoMissed = "RPOMissed": "The latest copy is older than the recovery point objective.", "Look at why runs fail or take so long.";
     SizeImplausible = "SizeImplausible": "The latest copy is much smaller than the one before.", "Check that nothing was deleted by mistake.";
     UnknownWarning = "UnknownWarning": "`pg_dump` gave a warning that is not known to be harmless.", "Read the message.";

@@ -154,6 +154,10 @@ pub enum SecretRole {
     Custody,
     /// A gate's certificate and its key.
     GateTls,
+    /// The store's retrieval credentials.
+    Retrieval,
+    /// The age identity that opens a copy.
+    Identity,
     /// One that this version does not know.
     #[serde(other)]
     Other,
@@ -161,21 +165,23 @@ pub enum SecretRole {
 
 impl SecretRole {
     /// Every role that this version knows.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Deposit,
         Self::Database,
         Self::DatabaseCa,
         Self::Signing,
         Self::Custody,
         Self::GateTls,
+        Self::Retrieval,
+        Self::Identity,
     ];
 
     /// How many keys the sidecar needs in it. It sees files and no Secrets: where all are missing, the Secret may be.
     #[must_use]
     pub const fn keys(self) -> usize {
         match self {
-            Self::Deposit | Self::Database | Self::Custody | Self::GateTls => 2,
-            Self::DatabaseCa | Self::Signing | Self::Other => 1,
+            Self::Deposit | Self::Database | Self::Custody | Self::GateTls | Self::Retrieval => 2,
+            Self::DatabaseCa | Self::Signing | Self::Identity | Self::Other => 1,
         }
     }
 }

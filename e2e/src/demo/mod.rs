@@ -229,14 +229,13 @@ async fn restored(
         .as_ref()
         .context("the mirror's status names no signer")?;
     let step = progress.step(format!("restoring copy {} of {id}", copy.sequence));
-    let choice = format!("sequence:{}", copy.sequence);
     let wanted = Wanted {
         registry: id,
         sample: stage.registry,
         signer,
         database: id,
     };
-    let restoring = restore::restore(product, &wanted, &choice, PATIENCE).await?;
+    let restoring = restore::restore(product, &wanted, copy.sequence, PATIENCE).await?;
     step.done();
 
     let step = progress.step(format!(

@@ -30,6 +30,7 @@ macro_rules! conditioned {
 conditioned!(
     dataembassy_crds::RegistryMirror,
     dataembassy_crds::RegistryCustody,
+    dataembassy_crds::RegistryRestore,
     dataembassy_crds::DataEmbassy
 );
 

@@ -1,18 +1,23 @@
-//! Restores in the embassy: a Job with retrieval credentials and the identity that a keyholder brings.
+//! Restores: `RegistryRestore`s with retrieval credentials and the identity that a keyholder brings, and the page for those who have only stock
+//! tools.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dataembassy_crds::{ConditionStatus, RegistryRestore, RestorePhase};
 use dataembassy_testkit::minio::{BUCKET, StoreUser};
+use kube::Api;
+use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use super::{
-    Product,
+    EMBASSY, Product, conditions,
     job::{self, Ended, Job},
 };
 use crate::{
-    bed::{Database, Options, secrets, store::ENDPOINT},
-    cluster::Site,
+    bed::{Database, Options, Store, secrets, store::ENDPOINT},
+    cluster::{Cluster, Site},
+    command::wait_for,
     registries::{self, Registry},
 };
 
@@ -43,60 +48,143 @@ pub struct Wanted<'a> {
     pub database: &'a str,
 }
 
-/// Restores a copy (in the words of `restore --copy`) into a new, empty database; returns how long that took by the program's own words.
+/// Restores a copy by a `RegistryRestore` into a new, empty database; returns how long that took.
 pub async fn restore(
     product: &Product,
     wanted: &Wanted<'_>,
-    copy: &str,
+    sequence: i64,
     deadline: Duration,
 ) -> Result<Duration> {
+    let restore = begin(product, wanted, |spec| {
+        spec["copy"] = json!({"sequence": sequence});
+    })
+    .await?;
+    let ended = restore.ended(deadline).await?;
+    let status = ended.status.context("it has no status")?;
+    let restored = status.restored.with_context(|| {
+        let conditions = status.conditions.iter();
+        let said: Vec<_> = conditions.map(|condition| condition.message.as_str()).collect();
+        format!(
+            "copy {sequence} of {} was not restored: {}",
+            wanted.registry,
+            said.join("; ")
+        )
+    })?;
+    ensure!(
+        status.copy.is_some_and(|copy| copy.sequence == sequence),
+        "another copy than {sequence} was restored"
+    );
+    Ok(Duration::from_secs(restored.seconds.unsigned_abs()))
+}
+
+/// Asks for a restore in the embassy, into a new, empty database, of which `change` may change its mind.
+pub async fn begin(
+    product: &Product,
+    wanted: &Wanted<'_>,
+    change: impl FnOnce(&mut Value),
+) -> Result<Restoring> {
     let target = server(product).await?;
     let admin = make_room(&target, wanted.database).await?;
     registries::create_database(&admin, wanted.sample, wanted.database).await?;
     let retrieval = bring_keys(product, wanted.registry).await?;
-    let superuser = format!("{SERVER}-superuser");
-    let authority = format!("{SERVER}-ca");
-    let arguments = vec![
-        "restore".to_owned(),
-        format!("--registry={}", wanted.registry),
-        format!("--copy={copy}"),
-        "--identity-file=/run/identity/identity.txt".to_owned(),
-        format!("--signer={}", wanted.signer),
-        format!("--custodian-key={}", product.keys.custodian_public),
-        format!("--endpoint={ENDPOINT}"),
-        format!("--bucket={BUCKET}"),
-        "--ca-bundle=/run/store-ca/ca.crt".to_owned(),
-        format!("--credentials=/run/{retrieval}"),
-        format!("--target-host={}", target.host()),
-        format!("--target-database={}", wanted.database),
-        "--target-user=postgres".to_owned(),
-        format!("--target-password-file=/run/{superuser}/password"),
-        format!("--target-ca=/run/{authority}/ca.crt"),
-        "--scratch=/tmp".to_owned(),
-        "--trust-source".to_owned(),
-        "--allow-extension=registry_codes".to_owned(),
-    ];
-    let job = Job {
-        namespace: NAMESPACE,
-        name: &format!("restore-{}", wanted.database),
-        image: job::SIDECAR,
-        command: &[],
-        arguments,
-        environment: Vec::new(),
-        secrets: &["store-ca", &retrieval, "identity", &superuser, &authority],
-        deadline,
-    };
-    let said = job::run(product.bed.embassy(), &job).await?.log;
-    took(&said).with_context(|| format!("it is not said how long the restore took:\n{said}"))
+    let mut manifest = json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RegistryRestore",
+        "metadata": {"name": wanted.database, "namespace": NAMESPACE},
+        "spec": {
+            "embassyRef": {"name": EMBASSY},
+            "registry": {"id": wanted.registry},
+            "retrievalCredentialsRef": {"name": retrieval},
+            "identityRef": {"name": "identity"},
+            "target": {
+                "host": target.host(),
+                "database": wanted.database,
+                "tls": {"caRef": {"name": format!("{SERVER}-ca")}},
+                "credentialsRef": {"name": format!("{SERVER}-superuser")},
+            },
+            "trustSource": true,
+            "allowedExtensions": ["registry_codes"],
+            "deadline": "30m",
+        },
+    });
+    change(&mut manifest["spec"]);
+    let restoring = Restoring::of(product.bed.embassy(), NAMESPACE, wanted.database);
+    restoring.ask(&manifest).await?;
+    Ok(restoring)
 }
 
-/// How long a restore took, by its last words. Kubernetes only knows whole seconds.
-fn took(said: &str) -> Option<Duration> {
-    let line = said.lines().find(|line| line.contains(" restored into "))?;
-    let (_, rest) = line.split_once(" restored into ")?;
-    let (_, rest) = rest.split_once(" in ")?;
-    let (seconds, _) = rest.split_once(" s;")?;
-    Duration::try_from_secs_f64(seconds.parse().ok()?).ok()
+/// A `RegistryRestore`, as whoever asked for it sees it.
+#[derive(Clone)]
+pub struct Restoring {
+    cluster: Cluster,
+    api: Api<RegistryRestore>,
+    namespace: String,
+    name: String,
+}
+
+impl Restoring {
+    /// A handle on a restore, whether it is there yet or not.
+    #[must_use]
+    pub fn of(cluster: &Cluster, namespace: &str, name: &str) -> Self {
+        Self {
+            api: Api::namespaced(cluster.client().clone(), namespace),
+            cluster: cluster.clone(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Asks for it. One of that name that was asked for before goes first: each is done once.
+    pub async fn ask(&self, manifest: &Value) -> Result<()> {
+        self.delete().await?;
+        self.cluster.apply(&manifest.to_string()).await.map(drop)
+    }
+
+    /// Deletes it, with everything that was made for it.
+    pub async fn delete(&self) -> Result<()> {
+        let arguments = [
+            "delete",
+            "registryrestore",
+            &self.name,
+            "--namespace",
+            &self.namespace,
+            "--ignore-not-found",
+            "--cascade=foreground",
+            "--wait",
+        ];
+        self.cluster.kubectl(arguments).await.map(drop)
+    }
+
+    /// The resource as it is now.
+    pub async fn get(&self) -> Result<RegistryRestore> {
+        Ok(self.api.get(&self.name).await?)
+    }
+
+    /// The resource, once it has ended, well or not.
+    pub async fn ended(&self, deadline: Duration) -> Result<RegistryRestore> {
+        let what = format!("the end of restore {}", self.name);
+        let ended = wait_for(&what, deadline, || async {
+            let restore = self.get().await?;
+            let phase = restore.status.as_ref().map(|status| status.phase);
+            Ok(matches!(phase, Some(RestorePhase::Restored | RestorePhase::Failed)).then_some(restore))
+        })
+        .await;
+        match ended {
+            Ok(restore) => Ok(restore),
+            Err(error) => Err(error.context(conditions::told(&self.api, &self.name).await)),
+        }
+    }
+
+    /// Waits until a condition has a status and a reason; returns its message.
+    pub async fn condition(
+        &self,
+        kind: &str,
+        status: ConditionStatus,
+        reason: &str,
+        deadline: Duration,
+    ) -> Result<String> {
+        conditions::wait(&self.api, &self.name, kind, status, Some(reason), deadline).await
+    }
 }
 
 /// Drops the database that is to be restored into; the session that did it is returned.
@@ -108,32 +196,36 @@ async fn make_room(target: &Database, database: &str) -> Result<Client> {
     Ok(admin)
 }
 
-/// What keyholders bring for a restore, as Secrets: the store's authority, the retrieval user's keys (their Secret's name is returned), and the
-/// identity.
+/// What keyholders bring for a restore in the embassy, as Secrets: the store's authority, the retrieval user's keys (their Secret's name is
+/// returned), and the identity.
 async fn bring_keys(product: &Product, id: &str) -> Result<String> {
     let embassy = product.bed.embassy();
     super::embassy::open_namespace(embassy, NAMESPACE).await?;
     let store = product.bed.store().await?;
-    let user = store
-        .user(&StoreUser::Retrieval {
-            registry: id.to_owned(),
-        })
-        .await?;
     secrets::write(embassy, NAMESPACE, "store-ca", &[("ca.crt", store.ca())]).await?;
-    let retrieval = format!("{id}-retrieval");
+    bring_identity(product, embassy, NAMESPACE).await?;
+    bring_retrieval(&store, embassy, NAMESPACE, id).await
+}
+
+/// The identity that opens copies, as the Secret `identity`.
+pub async fn bring_identity(product: &Product, cluster: &Cluster, namespace: &str) -> Result<()> {
+    let identity = [("identity.txt", product.keys.identity.as_str())];
+    secrets::write(cluster, namespace, "identity", &identity).await
+}
+
+/// A registry's retrieval user, as a Secret whose name is returned.
+pub async fn bring_retrieval(store: &Store, cluster: &Cluster, namespace: &str, id: &str) -> Result<String> {
+    let user = StoreUser::Retrieval {
+        registry: id.to_owned(),
+    };
+    let user = store.user(&user).await?;
     let keys = [
         ("accessKeyId", user.access_key.as_str()),
         ("secretAccessKey", &user.secret_key),
     ];
-    secrets::write(embassy, NAMESPACE, &retrieval, &keys).await?;
-    secrets::write(
-        embassy,
-        NAMESPACE,
-        "identity",
-        &[("identity.txt", &product.keys.identity)],
-    )
-    .await?;
-    Ok(retrieval)
+    let name = format!("{id}-retrieval");
+    secrets::write(cluster, namespace, &name, &keys).await?;
+    Ok(name)
 }
 
 /// Opens the latest copy by the break-glass page's own commands, in an image of stock tools that holds none of our code, into a new database,
@@ -202,17 +294,4 @@ fn blocks(page: &str) -> Result<String> {
         blocks.len()
     );
     Ok(blocks.join("\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_restores_last_words_tell_how_long_it_took() {
-        let said = "restore: loading rows\npopulation 2 of 2026-11-23T10:00:00.000Z: 4 tables, 7 rows, 0 large objects \
-            restored into population in 12.5 s; all counts and digests are equal\nnote: in 3 s; nothing";
-        assert_eq!(took(said), Some(Duration::from_millis(12_500)));
-        assert_eq!(took("restore: loading rows"), None);
-    }
 }

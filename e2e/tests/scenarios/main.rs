@@ -26,6 +26,7 @@ mod ledger;
 mod main_line;
 mod memory;
 mod permissions;
+mod restores;
 mod settled;
 mod sidecar;
 mod two_sidecars;

@@ -160,8 +160,7 @@ impl Copy {
     async fn comes_back(&self, world: &World, subject: &Subject) -> Result<()> {
         let signer = subject.mirror.signer().await?;
         let wanted = subject.wanted(&signer, &subject.id);
-        let choice = format!("sequence:{}", self.sequence);
-        restore::restore(&world.product, &wanted, &choice, PATIENCE).await?;
+        restore::restore(&world.product, &wanted, self.sequence, PATIENCE).await?;
         let target = restore::server(&world.product).await?;
         let restored = Truth::of(&target.connect(&subject.id).await?).await?;
         let large_objects = (subject.sample == Registry::Business).then_some(Kind::LargeObject);

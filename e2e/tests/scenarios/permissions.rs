@@ -17,16 +17,19 @@ use serde_json::json;
 use crate::world::{World, together};
 
 /// What it may do in any namespace: resource, with its group, and verbs.
-const EVERYWHERE: [(&str, &str); 12] = [
+const EVERYWHERE: [(&str, &str); 15] = [
     ("configmaps", "create get list patch watch"),
     ("dataembassies.dataembassy.io", "get list watch"),
     ("dataembassies/status.dataembassy.io", "patch"),
     ("deployments.apps", "create get list patch watch"),
     ("events.events.k8s.io", "create patch"),
+    ("jobs.batch", "create get list patch watch"),
     ("networkpolicies.networking.k8s.io", "create get list patch watch"),
     ("pods", "get list patch watch"),
     ("registrymirrors.dataembassy.io", "get list watch"),
     ("registrymirrors/status.dataembassy.io", "patch"),
+    ("registryrestores.dataembassy.io", "get list watch"),
+    ("registryrestores/status.dataembassy.io", "patch"),
     ("replicasets.apps", "get list watch"),
     ("secrets", "create"),
     ("serviceaccounts", "create get list patch watch"),

@@ -179,26 +179,19 @@ impl Ministry {
         let admin = server.connect("postgres").await?;
         registries::create_database(&admin, sample, &id).await?;
         let home = self.world.home();
-        for suffix in ["dump", "ca"] {
-            let name = format!("{}-{suffix}", server.host());
-            let secret = secrets::read(home, SERVERS, &name)
-                .await?
-                .with_context(|| format!("the server has no Secret {name}"))?;
-            let data: Vec<_> = secret
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str()))
-                .collect();
-            secrets::write(home, &self.namespace, &format!("{id}-{suffix}"), &data).await?;
-        }
         registry::deposit_user(&self.world.product, &self.namespace, &id).await?;
-        Ok(Subject {
+        let subject = Subject {
             mirror: Mirror::of(home, &self.namespace, &id),
             namespace: self.namespace.clone(),
             world: self.world,
             server,
             sample,
             id,
-        })
+        };
+        for suffix in ["dump", "ca"] {
+            subject.bring(suffix).await?;
+        }
+        Ok(subject)
     }
 }
 
@@ -219,6 +212,20 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    /// Brings a Secret of the shared server, such as `ca`, into the scenario's namespace, as `<id>-<suffix>`.
+    pub(crate) async fn bring(&self, suffix: &str) -> Result<()> {
+        let home = self.world.home();
+        let name = format!("{}-{suffix}", self.server.host());
+        let secret = secrets::read(home, SERVERS, &name)
+            .await?
+            .with_context(|| format!("the server has no Secret {name}"))?;
+        let data: Vec<_> = secret
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        secrets::write(home, &self.namespace, &format!("{}-{suffix}", self.id), &data).await
+    }
+
     /// A superuser's session in its database.
     pub(crate) async fn connect(&self) -> Result<Client> {
         self.server.connect(&self.id).await

@@ -114,7 +114,7 @@ fn judge_embassy(
 }
 
 /// A key has one role: a custodian that could write copies would prove its own.
-fn judge_signer(signer: &Signer, embassy: &CheckedEmbassy) -> Result<SignerConfig, Refusal> {
+pub(crate) fn judge_signer(signer: &Signer, embassy: &CheckedEmbassy) -> Result<SignerConfig, Refusal> {
     let key = public_key("spec.signers", &signer.public_key)?;
     if embassy.is_custodian_key(&key) {
         let message = format!(

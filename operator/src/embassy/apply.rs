@@ -165,7 +165,7 @@ async fn call_kubelets(
     if let Some(pod) = &found.custodian_pod {
         let report = found.report.as_ref().and_then(|report| report.as_deref().ok());
         let call = Call {
-            config_digest: &desired.custodian.config_digest,
+            config_digest: Some(&desired.custodian.config_digest),
             awaits_secret: report
                 .is_some_and(|report| awaits(&report.missing_secrets, report.refused.as_ref())),
         };
@@ -174,7 +174,7 @@ async fn call_kubelets(
     for pod in &found.gate_pods {
         let report = found.sight.report_of(pod);
         let call = Call {
-            config_digest: &desired.gate.config_digest,
+            config_digest: Some(&desired.gate.config_digest),
             awaits_secret: report
                 .is_some_and(|report| awaits(&report.missing_secrets, report.refused.as_ref())),
         };

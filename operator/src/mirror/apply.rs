@@ -69,7 +69,7 @@ pub async fn apply(
             context.rollouts.end(&key(mirror));
         }
         let call = Call {
-            config_digest: &desired.config_digest,
+            config_digest: Some(&desired.config_digest),
             awaits_secret: matches!(&found.report, Some(Ok(report)) if !report.missing_secrets.is_empty()),
         };
         pod::call(pod, call, &context.client, MANAGER, &context.metrics, now).await?;

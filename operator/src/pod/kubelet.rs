@@ -18,8 +18,8 @@ const AWAITED_EVERY: i64 = 30;
 /// Why the kubelet is called.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// The digest of the newest configuration.
-    pub config_digest: &'a str,
+    /// The digest of the newest configuration, where it can change.
+    pub config_digest: Option<&'a str>,
     /// Whether the process misses a Secret that may come any time.
     pub awaits_secret: bool,
 }
@@ -34,8 +34,10 @@ pub async fn call(
     now: Timestamp,
 ) -> Result<(), ApplyError> {
     let mut annotations = json!({});
-    if pod.annotations().get(CONFIG_DIGEST).map(String::as_str) != Some(call.config_digest) {
-        annotations[CONFIG_DIGEST] = call.config_digest.into();
+    if let Some(digest) = call.config_digest
+        && pod.annotations().get(CONFIG_DIGEST).map(String::as_str) != Some(digest)
+    {
+        annotations[CONFIG_DIGEST] = digest.into();
     }
     let slot = (now.as_second() / AWAITED_EVERY * AWAITED_EVERY).to_string();
     if call.awaits_secret && pod.annotations().get(AWAITED) != Some(&slot) {

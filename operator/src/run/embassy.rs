@@ -1,5 +1,5 @@
-//! The controllers of the embassy: its standing half, and the registries that it has accepted. Everything that is made in a namespace is
-//! in the operator's own.
+//! The controllers of the embassy: its standing half, the registries that it has accepted, and restores. What is made for a restore is in the
+//! restore's own namespace, everything else in the operator's.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
 use super::watches::{Objects, scoped, unwatched, watch_ours};
-use super::{Context, Process, ReconcileError, Stores, config, stop};
+use super::{Context, Process, ReconcileError, Stores, config, restores, stop};
 use crate::labels::INSTANCE;
 use crate::{custody, embassy};
 
@@ -24,6 +24,7 @@ pub(super) async fn controllers(process: Process) {
     let all = watcher::Config::default;
     let embassies = Controller::new(Api::<DataEmbassy>::all(client.clone()), all());
     let custodies = Controller::new(Api::<RegistryCustody>::all(client.clone()), all());
+    let restores = restores::watch(&client);
     let objects = Objects::watch(&client, namespace, made_for_embassy);
     let (services, service_changes) =
         watch_ours::<Service, DataEmbassy>(scoped(&client, namespace), made_for_embassy);
@@ -33,6 +34,7 @@ pub(super) async fn controllers(process: Process) {
         embassies: embassies.store(),
         mirrors: unwatched(),
         custodies: custodies.store(),
+        restores: restores.store(),
         recovery_points,
         services,
         config_maps: objects.config_maps,
@@ -70,7 +72,8 @@ pub(super) async fn controllers(process: Process) {
         .graceful_shutdown_on(stop(process.stopped.clone()))
         .run(reconcile_custody, custody::try_again, context.clone())
         .for_each(|_| async {});
-    tokio::join!(embassies, custodies, process.announce(&context));
+    let restores = restores::run(restores, &process, context.clone());
+    tokio::join!(embassies, custodies, restores, process.announce(&context));
 }
 
 fn made_for_embassy(object: &ObjectMeta) -> Option<ObjectRef<DataEmbassy>> {

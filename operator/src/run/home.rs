@@ -1,4 +1,4 @@
-//! The controllers of home: mirrors, and the embassies that they name.
+//! The controllers of home: mirrors, the embassies that they name, and restores.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
 use super::watches::{Objects, unwatched};
-use super::{Context, Process, ReconcileError, Stores, config, stop, try_again};
+use super::{Context, Process, ReconcileError, Stores, config, restores, stop, try_again};
 use crate::labels::INSTANCE;
 use crate::{embassy, mirror};
 
@@ -25,11 +25,13 @@ pub(super) async fn controllers(process: Process) {
         Api::<RegistryMirror>::all(client.clone()),
         watcher::Config::default(),
     );
+    let restores = restores::watch(&client);
     let objects = Objects::watch(&client, None, made_for);
     let stores = Stores {
         embassies: embassies.store(),
         mirrors: mirrors.store(),
         custodies: unwatched(),
+        restores: restores.store(),
         recovery_points: unwatched(),
         services: unwatched(),
         config_maps: objects.config_maps,
@@ -67,7 +69,8 @@ pub(super) async fn controllers(process: Process) {
         .graceful_shutdown_on(stop(process.stopped.clone()))
         .run(reconcile_mirror, try_mirror_again, context.clone())
         .for_each(|_| async {});
-    tokio::join!(embassies, mirrors, process.announce(&context));
+    let restores = restores::run(restores, &process, context.clone());
+    tokio::join!(embassies, mirrors, restores, process.announce(&context));
 }
 
 fn made_for(object: &ObjectMeta) -> Option<ObjectRef<RegistryMirror>> {

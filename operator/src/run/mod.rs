@@ -2,6 +2,7 @@
 
 mod embassy;
 mod home;
+mod restores;
 mod watches;
 
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use anyhow::Context as _;
 use dataembassy_contract::custodian::{CustodianReport, RegistryReport};
 use dataembassy_contract::gate::GateReport;
 use dataembassy_contract::report::Report;
-use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror};
+use dataembassy_contract::restore::RestoreReport;
+use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror, RegistryRestore};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -42,6 +44,12 @@ pub enum ReconcileError {
     /// An object was not written.
     #[error(transparent)]
     NotApplied(ApplyError),
+    /// Something that the resource depends on could not be asked for.
+    #[error("the API server does not tell what there is: {source}")]
+    NotRead {
+        /// What it said.
+        source: Box<kube::Error>,
+    },
     /// The status was not written.
     #[error("the status was not taken by the API server: {source}")]
     StatusNotWritten {
@@ -59,6 +67,8 @@ pub struct Stores {
     pub mirrors: Store<RegistryMirror>,
     /// All registries in custody; none at home.
     pub custodies: Store<RegistryCustody>,
+    /// All restores.
+    pub restores: Store<RegistryRestore>,
     /// Ours only, as are all below; none at home.
     pub recovery_points: Store<RecoveryPoint>,
     /// Before gates; none at home.
@@ -84,6 +94,7 @@ impl Stores {
         // A writer that was dropped means that the process is ending.
         drop(self.mirrors.wait_until_ready().await);
         drop(self.custodies.wait_until_ready().await);
+        drop(self.restores.wait_until_ready().await);
         drop(self.recovery_points.wait_until_ready().await);
         drop(self.services.wait_until_ready().await);
         drop(self.embassies.wait_until_ready().await);
@@ -118,6 +129,8 @@ pub struct Context {
     pub custodian_reports: Memory<CustodianReport>,
     /// What they said of each registry, by `embassy/registry`.
     pub registry_reports: Memory<RegistryReport>,
+    /// What restores said last, by `RegistryRestore/namespace/name`.
+    pub restore_reports: Memory<RestoreReport>,
     /// What gates said last, by `embassy/pod UID`.
     pub gate_reports: Memory<GateReport>,
     /// What the gates of each embassy say together.
@@ -142,6 +155,7 @@ impl Context {
         metrics.follow("RegistryMirror", stores.mirrors.clone());
         metrics.follow("DataEmbassy", stores.embassies.clone());
         metrics.follow("RegistryCustody", stores.custodies.clone());
+        metrics.follow("RegistryRestore", stores.restores.clone());
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
@@ -153,6 +167,7 @@ impl Context {
             mirror_reports: Memory::default(),
             custodian_reports: Memory::default(),
             registry_reports: Memory::default(),
+            restore_reports: Memory::default(),
             gate_reports: Memory::default(),
             sights: Sights::default(),
             complete: watch::Sender::new(false),

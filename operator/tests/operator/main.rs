@@ -13,5 +13,6 @@ mod custody;
 mod embassy;
 mod mirror;
 mod refusals;
+mod restore;
 mod start;
 mod world;

@@ -1,16 +1,14 @@
 //! A mirror's reconcile against an API server that records every request: what is missing fails a test, and so does what is too much.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use crate::world::process::answering;
 use crate::world::{Asked, World, client, embassy, lines, mirror, read, settings};
 use dataembassy_contract::files;
 use dataembassy_crds::RegistryMirror;
 use dataembassy_operator::mirror::{key, reconcile};
 use dataembassy_operator::run::Context;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 const OBJECTS: [&str; 4] = [
     "/api/v1/namespaces/interior/serviceaccounts/population-mirror",
@@ -78,24 +76,6 @@ fn pod(extra: &Value) -> [Value; 2] {
             "ownerReferences": owned("Deployment", "population-mirror", "uid-deployment")}
     });
     [set, pod]
-}
-
-/// A sidecar that gives the same report to whoever asks.
-async fn sidecar(report: Value) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        let body = report.to_string();
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut asked = Vec::new();
-            while !asked.ends_with(b"\r\n\r\n") {
-                asked.push(stream.read_u8().await.unwrap());
-            }
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    port
 }
 
 #[tokio::test]
@@ -185,7 +165,7 @@ async fn an_object_of_somebody_else_is_not_taken_over() {
 #[tokio::test]
 async fn a_report_of_this_generation_makes_the_mirror_ready() {
     let (mut world, resource) = settled(&mirror("population")).await;
-    let port = sidecar(json!({
+    let port = answering(json!({
         "process": "p", "loaded": {"generation": 3, "digest": "d"},
         "source": {"state": "True", "reason": "Reachable", "message": "", "since": "2026-11-23T10:00:00Z"},
         "store": {"state": "False", "reason": "StoreTlsFailed", "message": "unknown authority", "since": "2026-11-23T10:00:00Z"},
@@ -255,7 +235,7 @@ async fn whether_copies_are_intact_is_unknown_until_the_embassy_has_said_so_and_
         let (mut world, resource) = settled(&mirror("population")).await;
         let report = json!({"process": "p", "loaded": {"generation": 3, "digest": "d"}, "intact": reported, "lastProof": {"sequence": 0,
             "digest": "not one", "readBackAt": "2026-11-23T10:00:00Z", "provenAt": "2026-11-23T10:01:00Z"}});
-        let port = sidecar(report).await;
+        let port = answering(report).await;
         world.objects.extend(pod(&json!({})));
         world.settings = Some(dataembassy_operator::settings::Settings {
             status_port: port,
@@ -285,7 +265,7 @@ async fn a_sidecar_that_was_killed_for_its_memory_says_so_until_its_next_copy() 
         ("2026-11-23T10:01:00Z", "Loaded"),
     ] {
         let (mut world, resource) = settled(&mirror("population")).await;
-        let port = sidecar(json!({
+        let port = answering(json!({
             "process": "p", "loaded": {"generation": 3, "digest": "d"},
             "lastCopy": {"sequence": 1, "digest": "a".repeat(64), "takenAt": committed, "committedAt": committed, "bytes": 1},
         }))
@@ -359,7 +339,7 @@ async fn a_head_that_goes_down_does_not_lower_the_floor() {
     resource["status"]["head"] = json!({"sequence": 9, "digest": "b".repeat(64)});
     world.objects.retain(|object| object["kind"] != "RegistryMirror");
     world.objects.push(resource.clone());
-    let port = sidecar(json!({"head": {"sequence": 2, "digest": "c".repeat(64)}})).await;
+    let port = answering(json!({"head": {"sequence": 2, "digest": "c".repeat(64)}})).await;
     world.objects.extend(pod(&json!({})));
     world.settings = Some(dataembassy_operator::settings::Settings {
         status_port: port,
@@ -380,7 +360,7 @@ async fn a_head_that_goes_down_does_not_lower_the_floor() {
 async fn a_new_pod_waits_for_the_run_in_progress() {
     let (mut world, resource) = settled(&mirror("population")).await;
     let now = jiff::Timestamp::now();
-    let port = sidecar(json!({
+    let port = answering(json!({
         "loaded": {"generation": 3, "digest": "d"},
         "run": {"startedAt": now, "deadlineAt": now, "progress": {"phase": "Copying"}}
     }))
@@ -403,7 +383,7 @@ async fn a_new_pod_waits_for_the_run_in_progress() {
 #[tokio::test]
 async fn a_pod_that_is_replaced_is_not_ready_and_counts_until_the_new_one_answers() {
     let (mut world, mut resource) = settled(&mirror("population")).await;
-    let port = sidecar(json!({"loaded": {"generation": 3, "digest": "d"}})).await;
+    let port = answering(json!({"loaded": {"generation": 3, "digest": "d"}})).await;
     world.objects.extend(pod(&json!({})));
     world.settings = Some(dataembassy_operator::settings::Settings {
         status_port: port,
@@ -455,7 +435,7 @@ async fn a_pod_that_is_replaced_is_not_ready_and_counts_until_the_new_one_answer
 #[tokio::test]
 async fn an_idle_pod_is_replaced_at_once() {
     let (mut world, resource) = settled(&mirror("population")).await;
-    let port = sidecar(json!({"loaded": {"generation": 3, "digest": "d"}})).await;
+    let port = answering(json!({"loaded": {"generation": 3, "digest": "d"}})).await;
     world.objects.extend(pod(&json!({})));
     world.settings = Some(dataembassy_operator::settings::Settings {
         status_port: port,
@@ -531,7 +511,7 @@ async fn a_suspended_mirror_answers_a_new_trigger_and_rests_again() {
 async fn a_missing_secret_is_named_and_the_kubelet_is_asked_to_look_again() {
     let (mut world, resource) = settled(&mirror("population")).await;
     let missing = |secret: &str, key: &str| json!({"secret": secret, "key": key});
-    let port = sidecar(json!({"missingSecrets": [
+    let port = answering(json!({"missingSecrets": [
         missing("Deposit", "accessKeyId"), missing("Deposit", "secretAccessKey"), missing("Database", "password")
     ]}))
     .await;
@@ -565,7 +545,7 @@ async fn a_missing_secret_is_named_and_the_kubelet_is_asked_to_look_again() {
 #[tokio::test]
 async fn a_pod_that_only_carries_our_labels_is_not_asked() {
     let (mut world, resource) = settled(&mirror("population")).await;
-    let port = sidecar(json!({"head": {"sequence": 1000, "digest": "f".repeat(64)}})).await;
+    let port = answering(json!({"head": {"sequence": 1000, "digest": "f".repeat(64)}})).await;
     let [_, mut stranger] = pod(&json!({}));
     stranger["metadata"]["ownerReferences"] = json!([]);
     world.objects.push(stranger);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataembassy_contract::config::{self, Floor, LockMode, SovereigntyConfig, StoreConfig};
+use dataembassy_contract::config::{self, LockMode, SovereigntyConfig, StoreConfig};
 use dataembassy_contract::custodian::{
-    CheckConfig, CustodianConfig, CustodyConfig, RetentionConfig, SignerConfig, TrustedCustodian,
+    CheckConfig, CustodianConfig, CustodyConfig, RetentionConfig, TrustedCustodian,
 };
 use dataembassy_contract::report::{Loaded, MissingSecret, SecretRole};
 use dataembassy_contract::sovereignty::Loopback;
@@ -17,6 +17,7 @@ use dataembassy_ledger::value::{InvalidValue, Sequence};
 use dataembassy_ledger::{PublicKey, Recipient, RegistryId, SigningKey};
 
 use super::doors::DoorSettings;
+use crate::process::conversion;
 use crate::process::folder::{Files, FolderError};
 use crate::store::{DepositKeys, Requirements, StoreError, StoreSettings};
 
@@ -294,24 +295,20 @@ fn registry(
     Ok(RegistrySettings {
         registry: config.registry.parse()?,
         generation: config.generation,
-        signers: config.signers.iter().map(signer).collect::<Result<_, _>>()?,
+        signers: config
+            .signers
+            .iter()
+            .map(conversion::signer)
+            .collect::<Result<_, _>>()?,
         custodians,
         may_sign,
         rpo: config.rpo.as_std(),
         quota_bytes: config.quota_bytes,
         retention: config.retention.clone(),
         pins: pins.collect::<Result<_, InvalidValue>>()?,
-        confirmed_head: floor(config.confirmed_head.as_ref())?,
-        source_floor: floor(config.source_floor.as_ref())?,
-        custody_floor: floor(config.custody_floor.as_ref())?,
-    })
-}
-
-fn signer(config: &SignerConfig) -> Result<SignerRange, InvalidValue> {
-    Ok(SignerRange {
-        key: config.public_key.parse()?,
-        from: Sequence::new(config.from_sequence)?,
-        until: config.until_sequence.map(Sequence::new).transpose()?,
+        confirmed_head: conversion::floor(config.confirmed_head.as_ref())?,
+        source_floor: conversion::floor(config.source_floor.as_ref())?,
+        custody_floor: conversion::floor(config.custody_floor.as_ref())?,
     })
 }
 
@@ -330,14 +327,4 @@ fn custodians_of(registry: &str, trusted: &[TrustedCustodian]) -> Result<Vec<Cus
         }
     }
     Ok(keys)
-}
-
-fn floor(floor: Option<&Floor>) -> Result<Option<EntryRef>, InvalidValue> {
-    let read = |floor: &Floor| -> Result<EntryRef, InvalidValue> {
-        Ok(EntryRef {
-            sequence: Sequence::new(floor.sequence)?,
-            digest: floor.digest.parse()?,
-        })
-    };
-    floor.map(read).transpose()
 }

@@ -4,21 +4,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dataembassy_archive::{KeyError, Recipients};
-use dataembassy_contract::config::{self, MirrorConfig, PostgresqlConfig, TlsMode};
+use dataembassy_contract::config::{self, MirrorConfig, PostgresqlConfig};
 use dataembassy_contract::report::{Loaded, SecretRole};
 use dataembassy_contract::schedule::InvalidSchedule;
-use dataembassy_contract::sovereignty::Sovereignty;
 use dataembassy_contract::{Reason, Schedule, files};
-use dataembassy_ledger::chain::{CustodianKey, CustodyView, Fence, SignerRange};
-use dataembassy_ledger::entry::EntryRef;
+use dataembassy_ledger::chain::{CustodyView, Fence, SignerRange};
 use dataembassy_ledger::signature::SigningError;
 use dataembassy_ledger::value::{InvalidValue, Sequence, Sha256Digest, Term};
 use dataembassy_ledger::{Recipient, RegistryId, SigningKey, Trigger};
 
 use super::report::Board;
 use crate::postgresql::{dump, source};
-use crate::process::Place;
+use crate::process::database::{DatabasePlace, DatabaseSecrets};
 use crate::process::folder::{Files, FolderError};
+use crate::process::{Place, conversion};
 use crate::store::{DepositKeys, LedgerSettings, Requirements, StoreError, StoreSettings};
 
 /// What the process was started with; the same for all configurations.
@@ -195,7 +194,14 @@ impl Configuration {
             ledger,
             recipients,
             options: options(postgresql, environment),
-            source: secrets.database.into_source(postgresql, environment),
+            source: secrets.database.into_source(DatabasePlace {
+                host: &postgresql.host,
+                port: postgresql.port,
+                database: &postgresql.database,
+                tls: postgresql.tls.mode,
+                loopback: environment.place.loopback,
+                programs: environment.programs.clone(),
+            }),
             accepted_identity: config.source.accepted_identity,
             schedule,
             deadline: config.schedule.deadline.as_std(),
@@ -218,34 +224,14 @@ struct Secrets {
     database: DatabaseSecrets,
 }
 
-struct DatabaseSecrets {
-    user: String,
-    credentials: source::Credentials,
-    authorities: Vec<u8>,
-}
-
 impl Secrets {
     fn take(files: &Files) -> Result<Self, ConfigurationError> {
         let mut needs = files.needs();
         let access_key_id = needs.take(files::DEPOSIT_ACCESS_KEY_ID, SecretRole::Deposit)?;
         let secret_access_key = needs.take(files::DEPOSIT_SECRET_ACCESS_KEY, SecretRole::Deposit)?;
-        let user = needs.take(files::DATABASE_USERNAME, SecretRole::Database)?;
-        let authorities = needs.take(files::DATABASE_CA, SecretRole::DatabaseCa)?;
         let signer = needs.take(files::SIGNING_KEY, SecretRole::Signing)?;
-        let certificate = files.text(files::DATABASE_CERTIFICATE)?;
-        let password = match certificate {
-            Some(_) => files.text(files::DATABASE_PASSWORD)?,
-            None => Some(needs.take(files::DATABASE_PASSWORD, SecretRole::Database)?),
-        };
-        let certificate_key = match certificate {
-            Some(_) => needs.take(files::DATABASE_CERTIFICATE_KEY, SecretRole::Database)?,
-            None => "",
-        };
+        let database = DatabaseSecrets::take(files, &mut needs)?;
         needs.met()?;
-        let client_certificate = certificate.map(|chain| source::ClientCertificate {
-            chain: chain.into(),
-            key: certificate_key.into(),
-        });
         // ssh-keygen wants the final newline, and readers of its files do too.
         let signer = SigningKey::from_openssh(&format!("{signer}\n")).map_err(|error: SigningError| {
             ConfigurationError::SecretInvalid {
@@ -259,40 +245,8 @@ impl Secrets {
                 secret_access_key: secret_access_key.to_owned(),
             },
             signer,
-            database: DatabaseSecrets {
-                user: user.to_owned(),
-                credentials: source::Credentials {
-                    password: password.map(str::to_owned),
-                    client_certificate,
-                },
-                authorities: authorities.into(),
-            },
+            database,
         })
-    }
-}
-
-impl DatabaseSecrets {
-    fn into_source(self, config: &PostgresqlConfig, environment: &Environment) -> source::Source {
-        let guard = Sovereignty::default().with_loopback(environment.place.loopback);
-        source::Source {
-            host: config.host.clone(),
-            port: config.port,
-            database: config.database.clone(),
-            user: self.user,
-            credentials: self.credentials,
-            tls: source::Tls {
-                mode: match config.tls.mode {
-                    TlsMode::VerifyFull => source::TlsMode::VerifyFull,
-                    TlsMode::VerifyCa => source::TlsMode::VerifyCa,
-                },
-                authorities: self.authorities,
-            },
-            address_guard: source::AddressGuard::new(move |address| {
-                guard.judge_address(address).map_err(|error| error.to_string())
-            }),
-            connect_timeout: Duration::from_secs(10),
-            programs: environment.programs.clone(),
-        }
     }
 }
 
@@ -323,27 +277,10 @@ fn ledger_settings(config: &MirrorConfig, signer: &SigningKey) -> Result<LedgerS
         from,
         until: None,
     });
-    let custodian = |key: &config::CustodianKey| -> Result<CustodianKey, InvalidValue> {
-        Ok(CustodianKey {
-            key: key.public_key.parse()?,
-            until: key.until_sequence.map(Sequence::new).transpose()?,
-        })
-    };
-    let floor = |floor: &config::Floor| -> Result<EntryRef, InvalidValue> {
-        Ok(EntryRef {
-            sequence: Sequence::new(floor.sequence)?,
-            digest: floor.digest.parse()?,
-        })
-    };
     Ok(LedgerSettings {
         registry: config.registry.parse()?,
         signers,
-        custodians: config
-            .embassy
-            .custodian_keys
-            .iter()
-            .map(custodian)
-            .collect::<Result<_, _>>()?,
-        floor: config.floor.as_ref().map(floor).transpose()?,
+        custodians: conversion::custodians(&config.embassy.custodian_keys)?,
+        floor: conversion::floor(config.floor.as_ref())?,
     })
 }

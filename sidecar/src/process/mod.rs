@@ -1,6 +1,9 @@
-//! What the long-running processes share: how each is started and ended, its [`folder`] of configuration and secrets, the [`report`]
-//! that it keeps and the ports that it is [`served`](serve) on. Nothing here knows what a process is for.
+//! What the processes of a pod share: how each is started and ended, its [`folder`] of configuration and secrets, what some of that means
+//! ([`conversion`], [`database`]), the [`report`] that it keeps and the ports that it is [`served`](serve) on. Nothing here knows what a
+//! process is for.
 
+pub mod conversion;
+pub mod database;
 pub mod folder;
 pub mod report;
 pub mod server;

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use dataembassy_contract::Reason;
+
 use super::{
     comparison::ComparisonError,
     copy::CopyError,
@@ -58,4 +60,55 @@ pub enum RestoreError {
     /// A task of ours ended without a word.
     #[error("the restore was interrupted")]
     Interrupted,
+}
+
+impl RestoreError {
+    /// The reason for conditions, events and metrics.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Copy(error) => error.reason(),
+            Self::Toc(_) => Reason::ObjectChanged,
+            Self::Target(error) => of_the_target(error.reason()),
+            Self::Session(error) => of_the_target(error.reason()),
+            Self::TargetLacks(_) => Reason::TargetLacks,
+            Self::Scratch { .. } => Reason::ScratchSpaceExhausted,
+            Self::Interrupted => Reason::Interrupted,
+            Self::Doorway(_)
+            | Self::Mark(_)
+            | Self::NotEmptied(_)
+            | Self::Program(_)
+            | Self::Load(_)
+            | Self::Comparison(_) => Reason::RestoreFailed,
+        }
+    }
+}
+
+/// What is said of a database that is copied from, said of one that is restored into.
+const fn of_the_target(reason: Reason) -> Reason {
+    match reason {
+        Reason::SourceUnreachable | Reason::SourceConnectionsExhausted | Reason::SourceLost => {
+            Reason::TargetUnreachable
+        }
+        Reason::SourceTlsFailed
+        | Reason::SourceAuthenticationFailed
+        | Reason::SourceAuthenticationRefused
+        | Reason::SourcePrivilegesMissing
+        | Reason::DatabaseMissing
+        | Reason::SecretKeyMissing => Reason::TargetRefused,
+        Reason::SecretInvalid | Reason::NotSovereign => reason,
+        _ => Reason::RestoreFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_never_called_a_source() {
+        for reason in Reason::ALL {
+            assert!(!of_the_target(*reason).as_str().starts_with("Source"), "{reason}");
+        }
+    }
 }

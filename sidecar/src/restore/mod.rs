@@ -2,13 +2,14 @@
 //!
 //! [`copy`] opens and checks what the store holds, [`preflight`] says what the target lacks before anything is written,
 //! [`pg_restore`] makes definitions and constraints, [`load`] streams rows and large objects, [`comparison`] counts them
-//! in the target. [`restoration`] holds the order. Nothing of the source's is run by `psql`, and no password reaches
+//! in the target. [`restoration`] holds the order, [`job`] is the same as the operator asks for it. Nothing of the source's is run by `psql`, and no password reaches
 //! another program.
 
 mod arguments;
 pub mod comparison;
 pub mod copy;
 mod error;
+pub mod job;
 pub mod load;
 pub mod outcome;
 pub mod pg_restore;

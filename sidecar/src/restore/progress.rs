@@ -3,8 +3,8 @@
 use std::{
     io::IsTerminal as _,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -70,6 +70,8 @@ pub struct Progress {
     /// Counters of the work.
     pub counters: Arc<Counters>,
     phase: watch::Sender<Phase>,
+    has_written: Arc<AtomicBool>,
+    loading_since: Arc<OnceLock<Instant>>,
 }
 
 impl Default for Progress {
@@ -77,6 +79,8 @@ impl Default for Progress {
         Self {
             counters: Arc::default(),
             phase: watch::Sender::new(Phase::Checking),
+            has_written: Arc::default(),
+            loading_since: Arc::default(),
         }
     }
 }
@@ -85,7 +89,27 @@ impl Progress {
     /// Says what is being done now.
     pub fn enter(&self, phase: Phase) {
         tracing::info!(phase = phase.words(), "restore");
+        if matches!(phase, Phase::Rows { .. }) {
+            self.loading_since.get_or_init(Instant::now);
+        }
         self.phase.send_replace(phase);
+    }
+
+    /// From now on the target may be changed.
+    pub fn begin_writing(&self) {
+        self.has_written.store(true, Relaxed);
+    }
+
+    /// Whether the target may have been changed.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.has_written.load(Relaxed)
+    }
+
+    /// For how long rows have been loaded, if that has begun.
+    #[must_use]
+    pub fn loading_for(&self) -> Option<Duration> {
+        self.loading_since.get().map(Instant::elapsed)
     }
 
     /// Follows the phases.

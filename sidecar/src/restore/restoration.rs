@@ -64,6 +64,7 @@ pub async fn restore(
 
     let identity = copy.identity();
     let database = &facts.target.database;
+    progress.begin_writing();
     let mark = Mark::set(
         &mut connection,
         database,

@@ -130,7 +130,12 @@ fn secret(block: &Custodian, role: SecretRole) -> Option<&str> {
         SecretRole::Custody => &block.credentials_ref,
         SecretRole::Signing => &block.signer_ref,
         SecretRole::GateTls => &block.gate.tls_ref,
-        SecretRole::Deposit | SecretRole::Database | SecretRole::DatabaseCa | SecretRole::Other => {
+        SecretRole::Deposit
+        | SecretRole::Database
+        | SecretRole::DatabaseCa
+        | SecretRole::Retrieval
+        | SecretRole::Identity
+        | SecretRole::Other => {
             return None;
         }
     };

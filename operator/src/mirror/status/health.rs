@@ -130,7 +130,11 @@ fn secret_name(mirror: &RegistryMirror, role: SecretRole) -> Option<String> {
             || names::signing_key(&mirror.name_any()),
             |secret| secret.name.clone(),
         )),
-        SecretRole::Custody | SecretRole::GateTls | SecretRole::Other => None,
+        SecretRole::Custody
+        | SecretRole::GateTls
+        | SecretRole::Retrieval
+        | SecretRole::Identity
+        | SecretRole::Other => None,
     }
 }
 

@@ -94,6 +94,7 @@ fn with_name(asked: &Asked) -> Value {
             Some("DataEmbassy") => embassy()["spec"].clone(),
             Some("RegistryCustody") => embassy::custody("population")["spec"].clone(),
             Some("RecoveryPoint") => embassy::point_spec(1),
+            Some("RegistryRestore") => restore("back")["spec"].clone(),
             _ => mirror("population")["spec"].clone(),
         };
     }
@@ -135,6 +136,24 @@ pub(crate) fn mirror(name: &str) -> Value {
             }},
             "schedule": {"cron": "*/15 * * * *", "timeZone": "Europe/Tallinn"},
             "objectives": {"rpo": "30m"}
+        }
+    })
+}
+
+pub(crate) fn restore(name: &str) -> Value {
+    json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RegistryRestore",
+        "metadata": {"name": name, "namespace": "interior", "uid": format!("uid-{name}"), "generation": 1},
+        "spec": {
+            "registry": {"id": "population"},
+            "embassyRef": {"name": "luxembourg"},
+            "retrievalCredentialsRef": {"name": "population-retrieval"},
+            "identityRef": {"name": "identity"},
+            "target": {
+                "host": "restored", "database": "population",
+                "tls": {"caRef": {"name": "restored-ca"}}, "credentialsRef": {"name": "restored-owner"}
+            }
         }
     })
 }
@@ -215,6 +234,7 @@ impl World {
             mirrors: self.store::<RegistryMirror>("RegistryMirror"),
             embassies: self.store::<DataEmbassy>("DataEmbassy"),
             custodies: self.store("RegistryCustody"),
+            restores: self.store("RegistryRestore"),
             recovery_points: self.store("RecoveryPoint"),
             services: self.store("Service"),
             config_maps: self.store("ConfigMap"),

@@ -6,6 +6,7 @@ mod stored;
 
 use bytes::Bytes;
 use dataembassy_archive::{CopyKey, inventory::InventoryError, segment::SegmentError};
+use dataembassy_contract::Reason;
 use dataembassy_ledger::{CopyId, RegistryId, Timestamp};
 use tokio::sync::mpsc;
 
@@ -65,6 +66,22 @@ pub enum CopyError {
     /// Reading ended before the copy did.
     #[error("reading the copy ended before its end")]
     Ended,
+}
+
+impl CopyError {
+    /// The reason for conditions, events and metrics.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Unreadable { .. } | Self::Ended => Reason::ObjectUnreadable,
+            Self::NotTheOneNamed { .. }
+            | Self::Segment { .. }
+            | Self::WrongEnd { .. }
+            | Self::Inventory(_)
+            | Self::Disagreement(_)
+            | Self::WrongFile { .. } => Reason::ObjectChanged,
+        }
+    }
 }
 
 /// Which copy this is.

@@ -4,6 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use bytes::Bytes;
 use dataembassy_archive::{CopyKey, Identities, KeyError};
+use dataembassy_contract::Reason;
 use dataembassy_ledger::{
     ObjectKey, RegistryId, Timestamp,
     entry::{CopyBody, PartRef, SourceBody, SourceEntry, VerifiedEntry},
@@ -96,6 +97,21 @@ pub enum FindError {
     /// An object of the copy cannot be read.
     #[error(transparent)]
     Object(#[from] CopyError),
+}
+
+impl FindError {
+    /// The reason for conditions, events and metrics.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Ledger(error) => error.reason(),
+            Self::NoSuchCopy { .. } => Reason::NoSuchCopy,
+            Self::BrokenLink { .. } => Reason::LedgerGap,
+            Self::Key(_) => Reason::CopyNotOpened,
+            Self::Manifest(_) | Self::ManifestDisagrees { .. } => Reason::ManifestInvalid,
+            Self::Object(error) => error.reason(),
+        }
+    }
 }
 
 /// A copy in the store, opened.

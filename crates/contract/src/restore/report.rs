@@ -1,0 +1,265 @@
+//! What the Job of a restore says while it works, at `GET /status`, and what it leaves when it has ended, as its container's termination
+//! message. Both are claims of a pod in somebody's namespace: bounded here, and cleaned before they reach a resource.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::reason::Reason;
+use crate::report::{Fault, MAX_BYTES, MAX_TEXT, MissingSecret, clean, clean_missing};
+
+/// The most characters of the message of a restore that ended: room for a list of what a target lacks.
+pub const MAX_MESSAGE: usize = 2_000;
+/// The most bytes of a result. The kubelet keeps 4,096 of a termination message, and half a document is none.
+pub const MAX_RESULT_BYTES: usize = 4_096;
+/// The most kinds of things that are told to be left out.
+const MAX_LEFT_OUT: usize = 16;
+
+/// How far a restore is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RestoreReport {
+    /// The version of the sidecar.
+    pub version: String,
+    /// Secrets that are not there yet, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_secrets: Vec<MissingSecret>,
+    /// What it waits for before anything is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Fault>,
+    /// The copy, once it was chosen: it is not chosen again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy: Option<ChosenCopy>,
+    /// How far it is.
+    pub progress: RestoreProgress,
+}
+
+/// The copy that is restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChosenCopy {
+    /// The number of its entry in the source chain.
+    pub sequence: u64,
+    /// Its id, 32 hex digits.
+    pub copy_id: String,
+    /// The moment of its snapshot.
+    pub taken_at: Timestamp,
+}
+
+/// How far a restore is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RestoreProgress {
+    /// What is being done.
+    pub phase: RestorePhase,
+    /// Bytes of rows and large objects that were loaded.
+    pub bytes: u64,
+    /// Rows that were loaded.
+    pub rows: u64,
+    /// The loaded share of the copy's bytes, 0.0 to 1.0; absent before the inventory was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// Bytes per second, on average.
+    pub rate: u64,
+    /// Seconds left at this rate; absent while nothing can be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<u64>,
+}
+
+/// The steps of a restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestorePhase {
+    /// Secrets, store or target are not there yet.
+    #[default]
+    Waiting,
+    /// The ledger, the copy and the target are looked at.
+    Checking,
+    /// What rows live in is made.
+    Definitions,
+    /// Rows and large objects are loaded.
+    Rows,
+    /// What was loaded is compared with the copy.
+    Comparing,
+    /// Indexes, constraints, triggers and views are made.
+    Constraints,
+    /// Statistics are gathered.
+    Analysing,
+    /// Everything is done.
+    Done,
+    /// One that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// What came of a restore: terminal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreResult {
+    /// How it ended.
+    pub ending: Ending,
+    /// `Restored`, or why not.
+    pub reason: Reason,
+    /// What, why, and what to do; at most [`MAX_MESSAGE`] characters.
+    #[serde(default)]
+    pub message: String,
+    /// The copy, where one was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<ChosenCopy>,
+    /// Tables that were restored and compared.
+    #[serde(default)]
+    pub tables: u64,
+    /// Their rows.
+    #[serde(default)]
+    pub rows: u64,
+    /// Their bytes as text.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Large objects that were restored.
+    #[serde(default)]
+    pub large_objects: u64,
+    /// How long it took from the first look at the copy, in seconds.
+    #[serde(default)]
+    pub seconds: f64,
+    /// What the copy holds and was not restored, by kind; the Job's log names each. At most 16 kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// How a restore ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// The target holds the copy.
+    Restored,
+    /// Nothing was written.
+    NothingWritten,
+    /// Something was written, and the database is marked as not usable.
+    #[serde(other)]
+    Unfinished,
+}
+
+/// Things of one kind that were not restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOut {
+    /// What they are, such as `EVENT TRIGGER`.
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+}
+
+impl RestoreReport {
+    /// Reads a report that came over the network, cleaned; `None` if it is too long or none at all.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > MAX_BYTES {
+            return None;
+        }
+        let mut report: Self = serde_json::from_slice(bytes).ok()?;
+        clean(&mut report.version, MAX_TEXT);
+        clean_missing(&mut report.missing_secrets);
+        if let Some(waits) = &mut report.waits {
+            clean(&mut waits.message, MAX_MESSAGE);
+        }
+        if let Some(copy) = &mut report.copy {
+            clean(&mut copy.copy_id, MAX_TEXT);
+        }
+        Some(report)
+    }
+}
+
+impl RestoreResult {
+    /// Reads a container's last words, cleaned; `None` if they are no result.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        if text.len() > MAX_RESULT_BYTES {
+            return None;
+        }
+        let mut result: Self = serde_json::from_str(text).ok()?;
+        clean_lines(&mut result.message, MAX_MESSAGE);
+        if let Some(copy) = &mut result.copy {
+            clean(&mut copy.copy_id, MAX_TEXT);
+        }
+        result.left_out.truncate(MAX_LEFT_OUT);
+        for left_out in &mut result.left_out {
+            clean(&mut left_out.kind, MAX_TEXT);
+        }
+        Some(result)
+    }
+
+    /// The last words: at most [`MAX_RESULT_BYTES`]. A message that is too long is cut at its end.
+    #[must_use]
+    pub fn to_json(mut self) -> String {
+        self.left_out.truncate(MAX_LEFT_OUT);
+        let mut characters = MAX_MESSAGE;
+        loop {
+            self.message = self.message.chars().take(characters).collect();
+            // Texts and numbers: there is nothing in them that JSON cannot hold.
+            let text = serde_json::to_string(&self).unwrap_or_default();
+            if text.len() <= MAX_RESULT_BYTES || characters == 0 {
+                return text;
+            }
+            characters /= 2;
+        }
+    }
+}
+
+/// Cleans each line by itself: a list stays a list.
+fn clean_lines(text: &mut String, limit: usize) {
+    let lines = text.lines().map(|line| {
+        let mut line = line.to_owned();
+        clean(&mut line, limit);
+        line
+    });
+    let joined = lines.collect::<Vec<_>>().join("\n");
+    *text = joined.chars().take(limit).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(message: String) -> RestoreResult {
+        RestoreResult {
+            ending: Ending::NothingWritten,
+            reason: Reason::TargetLacks,
+            message,
+            copy: None,
+            tables: 0,
+            rows: 0,
+            bytes: 0,
+            large_objects: 0,
+            seconds: 1.5,
+            left_out: vec![
+                LeftOut {
+                    kind: "ROLE".into(),
+                    count: 3
+                };
+                40
+            ],
+        }
+    }
+
+    #[test]
+    fn last_words_stay_within_what_the_kubelet_keeps_whatever_they_say() {
+        for message in ["short".to_owned(), "\u{1}".repeat(9_000), "ä".repeat(9_000)] {
+            let text = failed(message.clone()).to_json();
+            assert!(text.len() <= MAX_RESULT_BYTES, "{}", text.len());
+            let read = RestoreResult::read(&text).unwrap();
+            assert_eq!(read.reason, Reason::TargetLacks);
+            assert!(read.left_out.len() <= MAX_LEFT_OUT);
+        }
+    }
+
+    #[test]
+    fn a_list_stays_a_list_and_control_characters_do_not_reach_a_resource() {
+        let text = failed("lacks:\n- a\u{1b}[2J\n- b\u{202e}".to_owned()).to_json();
+        assert_eq!(RestoreResult::read(&text).unwrap().message, "lacks:\n- a[2J\n- b");
+    }
+
+    #[test]
+    fn an_ending_that_this_version_does_not_know_counts_as_unfinished() {
+        let text = r#"{"ending":"Vanished","reason":"Strange"}"#;
+        let read = RestoreResult::read(text).unwrap();
+        assert_eq!((read.ending, read.reason), (Ending::Unfinished, Reason::Other));
+        assert!(RestoreResult::read("Killed").is_none());
+    }
+}

@@ -1,0 +1,212 @@
+//! Restores as objects: what one waits for, how it ends, and how home comes by its copies.
+
+use anyhow::{Context as _, Result, ensure};
+use dataembassy_crds::{ConditionStatus, RegistryRestore, RestorePhase};
+use dataembassy_e2e::{
+    bed::secrets,
+    command::wait_for,
+    product::{
+        EMBASSY,
+        restore::{self, Restoring},
+    },
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt as _, api::ListParams};
+use serde_json::json;
+
+use crate::world::{MINUTE, PATIENCE, Subject, World, together};
+
+#[test]
+fn a_restore_says_which_secret_it_waits_for_goes_on_when_it_is_there_and_is_never_changed() {
+    together(waits_for_a_secret);
+}
+
+#[test]
+fn a_restore_whose_pod_is_deleted_has_ended_and_no_second_one_begins() {
+    together(deleted_pod);
+}
+
+#[test]
+fn home_gets_its_copy_back_while_the_embassy_lets_it_and_not_before() {
+    together(home_retrieves);
+}
+
+async fn waits_for_a_secret(world: &'static World) -> Result<()> {
+    let abroad = world.product.bed.embassy();
+    let subject = mirrored(world, "waiting").await?;
+    let signer = subject.mirror.signer().await?;
+    let identity = format!("{}-identity", subject.id);
+    let wanted = subject.wanted(&signer, &subject.id);
+    let restoring = restore::begin(&world.product, &wanted, |spec| {
+        spec["identityRef"] = json!({"name": identity});
+    })
+    .await?;
+    let message = restoring
+        .condition("Ready", ConditionStatus::False, "SecretMissing", MINUTE)
+        .await?;
+    ensure!(
+        message.contains(&identity) && message.contains("identity.txt"),
+        "{message}"
+    );
+    let key = [("identity.txt", world.product.keys.identity.as_str())];
+    secrets::write(abroad, restore::NAMESPACE, &identity, &key).await?;
+    let ended = restoring.ended(PATIENCE).await?;
+    ensure!(phase(&ended) == RestorePhase::Restored, "{}", said(&ended));
+    let rows = restore::server(&world.product)
+        .await?
+        .connect(&subject.id)
+        .await?;
+    let count: i64 = rows
+        .query_one("SELECT count(*) FROM public.person", &[])
+        .await?
+        .get(0);
+    ensure!(count == 3, "{count} persons came back");
+    let patch = [
+        "patch",
+        "registryrestore",
+        &subject.id,
+        "--namespace",
+        restore::NAMESPACE,
+        "--type=merge",
+        r#"--patch={"spec":{"jobs":5}}"#,
+    ];
+    let refused = abroad.kubectl(patch).await;
+    ensure!(
+        refused
+            .as_ref()
+            .is_err_and(|error| format!("{error:#}").contains("a restore is done once")),
+        "{refused:?}"
+    );
+    restoring.delete().await
+}
+
+async fn deleted_pod(world: &'static World) -> Result<()> {
+    let abroad = world.product.bed.embassy();
+    let subject = mirrored(world, "cut-off").await?;
+    let signer = subject.mirror.signer().await?;
+    let wanted = subject.wanted(&signer, &subject.id);
+    let absent = format!("{}-absent", subject.id);
+    let restoring = restore::begin(&world.product, &wanted, |spec| {
+        spec["identityRef"] = json!({"name": absent});
+    })
+    .await?;
+    restoring
+        .condition("Ready", ConditionStatus::False, "SecretMissing", MINUTE)
+        .await?;
+    let pods: Api<Pod> = Api::namespaced(abroad.client().clone(), restore::NAMESPACE);
+    let of_job =
+        ListParams::default().labels(&format!("batch.kubernetes.io/job-name={}-restore", subject.id));
+    let pod = pods.list(&of_job).await?.items.pop().context("it has no pod")?;
+    pods.delete(&pod.name_any(), &kube::api::DeleteParams::default())
+        .await?;
+    let ended = restoring.ended(MINUTE).await?;
+    ensure!(phase(&ended) == RestorePhase::Failed, "{}", said(&ended));
+    let message = restoring
+        .condition("Stalled", ConditionStatus::True, "Interrupted", MINUTE)
+        .await?;
+    ensure!(
+        message.contains("make another restore") || message.contains("nothing was written"),
+        "{message}"
+    );
+    wait_for("the end of its pod", MINUTE, || async {
+        Ok(pods.list(&of_job).await?.items.is_empty().then_some(()))
+    })
+    .await?;
+    restoring.delete().await
+}
+
+async fn home_retrieves(world: &'static World) -> Result<()> {
+    let subject = mirrored(world, "homecoming").await?;
+    let (home, id) = (world.home(), subject.id.as_str());
+    subject.bring("superuser").await?;
+    let store = world.product.bed.store().await?;
+    restore::bring_identity(&world.product, home, &subject.namespace).await?;
+    let retrieval = restore::bring_retrieval(&store, home, &subject.namespace, id).await?;
+    let database = format!("{id}-back");
+    let admin = subject.server.connect("postgres").await?;
+    admin
+        .batch_execute(&format!("CREATE DATABASE \"{database}\" TEMPLATE template0"))
+        .await?;
+    let manifest = json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RegistryRestore",
+        "metadata": {"name": id, "namespace": subject.namespace},
+        "spec": {
+            "embassyRef": {"name": EMBASSY},
+            "registry": {"id": id},
+            "retrievalCredentialsRef": {"name": retrieval},
+            "identityRef": {"name": "identity"},
+            "target": {
+                "host": subject.server.full_host(),
+                "database": database,
+                "tls": {"caRef": {"name": format!("{id}-ca")}},
+                "credentialsRef": {"name": format!("{id}-superuser")},
+            },
+            "acceptDifferentCollation": true,
+        },
+    });
+    let restoring = Restoring::of(home, &subject.namespace, id);
+    restoring.ask(&manifest).await?;
+    let refused = restoring.ended(PATIENCE).await?;
+    ensure!(phase(&refused) == RestorePhase::Failed, "{}", said(&refused));
+    ensure!(
+        said(&refused).contains("nothing was written") && said(&refused).contains("gate"),
+        "{}",
+        said(&refused)
+    );
+
+    may_retrieve(world, id, true).await?;
+    // Until the gate has heard of it, the next one ends as the first did.
+    wait_for("the copy to come home", PATIENCE, || async {
+        restoring.ask(&manifest).await?;
+        let ended = restoring.ended(PATIENCE).await?;
+        Ok((phase(&ended) == RestorePhase::Restored).then_some(()))
+    })
+    .await?;
+    may_retrieve(world, id, false).await?;
+    let back = subject.server.connect(&database).await?;
+    let count: i64 = back
+        .query_one("SELECT count(*) FROM public.person", &[])
+        .await?
+        .get(0);
+    ensure!(count == 3, "{count} persons came back");
+    restoring.delete().await?;
+    subject.delete().await
+}
+
+/// A registry with a copy abroad.
+async fn mirrored(world: &'static World, stem: &str) -> Result<Subject> {
+    let ministry = world.ministry(stem).await?;
+    let subject = ministry.small_registry(stem).await?;
+    subject.mirrored().await?;
+    Ok(subject)
+}
+
+async fn may_retrieve(world: &World, registry: &str, may: bool) -> Result<()> {
+    let patch = json!({"spec": {"homeMayRetrieve": may}}).to_string();
+    let arguments = [
+        "patch",
+        "registrycustody",
+        registry,
+        "--type=merge",
+        &format!("--patch={patch}"),
+    ];
+    world.product.bed.embassy().kubectl(arguments).await.map(drop)
+}
+
+fn phase(restore: &RegistryRestore) -> RestorePhase {
+    restore
+        .status
+        .as_ref()
+        .map(|status| status.phase)
+        .unwrap_or_default()
+}
+
+/// Everything that its conditions say.
+fn said(restore: &RegistryRestore) -> String {
+    let conditions = restore.status.iter().flat_map(|status| &status.conditions);
+    let words: Vec<_> = conditions
+        .map(|condition| format!("{}: {}", condition.reason, condition.message))
+        .collect();
+    words.join("; ")
+}

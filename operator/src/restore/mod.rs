@@ -1,0 +1,122 @@
+//! `RegistryRestore`: one copy brought into one database, once.
+//!
+//! Each reconcile is `dereference → validate → build → apply → status`. There is one Job for a restore, ever: once it was made, nothing is
+//! built again, and once it has ended, nothing happens any more.
+
+pub mod apply;
+pub mod build;
+pub mod dereference;
+pub mod names;
+pub mod status;
+pub mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataembassy_crds::{RegistryRestore, RestorePhase};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use crate::apply::ApplyError;
+use crate::backoff::jittered;
+use crate::embassy::validate::Refusal;
+use crate::run::{Context, ReconcileError, try_again as retry};
+
+/// The field manager of everything that this controller writes.
+pub const MANAGER: &str = "dataembassy-operator/restore";
+/// How often a restore that is at work is asked how far it is: somebody is watching.
+const POLL: Duration = Duration::from_secs(3);
+/// How often one that waits for something else is looked at.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// What a reconcile came to, before it is put into words.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The resource cannot be followed yet.
+    Refused(Refusal),
+    /// Its Job is there, or was.
+    Applied,
+    /// The API server did not take an object.
+    NotApplied(ApplyError),
+}
+
+/// Brings one restore a step on.
+pub async fn reconcile(
+    restore: Arc<RegistryRestore>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    if restore.metadata.deletion_timestamp.is_some() || has_ended(&restore) {
+        // What we made goes with the restore, by owner references.
+        return Ok(Action::await_change());
+    }
+    let now = Timestamp::now();
+    let found = dereference::dereference(&restore, &context).await?;
+    let outcome = if found.job.is_some() || has_begun(&restore) {
+        apply::call(&found, &context, now).await
+    } else {
+        match validate::validate(&restore, &found) {
+            Ok(checked) => apply::begin(&build::build(&checked, &context.settings), &context).await,
+            Err(refusal) => {
+                context.metrics.refused(refusal.reason);
+                Outcome::Refused(refusal)
+            }
+        }
+    };
+    let observed = status::observe(&restore, &found, &outcome, now);
+    let ended = is_terminal(observed.phase);
+    status::write(&restore, observed, &context).await?;
+    match outcome {
+        Outcome::NotApplied(error) if !error.is_permanent() => Err(ReconcileError::NotApplied(error)),
+        outcome => {
+            context.failures.succeeded(&key(&restore));
+            let refused = matches!(outcome, Outcome::Refused(_));
+            context
+                .metrics
+                .reconciled("RegistryRestore", if refused { "refused" } else { "ok" });
+            Ok(match outcome {
+                _ if ended => Action::await_change(),
+                Outcome::Applied => Action::requeue(jittered(POLL, rand::random())),
+                Outcome::Refused(_) | Outcome::NotApplied(_) => {
+                    Action::requeue(jittered(LOOK, rand::random()))
+                }
+            })
+        }
+    }
+}
+
+const fn is_terminal(phase: RestorePhase) -> bool {
+    matches!(phase, RestorePhase::Restored | RestorePhase::Failed)
+}
+
+/// Terminal is terminal.
+fn has_ended(restore: &RegistryRestore) -> bool {
+    restore
+        .status
+        .as_ref()
+        .is_some_and(|status| is_terminal(status.phase))
+}
+
+/// Whether its Job was made; it may be gone by now.
+fn has_begun(restore: &RegistryRestore) -> bool {
+    restore
+        .status
+        .as_ref()
+        .is_some_and(|status| status.job_uid.is_some())
+}
+
+/// What failures of this restore are counted under.
+#[must_use]
+pub fn key(restore: &RegistryRestore) -> String {
+    format!(
+        "RegistryRestore/{}/{}",
+        restore.namespace().unwrap_or_default(),
+        restore.name_any()
+    )
+}
+
+/// What a reconcile that failed is followed by.
+#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
+pub fn try_again(restore: Arc<RegistryRestore>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    retry("RegistryRestore", &key(&restore), error, &context)
+}

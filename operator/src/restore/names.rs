@@ -1,0 +1,36 @@
+//! The names and labels of what is made for a restore.
+
+use serde_json::Value;
+
+use crate::labels;
+
+/// The component of every restore's objects.
+const COMPONENT: &str = "restore";
+/// The label by which the store's own policy knows who may reach it.
+const STORE_ACCESS: &str = "dataembassy.io/store-access";
+
+/// The name of a restore's Job, `ConfigMap`, `ServiceAccount` and `NetworkPolicy`.
+#[must_use]
+pub fn object(restore: &str) -> String {
+    format!("{restore}-restore")
+}
+
+/// The labels by which a restore's pod is chosen.
+#[must_use]
+pub fn selector(restore: &str) -> Value {
+    labels::selector(COMPONENT, restore)
+}
+
+/// All labels of what is made for a restore.
+#[must_use]
+pub fn labels(restore: &str) -> Value {
+    labels::labels(COMPONENT, restore)
+}
+
+/// The labels of its pod, which may reach the store where the store's policy lets such pods in.
+#[must_use]
+pub fn pod_labels(restore: &str) -> Value {
+    let mut labels = labels(restore);
+    labels[STORE_ACCESS] = "true".into();
+    labels
+}

@@ -1,0 +1,340 @@
+//! What a restore says about itself: computed from its Job, its pod's last words, and what the pod reports.
+
+use dataembassy_contract::Reason;
+use dataembassy_contract::report::{MissingSecret, SecretRole};
+use dataembassy_contract::restore::{
+    ChosenCopy, Ending, RestorePhase as Step, RestoreProgress as Reported, RestoreReport, RestoreResult,
+};
+use dataembassy_crds::{
+    LeftOut, RegistryRestore, RegistryRestoreStatus, RestorePhase, RestoreProgress, Restored, RestoredCopy,
+};
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use crate::condition::{Conditions, Finding, rfc3339};
+use crate::event;
+use crate::pod::{self, Words};
+use crate::restore::dereference::Found;
+use crate::restore::{MANAGER, Outcome};
+use crate::run::{Context, ReconcileError};
+
+/// How a restore's process is spoken of.
+const WORDS: Words = Words {
+    process: "restore",
+    settings: "spec.sidecar",
+    memory: "192Mi",
+};
+
+/// How a restore ended.
+struct End {
+    finding: Finding,
+    result: Option<RestoreResult>,
+}
+
+/// Computes the status. Pure.
+#[must_use]
+pub fn observe(
+    restore: &RegistryRestore,
+    found: &Found,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> RegistryRestoreStatus {
+    let before = restore.status.clone().unwrap_or_default();
+    let generation = restore.metadata.generation.unwrap_or_default();
+    let report = found.report.as_ref().and_then(|report| report.as_deref().ok());
+    let mut status = RegistryRestoreStatus {
+        observed_generation: Some(generation),
+        ..before.clone()
+    };
+    if let (Some(job), None) = (&found.job, &status.job_uid) {
+        status.job_uid = job.uid();
+        status.started_at = Some(rfc3339(now));
+    }
+    let has_begun = status.job_uid.is_some();
+    let end = has_begun.then(|| end(restore, found)).flatten();
+    // The copy is chosen once; what a pod says later changes nothing.
+    if status.copy.is_none() {
+        let chosen = report.and_then(|report| report.copy.as_ref());
+        let told = end.as_ref().and_then(|end| end.result.as_ref()?.copy.as_ref());
+        status.copy = chosen.or(told).and_then(copy);
+    }
+    if let Some(report) = report {
+        status.progress = Some(progress(&report.progress));
+    }
+    let mut conditions = Conditions::new(&before.conditions, generation, now);
+    let ready = match &end {
+        Some(end) => {
+            status.ended_at = Some(rfc3339(now));
+            if let Some(result) = &end.result {
+                take(&mut status, result);
+            }
+            end.finding.clone()
+        }
+        None => at_work(restore, found, outcome, report),
+    };
+    status.phase = match &end {
+        Some(end) if end.finding.reason == Reason::Restored => RestorePhase::Restored,
+        Some(_) => RestorePhase::Failed,
+        None if has_begun => RestorePhase::Running,
+        None => RestorePhase::Pending,
+    };
+    let stuck = matches!(status.phase, RestorePhase::Failed)
+        || matches!(outcome, Outcome::Refused(_))
+        || matches!(outcome, Outcome::NotApplied(error) if error.is_permanent());
+    conditions.set("Ready", ready.clone());
+    if stuck {
+        conditions.set("Stalled", Finding::yes(ready.reason, ready.message));
+    } else if status.phase != RestorePhase::Restored {
+        conditions.set("Reconciling", Finding::yes(ready.reason, ready.message));
+    }
+    status.conditions = conditions.finish();
+    status
+}
+
+/// How it ended, once it has.
+fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
+    let terminated = found.pod.as_ref().and_then(terminated);
+    let result = terminated.and_then(|ended| RestoreResult::read(ended.message.as_deref()?));
+    if let Some(result) = result {
+        let finding = if result.ending == Ending::Restored {
+            Finding::yes(Reason::Restored, result.message.clone())
+        } else {
+            Finding::no(result.reason, result.message.clone())
+        };
+        return Some(End {
+            finding,
+            result: Some(result),
+        });
+    }
+    let unsaid = |reason, message: String| {
+        Some(End {
+            finding: Finding::no(
+                reason,
+                format!(
+                    "{message}; if it had begun to write, the database is marked as not usable: make another restore with \
+                     ifNotEmpty: Replace"
+                ),
+            ),
+            result: None,
+        })
+    };
+    if let Some(ended) = terminated {
+        if ended.reason.as_deref() == Some("OOMKilled") {
+            let message = "it was killed at its memory limit: raise spec.sidecar.resources.limits.memory";
+            return unsaid(Reason::OutOfMemory, message.to_owned());
+        }
+        let message = format!("its pod ended with status {} and left no result", ended.exit_code);
+        return unsaid(Reason::Interrupted, message);
+    }
+    let Some(job) = &found.job else {
+        return unsaid(Reason::Interrupted, "its Job is gone".to_owned());
+    };
+    let failed = failure(job)?;
+    if failed == "DeadlineExceeded" {
+        let message = format!("it took longer than spec.deadline, {}", restore.spec.deadline);
+        return unsaid(Reason::DeadlineExceeded, message);
+    }
+    // Its pod may have been deleted or evicted before anybody read its last words.
+    unsaid(Reason::Interrupted, format!("its Job failed ({failed})"))
+}
+
+fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    containers
+        .iter()
+        .find_map(|container| container.state.as_ref()?.terminated.as_ref())
+}
+
+/// Why a Job failed, in the word of its condition.
+fn failure(job: &Job) -> Option<&str> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    let failed = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Failed" && condition.status == "True")?;
+    Some(failed.reason.as_deref().unwrap_or("no reason given"))
+}
+
+/// What is to be said while it has not ended.
+fn at_work(
+    restore: &RegistryRestore,
+    found: &Found,
+    outcome: &Outcome,
+    report: Option<&RestoreReport>,
+) -> Finding {
+    match outcome {
+        Outcome::Refused(refusal) => return Finding::no(refusal.reason, refusal.message.clone()),
+        Outcome::NotApplied(error) => return Finding::no(error.reason(), error.to_string()),
+        Outcome::Applied => {}
+    }
+    if let Some(trouble) = pod::trouble(found.pod.as_ref(), None, WORDS) {
+        return Finding::no(trouble.reason, trouble.message);
+    }
+    let Some(report) = report else {
+        return match &found.report {
+            Some(Err(error)) => Finding::no(
+                Reason::SidecarSilent,
+                format!(
+                    "its pod runs and does not answer the operator ({error}): check network policies and its log"
+                ),
+            ),
+            _ => Finding::no(Reason::Applying, "its pod is starting"),
+        };
+    };
+    if let Some(finding) = missing(restore, &report.missing_secrets) {
+        return finding;
+    }
+    match &report.waits {
+        Some(waits) => Finding::no(waits.reason, waits.message.clone()),
+        None => Finding::no(Reason::Restoring, words(&report.progress)),
+    }
+}
+
+/// The sidecar knows its Secrets by what they are for, we by their names.
+fn missing(restore: &RegistryRestore, missing: &[MissingSecret]) -> Option<Finding> {
+    let spec = &restore.spec;
+    let named = [
+        (SecretRole::Retrieval, &spec.retrieval_credentials_ref.name),
+        (SecretRole::Identity, &spec.identity_ref.name),
+        (SecretRole::Database, &spec.target.credentials_ref.name),
+        (SecretRole::DatabaseCa, &spec.target.tls.ca_ref.name),
+    ];
+    let mut worst = Reason::SecretKeyMissing;
+    let mut messages = Vec::new();
+    for (role, name) in named {
+        let keys = missing.iter().filter(|one| one.secret == role);
+        let keys: Vec<&str> = keys.map(|one| one.key.as_str()).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        let list = keys.join(" and ");
+        messages.push(if keys.len() >= role.keys() {
+            worst = Reason::SecretMissing;
+            format!("the Secret {name} is missing, or lacks what is needed of it: create it with {list}")
+        } else {
+            format!("the Secret {name} lacks the key {list}: add it")
+        });
+    }
+    (!messages.is_empty()).then(|| Finding::no(worst, messages.join("; ")))
+}
+
+fn copy(chosen: &ChosenCopy) -> Option<RestoredCopy> {
+    Some(RestoredCopy {
+        sequence: i64::try_from(chosen.sequence)
+            .ok()
+            .filter(|sequence| *sequence > 0)?,
+        copy_id: chosen.copy_id.clone(),
+        taken_at: chosen.taken_at.to_string(),
+    })
+}
+
+fn take(status: &mut RegistryRestoreStatus, result: &RestoreResult) {
+    if result.ending == Ending::Restored {
+        status.restored = Some(Restored {
+            tables: number(result.tables),
+            rows: number(result.rows),
+            bytes: number(result.bytes),
+            large_objects: number(result.large_objects),
+            seconds: whole(result.seconds.ceil()),
+        });
+        status.progress = Some(RestoreProgress {
+            words: "done".to_owned(),
+            rows: number(result.rows),
+            bytes: number(result.bytes),
+            rate: status.progress.as_ref().map_or(0, |progress| progress.rate),
+            eta_seconds: None,
+        });
+    }
+    let mut kinds = std::collections::BTreeSet::new();
+    status.left_out = result
+        .left_out
+        .iter()
+        .filter(|left_out| kinds.insert(&left_out.kind))
+        .map(|left_out| LeftOut {
+            kind: left_out.kind.clone(),
+            count: number(left_out.count),
+        })
+        .collect();
+}
+
+fn progress(reported: &Reported) -> RestoreProgress {
+    RestoreProgress {
+        words: words(reported),
+        rows: number(reported.rows),
+        bytes: number(reported.bytes),
+        rate: number(reported.rate),
+        eta_seconds: reported.eta_seconds.map(number),
+    }
+}
+
+/// What is being done, and how far it is.
+fn words(reported: &Reported) -> String {
+    let step = match reported.phase {
+        Step::Waiting => "waiting for what is missing",
+        Step::Checking => "checking copy and target",
+        Step::Definitions => "restoring definitions",
+        Step::Rows => "loading rows",
+        Step::Comparing => "comparing with the copy",
+        Step::Constraints => "restoring indexes and constraints",
+        Step::Analysing => "gathering statistics",
+        Step::Done => "done",
+        Step::Other => "working",
+    };
+    match reported.share {
+        Some(share) => format!("{step}, {} %", whole(share * 100.0).min(100)),
+        None => step.to_owned(),
+    }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A number that came over the network, as a whole one that a schema takes.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "floats saturate, and NaN becomes 0"
+)]
+fn whole(number: f64) -> i64 {
+    number.max(0.0) as i64
+}
+
+/// Writes the status and tells of it, if it changed.
+pub async fn write(
+    restore: &RegistryRestore,
+    status: RegistryRestoreStatus,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let before = restore.status.clone().unwrap_or_default();
+    let (namespace, name) = (restore.namespace().unwrap_or_default(), restore.name_any());
+    context
+        .metrics
+        .judged("RegistryRestore", &namespace, &name, &status.conditions);
+    if status == before {
+        return Ok(());
+    }
+    let api: Api<RegistryRestore> = Api::namespaced(context.client.clone(), &namespace);
+    let patch = json!({
+        "apiVersion": RegistryRestore::api_version(&()),
+        "kind": RegistryRestore::kind(&()),
+        "status": status,
+    });
+    let parameters = PatchParams::apply(MANAGER).force();
+    match api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
+        Ok(_) => {}
+        // Deleted meanwhile: there is nobody left to tell.
+        Err(kube::Error::Api(error)) if error.code == 404 => return Ok(()),
+        Err(source) => {
+            return Err(ReconcileError::StatusNotWritten {
+                source: Box::new(source),
+            });
+        }
+    }
+    context.metrics.wrote("RegistryRestore");
+    let events = event::of_change(&before.conditions, &status.conditions);
+    event::publish(&context.recorder, &restore.object_ref(&()), events).await;
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! Judges a restore together with its embassy and its registry. What comes out holds only values that were checked, so building cannot
+//! fail.
+
+use dataembassy_contract::config::{Floor, TlsMode};
+use dataembassy_contract::custodian::SignerConfig;
+use dataembassy_contract::restore::{CopyChoice, IfNotEmpty, RestoreConfig, TargetConfig};
+use dataembassy_contract::{Duration, Reason};
+use dataembassy_crds::{self as crds, RegistryMirror, RegistryRestore, Sidecar};
+use dataembassy_ledger::RegistryId;
+use kube::ResourceExt;
+
+use crate::custody::validate::judge_signer;
+use crate::embassy::validate::{self as embassy, CheckedEmbassy, Refusal, duration, public_key};
+use crate::heads;
+use crate::restore::dereference::Found;
+
+/// A restore that was judged and found valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID.
+    pub uid: String,
+    /// Everything that the Job is told.
+    pub config: RestoreConfig,
+    /// The Secrets that its volume holds.
+    pub secrets: Secrets,
+    /// The longest that it may take.
+    pub deadline: Duration,
+    /// Settings of the pod.
+    pub sidecar: Sidecar,
+    /// The port of the store.
+    pub store_port: u16,
+    /// The networks that the store may be in; empty where any may.
+    pub store_networks: Vec<String>,
+}
+
+/// Names of Secrets in the restore's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secrets {
+    /// Retrieval credentials.
+    pub retrieval: String,
+    /// The identity that opens the copy.
+    pub identity: String,
+    /// The restoring role.
+    pub database: String,
+    /// Authorities of the server's certificate.
+    pub database_ca: String,
+}
+
+/// Judges a restore; the first thing that is wrong is said.
+pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Refusal> {
+    let spec = &restore.spec;
+    let registry: RegistryId = spec
+        .registry
+        .id
+        .parse()
+        .map_err(|error| Refusal::new(Reason::InvalidName, format!("spec.registry.id: {error}")))?;
+    let embassy = judge_embassy(restore, found)?;
+    let (signers, floor) = judge_registry(restore, found, &embassy)?;
+    let config = embassy.config(&spec.embassy_ref.name, registry.as_str());
+    Ok(Checked {
+        name: restore.name_any(),
+        namespace: restore.namespace().unwrap_or_default(),
+        uid: restore.uid().unwrap_or_default(),
+        secrets: Secrets {
+            retrieval: spec.retrieval_credentials_ref.name.clone(),
+            identity: spec.identity_ref.name.clone(),
+            database: spec.target.credentials_ref.name.clone(),
+            database_ca: spec.target.tls.ca_ref.name.clone(),
+        },
+        deadline: duration("spec.deadline", &spec.deadline)?,
+        sidecar: spec.sidecar.clone().unwrap_or_default(),
+        store_port: embassy.store_port(),
+        store_networks: embassy.networks().to_vec(),
+        config: RestoreConfig {
+            registry: registry.to_string(),
+            store: config.store,
+            sovereignty: config.sovereignty,
+            signers,
+            custodian_keys: config.custodian_keys,
+            floor,
+            copy: judge_copy(&spec.copy)?,
+            target: judge_target(&spec.target)?,
+            if_not_empty: match spec.if_not_empty {
+                crds::IfNotEmpty::Refuse => IfNotEmpty::Refuse,
+                crds::IfNotEmpty::Replace => IfNotEmpty::Replace,
+            },
+            trust_source: spec.trust_source,
+            allowed_extensions: spec.allowed_extensions.clone(),
+            accept_different_collation: spec.accept_different_collation,
+            jobs: u16::try_from(spec.jobs)
+                .ok()
+                .filter(|jobs| (1..=64).contains(jobs))
+                .ok_or_else(|| Refusal::new(Reason::InvalidName, "spec.jobs must be 1 to 64"))?,
+        },
+    })
+}
+
+fn judge_embassy(restore: &RegistryRestore, found: &Found) -> Result<CheckedEmbassy, Refusal> {
+    let name = &restore.spec.embassy_ref.name;
+    let Some(embassy) = &found.embassy else {
+        let message = format!("there is no DataEmbassy '{name}': create it, or correct spec.embassyRef.name");
+        return Err(Refusal::new(Reason::UnknownEmbassy, message));
+    };
+    embassy::check(&embassy.spec)
+        .map_err(|refusal| Refusal::new(refusal.reason, format!("DataEmbassy {name}: {}", refusal.message)))
+}
+
+/// Whose signatures count, and the last head that is known: a restore believes nobody that the cluster does not.
+fn judge_registry(
+    restore: &RegistryRestore,
+    found: &Found,
+    embassy: &CheckedEmbassy,
+) -> Result<(Vec<SignerConfig>, Option<Floor>), Refusal> {
+    if let Some(custody) = &found.custody {
+        let signers = custody.spec.signers.iter();
+        let signers = signers.map(|signer| judge_signer(signer, embassy));
+        let head = custody
+            .status
+            .as_ref()
+            .and_then(|status| status.source_head.as_ref());
+        return Ok((signers.collect::<Result<_, _>>()?, heads::floor(head, None)));
+    }
+    if let Some(mirror) = &found.mirror {
+        let head = mirror.status.as_ref().and_then(|status| status.head.as_ref());
+        return Ok((signers_of(mirror)?, heads::floor(head, None)));
+    }
+    let message = format!(
+        "nobody here says whose signatures count for the registry '{}': at the embassy that is its RegistryCustody, at home a \
+         RegistryMirror in this namespace; make it, or correct spec.registry.id or spec.embassyRef.name",
+        restore.spec.registry.id
+    );
+    Err(Refusal::new(Reason::UnknownRegistry, message))
+}
+
+/// The keys of a mirror, one after the other.
+fn signers_of(mirror: &RegistryMirror) -> Result<Vec<SignerConfig>, Refusal> {
+    let signing = mirror.spec.signing.clone().unwrap_or_default();
+    let mut signers = Vec::new();
+    let mut from_sequence = 1;
+    for previous in &signing.previous_keys {
+        let until = u64::try_from(previous.until_sequence).unwrap_or_default();
+        signers.push(SignerConfig {
+            public_key: public_key("spec.signing.previousKeys", &previous.public_key)?.to_string(),
+            from_sequence,
+            until_sequence: Some(until),
+        });
+        from_sequence = until + 1;
+    }
+    let signer = mirror.status.as_ref().and_then(|status| status.signer.as_ref());
+    let Some(signer) = signer else {
+        let message = format!(
+            "the RegistryMirror {} does not know its own key yet: wait until its status.signer is there",
+            mirror.name_any()
+        );
+        return Err(Refusal::new(Reason::NotYetLoaded, message));
+    };
+    signers.push(SignerConfig {
+        public_key: public_key("status.signer", signer)?.to_string(),
+        from_sequence,
+        until_sequence: None,
+    });
+    Ok(signers)
+}
+
+fn judge_copy(given: &crds::CopyChoice) -> Result<CopyChoice, Refusal> {
+    match (given.sequence, &given.at_or_before) {
+        (None, None) => Ok(CopyChoice::Latest),
+        (Some(sequence), None) => u64::try_from(sequence)
+            .ok()
+            .filter(|sequence| *sequence > 0)
+            .map(CopyChoice::Sequence)
+            .ok_or_else(|| Refusal::new(Reason::InvalidName, "spec.copy.sequence must be 1 or more")),
+        (None, Some(time)) => {
+            let moment = time.parse::<jiff::Timestamp>().map_err(|_| {
+                let message = format!("spec.copy.atOrBefore: {time} is no time such as 2026-11-23T12:00:00Z");
+                Refusal::new(Reason::InvalidName, message)
+            })?;
+            Ok(CopyChoice::AtOrBefore(moment.to_string()))
+        }
+        (Some(_), Some(_)) => Err(Refusal::new(
+            Reason::InvalidName,
+            "set at most one of spec.copy.sequence and spec.copy.atOrBefore",
+        )),
+    }
+}
+
+fn judge_target(given: &crds::Target) -> Result<TargetConfig, Refusal> {
+    if given.database.len() > 63 || given.database.contains('\0') {
+        let message = "spec.target.database must be at most 63 bytes, as PostgreSQL's names are";
+        return Err(Refusal::new(Reason::InvalidName, message));
+    }
+    Ok(TargetConfig {
+        host: given.host.clone(),
+        port: u16::try_from(given.port)
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| Refusal::new(Reason::InvalidName, "spec.target.port must be 1 to 65535"))?,
+        database: given.database.clone(),
+        tls: match given.tls.mode {
+            crds::TlsMode::VerifyFull => TlsMode::VerifyFull,
+            crds::TlsMode::VerifyCa => TlsMode::VerifyCa,
+        },
+    })
+}

@@ -1,0 +1,332 @@
+//! A restore's reconcile against an API server that records every request: one Job, ever, and a result that stays.
+
+use std::sync::Arc;
+
+use dataembassy_contract::files;
+use dataembassy_contract::restore::RestoreConfig;
+use dataembassy_crds::RegistryRestore;
+use dataembassy_operator::restore::reconcile;
+use serde_json::{Value, json};
+
+use crate::world::embassy::custody;
+use crate::world::process::answering;
+use crate::world::{Asked, World, client, embassy, lines, mirror, read, restore, said, settings, written};
+
+const JOB: &str = "/apis/batch/v1/namespaces/interior/jobs/back-restore";
+const PODS: &str = "/api/v1/namespaces/interior/pods";
+const OBJECTS: [&str; 4] = [
+    "/api/v1/namespaces/interior/serviceaccounts/back-restore",
+    "/api/v1/namespaces/interior/configmaps/back-restore",
+    "/apis/networking.k8s.io/v1/namespaces/interior/networkpolicies/back-restore",
+    JOB,
+];
+const STATUS: &str = "PATCH /apis/dataembassy.io/v1alpha1/namespaces/interior/registryrestores/back/status";
+
+/// What the API server has of the restore's Job and pod.
+#[derive(Clone, Default)]
+struct Cluster {
+    job: Option<Value>,
+    pod: Option<Value>,
+}
+
+async fn run(world: &World, cluster: &Cluster, resource: &Value) -> Vec<Asked> {
+    let cluster = cluster.clone();
+    let (client, log) = client(move |asked| match (asked.method.as_str(), asked.path.as_str()) {
+        ("GET", JOB) => cluster.job.clone().map(|job| (200, job)),
+        ("GET", PODS) => {
+            let pods: Vec<Value> = cluster.pod.clone().into_iter().collect();
+            Some((
+                200,
+                json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": pods}),
+            ))
+        }
+        _ => None,
+    });
+    reconcile(Arc::new(read::<RegistryRestore>(resource)), world.context(client))
+        .await
+        .unwrap();
+    log.take()
+}
+
+/// The embassy, where the registry was accepted.
+fn abroad(resource: &Value) -> World {
+    World::of(&[embassy(), custody("population"), resource.clone()])
+}
+
+/// A restore whose Job was made, and that Job.
+async fn begun() -> (Value, Cluster) {
+    let resource = restore("back");
+    let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+    let mut job = written(&asked, JOB).clone();
+    job["metadata"]["uid"] = "uid-job".into();
+    let cluster = Cluster {
+        job: Some(job),
+        pod: None,
+    };
+    let resource = after(&resource, &run(&abroad(&resource), &cluster, &resource).await);
+    (resource, cluster)
+}
+
+/// The resource with the status that was written.
+fn after(resource: &Value, asked: &[Asked]) -> Value {
+    let mut resource = resource.clone();
+    resource["status"] = written(asked, "/status")["status"].clone();
+    resource
+}
+
+/// The Job's pod, whose container is in this state.
+fn pod(state: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "back-restore-x", "namespace": "interior", "uid": "uid-pod",
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "back-restore", "uid": "uid-job", "controller": true}]},
+        "status": {"phase": "Failed", "containerStatuses": [{
+            "name": "restore", "image": "sidecar", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+        }]}
+    })
+}
+
+fn last_words(words: &str, code: i32) -> Value {
+    pod(
+        &json!({"terminated": {"exitCode": code, "message": words, "reason": if code == 0 { "Completed" } else { "Error" }}}),
+    )
+}
+
+#[tokio::test]
+async fn a_new_restore_gets_its_objects_its_job_last_and_a_status() {
+    let resource = restore("back");
+    let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+    let mut expected = vec![format!("GET {JOB}")];
+    for path in OBJECTS {
+        expected.extend([format!("GET {path}"), format!("PATCH {path}")]);
+    }
+    expected.push(STATUS.to_owned());
+    assert_eq!(lines(&asked), expected);
+    let job = written(&asked, JOB);
+    assert_eq!(job["spec"]["backoffLimit"], 0);
+    assert_eq!(job["spec"]["activeDeadlineSeconds"], 6 * 3600);
+    let pod = &job["spec"]["template"];
+    assert_eq!(pod["spec"]["restartPolicy"], "Never");
+    assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+    assert_eq!(pod["metadata"]["labels"]["dataembassy.io/store-access"], "true");
+    assert_eq!(
+        pod["spec"]["containers"][0]["args"],
+        json!(["restore-job", "--config-dir", files::CONFIG_DIR])
+    );
+}
+
+#[tokio::test]
+async fn the_job_believes_whom_the_cluster_believes_and_knows_the_last_head() {
+    let resource = restore("back");
+    let mut accepted = custody("population");
+    accepted["status"] = json!({"sourceHead": {"sequence": 7, "digest": "ab".repeat(32)}});
+    let world = World::of(&[embassy(), accepted.clone(), resource.clone()]);
+    let asked = run(&world, &Cluster::default(), &resource).await;
+    let map = written(&asked, "/configmaps/back-restore");
+    let config =
+        RestoreConfig::from_json(map["data"][files::CONFIG_FILE].as_str().unwrap().as_bytes()).unwrap();
+    assert_eq!(config.floor.unwrap().sequence, 7);
+    assert_eq!(
+        json!(config.signers[0].public_key),
+        accepted["spec"]["signers"][0]["publicKey"]
+    );
+    assert_eq!(config.jobs, 4);
+}
+
+#[tokio::test]
+async fn at_home_it_is_the_mirror_of_its_own_namespace_that_says_whose_signatures_count() {
+    let key = custody("population")["spec"]["signers"][0]["publicKey"].clone();
+    let resource = restore("back");
+    let mut own = mirror("population");
+    own["status"] = json!({"signer": key, "conditions": []});
+    let world = World::of(&[embassy(), own.clone(), resource.clone()]);
+    let asked = run(&world, &Cluster::default(), &resource).await;
+    assert!(
+        lines(&asked).contains(&format!("PATCH {JOB}")),
+        "{:?}",
+        lines(&asked)
+    );
+    // A neighbour's mirror says nothing here.
+    own["metadata"]["namespace"] = "neighbour".into();
+    let world = World::of(&[embassy(), own, resource.clone()]);
+    let asked = run(&world, &Cluster::default(), &resource).await;
+    assert_eq!(lines(&asked), [format!("GET {JOB}"), STATUS.to_owned()]);
+    let (status, reason, message) = said(written(&asked, "/status"), "Stalled");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "UnknownRegistry"));
+    assert!(message.contains("population"), "{message}");
+}
+
+#[tokio::test]
+async fn nothing_is_made_for_a_restore_that_cannot_be_followed_and_it_says_why() {
+    let change = |path: &str, value: Value| {
+        let mut resource = restore("back");
+        *resource.pointer_mut(path).unwrap() = value;
+        resource
+    };
+    let at = change("/spec/embassyRef/name", "atlantis".into());
+    let mut time = restore("back");
+    time["spec"]["copy"] = json!({"atOrBefore": "yesterday"});
+    let database = change("/spec/target/database", "ä".repeat(40).into());
+    for (resource, reason) in [
+        (at, "UnknownEmbassy"),
+        (time, "InvalidName"),
+        (database, "InvalidName"),
+    ] {
+        let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+        assert_eq!(lines(&asked), [format!("GET {JOB}"), STATUS.to_owned()]);
+        let status = written(&asked, "/status");
+        assert_eq!(said(status, "Ready").1, reason);
+        assert_eq!(status["status"]["phase"], "Pending");
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_that_name_that_is_somebody_elses_is_left_alone() {
+    let resource = restore("back");
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "back-restore", "namespace": "interior", "uid": "uid-other"},
+        "spec": {"template": {"spec": {"containers": []}}}
+    });
+    let cluster = Cluster {
+        job: Some(job),
+        pod: None,
+    };
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    assert!(
+        !lines(&asked).contains(&format!("PATCH {JOB}")),
+        "{:?}",
+        lines(&asked)
+    );
+    assert_eq!(said(written(&asked, "/status"), "Stalled").1, "ForeignObject");
+}
+
+#[tokio::test]
+async fn a_job_is_made_once_whatever_becomes_of_it() {
+    let (resource, cluster) = begun().await;
+    assert_eq!(resource["status"]["phase"], "Running");
+    assert_eq!(resource["status"]["jobUid"], "uid-job");
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    assert_eq!(
+        lines(&asked),
+        [format!("GET {JOB}"), format!("GET {PODS}")],
+        "a look that finds nothing new writes nothing"
+    );
+    // Somebody deletes it: that is the end, and no second one is made.
+    let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+    assert_eq!(lines(&asked), [format!("GET {JOB}"), STATUS.to_owned()]);
+    let status = written(&asked, "/status");
+    assert_eq!(status["status"]["phase"], "Failed");
+    assert_eq!(said(status, "Ready").1, "Interrupted");
+    let ended = after(&resource, &asked);
+    let asked = run(&abroad(&ended), &Cluster::default(), &ended).await;
+    assert_eq!(lines(&asked), Vec::<String>::new(), "terminal is terminal");
+}
+
+#[tokio::test]
+async fn the_last_words_are_the_result() {
+    let (resource, mut cluster) = begun().await;
+    let words = json!({
+        "ending": "Restored", "reason": "Restored", "message": "4 tables are in population",
+        "copy": {"sequence": 3, "copyId": "07".repeat(16), "takenAt": "2026-11-23T10:00:00Z"},
+        "tables": 4, "rows": 7, "bytes": 100, "largeObjects": 1, "seconds": 2.25,
+        "leftOut": [{"kind": "ROLE", "count": 2}, {"kind": "ROLE", "count": 3}],
+    });
+    cluster.pod = Some(last_words(&words.to_string(), 0));
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    let status = written(&asked, "/status");
+    assert_eq!(status["status"]["phase"], "Restored");
+    assert_eq!(said(status, "Ready").0, "True");
+    assert_eq!(status["status"]["copy"]["sequence"], 3);
+    assert_eq!(
+        status["status"]["restored"],
+        json!({"tables": 4, "rows": 7, "bytes": 100, "largeObjects": 1, "seconds": 3})
+    );
+    assert_eq!(status["status"]["leftOut"], json!([{"kind": "ROLE", "count": 2}]));
+    assert!(status["status"]["endedAt"].is_string());
+}
+
+#[tokio::test]
+async fn each_end_without_a_result_has_its_reason() {
+    let (resource, cluster) = begun().await;
+    let job_that_failed = |reason: &str| {
+        let mut job = cluster.job.clone().unwrap();
+        job["status"] = json!({"conditions": [{"type": "Failed", "status": "True", "reason": reason}]});
+        Cluster {
+            job: Some(job),
+            pod: None,
+        }
+    };
+    let with_pod = |pod: Value| Cluster {
+        pod: Some(pod),
+        ..cluster.clone()
+    };
+    let killed = pod(&json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}));
+    let words = json!({"ending": "NothingWritten", "reason": "TargetLacks", "message": "nothing was written\n- a role"});
+    for (cluster, reason) in [
+        (job_that_failed("DeadlineExceeded"), "DeadlineExceeded"),
+        (job_that_failed("BackoffLimitExceeded"), "Interrupted"),
+        (with_pod(killed), "OutOfMemory"),
+        (with_pod(last_words("Segmentation fault", 139)), "Interrupted"),
+        (with_pod(last_words(&words.to_string(), 1)), "TargetLacks"),
+    ] {
+        let asked = run(&abroad(&resource), &cluster, &resource).await;
+        let status = written(&asked, "/status");
+        assert_eq!(status["status"]["phase"], "Failed", "{reason}");
+        assert_eq!(said(status, "Ready").1, reason);
+        assert_eq!(said(status, "Stalled").0, "True", "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_start_says_why() {
+    let (resource, mut cluster) = begun().await;
+    let mut waiting = pod(&json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}));
+    waiting["status"]["phase"] = "Pending".into();
+    cluster.pod = Some(waiting);
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    let status = written(&asked, "/status");
+    assert_eq!(status["status"]["phase"], "Running");
+    assert_eq!(said(status, "Ready").1, "ImagePullFailed");
+}
+
+#[tokio::test]
+async fn what_a_running_restore_reports_is_shown_and_missing_secrets_are_named() {
+    let (resource, mut cluster) = begun().await;
+    let report = json!({
+        "version": "0.1.0",
+        "missingSecrets": [{"secret": "Identity", "key": "identity.txt"}],
+        "progress": {"phase": "Rows", "bytes": 42, "rows": 7, "share": 0.42, "rate": 21, "etaSeconds": 3},
+        "copy": {"sequence": 3, "copyId": "07".repeat(16), "takenAt": "2026-11-23T10:00:00Z"},
+    });
+    let port = answering(report).await;
+    let mut running = pod(&json!({"running": {}}));
+    running["status"]["phase"] = "Running".into();
+    running["status"]["podIP"] = "127.0.0.1".into();
+    cluster.pod = Some(running);
+    let mut world = abroad(&resource);
+    let mut settings = settings();
+    settings.status_port = port;
+    world.settings = Some(settings);
+    let asked = run(&world, &cluster, &resource).await;
+    let status = written(&asked, "/status");
+    assert_eq!(status["status"]["progress"]["words"], "loading rows, 42 %");
+    assert_eq!(status["status"]["copy"]["sequence"], 3);
+    let (_, reason, message) = said(status, "Ready");
+    assert_eq!(reason, "SecretMissing");
+    assert!(
+        message.contains("identity") && message.contains("identity.txt"),
+        "{message}"
+    );
+    // The kubelet is called, so that a Secret that comes reaches the pod at once.
+    assert!(lines(&asked).contains(&format!("PATCH {PODS}/back-restore-x")));
+    // What a pod says later of the copy changes nothing.
+    let resource = after(&resource, &asked);
+    let other = json!({"progress": {"phase": "Rows"}, "copy": {"sequence": 4, "copyId": "08".repeat(16), "takenAt": "2026-11-23T10:00:00Z"}});
+    let mut world = abroad(&resource);
+    let mut settings = crate::world::settings();
+    settings.status_port = answering(other).await;
+    world.settings = Some(settings);
+    let asked = run(&world, &cluster, &resource).await;
+    assert_eq!(written(&asked, "/status")["status"]["copy"]["sequence"], 3);
+}

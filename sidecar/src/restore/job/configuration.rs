@@ -1,0 +1,147 @@
+//! The configuration folder of a restore, judged whole.
+
+use dataembassy_archive::{Identities, KeyError};
+use dataembassy_contract::{
+    Reason, files,
+    report::SecretRole,
+    restore::{CopyChoice, IfNotEmpty, RestoreConfig},
+};
+use dataembassy_ledger::{
+    Timestamp,
+    value::{InvalidValue, Sequence},
+};
+
+use super::Environment;
+use crate::postgresql::Source;
+use crate::process::{
+    conversion,
+    database::{DatabasePlace, DatabaseSecrets},
+    folder::{Files, FolderError},
+};
+use crate::restore::{Options, copy::Choice};
+use crate::store::{DepositKeys, LedgerSettings, StoreError, StoreSettings};
+
+/// The folder's files that a restore reads.
+pub(super) const NAMES: &[&str] = &[
+    files::CONFIG_FILE,
+    files::RETRIEVAL_ACCESS_KEY_ID,
+    files::RETRIEVAL_SECRET_ACCESS_KEY,
+    files::IDENTITY,
+    files::DATABASE_USERNAME,
+    files::DATABASE_PASSWORD,
+    files::DATABASE_CERTIFICATE,
+    files::DATABASE_CERTIFICATE_KEY,
+    files::DATABASE_CA,
+];
+
+/// One restore's configuration and secrets, checked.
+pub(super) struct Configuration {
+    pub(super) store: StoreSettings,
+    pub(super) keys: DepositKeys,
+    pub(super) ledger: LedgerSettings,
+    pub(super) choice: Choice,
+    pub(super) identities: Identities,
+    pub(super) target: Source,
+    pub(super) options: Options,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConfigurationError {
+    /// The folder's files cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The document is not one.
+    #[error("the configuration is not the document that this version knows: {0}")]
+    NotADocument(#[from] serde_json::Error),
+    /// A value breaks its rule.
+    #[error("{0}")]
+    InvalidValue(#[from] InvalidValue),
+    /// A moment is none.
+    #[error("copy.atOrBefore: {0} is no time such as 2026-11-23T12:00:00Z")]
+    NoTime(String),
+    /// The store's settings cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The identity is none.
+    #[error("identity.txt of the identity Secret cannot be used: {0}")]
+    Identity(#[from] KeyError),
+}
+
+impl ConfigurationError {
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Folder(error) => error.reason(),
+            Self::NotADocument(_) | Self::InvalidValue(_) | Self::NoTime(_) => Reason::ConfigurationInvalid,
+            Self::Store(error) => error.reason(),
+            Self::Identity(_) => Reason::SecretInvalid,
+        }
+    }
+}
+
+impl Configuration {
+    /// Judges what the folder held.
+    pub(super) fn judge(files: &Files, environment: &Environment) -> Result<Self, ConfigurationError> {
+        let config = RestoreConfig::from_json(files.document()?)?;
+        let loopback = environment.place.loopback;
+        let mut needs = files.needs();
+        let access_key_id = needs.take(files::RETRIEVAL_ACCESS_KEY_ID, SecretRole::Retrieval)?;
+        let secret_access_key = needs.take(files::RETRIEVAL_SECRET_ACCESS_KEY, SecretRole::Retrieval)?;
+        let identity = needs.take(files::IDENTITY, SecretRole::Identity)?;
+        let database = DatabaseSecrets::take(files, &mut needs)?;
+        needs.met()?;
+        Ok(Self {
+            store: StoreSettings::judge(&config.store, &config.sovereignty, loopback)?,
+            keys: DepositKeys {
+                access_key_id: access_key_id.to_owned(),
+                secret_access_key: secret_access_key.to_owned(),
+            },
+            ledger: ledger(&config)?,
+            choice: choice(&config.copy)?,
+            identities: Identities::parse(&format!("{identity}\n"))?,
+            target: database.into_source(DatabasePlace {
+                host: &config.target.host,
+                port: config.target.port,
+                database: &config.target.database,
+                tls: config.target.tls,
+                loopback,
+                programs: environment.programs.clone(),
+            }),
+            options: Options {
+                replace: config.if_not_empty == IfNotEmpty::Replace,
+                trusting: config.trust_source,
+                allowed_extensions: config.allowed_extensions,
+                accept_collation: config.accept_different_collation,
+                jobs: usize::from(config.jobs.clamp(1, 64)),
+                scratch: environment.scratch.clone(),
+            },
+        })
+    }
+}
+
+fn ledger(config: &RestoreConfig) -> Result<LedgerSettings, InvalidValue> {
+    Ok(LedgerSettings {
+        registry: config.registry.parse()?,
+        signers: config
+            .signers
+            .iter()
+            .map(conversion::signer)
+            .collect::<Result<_, _>>()?,
+        custodians: conversion::custodians(&config.custodian_keys)?,
+        floor: conversion::floor(config.floor.as_ref())?,
+    })
+}
+
+fn choice(choice: &CopyChoice) -> Result<Choice, ConfigurationError> {
+    Ok(match choice {
+        CopyChoice::Latest => Choice::Latest,
+        CopyChoice::Sequence(sequence) => Choice::Sequence(Sequence::new(*sequence)?),
+        CopyChoice::AtOrBefore(time) => {
+            let moment = time
+                .parse::<jiff::Timestamp>()
+                .ok()
+                .and_then(|moment| Timestamp::from_jiff(moment).ok());
+            Choice::AtOrBefore(moment.ok_or_else(|| ConfigurationError::NoTime(time.clone()))?)
+        }
+    })
+}

@@ -1,0 +1,277 @@
+//! A restore as the operator's Job: told by a folder what to do, asked at a port how far it is, and ended with last words in its
+//! container's termination message.
+//!
+//! Nothing is retried once something was written: another restore is another resource.
+
+mod board;
+mod configuration;
+mod words;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use dataembassy_contract::{
+    Reason, files,
+    restore::{ChosenCopy, Ending, RestoreResult},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    RestoreError,
+    copy::{CopyIdentity, FindError, SealedCopy as _, StoredCopy},
+    outcome::Outcome,
+    restore,
+};
+use crate::process::{self as running, Place, ProcessArguments, folder::Files, server};
+use crate::store::Store;
+use board::Board;
+use configuration::{Configuration, ConfigurationError, NAMES};
+
+/// How long store and target may be out of reach before that is the restore's end: a new pod is not known to every policy at once.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Between two looks at what is not there yet.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Command line of `dataembassy-sidecar restore-job`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    process: ProcessArguments,
+    /// The folder that holds `<major>/bin/pg_restore` for each major version of PostgreSQL.
+    #[arg(
+        long,
+        env = "DATAEMBASSY_POSTGRESQL_PROGRAMS",
+        default_value = "/usr/lib/postgresql"
+    )]
+    postgresql_programs: PathBuf,
+    /// A folder for temporary files: the table of contents, and a socket, so its path must be short.
+    #[arg(long, env = "DATAEMBASSY_SCRATCH", default_value = "/tmp")]
+    scratch: PathBuf,
+    /// The file that the result is written to, at most 4,096 bytes of JSON.
+    #[arg(long, default_value = files::TERMINATION_MESSAGE)]
+    termination_message: PathBuf,
+}
+
+/// Where the Job runs.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Where the process is.
+    pub place: Place,
+    /// Holds `<major>/bin/pg_restore`.
+    pub programs: PathBuf,
+    /// For temporary files.
+    pub scratch: PathBuf,
+}
+
+/// Restores once, and leaves what came of it.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let environment = Environment {
+        place: arguments.process.place(),
+        programs: arguments.postgresql_programs,
+        scratch: arguments.scratch,
+    };
+    let path = arguments.termination_message;
+    let job = async |ending| {
+        let result = run_until(&environment, ending).await?;
+        let (ended, message) = (result.ending, result.message.clone());
+        tokio::fs::write(&path, result.to_json())
+            .await
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+        anyhow::ensure!(ended == Ending::Restored, "{message}");
+        Ok(())
+    };
+    arguments.process.run(job).await
+}
+
+/// Restores once; `ending` interrupts it. Fails only where nobody could be told how far it is.
+pub async fn run_until(
+    environment: &Environment,
+    ending: CancellationToken,
+) -> anyhow::Result<RestoreResult> {
+    let board = Board::default();
+    let _status = running::serve(environment.place.status_address, server::status(board.clone())).await?;
+    let began = Instant::now();
+    let done = tokio::select! {
+        done = work(environment, &board) => done,
+        () = ending.cancelled() => Err(Failure::new(Reason::Interrupted, "it was told to end")),
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(match done {
+        Ok(outcome) => restored(&outcome, board.copy(), seconds),
+        Err(failure) => failed(&failure, &board, seconds),
+    })
+}
+
+/// Why a restore ended before its end.
+struct Failure {
+    reason: Reason,
+    message: String,
+    /// Whether it may be over in a moment.
+    passes: bool,
+}
+
+impl Failure {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            passes: matches!(reason, Reason::StoreUnreachable | Reason::TargetUnreachable),
+        }
+    }
+}
+
+impl From<FindError> for Failure {
+    fn from(error: FindError) -> Self {
+        Self::new(error.reason(), error.to_string())
+    }
+}
+
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Self {
+        Self::new(error.reason(), error.to_string())
+    }
+}
+
+async fn work(environment: &Environment, board: &Board) -> Result<Outcome, Failure> {
+    let configuration = configured(environment, board).await?;
+    let store = Store::connect(&configuration.store, &configuration.keys)
+        .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
+    let copy = Arc::new(opened(&store, &configuration, board).await?);
+    board.chosen(chosen(copy.identity()));
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let (target, options) = (&configuration.target, &configuration.options);
+        match restore(&copy, target, options, board.progress()).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => bide(board, error.into(), until).await?,
+        }
+    }
+}
+
+/// The copy, chosen once.
+async fn opened(store: &Store, configuration: &Configuration, board: &Board) -> Result<StoredCopy, Failure> {
+    let until = Instant::now() + PATIENCE;
+    let (ledger, identities) = (&configuration.ledger, &configuration.identities);
+    loop {
+        match StoredCopy::open(store.clone(), ledger, configuration.choice, identities).await {
+            Ok(copy) => {
+                board.goes_on();
+                return Ok(copy);
+            }
+            Err(error) => bide(board, error.into(), until).await?,
+        }
+    }
+}
+
+/// Waits for a moment where the failure may pass by itself and nothing was written; otherwise it is the end.
+async fn bide(board: &Board, failure: Failure, until: Instant) -> Result<(), Failure> {
+    if !failure.passes || board.progress().has_written() || Instant::now() >= until {
+        return Err(failure);
+    }
+    tracing::warn!(reason = %failure.reason, error = failure.message, "tried again in a moment");
+    board.waits(failure.reason, failure.message);
+    tokio::time::sleep(PAUSE).await;
+    Ok(())
+}
+
+/// Waits until configuration and Secrets are there, as long as the Job may take.
+async fn configured(environment: &Environment, board: &Board) -> Result<Configuration, Failure> {
+    loop {
+        let folder = environment.place.config_dir.clone();
+        let files = tokio::task::spawn_blocking(move || Files::read(&folder, NAMES))
+            .await
+            .map_err(|_| Failure::new(Reason::InternalError, "the folder was not read"))?;
+        match Configuration::judge(&files, environment) {
+            Ok(configuration) => {
+                board.configured();
+                return Ok(configuration);
+            }
+            Err(ConfigurationError::Folder(error)) if !error.missing().is_empty() => {
+                board.misses(error.missing());
+            }
+            Err(error) => return Err(Failure::new(error.reason(), error.to_string())),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn chosen(identity: &CopyIdentity) -> ChosenCopy {
+    ChosenCopy {
+        sequence: identity.sequence,
+        copy_id: identity.copy_id.to_string(),
+        taken_at: identity.taken_at.as_jiff(),
+    }
+}
+
+fn restored(outcome: &Outcome, copy: Option<ChosenCopy>, seconds: f64) -> RestoreResult {
+    for left in &outcome.not_restored {
+        tracing::info!(
+            kind = left.kind,
+            name = left.name,
+            reason = left.reason,
+            "not restored"
+        );
+    }
+    for left in &outcome.not_carried {
+        tracing::info!(
+            kind = left.kind,
+            name = left.name,
+            reason = left.reason,
+            "not in the copy"
+        );
+    }
+    for note in &outcome.notes {
+        tracing::info!(note, "to be known");
+    }
+    RestoreResult {
+        ending: Ending::Restored,
+        reason: Reason::Restored,
+        message: format!(
+            "{} tables, {} rows and {} large objects are in {}; all counts and digests are equal",
+            outcome.tables.len(),
+            outcome.rows,
+            outcome.large_objects.objects,
+            outcome.target.database
+        ),
+        copy,
+        tables: u64::try_from(outcome.tables.len()).unwrap_or(u64::MAX),
+        rows: outcome.rows,
+        bytes: outcome.bytes,
+        large_objects: outcome.large_objects.objects,
+        seconds,
+        left_out: words::by_kind(&outcome.not_restored),
+    }
+}
+
+fn failed(failure: &Failure, board: &Board, seconds: f64) -> RestoreResult {
+    let counters = &board.progress().counters;
+    let said = words::of_the_resource(&failure.message);
+    let (ending, message) = if board.progress().has_written() {
+        let message = format!(
+            "{said}; the database is marked as not usable: make another restore with ifNotEmpty: Replace"
+        );
+        (Ending::Unfinished, message)
+    } else if said.starts_with(words::NOTHING) {
+        (Ending::NothingWritten, said)
+    } else {
+        (Ending::NothingWritten, format!("{}: {said}", words::NOTHING))
+    };
+    tracing::error!(reason = %failure.reason, message, "the restore failed");
+    RestoreResult {
+        ending,
+        reason: failure.reason,
+        message,
+        copy: board.copy(),
+        tables: 0,
+        rows: counters.rows.load(Relaxed),
+        bytes: counters.bytes.load(Relaxed),
+        large_objects: 0,
+        seconds,
+        left_out: Vec::new(),
+    }
+}
