@@ -68,13 +68,16 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    /// Adds a condition. One that is not added is gone afterwards.
+    /// Adds a condition. One that is not added is gone afterwards. None is without words: where nobody has said any, they are the reason's.
     pub fn set(&mut self, type_: &str, finding: Finding) {
         let Finding {
             status,
             reason,
             mut message,
         } = finding;
+        if message.is_empty() {
+            reason.meaning().clone_into(&mut message);
+        }
         if let Some((cut, _)) = message.char_indices().nth(MAX_MESSAGE) {
             message.truncate(cut);
         }
@@ -136,9 +139,16 @@ mod tests {
 
         let mut conditions = Conditions::new(&same, 2, later);
         conditions.set("Ready", Finding::yes(Reason::Loaded, ""));
-        assert_eq!(
-            conditions.finish()[0].last_transition_time,
-            "2026-11-23T11:00:00Z"
-        );
+        let after = conditions.finish();
+        assert_eq!(after[0].last_transition_time, "2026-11-23T11:00:00Z");
+    }
+
+    #[test]
+    fn no_condition_is_without_words() {
+        let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
+        for reason in Reason::ALL {
+            conditions.set("Ready", Finding::yes(*reason, ""));
+        }
+        assert!(conditions.finish().iter().all(|one| !one.message.is_empty()));
     }
 }

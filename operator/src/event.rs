@@ -62,9 +62,14 @@ pub fn of_change(before: &[Condition], after: &[Condition]) -> Vec<Event> {
         .collect()
 }
 
-/// The events that new alarms are worth.
+/// The events that new alarms are worth. `point` refers to the recovery point of a copy: an event that names the same things as one of late
+/// is only counted, and would keep the words of the other copy.
 #[must_use]
-pub fn of_alarms(before: &[CustodyAlarm], after: &[CustodyAlarm]) -> Vec<Event> {
+pub fn of_alarms(
+    before: &[CustodyAlarm],
+    after: &[CustodyAlarm],
+    point: impl Fn(i64) -> ObjectReference,
+) -> Vec<Event> {
     let is_new = |now: &&CustodyAlarm| {
         !before
             .iter()
@@ -78,7 +83,7 @@ pub fn of_alarms(before: &[CustodyAlarm], after: &[CustodyAlarm]) -> Vec<Event> 
             reason: alarm.reason.clone(),
             note: Some(alarm.message.chars().take(MAX_NOTE).collect()),
             action: "Observe".to_owned(),
-            secondary: None,
+            secondary: alarm.sequence.map(&point),
         })
         .collect()
 }
@@ -156,10 +161,17 @@ mod tests {
         };
         let before = [alarm("ObjectChanged", 7)];
         let after = [alarm("ObjectChanged", 7), alarm("ObjectChanged", 8)];
-        let events = of_alarms(&before, &after);
+        let point = |sequence| ObjectReference {
+            name: Some(format!("population-{sequence:012}")),
+            ..ObjectReference::default()
+        };
+        let events = of_alarms(&before, &after, point);
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].reason, "ObjectChanged");
         assert!(events[0].note.as_ref().unwrap().contains("copy 8"));
-        assert!(of_alarms(&after, &after).is_empty());
+        // One of another copy refers to something else, so that it is not taken for a repetition.
+        let about = events[0].secondary.as_ref().unwrap();
+        assert_eq!(about.name.as_deref(), Some("population-000000000008"));
+        assert!(of_alarms(&after, &after, point).is_empty());
     }
 }

@@ -27,26 +27,39 @@ pub fn judge(before: &RegistryCustodyStatus, sight: &Sight, registry: &str, now:
     let remembered = before.last_heard_time.as_ref().and_then(|at| at.parse().ok());
     let at = sight.heard.get(registry).copied().max(remembered);
     Heard {
-        finding: find_out(before, sight, at, now),
+        finding: find_out(before, sight, registry, at, now),
         at,
     }
 }
 
-fn find_out(before: &RegistryCustodyStatus, sight: &Sight, at: Option<Timestamp>, now: Timestamp) -> Finding {
+fn find_out(
+    before: &RegistryCustodyStatus,
+    sight: &Sight,
+    registry: &str,
+    at: Option<Timestamp>,
+    now: Timestamp,
+) -> Finding {
     let is_old = |time: Timestamp| now.duration_since(time) > SILENT_AFTER;
     if at.is_some_and(|at| !is_old(at)) {
-        return Finding::yes(Reason::Heard, "home was heard within the last 45 seconds");
+        return Finding::yes(
+            Reason::Heard,
+            format!("registry {registry}: home was heard within the last 45 seconds"),
+        );
     }
     let Some(listening_since) = sight.since() else {
         return Finding::unknown(
             Reason::GateDown,
-            "no gate answers, so nobody knows whether home is there: see GateReady of the DataEmbassy",
+            format!(
+                "registry {registry}: no gate answers, so nobody knows whether home is there: see GateReady of the DataEmbassy"
+            ),
         );
     };
     let Some(at) = at else {
         return Finding::unknown(
             Reason::NotYetKnown,
-            "home was not heard yet: the mirror there speaks to the gate once it has endpoint and credentials",
+            format!(
+                "registry {registry}: home was not heard yet: the mirror there speaks to the gate once it has endpoint and credentials"
+            ),
         );
     };
     // A gate that has just begun has heard nobody, which is no silence of home's.
@@ -59,8 +72,16 @@ fn find_out(before: &RegistryCustodyStatus, sight: &Sight, at: Option<Timestamp>
             message: kept.message.clone(),
         };
     }
+    let stands = match &before.last_copy {
+        Some(copy) => format!(
+            "the ledger up to copy {}, taken at {}",
+            copy.sequence, copy.taken_at
+        ),
+        None => "no copy, as none has come yet".to_owned(),
+    };
     let message = format!(
-        "home was last heard at {}: call home; if nobody answers, think of activation",
+        "registry {registry}: home was last heard at {}. Lost: nothing that was committed. Stands: {stands}. Call home; if nobody answers, \
+         think of activation",
         rfc3339(at)
     );
     Finding::no(Reason::HomeSilent, message)

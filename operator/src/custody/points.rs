@@ -9,6 +9,7 @@ use dataembassy_contract::custodian::{CopyReport, RegistryReport};
 use dataembassy_contract::report::CheckState;
 use dataembassy_crds::{Known, RecoveryPoint, RecoveryPointSpec, RecoveryPointStatus, RegistryCustody};
 use dataembassy_ledger::Sequence;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -51,6 +52,17 @@ pub struct Plan {
 #[must_use]
 pub fn name(registry: &str, sequence: i64) -> String {
     format!("{registry}-{sequence:012}")
+}
+
+/// What an event refers to the point of a copy by.
+#[must_use]
+pub fn reference(registry: &str, sequence: i64) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(RecoveryPoint::api_version(&()).into_owned()),
+        kind: Some(RecoveryPoint::kind(&()).into_owned()),
+        name: Some(name(registry, sequence)),
+        ..ObjectReference::default()
+    }
 }
 
 /// Plans a registry's points; nothing is planned where the custodian says nothing, or has not looked at the ledger yet. Pure.

@@ -9,8 +9,6 @@ use dataembassy_ledger::RegistryId;
 use dataembassy_ledger::value::Sequence;
 use jiff::Timestamp;
 
-/// The most alarms of a report; a registry's summary counts all of them.
-const MAX_ALARMS: usize = 16;
 /// More copies than this with one fault are told in one alarm.
 const MAX_ALIKE: usize = 4;
 
@@ -38,6 +36,8 @@ pub enum Loss {
     Object,
     /// What the ledger held beyond its last entry that is still there.
     Later,
+    /// The same of the custody chain.
+    Word,
     /// How much cannot be said.
     Unknown,
 }
@@ -49,6 +49,9 @@ impl Loss {
             Self::Copy => "this copy cannot be restored whole",
             Self::Object => "what that object was meant to say",
             Self::Later => "every copy that came later",
+            Self::Word => {
+                "what the custodian has signed later: proofs, terms, what has expired; no copy by that alone"
+            }
             Self::Unknown => "perhaps this copy; nobody can say before it was read",
         }
     }
@@ -100,7 +103,7 @@ impl Watchbook {
         self.since.get(&(reason, sequence)).copied()
     }
 
-    /// Turns findings into alarms, worst first. Returns all counts by reason beside the bounded list.
+    /// Turns findings into alarms, worst first: at most a few of each reason. Returns all counts by reason beside them.
     pub fn alarms(
         &mut self,
         registry: &RegistryId,
@@ -123,7 +126,6 @@ impl Watchbook {
             .map(|group| self.alarm(registry, &group, standing, now))
             .collect();
         alarms.sort_by_key(|alarm| (rank(alarm.reason), std::cmp::Reverse(alarm.sequence)));
-        alarms.truncate(MAX_ALARMS);
         (alarms, counts)
     }
 
@@ -225,6 +227,12 @@ const fn rank(reason: Reason) -> u8 {
         Reason::VerificationOverdue => 12,
         _ => 13,
     }
+}
+
+/// The worst of the alarms that are about something.
+#[must_use]
+pub fn worst(alarms: &[Alarm], is_about: impl Fn(Reason) -> bool) -> Option<&Alarm> {
+    alarms.iter().find(|alarm| is_about(alarm.reason))
 }
 
 /// Whether a fault is one of the ledger's, and not of a copy's bytes.

@@ -63,6 +63,7 @@ impl ProofWatch {
             None => Around::default(),
         };
         let known = Known {
+            registry,
             trusting,
             view: &ledger.view,
             head: ledger.head_reference(),
@@ -129,6 +130,7 @@ async fn read_entry(
 
 /// All that the judgement rests on.
 struct Known<'a> {
+    registry: &'a RegistryId,
     trusting: bool,
     view: &'a CustodyView,
     head: Option<EntryRef>,
@@ -138,10 +140,9 @@ struct Known<'a> {
 impl Known<'_> {
     fn judge(&self, now: jiff::Timestamp) -> Judgement {
         let proof = self.proof();
-        Judgement {
-            check: self.check(proof.as_ref(), now),
-            proof,
-        }
+        let mut check = self.check(proof.as_ref(), now);
+        check.message = format!("registry {}: {}", self.registry, check.message);
+        Judgement { check, proof }
     }
 
     fn proof(&self) -> Option<LastProof> {
@@ -180,8 +181,18 @@ impl Known<'_> {
                     )
                 },
             );
-            let message = format!("{signed} names broken copies: {}; {stands}", list(&latest.broken));
-            return check(CheckState::False, reason(worst.fault), message);
+            let is_whole = |copy: &BrokenCopy| copy.fault == CopyFault::Recipients;
+            let lost = if latest.broken.iter().all(is_whole) {
+                "nothing, but others than those you named may read them"
+            } else {
+                "these copies cannot be restored whole"
+            };
+            let (broken, reason) = (list(&latest.broken), reason(worst.fault));
+            let message = format!(
+                "{signed} names broken copies: {broken}. Lost: {lost}. Stands: {stands}. {}",
+                reason.remedy()
+            );
+            return check(CheckState::False, reason, message);
         }
         let Some(proof) = proven else {
             return check(
@@ -340,7 +351,9 @@ mod tests {
 
     /// What is said of this view, with this head, so many minutes after the copy after the proven one came.
     fn judged(view: &CustodyView, trusting: bool, head: Option<u64>, minutes: i64) -> Judgement {
+        let registry = "population".parse().unwrap();
         let known = Known {
+            registry: &registry,
             trusting,
             view,
             head: head.map(entry),
@@ -379,7 +392,7 @@ mod tests {
         assert_eq!(
             check.message,
             format!(
-                "the latest copy, copy 41, taken at {:.0}: every byte was read back at {:.0} and equals the ledger (custody entry 7 of {})",
+                "registry population: the latest copy, copy 41, taken at {:.0}: every byte was read back at {:.0} and equals the ledger (custody entry 7 of {})",
                 at(0).as_jiff(),
                 at(10).as_jiff(),
                 at(20)
@@ -426,7 +439,8 @@ mod tests {
             (CheckState::False, Reason::ObjectChanged)
         );
         for part in [
-            "custody entry 7",
+            "registry population: custody entry 7",
+            "Lost: these copies cannot be restored whole. Stands: copy 41",
             "40 (objects are changed), 39 (objects cannot be read)",
             "copy 41, taken at",
         ] {
@@ -438,7 +452,7 @@ mod tests {
         assert!(
             check
                 .message
-                .contains("and 22 older ones; no copy is known to be whole"),
+                .contains("and 22 older ones. Lost: these copies cannot be restored whole. Stands: no copy is known to be whole"),
             "{}",
             check.message
         );

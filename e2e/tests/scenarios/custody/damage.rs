@@ -91,7 +91,8 @@ impl Case {
 
     /// The condition turns False for one of these reasons; it, an event and a metric name registry and copy.
     async fn named(&self, condition: &str, reasons: &[&str], sequence: i64) -> Result<()> {
-        self.custody
+        let told = self
+            .custody
             .condition(condition, ConditionStatus::False, None, NAMED)
             .await?;
         let status = self.custody.get().await?.status.context("there is no status")?;
@@ -103,9 +104,15 @@ impl Case {
             .unwrap_or_default();
         ensure!(reasons.contains(&reason.as_str()), "{reason}");
         let alarm = status.alarms.iter().find(|alarm| alarm.reason == reason);
-        let said = &alarm.context("no alarm tells of it")?.message;
-        for word in [self.subject.id.as_str(), &sequence.to_string()] {
-            ensure!(said.contains(word), "'{word}' is not in: {said}");
+        let alarmed = &alarm.context("no alarm tells of it")?.message;
+        for said in [&told, alarmed] {
+            for word in [
+                &*format!("registry {}, copy {sequence}", self.subject.id),
+                "Lost: ",
+                "Stands: ",
+            ] {
+                ensure!(said.contains(word), "'{word}' is not in: {said}");
+            }
         }
         self.event(&reason).await?;
         self.metric(&reason).await?;

@@ -19,6 +19,7 @@ const OF_SPACE: [Reason; 3] = [Reason::QuotaExceeded, Reason::SpaceShort, Reason
 
 /// What the conditions are judged by.
 pub(super) struct View<'a> {
+    pub(super) registry: &'a str,
     pub(super) before: &'a RegistryCustodyStatus,
     pub(super) found: &'a Found,
     pub(super) report: Option<&'a RegistryReport>,
@@ -28,6 +29,7 @@ pub(super) struct View<'a> {
 /// `WithinRPO`. Of the two times of a copy the older one counts: home's clock may be wrong, or lie.
 pub(super) fn within_rpo(custody: &RegistryCustody, copy: Option<&CustodyCopy>, now: Timestamp) -> Finding {
     let objective = &custody.spec.rpo;
+    let registry = &custody.spec.registry.id;
     let Some(rpo) = validate::rpo(custody) else {
         return Finding::unknown(Reason::InvalidDuration, "spec.rpo is not a duration");
     };
@@ -35,7 +37,7 @@ pub(super) fn within_rpo(custody: &RegistryCustody, copy: Option<&CustodyCopy>, 
         SignedDuration::try_from(rpo.as_std()).is_ok_and(|rpo| now.duration_since(since) > rpo)
     };
     let Some(copy) = copy else {
-        let message = "the ledger holds no copy of this registry yet";
+        let message = format!("the ledger holds no copy of registry {registry} yet");
         let created = custody.metadata.creation_timestamp.as_ref().map(|time| time.0);
         return if created.is_some_and(older) {
             Finding::no(
@@ -52,14 +54,15 @@ pub(super) fn within_rpo(custody: &RegistryCustody, copy: Option<&CustodyCopy>, 
     };
     if older(taken) {
         let message = format!(
-            "the latest copy, {}, was taken at {taken}, more than {objective} ago: see HomeHeard, and the mirror at home",
+            "registry {registry}: the latest copy, {}, was taken at {taken}, more than {objective} ago: see HomeHeard, and the mirror at \
+             home",
             copy.sequence
         );
         Finding::no(Reason::RpoMissed, message)
     } else {
         Finding::yes(
             Reason::WithinObjective,
-            format!("the latest copy is at most {objective} old"),
+            format!("the latest copy of registry {registry} is at most {objective} old"),
         )
     }
 }
@@ -70,7 +73,7 @@ pub(super) fn ledger_sound(view: &View<'_>) -> Finding {
         .report
         .filter(|report| report.ledger.state == CheckState::True);
     if let Some(retreat) = sound.and_then(|report| retreat(view.before, report)) {
-        return rolled_back(&retreat);
+        return rolled_back(view.registry, &retreat);
     }
     of_check(
         view,
@@ -81,13 +84,18 @@ pub(super) fn ledger_sound(view: &View<'_>) -> Finding {
     )
 }
 
-fn rolled_back(retreat: &Retreat) -> Finding {
-    let ends = retreat
-        .reported
-        .map_or("is empty".to_owned(), |sequence| format!("ends at {sequence}"));
+fn rolled_back(registry: &str, retreat: &Retreat) -> Finding {
+    let (ends, stands) = match retreat.reported {
+        Some(sequence) => (
+            format!("ends at {sequence}"),
+            format!("that chain up to entry {sequence}"),
+        ),
+        None => ("is empty".to_owned(), "nothing of that chain".to_owned()),
+    };
     let message = format!(
-        "the {} chain {ends}, but entry {} with SHA-256 {} is known to have existed: an older or another state of the store was put in \
-         its place; nothing that is known is given up, find out what became of the store",
+        "registry {registry}: the {} chain {ends}, but entry {} with SHA-256 {} is known to have existed: an older or another state of the \
+         store was put in its place. Lost: what later entries said. Stands: {stands}; nothing that is known is given up. Find out what \
+         became of the store",
         retreat.chain, retreat.known.sequence, retreat.known.digest
     );
     Finding::no(Reason::RolledBack, message)
@@ -115,14 +123,38 @@ fn of_check(
         return unheard(view, type_);
     };
     let check = check(report);
+    let said = |otherwise: &str| {
+        let message = check.message.as_str();
+        about(
+            view.registry,
+            if message.is_empty() { otherwise } else { message },
+        )
+    };
     match check.state {
-        CheckState::True if check.message.is_empty() => Finding::yes(good, words),
-        CheckState::True => Finding::yes(good, check.message.clone()),
-        CheckState::False => Finding::no(check.reason, check.message.clone()),
-        CheckState::Unknown if check.message.is_empty() => {
-            Finding::unknown(check.reason, "the custodian has not looked yet")
+        CheckState::True => Finding::yes(good, said(words)),
+        CheckState::False => {
+            // The alarm of the fault says what is lost and what stands, whatever the check says.
+            let alarm = report.alarms.iter().find(|alarm| alarm.reason == check.reason);
+            let message = alarm.map(|alarm| about(view.registry, &alarm.message));
+            Finding::no(
+                check.reason,
+                message.unwrap_or_else(|| said(check.reason.meaning())),
+            )
         }
-        CheckState::Unknown => Finding::unknown(check.reason, check.message.clone()),
+        CheckState::Unknown => Finding::unknown(check.reason, said("the custodian has not looked yet")),
+    }
+}
+
+/// Words about a registry, which name it first.
+fn about(registry: &str, words: &str) -> String {
+    let named = words
+        .strip_prefix("registry ")
+        .and_then(|rest| rest.strip_prefix(registry))
+        .is_some_and(|rest| rest.starts_with([':', ',', ' ']));
+    if named {
+        words.to_owned()
+    } else {
+        format!("registry {registry}: {words}")
     }
 }
 
@@ -139,17 +171,23 @@ pub(super) fn drilled(view: &View<'_>) -> Finding {
     match latest {
         None => Finding::unknown(
             Reason::NeverDrilled,
-            "no living copy was restored and questioned yet",
+            about(view.registry, "no living copy was restored and questioned yet"),
         ),
         Some(copy) if copy.drilled == CheckState::True => Finding::yes(
             Reason::Drilled,
-            format!("copy {} was restored and answered as it must", copy.sequence),
+            about(
+                view.registry,
+                &format!("copy {} was restored and answered as it must", copy.sequence),
+            ),
         ),
         Some(copy) => Finding::no(
             Reason::DrillFailed,
-            format!(
-                "copy {} was restored and did not answer as it must: {}",
-                copy.sequence, copy.message
+            about(
+                view.registry,
+                &format!(
+                    "copy {} was restored and did not answer as it must: {}",
+                    copy.sequence, copy.message
+                ),
             ),
         ),
     }
@@ -165,7 +203,7 @@ pub(super) fn space_sufficient(view: &View<'_>, custody: &RegistryCustody) -> Fi
         .iter()
         .find(|alarm| OF_SPACE.contains(&alarm.reason))
     {
-        return Finding::no(alarm.reason, alarm.message.clone());
+        return Finding::no(alarm.reason, about(view.registry, &alarm.message));
     }
     let quota = custody
         .spec
@@ -174,7 +212,8 @@ pub(super) fn space_sufficient(view: &View<'_>, custody: &RegistryCustody) -> Fi
         .and_then(|quota| quota.parse::<dataembassy_contract::Quantity>().ok());
     if let Some(quota) = quota.filter(|quota| report.used_bytes >= quota.bytes()) {
         let message = format!(
-            "the registry has {} in the store and may have {quota}, so the gate takes nothing more: raise spec.quota, or keep less",
+            "registry {} has {} in the store and may have {quota}, so the gate takes nothing more: raise spec.quota, or keep less",
+            view.registry,
             size(report.used_bytes)
         );
         return Finding::no(Reason::QuotaExceeded, message);
@@ -217,11 +256,15 @@ fn unheard(view: &View<'_>, type_: &str) -> Finding {
     match &view.found.answer {
         Answer::Silent(_) => Finding::unknown(
             Reason::CustodianSilent,
-            "the custodian does not answer the operator, so nobody knows",
+            about(
+                view.registry,
+                "the custodian does not answer the operator, so nobody knows",
+            ),
         ),
-        Answer::Nobody | Answer::NotKnown | Answer::Said(_) => {
-            Finding::unknown(Reason::NotYetKnown, "there is no custodian that could say")
-        }
+        Answer::Nobody | Answer::NotKnown | Answer::Said(_) => Finding::unknown(
+            Reason::NotYetKnown,
+            about(view.registry, "there is no custodian that could say"),
+        ),
     }
 }
 

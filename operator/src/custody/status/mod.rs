@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::condition::{Conditions, Finding};
 use crate::custody::dereference::Found;
-use crate::custody::{MANAGER, Outcome, heard};
+use crate::custody::{MANAGER, Outcome, heard, points};
 use crate::run::{Context, ReconcileError};
 use crate::{event, suspicion};
 
@@ -54,6 +54,7 @@ pub fn observe(
         health::within_rpo(custody, status.last_copy.as_ref(), now),
     );
     let view = health::View {
+        registry,
         before: &before,
         found,
         report,
@@ -124,7 +125,9 @@ pub async fn write(
     }
     context.metrics.wrote("RegistryCustody");
     let mut events = event::of_change(&before.conditions, &status.conditions);
-    events.extend(event::of_alarms(&before.alarms, &status.alarms));
+    let registry = &custody.spec.registry.id;
+    let point = |sequence| points::reference(registry, sequence);
+    events.extend(event::of_alarms(&before.alarms, &status.alarms, point));
     event::publish(&context.recorder, &custody.object_ref(&()), events).await;
     Ok(())
 }

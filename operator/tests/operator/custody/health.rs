@@ -17,10 +17,15 @@ async fn a_head_that_goes_down_is_an_alarm_and_lowers_no_floor() {
         let status = status_of(&world, &resource).await;
         let (sound, reason, message) = said(&status, "LedgerSound");
         assert_eq!((sound.as_str(), reason.as_str()), ("False", "RolledBack"));
-        assert!(
-            message.contains("ends at 1") && message.contains("entry 2"),
-            "{message}"
-        );
+        for part in [
+            "registry population: the ",
+            "ends at 1",
+            "entry 2",
+            "Lost: ",
+            "Stands: that chain up to entry 1",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
         assert_eq!(status["status"]["sourceHead"]["sequence"], 2);
         assert_eq!(status["status"]["custodyHead"]["sequence"], 2);
     }
@@ -48,7 +53,7 @@ async fn a_head_that_goes_down_is_an_alarm_and_lowers_no_floor() {
 async fn each_fault_is_told_in_a_condition_and_in_an_event() {
     let (world, resource, running) = settled(registry_report(&[2, 1])).await;
     let mut report = registry_report(&[2, 1]);
-    report["intact"] = json!({"state": "False", "reason": "ObjectChanged", "message": "copy 2 of population is lost; copy 1 stands"});
+    report["intact"] = json!({"state": "False", "reason": "ObjectChanged", "message": "1 object of it is not what the ledger says"});
     report["copies"][0]["intact"] = json!("False");
     report["copies"][0]["message"] = json!("segment 3 is not what the ledger says");
     report["alarms"] = json!([
@@ -58,7 +63,18 @@ async fn each_fault_is_told_in_a_condition_and_in_an_event() {
     running.processes.say(CUSTODIAN, "/registries/population", report);
     let asked = run(&world, &resource).await;
     let status = written(&asked, "/registrycustodies/population/status");
-    assert_eq!(said(status, "Intact").1, "ObjectChanged");
+    let (_, reason, message) = said(status, "Intact");
+    assert_eq!(reason, "ObjectChanged");
+    assert_eq!(
+        message,
+        "registry population: copy 2 of population is lost; copy 1 stands"
+    );
+    let note = asked
+        .iter()
+        .filter(|asked| asked.path.contains("/events"))
+        .filter_map(|asked| asked.body["note"].as_str())
+        .find(|note| note.starts_with("Intact is False"));
+    assert_eq!(note, Some(&*format!("Intact is False: {message}")));
     assert_eq!(said(status, "Ready").0, "True", "a bad night stops no deployment");
     let (alarmed, reason, message) = said(status, "Alarmed");
     assert_eq!((alarmed.as_str(), reason.as_str()), ("True", "ObjectChanged"));
@@ -83,7 +99,27 @@ async fn space_is_the_registrys_own_quota_first_and_then_the_stores() {
     let status = status_of(&world, &resource).await;
     let (space, reason, message) = said(&status, "SpaceSufficient");
     assert_eq!((space.as_str(), reason.as_str()), ("False", "QuotaExceeded"));
-    assert!(message.contains("200.0 GiB"), "{message}");
+    assert!(message.contains("registry population has 200.0 GiB"), "{message}");
+}
+
+#[tokio::test]
+async fn every_condition_has_words_and_those_of_the_data_name_the_registry() {
+    let mut rich = registry_report(&[2, 1]);
+    rich["intact"] = json!({"state": "Unknown", "reason": "Verifying", "message": ""});
+    let mut silent = registry_report(&[]);
+    silent["ledger"] = json!({"state": "False", "reason": "LedgerGap", "message": ""});
+    for report in [registry_report(&[2, 1]), registry_report(&[]), rich, silent] {
+        let (world, _running) = world(&custody("population"), report).await;
+        let status = status_of(&world, &custody("population")).await;
+        for condition in status["status"]["conditions"].as_array().unwrap() {
+            let (type_, message) = (&condition["type"], condition["message"].as_str().unwrap());
+            assert!(!message.is_empty(), "{type_} says nothing");
+            let of_the_data = ["HomeHeard", "WithinRPO", "LedgerSound", "Intact", "Drilled"];
+            if of_the_data.iter().any(|one| type_ == one) {
+                assert!(message.contains("registry population"), "{type_}: {message}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

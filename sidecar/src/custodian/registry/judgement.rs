@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use dataembassy_contract::Reason;
+use dataembassy_contract::custodian::Alarm;
 use dataembassy_contract::report::{Check, CheckState};
+use dataembassy_ledger::RegistryId;
 use dataembassy_ledger::value::Sequence;
 use jiff::{SignedDuration, Timestamp};
 
 use super::holdings::HoldingsState;
-use crate::custodian::finding::{Finding, Loss, Standing, is_of_the_bytes, is_of_the_ledger};
+use crate::custodian::finding::{Finding, Loss, Standing, is_of_the_bytes, is_of_the_ledger, worst};
 
 /// Beyond the period by this share of it, reading back is overdue.
 pub const OVERDUE_PARTS: u32 = 10;
@@ -112,63 +114,98 @@ pub fn standing(holdings: &HoldingsState, head: Option<Sequence>) -> Standing {
     }
 }
 
-/// Whether the ledger is whole, in order, and signed by who may.
-#[must_use]
-pub fn ledger(findings: &[Finding], is_read: bool, before: &Check, now: Timestamp) -> Check {
-    let worst = findings.iter().find(|finding| is_of_the_ledger(finding.reason));
-    match worst {
-        Some(finding) => check(
-            before,
-            CheckState::False,
-            finding.reason,
-            finding.what.clone(),
-            now,
-        ),
-        None if is_read => check(before, CheckState::True, Reason::LedgerIntact, String::new(), now),
-        None => {
-            let why = "the ledger is being read".to_owned();
-            check(before, CheckState::Unknown, Reason::NotYetKnown, why, now)
-        }
-    }
+/// What the two checks of a registry are judged by, and whose they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The registry.
+    pub registry: &'a RegistryId,
+    /// Everything that is wrong now, worst first: a check that does not hold says what the alarm says.
+    pub alarms: &'a [Alarm],
+    /// Now.
+    pub now: Timestamp,
 }
 
-/// Whether every byte of the living copies was read back and equals the ledger. Copies that are newer than the newest one read back are
-/// on their way; one before it that was never read is not.
-#[must_use]
-pub fn intact(holdings: &HoldingsState, findings: &[Finding], before: &Check, now: Timestamp) -> Check {
-    if let Some(finding) = findings.iter().find(|finding| is_of_the_bytes(finding.reason)) {
-        return check(
-            before,
-            CheckState::False,
-            finding.reason,
-            finding.what.clone(),
-            now,
+impl Known<'_> {
+    /// Whether the ledger is whole, in order, and signed by who may. `head` is its last entry, as far as it was read.
+    #[must_use]
+    pub fn ledger(&self, is_read: bool, head: Option<Sequence>, before: &Check) -> Check {
+        let registry = self.registry;
+        if let Some(alarm) = worst(self.alarms, is_of_the_ledger) {
+            return self.alarmed(alarm, CheckState::False, before);
+        }
+        if !is_read {
+            let why = format!("registry {registry}: the ledger is being read");
+            return check(before, CheckState::Unknown, Reason::NotYetKnown, why, self.now);
+        }
+        let sound = match head {
+            Some(head) => format!(
+                "registry {registry}: the ledger is whole up to entry {head}, in order, and signed by who may"
+            ),
+            None => format!("registry {registry}: the ledger is empty, and nothing in it is wrong"),
+        };
+        check(before, CheckState::True, Reason::LedgerIntact, sound, self.now)
+    }
+
+    /// Whether every byte of the living copies was read back and equals the ledger. Copies that are newer than the newest one read back
+    /// are on their way; one before it that was never read is not.
+    #[must_use]
+    pub fn intact(&self, holdings: &HoldingsState, before: &Check) -> Check {
+        let (registry, now) = (self.registry, self.now);
+        if let Some(alarm) = worst(self.alarms, is_of_the_bytes) {
+            return self.alarmed(alarm, CheckState::False, before);
+        }
+        let unknown = |reason, why: String| {
+            check(
+                before,
+                CheckState::Unknown,
+                reason,
+                format!("registry {registry}: {why}"),
+                now,
+            )
+        };
+        if holdings.copies.is_empty() {
+            return unknown(Reason::NoCopyYet, "the ledger holds no copy".to_owned());
+        }
+        if let Some(alarm) = worst(self.alarms, |reason| reason == Reason::VerificationOverdue) {
+            return self.alarmed(alarm, CheckState::Unknown, before);
+        }
+        let unread = |after: bool, newest: Sequence| {
+            let unread = holdings
+                .copies
+                .values()
+                .filter(|held| held.read.verified_at.is_none());
+            unread
+                .filter(|held| (held.reference.sequence > newest) == after)
+                .count()
+        };
+        let of = holdings.copies.len();
+        let Some(newest) = holdings.newest_intact() else {
+            return unknown(
+                Reason::Verifying,
+                format!("the first of {of} copies is being read back"),
+            );
+        };
+        let sequence = newest.reference.sequence;
+        let waiting = unread(false, sequence);
+        if waiting > 0 {
+            let why = format!("{} of {of} copies were read back", of - waiting);
+            return unknown(Reason::Verifying, why);
+        }
+        let on_its_way = match unread(true, sequence) {
+            0 => "",
+            _ => "; what came after it is being read back",
+        };
+        let proven = format!(
+            "registry {registry}: every byte of copy {sequence}, taken {:.0}, and of the living copies before it was read back and \
+             equals the ledger{on_its_way}",
+            newest.taken_at
         );
+        check(before, CheckState::True, Reason::Proven, proven, now)
     }
-    if holdings.copies.is_empty() {
-        return check(before, CheckState::Unknown, Reason::NoCopyYet, String::new(), now);
+
+    fn alarmed(&self, alarm: &Alarm, state: CheckState, before: &Check) -> Check {
+        check(before, state, alarm.reason, alarm.message.clone(), self.now)
     }
-    if let Some(finding) = findings
-        .iter()
-        .find(|finding| finding.reason == Reason::VerificationOverdue)
-    {
-        let (reason, what) = (finding.reason, finding.what.clone());
-        return check(before, CheckState::Unknown, reason, what, now);
-    }
-    let unread = |held: &&super::holdings::Held| held.read.verified_at.is_none();
-    let newest = holdings.newest_intact().map(|held| held.reference.sequence);
-    let waiting = holdings
-        .copies
-        .values()
-        .filter(unread)
-        .filter(|held| newest.is_none_or(|newest| held.reference.sequence < newest));
-    let waiting = waiting.count();
-    let of = holdings.copies.len();
-    if waiting > 0 || newest.is_none() {
-        let why = format!("{} of {of} copies were read back", of - waiting);
-        return check(before, CheckState::Unknown, Reason::Verifying, why, now);
-    }
-    check(before, CheckState::True, Reason::Proven, String::new(), now)
 }
 
 /// Keeps `since` while the same is found again.
@@ -182,5 +219,69 @@ pub fn check(before: &Check, state: CheckState, reason: Reason, message: String,
         reason,
         message,
         since: since.or(Some(now)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(number: u64) -> Sequence {
+        Sequence::new(number).unwrap()
+    }
+
+    fn alarm(reason: Reason, message: &str) -> Alarm {
+        Alarm {
+            reason,
+            message: message.to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+            sequence: Some(7),
+        }
+    }
+
+    fn judged(alarms: &[Alarm], is_read: bool, head: Option<u64>) -> (Check, Check) {
+        let registry: RegistryId = "population".parse().unwrap();
+        let known = Known {
+            registry: &registry,
+            alarms,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let before = Check::default();
+        (
+            known.ledger(is_read, head.map(sequence), &before),
+            known.intact(&HoldingsState::default(), &before),
+        )
+    }
+
+    #[test]
+    fn a_check_that_does_not_hold_says_what_the_worst_alarm_says() {
+        let lost = "registry population, copy 7: an object is gone. Lost: this copy. Stands: 4 copies.";
+        let back = "registry population, copy 7: the head is gone. Lost: every copy that came later. Stands: 4 copies.";
+        let alarms = [
+            alarm(Reason::RolledBack, back),
+            alarm(Reason::ObjectMissing, lost),
+            alarm(Reason::SecondVersion, "registry population: two versions"),
+        ];
+        let (ledger, intact) = judged(&alarms, true, Some(6));
+        assert_eq!(
+            (ledger.state, ledger.reason),
+            (CheckState::False, Reason::RolledBack)
+        );
+        assert_eq!(ledger.message, back);
+        assert_eq!(
+            (intact.state, intact.reason),
+            (CheckState::False, Reason::ObjectMissing)
+        );
+        assert_eq!(intact.message, lost);
+    }
+
+    #[test]
+    fn whatever_is_known_the_checks_name_the_registry() {
+        for (is_read, head) in [(false, None), (true, None), (true, Some(6))] {
+            let (ledger, intact) = judged(&[], is_read, head);
+            for check in [ledger, intact] {
+                assert!(check.message.starts_with("registry population: "), "{check:?}");
+            }
+        }
     }
 }

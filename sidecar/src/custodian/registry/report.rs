@@ -48,14 +48,19 @@ impl Keeper {
         let standing = judgement::standing(&holdings, head.map(|head| head.sequence));
         let (alarms, counts) = self.watchbook.alarms(&self.registry, &findings, &standing, now);
         let is_read = self.ledger.as_ref().is_some_and(LedgerState::is_read);
-        let mut ledger = judgement::ledger(&findings, is_read, &self.report.ledger, now);
+        let known = judgement::Known {
+            registry: &self.registry,
+            alarms: &alarms,
+            now,
+        };
+        let mut ledger = known.ledger(is_read, head.map(|head| head.sequence), &self.report.ledger);
         if let Some((reason, message)) = &self.trouble
             && ledger.state != CheckState::False
         {
-            let (reason, message) = (*reason, message.clone());
-            ledger = judgement::check(&self.report.ledger, CheckState::Unknown, reason, message, now);
+            let message = format!("registry {}: {message}", self.registry);
+            ledger = judgement::check(&self.report.ledger, CheckState::Unknown, *reason, message, now);
         }
-        let intact = judgement::intact(&holdings, &findings, &self.report.intact, now);
+        let intact = known.intact(&holdings, &self.report.intact);
         let verification = verification(&holdings, assignment, now);
         let used_bytes = self.presence.used_bytes().unwrap_or_default();
         let chains = self.ledger.as_ref();

@@ -46,7 +46,7 @@ async fn home_says_what_the_embassy_has_proven_and_believes_only_its_custodian()
         report
             .intact
             .message
-            .starts_with("the latest copy, copy 1, taken at"),
+            .contains(": the latest copy, copy 1, taken at"),
         "{}",
         report.intact.message
     );
