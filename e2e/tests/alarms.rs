@@ -285,41 +285,48 @@ fn no_rule_asks_for_a_metric_a_label_or_a_word_that_does_not_exist() {
     }
 }
 
+/// What Helm makes of the chart.
+fn rendered(helm: &str, more: &[&str]) -> String {
+    let output = Command::new(Cache::locate().unwrap().path(helm).unwrap())
+        .args(["template", "dataembassy", "--kube-version=1.34.4"])
+        .arg(path("charts/dataembassy"))
+        .arg("--set=operator.image.repository=registry.example/operator")
+        .arg("--set=sidecar.image.repository=registry.example/sidecar")
+        .args(more)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
-fn the_chart_makes_rules_of_the_plain_file_only_where_prometheus_has_its_operator() {
-    let rendered = |helm: &str, more: &[&str]| {
-        let output = Command::new(Cache::locate().unwrap().path(helm).unwrap())
-            .args(["template", "dataembassy", "--kube-version=1.34.4"])
-            .arg(path("charts/dataembassy"))
-            .arg("--set=operator.image.repository=registry.example/operator")
-            .arg("--set=sidecar.image.repository=registry.example/sidecar")
-            .args(more)
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    };
+fn the_chart_makes_rules_of_each_sides_plain_file_only_where_prometheus_has_its_operator() {
     let api = "--api-versions=monitoring.coreos.com/v1";
-    for helm in ["helm3", "helm4"] {
-        assert!(!rendered(helm, &[]).contains("monitoring.coreos.com"));
+    for (helm, side) in ["helm3", "helm4"]
+        .into_iter()
+        .flat_map(|helm| SIDES.map(|side| (helm, side)))
+    {
+        let of_side = format!("--set=side={side}");
+        let rendered = |more: &[&str]| rendered(helm, &[&[of_side.as_str()], more].concat());
+        assert!(!rendered(&[]).contains("monitoring.coreos.com"));
         let off = [
             "--set=monitoring.rules.enabled=false",
             "--set=monitoring.podMonitor.enabled=false",
         ];
-        assert!(!rendered(helm, &[&[api], &off[..]].concat()).contains("monitoring.coreos.com"));
-        let text = rendered(helm, &[api, "--set=monitoring.rules.labels.release=prometheus"]);
+        assert!(!rendered(&[&[api], &off[..]].concat()).contains("monitoring.coreos.com"));
+        let text = rendered(&[api, "--set=monitoring.rules.labels.release=prometheus"]);
         assert!(text.contains("kind: PodMonitor") && text.contains("release: prometheus"));
         let made: Vec<serde_json::Value> = text
             .split("\n---")
             .filter(|document| document.contains("kind: PrometheusRule"))
             .map(|document| serde_saphyr::from_str(document).unwrap())
             .collect();
-        let plain: serde_json::Value = serde_saphyr::from_str(&read(&rule_file("home"))).unwrap();
-        assert_eq!(made.len(), 1);
-        assert_eq!(made[0]["spec"], plain);
+        let plain: serde_json::Value = serde_saphyr::from_str(&read(&rule_file(side))).unwrap();
+        assert_eq!(made.len(), 1, "{helm}, {side}");
+        assert_eq!(made[0]["spec"], plain, "{helm}, {side}");
     }
 }
