@@ -44,6 +44,8 @@ pub enum Fault {
     Refuse,
     /// Passes nothing on and never answers.
     Stall,
+    /// Passes the request on, and moves the date of the answer by so many seconds: a store whose clock is ahead, or behind.
+    ShiftClock(i64),
     /// Does something first, such as another writer's put, and then passes the request on.
     Before(Hook),
 }
@@ -234,6 +236,13 @@ async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         }
         Some(Fault::Refuse) => Err("the connection is refused".into()),
         Some(Fault::Stall) => std::future::pending().await,
+        Some(Fault::ShiftClock(seconds)) => {
+            let mut answer = forward(&shared, request).await?;
+            let date = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_secs(seconds))?;
+            let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            answer.headers_mut().insert(hyper::header::DATE, date.parse()?);
+            Ok(answer)
+        }
         Some(Fault::Before(action)) => {
             action().await;
             forward(&shared, request).await

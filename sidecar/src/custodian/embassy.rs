@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::configuration::{Configuration, LockRule};
 use super::prolonging::{Aim, secure};
 use crate::store::ledger::read_document;
-use crate::store::{LedgerError, Store, StoreError, probe};
+use crate::store::{LedgerError, Store, StoreError, clocks_agree, probe};
 
 /// Parts of the lock's length: after an eighth, the document's lock is looked at again.
 const LOOK_PARTS: u32 = 8;
@@ -49,12 +49,10 @@ pub async fn look(store: &Store, configuration: &Configuration) -> StoreLook {
         Ok(unknown) => look.unknown = Some(unknown),
         Err(error) => look.note(error.reason(), error.to_string()),
     }
-    look.clock_difference = store.clock_ahead().map(|ahead| ahead / 1_000);
-    let is_skewed = look
-        .fault
-        .as_ref()
-        .is_some_and(|(reason, _)| *reason == Reason::ClockSkewed);
-    look.clocks_agree = look.clock_difference.is_some() && !is_skewed;
+    let ahead = store.clock_ahead();
+    look.clock_difference = ahead.map(|ahead| ahead / 1_000);
+    // By what was measured, and not by what is told: of several faults only the first is.
+    look.clocks_agree = ahead.is_some_and(clocks_agree);
     look
 }
 

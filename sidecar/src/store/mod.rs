@@ -23,5 +23,5 @@ pub use commit::{CommitError, commit};
 pub use custody::{Folders, ObjectHead, ObjectLock};
 pub use error::{GateRefusal, StoreError};
 pub use ledger::{Ledger, LedgerError, LedgerMemory, LedgerSettings};
-pub use probe::{ProbeReport, Requirements, probe};
+pub use probe::{ProbeReport, Requirements, clocks_agree, probe};
 pub use settings::{DepositKeys, Patience, StoreSettings};

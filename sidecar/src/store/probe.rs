@@ -39,6 +39,12 @@ impl Requirements {
     }
 }
 
+/// Whether clocks with this difference, in milliseconds, agree well enough for entries that carry our time.
+#[must_use]
+pub fn clocks_agree(ahead: i64) -> bool {
+    ahead.unsigned_abs() / 1000 <= MAX_CLOCK_DIFFERENCE.as_secs()
+}
+
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeReport {
@@ -53,10 +59,9 @@ pub async fn probe(store: &Store, requirements: Requirements) -> Result<ProbeRep
     check_versioning(store).await?;
     let locked_days = check_object_lock(store, requirements).await?;
     let clock_ahead = store.clock.ahead();
-    let seconds = clock_ahead.unwrap_or(0).unsigned_abs() / 1000;
-    if seconds > MAX_CLOCK_DIFFERENCE.as_secs() {
+    if let Some(ahead) = clock_ahead.filter(|ahead| !clocks_agree(*ahead)) {
         return Err(StoreError::ClockSkewed {
-            seconds,
+            seconds: ahead.unsigned_abs() / 1000,
             limit: MAX_CLOCK_DIFFERENCE.as_secs(),
         });
     }

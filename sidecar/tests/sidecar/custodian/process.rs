@@ -2,7 +2,7 @@
 
 use crate::bench::custodian::{CustodianBench, custody_of};
 use crate::bench::{REGISTRY, http};
-use dataembassy_contract::custodian::RegistryReport;
+use dataembassy_contract::custodian::{CustodianReport, RegistryReport};
 use dataembassy_contract::report::CheckState;
 use dataembassy_contract::{Reason, files};
 use dataembassy_testkit::fabricated::Shape;
@@ -74,6 +74,8 @@ async fn at_rest_a_registry_costs_one_listing_a_look() {
         .filter(|one| !one.contains(&of_source))
         .filter(|one| !one.contains(source) && !one.contains("?versioning") && !one.contains("?object-lock"))
         .filter(|one| !one.contains("embassy.json") && !one.contains("delimiter"))
+        // One of these in twenty-five seconds.
+        .filter(|one| !one.contains(&format!("prefix=registries%2F{REGISTRY}%2Fcustody%2F")))
         .collect();
     assert!(other.is_empty(), "{other:#?}");
     assert!(
@@ -210,6 +212,69 @@ async fn a_store_that_is_away_or_set_up_wrong_is_told_and_heals() {
         report.store.reason == Reason::StoreCredentialsRefused
     };
     custodian.until("the credentials", refused).await;
+}
+
+#[tokio::test]
+async fn the_difference_to_the_stores_clock_is_measured_told_and_stops_what_carries_a_time() {
+    let mut bench = CustodianBench::start().await;
+    bench.timing.push(("--prove-every", "1s"));
+    bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let near = |report: &CustodianReport, seconds: i64| {
+        let measured = report.clock_difference_seconds;
+        measured.is_some_and(|measured| (measured - seconds).abs() <= 3)
+    };
+    custodian.until("the same time", |report| near(report, 0)).await;
+    custodian
+        .until_registry("a proof", |report| {
+            report.custody_head.is_some() && report.verification.verified == 1
+        })
+        .await;
+    for seconds in [90, -90] {
+        bench.proxy.heal();
+        bench
+            .proxy
+            .inject(usize::MAX, Fault::ShiftClock(seconds), |_, _| true);
+        let report = custodian
+            .until("a difference that is only told", |report| near(report, seconds))
+            .await;
+        assert_eq!(report.store.state, CheckState::True, "{}", report.store.message);
+    }
+    bench.proxy.heal();
+    bench
+        .proxy
+        .inject(usize::MAX, Fault::ShiftClock(-600), |_, _| true);
+    let report = custodian
+        .until("a difference that is too large", |report| {
+            report.store.reason == Reason::ClockSkewed
+        })
+        .await;
+    assert!(near(&report, -600), "{:?}", report.clock_difference_seconds);
+    assert_eq!(report.store.state, CheckState::False);
+    // Another fault that is told first does not hide it: what would carry a wrong time is not written.
+    bench.config.immutability.lock_on_arrival = "14d".parse().unwrap();
+    bench.write_config();
+    custodian
+        .until("the lock", |report| report.store.reason == Reason::NoObjectLock)
+        .await;
+    let before = custodian.registry().await.unwrap().custody_head;
+    bench.copies(1, &Shape::default()).await;
+    custodian
+        .until_registry("the second copy to be read", |report| {
+            report.verification.verified == 2
+        })
+        .await;
+    let looks = bench.proxy.seen().len() + 20;
+    custodian
+        .until("more looks", |_| bench.proxy.seen().len() > looks)
+        .await;
+    assert_eq!(custodian.registry().await.unwrap().custody_head, before);
+    bench.proxy.heal();
+    custodian
+        .until_registry("a proof as soon as the clocks agree", |report| {
+            report.custody_head != before
+        })
+        .await;
 }
 
 #[tokio::test]
