@@ -8,16 +8,15 @@ use std::collections::BTreeMap;
 
 use dataembassy_contract::Reason;
 use dataembassy_ledger::ObjectKey;
-use dataembassy_ledger::chain::{Alarm, Authority, Found, MAX_VERSIONS, Start, StoredVersion, Walk};
+use dataembassy_ledger::chain::{Authority, Found, Start, StoredVersion, Walk};
 use dataembassy_ledger::entry::{Body, Entry, EntryRef};
-use dataembassy_ledger::signed_line::MAX_OBJECT_BYTES;
 use dataembassy_ledger::value::{RegistryId, Sequence, StoreId, VersionId};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 
 use super::listing::{Group, Listing};
+use super::places::{before, finding, following, forked, read_group};
 use crate::custodian::finding::{Finding, Loss};
-use crate::store::ledger::alarm_reason;
 use crate::store::{ObjectVersion, Store, StoreError};
 
 /// How many entries are read at a time.
@@ -339,7 +338,8 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
             .filter(|group| group.key == key)
             .map(|group| group.versions.clone())
             .unwrap_or_default();
-        if versions == self.head.versions {
+        // An entry of our own was never listed yet, so that none of its versions is known: that it is not there is no repetition of that.
+        if !versions.is_empty() && versions == self.head.versions {
             return Ok(!self
                 .head
                 .findings
@@ -434,101 +434,5 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
             .head_key()
             .or_else(|| self.walk.next().map(|key| key.to_string()))?;
         before(&key)
-    }
-}
-
-/// Reads the objects of a key, oldest first; of many only the first few, as more than one is an alarm already.
-pub(super) async fn read_group(store: &Store, group: &Group) -> Result<Vec<StoredVersion>, StoreError> {
-    let Ok(key) = group.key.parse::<ObjectKey>() else {
-        return Ok(Vec::new());
-    };
-    let mut stored = Vec::new();
-    for version in group.objects().take(MAX_VERSIONS) {
-        let Some(id) = &version.version else { continue };
-        let limit = MAX_OBJECT_BYTES as u64 + 1;
-        match store.open(&key, Some(id)).await {
-            Ok(object) => stored.push(StoredVersion {
-                version: id.clone(),
-                bytes: object.read_up_to(limit).await?.to_vec(),
-            }),
-            // It went while we looked; the next look tells.
-            Err(StoreError::ObjectMissing { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(stored)
-}
-
-/// What an alarm of the walk means to the user.
-pub(super) fn finding(alarm: &Alarm, sequence: Option<Sequence>) -> Finding {
-    let lost = match alarm {
-        Alarm::SecondVersion { .. } => Loss::Nothing,
-        Alarm::RolledBack { .. } => Loss::Later,
-        Alarm::Gap { .. } => Loss::Unknown,
-        _ => Loss::Object,
-    };
-    Finding {
-        reason: alarm_reason(alarm),
-        sequence: match alarm {
-            Alarm::RolledBack { sequence, .. } => Some(*sequence),
-            _ => sequence,
-        },
-        what: alarm.to_string(),
-        lost,
-    }
-}
-
-fn forked(sequence: Sequence) -> Finding {
-    Finding {
-        reason: Reason::Forked,
-        sequence: Some(sequence),
-        what: format!("entry {sequence} exists in several versions that are signed by who may sign there"),
-        lost: Loss::Nothing,
-    }
-}
-
-/// The key of the place after this one, in the same term.
-fn following(key: &ObjectKey) -> Option<ObjectKey> {
-    Some(match key.clone() {
-        ObjectKey::Source {
-            registry,
-            term,
-            sequence,
-        } => ObjectKey::Source {
-            registry,
-            term,
-            sequence: sequence.next()?,
-        },
-        ObjectKey::Custody { registry, sequence } => ObjectKey::Custody {
-            registry,
-            sequence: sequence.next()?,
-        },
-        _ => return None,
-    })
-}
-
-/// A text that sorts just before a key: it ends in the digit below the key's last one that is not 0, with nines behind.
-pub(super) fn before(key: &str) -> Option<String> {
-    let last = key.rfind(|letter: char| ('1'..='9').contains(&letter))?;
-    let digit = key.as_bytes()[last] - 1;
-    let nines = key.len() - last - 1;
-    Some(format!(
-        "{}{}{}",
-        &key[..last],
-        char::from(digit),
-        "9".repeat(nines)
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listing_begins_just_before_the_key() {
-        let of = |number: &str| before(&format!("registries/population/source/0001-{number}")).unwrap();
-        assert!(of("000000000001").ends_with("0001-000000000000"));
-        assert!(of("000000000100").ends_with("0001-000000000099"));
-        assert!(of("000000000109").ends_with("0001-000000000108"));
     }
 }

@@ -13,10 +13,10 @@ use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::manifest::ManifestReader;
 use dataembassy_ledger::value::{RegistryId, SegmentNumber};
 
-use super::chain::before;
 use super::examination::{ObjectError, read_part};
 use super::holdings::{Damage, Surplus};
 use super::listing::{Group, Listing};
+use super::places::before;
 use super::tally::{TallyKey, mark};
 use crate::store::Store;
 

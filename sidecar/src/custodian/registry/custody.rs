@@ -21,8 +21,9 @@ use dataembassy_ledger::value::{
 use dataembassy_ledger::{ObjectKey, SigningKey};
 use jiff::Timestamp;
 
-use super::chain::{Arrived, Followed, read_group};
+use super::chain::{Arrived, Followed};
 use super::listing::{Group, Listing};
+use super::places::read_group;
 use crate::custodian::finding::{Finding, Loss};
 use crate::store::ledger::last_keys;
 use crate::store::{CommitError, PutOutcome, Store, StoreError, commit};
@@ -199,7 +200,7 @@ impl Custody {
             sequence: None,
             what: format!("in the custody chain, {}", finding.what),
             lost: match finding.lost {
-                Loss::Later => Loss::Unknown,
+                Loss::Later => Loss::Word,
                 ref other => other.clone(),
             },
             ..finding.clone()
@@ -296,7 +297,17 @@ impl Custody {
         body: CustodyBody,
         now: Timestamp,
     ) -> Result<(), AppendError> {
-        if self.chain.walk().rivals() > 1 || self.impossible.is_some() || self.has_hole(store).await? {
+        // What stood when it was looked at last may be gone, and an entry after it would make that final.
+        let head = self.head();
+        while self.look(store).await? {}
+        if self.head() != head {
+            return Err(AppendError::Moved);
+        }
+        if self.chain.is_rolled_back()
+            || self.chain.walk().rivals() > 1
+            || self.impossible.is_some()
+            || self.has_hole(store).await?
+        {
             return Err(AppendError::NoPlace);
         }
         let walk = self.chain.walk();

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::chain::Arrived;
 use super::custody::{Custody, WrittenProof};
+use super::history::History;
 use super::holdings::{Held, Holdings};
 use super::source::Source;
 use super::witness::{Evidence, Witness};
@@ -19,8 +20,8 @@ use crate::custodian::configuration::RegistrySettings;
 use crate::custodian::finding::{Finding, Loss};
 use crate::store::{Store, StoreError};
 
-/// Between two looks at the custody chain while nobody but us seems to write it.
-const CUSTODY_PERIOD: i64 = 180;
+/// Between two looks at the custody chain while nobody but us seems to write it: what was removed from it is told within a minute.
+const CUSTODY_PERIOD: i64 = 25;
 
 /// The chains of one registry.
 pub struct LedgerState {
@@ -37,17 +38,10 @@ pub struct LedgerState {
     confirmed: Option<(EntryRef, bool)>,
     two_roles: Option<KeyHasTwoRoles>,
     last_arrival: Option<Arrival>,
-    /// The proof whose predecessors are read next, for what was read back before.
+    /// What earlier proofs say of what was read back before.
     history: History,
-}
-
-/// How far earlier proofs were taken in.
-#[derive(Debug)]
-enum History {
-    NotBegun,
-    /// The proof before this entry is read next.
-    Before(Sequence, dataembassy_ledger::Sha256Digest),
-    Known,
+    /// The custody entry up to which the source chain has heard of the custody chain.
+    learned: Option<EntryRef>,
 }
 
 impl LedgerState {
@@ -73,7 +67,8 @@ impl LedgerState {
             confirmed: None,
             two_roles: None,
             last_arrival: None,
-            history: History::NotBegun,
+            history: History::default(),
+            learned: None,
         })
     }
 
@@ -186,6 +181,7 @@ impl LedgerState {
             return Ok(());
         }
         if self.source.is_none() {
+            self.learned = self.custody.head();
             let opened = Source::open(self.identity.clone(), &self.settings, self.custody.view());
             self.source = opened.map_err(|error| self.two_roles = Some(error)).ok();
         }
@@ -205,16 +201,18 @@ impl LedgerState {
     }
 
     async fn look_at_custody(&mut self, store: &Store) -> Result<(), StoreError> {
-        let head = self.custody.head();
         self.custody_more = self.custody.look(store).await?;
         if self.was_empty.is_none() && !self.custody_more {
             self.was_empty = Some(self.custody.head().is_none() && self.custody.findings().next().is_none());
         }
-        if self.custody.head() != head
+        // Not only what this look brought: what we wrote ourselves counts as well.
+        let head = self.custody.head();
+        if self.learned != head
             && let Some(source) = &mut self.source
         {
             let learned = source.learn(&self.settings, self.custody.view());
             self.two_roles = learned.err();
+            self.learned = head;
         }
         Ok(())
     }
@@ -250,7 +248,7 @@ impl LedgerState {
                 return Ok(Left::More);
             }
         }
-        self.read_history(assignment, holdings).await
+        self.history.read(assignment, &self.custody, holdings).await
     }
 
     /// Looks again at places where an older entry was not right.
@@ -309,59 +307,6 @@ impl LedgerState {
             reference.sequence <= proof.body.source_head.sequence && !was_wrong
         });
         fits || judged
-    }
-
-    /// Takes in one earlier proof after the other, as far as the verification period reaches.
-    async fn read_history(
-        &mut self,
-        assignment: &Assignment,
-        holdings: &Holdings,
-    ) -> Result<Left, StoreError> {
-        const AT_ONCE: usize = 24;
-        if let History::NotBegun = self.history {
-            let mut state = holdings.lock();
-            self.history = match self.custody.last_proof() {
-                Some(last) => {
-                    proof::learn(&mut state, last);
-                    History::Before(last.reference.sequence, last.prev)
-                }
-                None => History::Known,
-            };
-        }
-        let period = jiff::SignedDuration::try_from(assignment.configuration.period);
-        let earliest = period
-            .ok()
-            .and_then(|period| Timestamp::now().checked_sub(period).ok());
-        for _ in 0..AT_ONCE {
-            let History::Before(sequence, prev) = self.history else {
-                break;
-            };
-            let before = self
-                .custody
-                .predecessor(&assignment.store, sequence, prev)
-                .await?;
-            let within = |at: Timestamp| earliest.is_none_or(|earliest| at >= earliest);
-            self.history = match before {
-                Some(before) if within(before.entry.header.at.as_jiff()) => {
-                    if let Some(proof) = WrittenProof::of(&before) {
-                        proof::learn(&mut holdings.lock(), &proof);
-                    }
-                    History::Before(before.reference().sequence, before.entry.header.prev)
-                }
-                _ => History::Known,
-            };
-        }
-        if !matches!(self.history, History::Known) {
-            return Ok(Left::More);
-        }
-        let mut state = holdings.lock();
-        if !state.history_known {
-            if let Some(last) = self.custody.last_proof() {
-                proof::resume(&mut state, last);
-            }
-            state.history_known = true;
-        }
-        Ok(Left::Nothing)
     }
 
     async fn find_confirmed(
@@ -427,7 +372,7 @@ impl LedgerState {
                 "source entry {} with SHA-256 {} was there and is not any more",
                 floor.sequence, floor.digest
             );
-            findings.push(rolled_back(what, Some(floor.sequence)));
+            findings.push(rolled_back(what, Some(floor.sequence), Loss::Later));
         }
         if let Some(floor) = settings.custody_floor
             && below(self.custody_head(), floor)
@@ -436,7 +381,7 @@ impl LedgerState {
                 "custody entry {} with SHA-256 {} was there and is not any more",
                 floor.sequence, floor.digest
             );
-            findings.push(rolled_back(what, None));
+            findings.push(rolled_back(what, None, Loss::Word));
         }
         if let Some((head, false)) = self.confirmed
             && settings.confirmed_head == Some(head)
@@ -446,18 +391,18 @@ impl LedgerState {
                 "source entry {} with SHA-256 {}, which confirmedHead names, is not in the ledger",
                 head.sequence, head.digest
             );
-            findings.push(rolled_back(what, Some(head.sequence)));
+            findings.push(rolled_back(what, Some(head.sequence), Loss::Later));
         }
         findings
     }
 }
 
-fn rolled_back(what: String, sequence: Option<Sequence>) -> Finding {
+fn rolled_back(what: String, sequence: Option<Sequence>, lost: Loss) -> Finding {
     Finding {
         reason: Reason::RolledBack,
         sequence,
         what,
-        lost: Loss::Later,
+        lost,
     }
 }
 

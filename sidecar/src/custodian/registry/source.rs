@@ -10,9 +10,10 @@ use dataembassy_ledger::signed_line::MAX_OBJECT_BYTES;
 use dataembassy_ledger::value::{Sequence, Sha256Digest};
 use futures::StreamExt as _;
 
-use super::chain::{Arrived, Followed, Look, read_group};
+use super::chain::{Arrived, Followed, Look};
 use super::custody::Identity;
 use super::listing::{Group, Listing};
+use super::places::{before, read_group};
 use crate::custodian::configuration::RegistrySettings;
 use crate::custodian::finding::{Finding, Loss};
 use crate::store::{Store, StoreError};
@@ -259,7 +260,7 @@ impl Source {
     ) -> Result<Vec<(Sequence, Group)>, StoreError> {
         let prefix = ObjectKey::source_prefix(&self.identity.registry);
         let (first, last) = (self.key(view, low), self.key(view, top));
-        let mut listing = Listing::new(store, &prefix, super::chain::before(&first.to_string()));
+        let mut listing = Listing::new(store, &prefix, before(&first.to_string()));
         let mut groups = Vec::new();
         let last = last.to_string();
         while let Some(group) = listing.next().await? {

@@ -108,16 +108,14 @@ impl Keeper {
             return Ok(Left::Nothing);
         }
         let may_go = self.retention.obstacle.is_none() && !assignment.settings.retention.dry_run;
-        let prolonged = self.prolong(assignment, may_go).await?;
-        if !may_go {
-            return Ok(prolonged);
+        let mut left = vec![self.prolong(assignment, may_go).await?];
+        // What waits is told in a dry run too.
+        left.push(self.recall(assignment).await?);
+        if may_go {
+            left.push(self.record(assignment).await?);
+            left.push(self.delete(assignment).await?);
         }
-        let recalled = self.recall(assignment).await?;
-        let recorded = self.record(assignment).await?;
-        let deleted = self.delete(assignment).await?;
-        let is_done = [prolonged, recalled, recorded, deleted]
-            .iter()
-            .all(|left| *left == Left::Nothing);
+        let is_done = left.iter().all(|left| *left == Left::Nothing);
         Ok(if is_done { Left::Nothing } else { Left::More })
     }
 
