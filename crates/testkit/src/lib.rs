@@ -4,6 +4,7 @@ pub mod authority;
 pub mod fabricated;
 pub mod fault_proxy;
 pub mod https;
+pub mod many;
 pub mod minio;
 pub mod postgresql;
 pub mod process;

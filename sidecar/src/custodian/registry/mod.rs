@@ -208,11 +208,16 @@ impl Keeper {
         };
         let looks = looks || ledger.has_more();
         if looks {
+            let was_read = ledger.is_read();
             ledger.look(assignment, &self.holdings).await?;
             if ledger.has_more() {
                 return Ok(Left::More);
             }
             self.set_next_look();
+            if !was_read {
+                // The others' heads before what is old in this one.
+                return Ok(Left::More);
+            }
         }
         let Some(ledger) = &mut self.ledger else {
             return Ok(Left::Nothing);

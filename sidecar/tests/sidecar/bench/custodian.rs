@@ -274,6 +274,16 @@ impl Custodian {
         self.until_registry(&format!("no alarm {reason}"), healed).await
     }
 
+    /// The most memory that the process has had so far, in KiB: the program's own pages as well as its data.
+    pub fn peak_kibibytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     pub const fn status_address(&self) -> SocketAddr {
         self.status
     }

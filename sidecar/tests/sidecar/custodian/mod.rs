@@ -7,3 +7,4 @@ mod objects;
 mod process;
 mod proofs;
 mod retention;
+mod scale;
