@@ -64,7 +64,8 @@ enum Command {
         /// `home` or `embassy`.
         cluster: Site,
     },
-    /// Measure copy and restore against the same made of stock tools, and the gate against the store itself, on loopback servers.
+    /// Measure copy, restore and reading back against the same made of stock tools, and the gate against the store itself, on loopback
+    /// servers.
     Bench {
         /// How often each side runs; the median counts.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
