@@ -94,7 +94,7 @@ pub struct RegistryCustodySpec {
     /// first recorded in the ledger, and deleted when its lock has ended. Nothing goes while the ledger is not whole, while the custodian is
     /// `Unwitnessed`, or while fewer than `minimum` copies were read back and are whole.
     pub retention: Retention,
-    /// A head of the ledger's source chain that a person vouches for, from the mirror's status at home or a record of it: what the
+    /// A head of the ledger's source chain that a person vouches for, from the mirror's status at home or from a trust sheet: what the
     /// custodian needs where it is `Unwitnessed`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_head: Option<ConfirmedHead>,

@@ -31,7 +31,8 @@ pub struct RegistryCustodyStatus {
     #[schemars(range(min = 1, max = 9999))]
     pub term: Option<i32>,
     /// The highest head of the source chain that was seen. It comes back to the custodian as its floor: a ledger that ends before it, or
-    /// beside it, is an alarm, and the floor stays.
+    /// beside it, is an alarm, and the floor stays. A head of a ledger that is `Unwitnessed` is not taken for one before a person confirms
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_head: Option<LedgerHead>,
     /// The highest head of the custody chain that was seen, a floor like `sourceHead`.

@@ -154,7 +154,7 @@ reasons! {
 
     // What the embassy finds.
     HomeSilent = "HomeSilent": "Home has shown no sign of life for too long.", "Call home; if nobody answers, think of activation.";
-    Unwitnessed = "Unwitnessed": "The custodian does not know where this ledger stood before, so it could not tell an older state of the store.", "Compare the head with a mirror's status or a record of it, and name it in confirmedHead.";
+    Unwitnessed = "Unwitnessed": "The custodian does not know where this ledger stood before, so it could not tell an older state of the store.", "Compare the head with a mirror's status or a trust sheet, and name it in confirmedHead.";
     Forked = "Forked": "The ledger has two entries at one place that both count for somebody.", "Find out who signs with the key twice; copies up to the fork stand.";
     UnknownRegistry = "UnknownRegistry": "The store has objects of a registry that nobody accepted.", "Make a RegistryCustody for it, or find out who writes there.";
     DrillFailed = "DrillFailed": "The latest copy that was restored did not answer as it must.", "Read the message; take another copy, and drill it.";

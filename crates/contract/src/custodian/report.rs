@@ -118,6 +118,10 @@ pub struct RegistryReport {
     pub process: String,
     /// The term in which the source chain is written.
     pub term: u32,
+    /// Whether nobody has said yet where the ledger stood before: then its heads are for people to compare, and for nobody to remember.
+    /// True too until both chains were read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unwitnessed: bool,
     /// The head of the source chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_head: Option<Head>,

@@ -29,8 +29,11 @@ pub(super) fn facts(
     let Some(report) = report else {
         return status;
     };
-    status.source_head = highest(before.source_head.as_ref(), report.source_head.as_ref());
-    status.custody_head = highest(before.custody_head.as_ref(), report.custody_head.as_ref());
+    // What is remembered comes back to the custodian as the floor. Remembering a head that nobody vouches for would be vouching for it.
+    if !report.unwitnessed {
+        status.source_head = highest(before.source_head.as_ref(), report.source_head.as_ref());
+        status.custody_head = highest(before.custody_head.as_ref(), report.custody_head.as_ref());
+    }
     // A custodian that has just begun has not read the ledger yet: what it does not know is not gone.
     if report.ledger.state == CheckState::Unknown && report.last_arrival.is_none() {
         return status;

@@ -50,6 +50,27 @@ async fn a_head_that_goes_down_is_an_alarm_and_lowers_no_floor() {
 }
 
 #[tokio::test]
+async fn a_head_that_nobody_vouches_for_becomes_no_floor() {
+    let mut report = registry_report(&[2, 1]);
+    report["unwitnessed"] = json!(true);
+    report["ledger"] = json!({"state": "False", "reason": "Unwitnessed", "message": "nobody has said where it stood before"});
+    let (world, resource, running) = settled(report).await;
+    let (sound, reason, _) = said(&json!({"status": resource["status"]}), "LedgerSound");
+    assert_eq!((sound.as_str(), reason.as_str()), ("False", "Unwitnessed"));
+    // It is shown to who compares it, and comes back to the custodian as nothing.
+    assert_eq!(resource["status"]["lastCopy"]["sequence"], 2);
+    for head in ["sourceHead", "custodyHead"] {
+        assert!(resource["status"].get(head).is_none(), "{}", resource["status"]);
+    }
+    // A person has confirmed it.
+    running
+        .processes
+        .say(CUSTODIAN, "/registries/population", registry_report(&[2, 1]));
+    let status = status_of(&world, &resource).await;
+    assert_eq!(status["status"]["custodyHead"]["sequence"], 2);
+}
+
+#[tokio::test]
 async fn each_fault_is_told_in_a_condition_and_in_an_event() {
     let (world, resource, running) = settled(registry_report(&[2, 1])).await;
     let mut report = registry_report(&[2, 1]);

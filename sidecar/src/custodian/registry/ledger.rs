@@ -168,6 +168,12 @@ impl LedgerState {
         evidence.weigh()
     }
 
+    /// Whether both chains were read, and the custodian knows where they stood before.
+    #[must_use]
+    pub fn is_witnessed(&self, settings: &RegistrySettings) -> bool {
+        self.is_read() && self.witness(settings) != Witness::Nobody
+    }
+
     /// Lists what is new in both chains. New copies are added to the holdings.
     pub async fn look(&mut self, assignment: &Assignment, holdings: &Holdings) -> Result<(), StoreError> {
         let now = Timestamp::now();
@@ -353,7 +359,17 @@ impl LedgerState {
         if self.is_read() {
             findings.extend(self.floor_findings(settings));
             if self.witness(settings) == Witness::Nobody {
-                let what = "nobody has said where this ledger stood before this custodian came".to_owned();
+                let ends = self.source_head().map_or_else(
+                    || "it has no source entry".to_owned(),
+                    |head| {
+                        format!(
+                            "it ends at source entry {} with SHA-256 {}",
+                            head.sequence, head.digest
+                        )
+                    },
+                );
+                let what =
+                    format!("nobody has said where this ledger stood before this custodian came; {ends}");
                 findings.push(of_the_whole(Reason::Unwitnessed, what, Loss::Unknown));
             }
         }

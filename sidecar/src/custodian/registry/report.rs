@@ -69,6 +69,7 @@ impl Keeper {
             generation: assignment.settings.generation,
             process: self.office.process.clone(),
             term: chains.map_or(1, |chains| chains.view().current_term().get()),
+            unwitnessed: !chains.is_some_and(|chains| chains.is_witnessed(&assignment.settings)),
             source_head: head.map(told_head),
             custody_head: chains.and_then(LedgerState::custody_head).map(told_head),
             ledger: ledger.clone(),

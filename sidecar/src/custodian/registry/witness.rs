@@ -35,10 +35,15 @@ impl Evidence {
     pub const fn weigh(&self) -> Witness {
         if self.custody_floor.is_some() {
             Witness::Floor
+        } else if self.confirmed_head.is_some() {
+            // A registry that should have this entry is not new, even if its custody chain is empty.
+            if self.confirmed_is_there {
+                Witness::Confirmed
+            } else {
+                Witness::Nobody
+            }
         } else if self.was_empty {
             Witness::New
-        } else if self.confirmed_head.is_some() && self.confirmed_is_there {
-            Witness::Confirmed
         } else {
             Witness::Nobody
         }
