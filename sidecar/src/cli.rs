@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{custodian, gate, mirror, restore, store};
+use crate::{custodian, gate, mirror, restore, store, trust_sheet};
 
 /// Mirrors one registry into the embassy's store, and restores from it.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ enum StoreCommand {
     Init(store::init::Arguments),
     /// Try what deposit credentials can do at a store, or at the gate before it.
     Check(Box<store::check::Arguments>),
+    /// Print what one must know to believe the store again, as one signed text for paper; or check such a text.
+    TrustSheet(Box<trust_sheet::Arguments>),
 }
 
 /// The command line as data, from which its reference page is made.
@@ -78,6 +80,11 @@ fn run(command: Command) -> anyhow::Result<()> {
                 let (printed, verdict) = store::check::run(&arguments).await?;
                 say(&printed);
                 verdict.map_err(anyhow::Error::msg)
+            }
+            Command::Store(StoreCommand::TrustSheet(arguments)) => {
+                let told = trust_sheet::run(&arguments).await?;
+                say(told.printed.trim_end());
+                told.verdict.map_err(anyhow::Error::msg)
             }
         }
     })

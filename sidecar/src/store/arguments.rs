@@ -1,9 +1,9 @@
-//! How a command line names a store: the flags that `store init` and `restore` share.
+//! How a command line names a store: the flags that `store` and `restore` share.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use dataembassy_contract::{Endpoint, Sovereignty, sovereignty::Loopback};
 
 use super::{DepositKeys, Store, StoreSettings};
@@ -41,14 +41,9 @@ impl StoreArguments {
     }
 
     /// Where the store is.
-    pub(super) fn settings(&self) -> anyhow::Result<StoreSettings> {
+    pub(crate) fn settings(&self) -> anyhow::Result<StoreSettings> {
         let endpoint = Endpoint::parse(&self.endpoint, self.allow_insecure)?;
-        let loopback = if self.allow_loopback {
-            Loopback::Allowed
-        } else {
-            Loopback::Refused
-        };
-        let sovereignty = Sovereignty::default().with_loopback(loopback);
+        let sovereignty = Sovereignty::default().with_loopback(loopback(self.allow_loopback));
         let bundle = self.ca_bundle.as_deref().map(read_text).transpose()?;
         let settings = StoreSettings::new(endpoint, self.bucket.clone(), self.region.clone(), sovereignty)?;
         Ok(settings.with_ca_bundle(bundle)?)
@@ -57,6 +52,51 @@ impl StoreArguments {
     /// As whom it is reached.
     pub(super) fn keys(&self) -> anyhow::Result<DepositKeys> {
         read_keys(&self.credentials)
+    }
+}
+
+/// The same flags where all of them may be left out, because there may be another way to know the store, or no store at all.
+#[derive(Debug)]
+pub(crate) struct OptionalStore {
+    /// The store, if an endpoint was given.
+    pub given: Option<StoreArguments>,
+    /// Whether loopback addresses are let through.
+    pub loopback: Loopback,
+}
+
+impl FromArgMatches for OptionalStore {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = matches.contains_id("endpoint");
+        Ok(Self {
+            given: given
+                .then(|| StoreArguments::from_arg_matches(matches))
+                .transpose()?,
+            loopback: loopback(matches.get_flag("allow_loopback")),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for OptionalStore {
+    fn augment_args(command: Command) -> Command {
+        // Of an update nothing is required.
+        StoreArguments::augment_args_for_update(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+const fn loopback(allowed: bool) -> Loopback {
+    if allowed {
+        Loopback::Allowed
+    } else {
+        Loopback::Refused
     }
 }
 

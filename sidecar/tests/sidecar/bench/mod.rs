@@ -4,6 +4,7 @@ pub mod custodian;
 pub mod custody;
 pub mod http;
 pub mod mirror;
+pub mod trust_sheet;
 pub mod whole;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 mod custody;
 mod doors;
+mod empty;
 mod ledgers;
 mod objects;
 mod process;

@@ -5,3 +5,4 @@ mod faults;
 mod init;
 mod late_reader;
 mod ledger;
+mod trust_sheet;
