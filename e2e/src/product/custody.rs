@@ -6,8 +6,39 @@ use anyhow::{Context, Result};
 use dataembassy_crds::{ConditionStatus, Known, RecoveryPoint, RegistryCustody};
 use kube::{Api, ResourceExt as _, api::ListParams};
 
-use super::{Product, conditions};
+use super::{EMBASSY, Product, RELEASE_NAMESPACE, conditions};
 use crate::command::wait_for;
+
+/// The sidecar, as a person at the embassy runs it in the custodian's pod.
+const SIDECAR: &str = "/usr/bin/dataembassy-sidecar";
+/// A sheet is printed once the custodian's folder has the heads that its operator remembers; a kubelet takes its time with it.
+const PRINTED: Duration = Duration::from_mins(4);
+
+/// A trust sheet of some registries, printed in the custodian's pod.
+pub async fn trust_sheet(product: &Product, registries: &[&str]) -> Result<String> {
+    let flags: Vec<String> = registries.iter().map(|id| format!("--registry={id}")).collect();
+    let mut program = vec![SIDECAR, "store", "trust-sheet", "--config-dir=/etc/dataembassy"];
+    program.extend(flags.iter().map(String::as_str));
+    let what = format!("a trust sheet of {}", registries.join(", "));
+    wait_for(&what, PRINTED, || async {
+        in_custodian(product, &program).await.map(Some)
+    })
+    .await
+}
+
+/// The resources that an empty embassy starts from, as `store trust-sheet` makes them of a sheet.
+pub async fn resources_of(product: &Product, sheet: &str) -> Result<String> {
+    let script = format!(
+        "printf %s \"$1\" | {SIDECAR} store trust-sheet --verify=/dev/stdin --custodies --custodian-key=\"$2\""
+    );
+    let key = &product.keys.custodian_public;
+    in_custodian(product, &["sh", "-c", &script, "sh", sheet, key]).await
+}
+
+async fn in_custodian(product: &Product, program: &[&str]) -> Result<String> {
+    let pod = format!("deployment/{EMBASSY}-custodian");
+    product.bed.embassy().exec(RELEASE_NAMESPACE, &pod, program).await
+}
 
 /// One registry in custody.
 #[derive(Clone)]
@@ -96,6 +127,25 @@ impl Custody {
             let points = self.points().await?;
             Ok((!points.is_empty() && points.iter().all(|point| point.intact)).then_some(points))
         })
+        .await
+    }
+
+    /// Deletes the resource, and waits until nothing in the cluster knows the registry any more: neither a recovery point, nor the custodian.
+    pub async fn forget(&self, product: &Product, deadline: Duration) -> Result<()> {
+        self.api
+            .delete(&self.name, &kube::api::DeleteParams::default())
+            .await?;
+        let label = format!("registry=\"{}\"", self.name);
+        wait_for(
+            &format!("the end of the custody of {}", self.name),
+            deadline,
+            || async {
+                let is_gone =
+                    self.api.get_opt(&self.name).await?.is_none() && self.points().await?.is_empty();
+                let known = super::embassy::custodian_metrics(product).await?.contains(&label);
+                Ok((is_gone && !known).then_some(()))
+            },
+        )
         .await
     }
 

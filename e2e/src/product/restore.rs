@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use dataembassy_crds::{ConditionStatus, RegistryRestore, RestorePhase};
-use dataembassy_testkit::minio::{BUCKET, StoreUser};
+use dataembassy_testkit::minio::StoreUser;
 use kube::Api;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -15,7 +15,7 @@ use super::{
     job::{self, Ended, Job},
 };
 use crate::{
-    bed::{Database, Options, Store, secrets, store::ENDPOINT},
+    bed::{Database, Options, Store, secrets},
     cluster::{Cluster, Site},
     command::wait_for,
     registries::{self, Registry},
@@ -229,31 +229,30 @@ pub async fn bring_retrieval(store: &Store, cluster: &Cluster, namespace: &str, 
 }
 
 /// Opens the latest copy by the break-glass page's own commands, in an image of stock tools that holds none of our code, into a new database,
-/// which the page itself makes.
+/// which the page itself makes. The page starts from a trust sheet, which is printed first.
 pub async fn break_glass(product: &Product, wanted: &Wanted<'_>, deadline: Duration) -> Result<Ended> {
     let target = server(product).await?;
     make_room(&target, wanted.database).await?;
     let retrieval = bring_keys(product, wanted.registry).await?;
     let embassy = product.bed.embassy();
-    let public = [
+    let sheet = super::custody::trust_sheet(product, &[wanted.registry]).await?;
+    let paper = [
         ("custodian.pub", product.keys.custodian_public.as_str()),
-        ("registry.pub", wanted.signer),
+        ("trust-sheet.txt", &sheet),
     ];
-    let keys = format!("{}-public-keys", wanted.registry);
-    secrets::write(embassy, NAMESPACE, &keys, &public).await?;
+    let keys = format!("{}-trust-sheet", wanted.registry);
+    secrets::write(embassy, NAMESPACE, &keys, &paper).await?;
     let superuser = format!("{SERVER}-superuser");
     let authority = format!("{SERVER}-ca");
     let page = std::fs::read_to_string(std::path::Path::new(super::TREE).join("docs/break-glass.md"))?;
     let script = format!("{PROLOGUE}\n{}", blocks(&page)?);
     let environment = vec![
-        ("ENDPOINT", ENDPOINT.to_owned()),
-        ("BUCKET", BUCKET.to_owned()),
         ("STORE_CA", "/run/store-ca/ca.crt".to_owned()),
         ("REGISTRY", wanted.registry.to_owned()),
         ("ACCESS_KEYS", format!("/run/{retrieval}")),
         ("IDENTITY", "/run/identity/identity.txt".to_owned()),
         ("CUSTODIAN", format!("/run/{keys}/custodian.pub")),
-        ("SIGNER", format!("/run/{keys}/registry.pub")),
+        ("SHEET", format!("/run/{keys}/trust-sheet.txt")),
         ("DATABASE", wanted.database.to_owned()),
         ("PGHOST", target.host().to_owned()),
         ("PGUSER", "postgres".to_owned()),

@@ -1,6 +1,7 @@
 //! What the embassy does without home: takes copies in through its gate, proves them, keeps them, and says what is wrong.
 
 mod damage;
+mod empty;
 mod proof;
 mod red_team;
 mod silence;

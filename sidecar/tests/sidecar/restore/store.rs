@@ -7,13 +7,18 @@ use std::{
 };
 
 use super::embassy::{Embassy, age_keygen, assert_equal, filled, key, lose, stock};
-use crate::bench::REGISTRY;
+use crate::bench::{REGISTRY, registry, sequence};
 use crate::sealed::{ADMINISTRATOR, OWNER, seal, target};
 use crate::support;
 use crate::support::source;
 use dataembassy_archive::Identities;
-use dataembassy_ledger::{SigningKey, chain::SignerRange, value::CopyId};
+use dataembassy_ledger::{
+    TrustSheet,
+    chain::SignerRange,
+    value::{CopyId, Sha256Digest},
+};
 use dataembassy_sidecar::restore::copy::{Choice, FindError, StoredCopy};
+use dataembassy_sidecar::trust_sheet::{Desk, Wanted, print};
 use dataembassy_testkit::{
     minio::BUCKET,
     postgresql::{Database, PASSWORD, Server, programs},
@@ -242,8 +247,27 @@ fn page() -> String {
     blocks.concat()
 }
 
+/// The sheet that was printed when the ledger stood where it stands.
+async fn trust_sheet(embassy: &Embassy) -> TrustSheet {
+    let desk = Desk {
+        store: embassy.bench.custody().await,
+        embassy: "luxembourg".parse().unwrap(),
+        signer: key(9),
+        custodians: vec![key(9).public_key()],
+        registries: vec![Wanted {
+            registry: registry(),
+            signers: Embassy::trust().signers,
+            custodians: Embassy::trust().custodians,
+            source_floor: None,
+            custody_floor: None,
+            must_be_witnessed: false,
+        }],
+    };
+    print(&desk, jiff::Timestamp::now()).await.unwrap()
+}
+
 /// Runs the page in the root file system that holds stock tools and nothing of ours; `/srv` is the person's folder.
-fn run_page(embassy: &Embassy, target: &Database, registry_key: &SigningKey) -> (bool, String) {
+fn run_page(embassy: &Embassy, target: &Database, sheet: &str) -> (bool, String) {
     let folder = TempDir::new().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     std::fs::create_dir(folder.path().join("keys")).unwrap();
@@ -251,7 +275,7 @@ fn run_page(embassy: &Embassy, target: &Database, registry_key: &SigningKey) -> 
     write("keys/secretAccessKey", &embassy.retrieval.secret_key);
     write("identity.txt", &embassy.identity);
     write("custodian.pub", &key(9).public_key().to_string());
-    write("registry.pub", &registry_key.public_key().to_string());
+    write("trust-sheet.txt", sheet);
     write("store-ca.crt", &embassy.bench.minio.authority().certificate());
     write("database-ca.crt", &target.server.authority().certificate());
     write("pgpass", &format!("*:*:*:*:{PASSWORD}\n"));
@@ -282,8 +306,6 @@ fn run_page(embassy: &Embassy, target: &Database, registry_key: &SigningKey) -> 
             "PGSSLROOTCERT=/srv/database-ca.crt",
             "PGPASSFILE=/srv/pgpass",
         ])
-        .arg(format!("ENDPOINT={}", embassy.bench.minio.endpoint()))
-        .arg(format!("BUCKET={BUCKET}"))
         .arg(format!("REGISTRY={REGISTRY}"))
         .arg(format!("DATABASE={}_opened", target.name))
         .env("STOCK", stock())
@@ -303,7 +325,8 @@ async fn the_break_glass_page_opens_a_copy_with_stock_tools_alone() {
             .publish(&seal(&source(server, &database.name)).await, 7)
             .await;
         let opened_by_17 = target(Server::shared(17)).await;
-        let (succeeded, said) = run_page(&embassy, &opened_by_17, &key(1));
+        let sheet = trust_sheet(&embassy).await.sign(&key(9)).unwrap();
+        let (succeeded, said) = run_page(&embassy, &opened_by_17, &sheet);
         assert!(succeeded, "{said}");
         let opened = Database {
             server: opened_by_17.server,
@@ -314,7 +337,7 @@ async fn the_break_glass_page_opens_a_copy_with_stock_tools_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_break_glass_page_stops_at_a_foreign_signature() {
+async fn the_break_glass_page_stops_where_it_does_not_fit_the_trust_sheet() {
     let embassy = Embassy::start().await;
     let server = Server::shared(17);
     let database = filled(server).await;
@@ -322,8 +345,50 @@ async fn the_break_glass_page_stops_at_a_foreign_signature() {
         .publish(&seal(&source(server, &database.name)).await, 7)
         .await;
     let target = target(server).await;
-    let (succeeded, said) = run_page(&embassy, &target, &key(2));
-    assert!(!succeeded, "{said}");
-    assert!(said.contains("Good \"dataembassy-store-v1\" signature"), "{said}");
-    assert!(!said.contains("taken at"), "{said}");
+    let right = trust_sheet(&embassy).await;
+    let good_sheet = "Good \"dataembassy-store-v1\" signature";
+    let good_entry = "Good \"dataembassy-source-v1\" signature";
+    let stops = |sheet: &str, said_before: &[&str], never: &str| {
+        let (succeeded, said) = run_page(&embassy, &target, sheet);
+        assert!(!succeeded, "{said}");
+        for words in said_before {
+            assert!(said.contains(words), "{words} is not in: {said}");
+        }
+        assert!(!said.contains(never) && !said.contains("taken at"), "{said}");
+    };
+    let change = |change: fn(&mut TrustSheet)| {
+        let mut sheet = right.clone();
+        change(&mut sheet);
+        sheet.sign(&key(9)).unwrap()
+    };
+    // Signed by another custodian, or not what was signed.
+    let mut foreign = right.clone();
+    foreign.custodians = vec![key(8).public_key()];
+    stops(
+        &foreign.sign(&key(8)).unwrap(),
+        &["Could not verify signature"],
+        good_sheet,
+    );
+    let text = right.sign(&key(9)).unwrap();
+    let typed = text.replacen("embassy: luxembourg", "embassy: luxemburg", 1);
+    stops(&typed, &["Could not verify signature"], good_sheet);
+    // Of another store.
+    let other = change(|sheet| sheet.document = Sha256Digest::of(b"another"));
+    stops(&other, &[good_sheet, "FAILED"], good_entry);
+    // The store was set back behind the sheet, or its entry was replaced.
+    let later = change(|sheet| {
+        let head = sheet.registries[0].source_head.as_mut().unwrap();
+        head.entry.sequence = head.entry.sequence.next().unwrap();
+    });
+    stops(&later, &[good_sheet, "404"], good_entry);
+    let replaced = change(|sheet| {
+        let head = sheet.registries[0].source_head.as_mut().unwrap();
+        head.entry.digest = Sha256Digest::of(b"another");
+    });
+    stops(&replaced, &[good_sheet, "FAILED"], good_entry);
+    // The entry is signed by somebody whom the sheet does not have for its number.
+    let another = change(|sheet| sheet.registries[0].signers[0].key = key(2).public_key());
+    stops(&another, &[good_sheet, "Could not verify signature"], good_entry);
+    let from_two = change(|sheet| sheet.registries[0].signers[0].from = sequence(2));
+    stops(&from_two, &[good_sheet], good_entry);
 }

@@ -1,0 +1,99 @@
+//! The embassy's cluster is empty, its store is not: a trust sheet brings everything back, and nothing else does.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use dataembassy_crds::ConditionStatus;
+use dataembassy_e2e::{
+    command::wait_for,
+    product::{custody, embassy},
+};
+
+use super::{PROVEN, proven};
+use crate::world::{PATIENCE, World, together};
+
+/// A minute is promised on a machine that has the time; here two dozen scenarios share two processors.
+const KNOWN_AGAIN: Duration = Duration::from_mins(2);
+
+#[test]
+fn an_empty_embassy_with_a_trust_sheet_knows_everything_again_within_a_minute() {
+    together(knows_everything_again);
+}
+
+async fn knows_everything_again(world: &'static World) -> Result<()> {
+    let product = &world.product;
+    let ministry = world.ministry("empty").await?;
+    let subject = ministry.small_registry("forgotten").await?;
+    let custody = proven(world, &subject).await?;
+    subject.mirror.trigger("a second").await?;
+    subject.mirror.copied(2, PATIENCE).await?;
+    wait_for("two intact recovery points", PROVEN, || async {
+        let points = custody.points().await?;
+        Ok((points.len() == 2 && points.iter().all(|point| point.intact)).then_some(()))
+    })
+    .await?;
+    let points = custody.points().await?;
+    let sheet = custody::trust_sheet(product, &[&subject.id]).await?;
+    ensure!(
+        sheet.contains("\nsource: 0001-000000000002 "),
+        "the sheet does not name the second copy:\n{sheet}"
+    );
+
+    // Nothing in the cluster remembers the registry any more. Accepted again, it is followed, and nobody vouches for what is found.
+    custody.forget(product, PATIENCE).await?;
+    let signer = subject.mirror.signer().await?;
+    embassy::accept(product, &subject.id, &signer).await?;
+    let said = custody
+        .condition(
+            "LedgerSound",
+            ConditionStatus::False,
+            Some("Unwitnessed"),
+            PATIENCE,
+        )
+        .await?;
+    ensure!(said.contains("source entry 2"), "where does it stand? {said}");
+    wait_for(
+        "the recovery points of what nobody vouches for",
+        PROVEN,
+        || async {
+            let points = custody.points().await?;
+            Ok((points.len() == 2 && points.iter().all(|point| point.intact)).then_some(()))
+        },
+    )
+    .await?;
+    // By then the operator has heard the heads many times over, and has made no floor of them.
+    let status = custody.get().await?.status.context("there is no status")?;
+    ensure!(
+        status.source_head.is_none() && status.custody_head.is_none(),
+        "the operator vouches for a head by itself: {status:?}"
+    );
+    custody
+        .condition(
+            "LedgerSound",
+            ConditionStatus::False,
+            Some("Unwitnessed"),
+            PATIENCE,
+        )
+        .await?;
+
+    let resources = custody::resources_of(product, &sheet).await?;
+    let begun = Instant::now();
+    product.bed.embassy().apply(&resources).await?;
+    custody
+        .condition("LedgerSound", ConditionStatus::True, None, KNOWN_AGAIN)
+        .await?;
+    custody
+        .condition("Intact", ConditionStatus::True, None, KNOWN_AGAIN)
+        .await?;
+    wait_for("the heads and the recovery points", KNOWN_AGAIN, || async {
+        let status = custody.get().await?.status.unwrap_or_default();
+        let head = status.source_head.map(|head| head.sequence);
+        Ok(
+            (head == Some(2) && status.custody_head.is_some() && custody.points().await? == points)
+                .then_some(()),
+        )
+    })
+    .await?;
+    ensure!(begun.elapsed() < KNOWN_AGAIN, "it took {:?}", begun.elapsed());
+    subject.delete().await
+}
