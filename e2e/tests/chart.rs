@@ -210,7 +210,7 @@ fn the_operator_has_no_wildcard_and_reads_no_secret_on_either_side() {
 }
 
 #[test]
-fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recovery_points() {
+fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recovery_points_and_restores() {
     let roles = roles(SIDES[1]);
     let cluster = roles
         .iter()
@@ -263,8 +263,15 @@ fn the_operator_reaches_the_reports_of_its_own_side_only() {
             .unwrap()
     };
     let (home, embassy) = (policy(SIDES[0]), policy(SIDES[1]));
-    assert!(home.contains("namespaceSelector: {}") && home.contains("component: mirror"));
-    assert!(!embassy.contains("namespaceSelector") && embassy.contains("values: [custodian, gate]"));
+    assert!(home.contains("namespaceSelector: {}") && home.contains("values: [mirror, restore]"));
+    assert!(!home.contains("custodian"), "{home}");
+    // Restores are in any namespace, custodian and gate in the operator's own.
+    let (anywhere, own) = embassy.split_once("values: [restore]").unwrap();
+    assert!(anywhere.contains("namespaceSelector: {}"), "{anywhere}");
+    assert!(
+        !own.contains("namespaceSelector") && own.contains("values: [custodian, gate]"),
+        "{own}"
+    );
 }
 
 #[test]
