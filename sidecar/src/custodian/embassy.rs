@@ -25,6 +25,8 @@ pub struct StoreLook {
     pub document: Option<VerifiedStoreDocument>,
     /// Registries that the store has and nobody accepted.
     pub unknown: Option<Vec<String>>,
+    /// For how many days the bucket locks what comes, if it does as it must.
+    pub locked_days: Option<u64>,
     /// The store's clock minus ours, in seconds.
     pub clock_difference: Option<i64>,
     /// Whether the clocks agree well enough for entries.
@@ -42,7 +44,7 @@ pub async fn look(store: &Store, configuration: &Configuration) -> StoreLook {
         Err(error) => look.note(error.reason(), error.to_string()),
     }
     match probe(store, configuration.requirements).await {
-        Ok(_) => {}
+        Ok(report) => look.locked_days = Some(report.locked_days),
         Err(error) => look.note(error.reason(), error.to_string()),
     }
     match unknown_registries(store, configuration).await {

@@ -1,6 +1,6 @@
 //! What all keepers of a custodian share: slots to work in, the board, the metrics, and how often things are done.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -15,6 +15,9 @@ use super::registry::TallyKey;
 const SLOTS: usize = 6;
 /// How many manifests are held in memory at a time, 8 MiB and their numbers each.
 const HEAVY: usize = 1;
+
+/// No bucket locks anything for longer, as far as we reckon: a hundred years.
+const MOST_DAYS: u64 = 36_500;
 
 /// How often things are done.
 #[derive(Clone, Copy, Debug, Args)]
@@ -69,6 +72,7 @@ pub struct Office {
     /// The metrics.
     pub metrics: Metrics,
     clocks_agree: AtomicBool,
+    locked_days: AtomicU64,
 }
 
 impl Office {
@@ -85,6 +89,7 @@ impl Office {
             board,
             metrics,
             clocks_agree: AtomicBool::new(false),
+            locked_days: AtomicU64::new(0),
         }
     }
 
@@ -92,6 +97,19 @@ impl Office {
     #[must_use]
     pub fn may_write(&self) -> bool {
         self.clocks_agree.load(Ordering::Relaxed)
+    }
+
+    /// How long the bucket locks what comes, as far as is known: at least as long as it must, and maybe longer.
+    #[must_use]
+    pub fn locks_on_arrival(&self) -> Duration {
+        const HOURS: u64 = 24;
+        let days = self.locked_days.load(Ordering::Relaxed).min(MOST_DAYS);
+        Duration::from_hours(days * HOURS)
+    }
+
+    /// The bucket was looked at.
+    pub fn looked_at_bucket(&self, locked_days: u64) {
+        self.locked_days.store(locked_days, Ordering::Relaxed);
     }
 
     /// The clocks were compared.

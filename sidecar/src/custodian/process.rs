@@ -167,6 +167,9 @@ impl Custodian {
             self.office.board.unknown(unknown);
         }
         self.office.compared_clocks(look.clocks_agree);
+        if let Some(days) = look.locked_days {
+            self.office.looked_at_bucket(days);
+        }
         self.office.metrics.store(is_up, look.clock_difference, count);
         match (&look.document, &look.fault) {
             (Some(document), _) => self.document = Some(document.clone()),

@@ -230,6 +230,8 @@ impl Keeper {
             return Ok(Left::More);
         }
         self.write_if_due(assignment).await?;
+        // What was found is told before anything is done that may take its time.
+        self.tell(assignment);
         self.retain(assignment).await
     }
 

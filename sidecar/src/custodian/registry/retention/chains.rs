@@ -10,13 +10,14 @@ use dataembassy_ledger::value::{Sequence, VersionId};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
+use super::Locked;
 use crate::custodian::prolonging::{Aim, secure};
 use crate::custodian::registry::listing::{Group, Listing};
-use crate::custodian::registry::{Assignment, Keeper, Left};
+use crate::custodian::registry::{Assignment, Keeper};
 use crate::store::StoreError;
 
-/// How many entries one turn looks at.
-const AT_ONCE: usize = 48;
+/// How many entries one turn looks at; the next ones wait for the next look at the chain, as a pass has days to come to its end.
+const AT_ONCE: usize = 128;
 /// How many locks are prolonged at the same time.
 const IN_FLIGHT: usize = 6;
 /// Of the versions of one key, the first few are locked: there should be one.
@@ -73,7 +74,7 @@ impl Known<'_> {
 
 impl Keeper {
     /// Prolongs the locks of some entries.
-    pub(super) async fn prolong_entries(&mut self, assignment: &Assignment) -> Result<Left, StoreError> {
+    pub(super) async fn prolong_entries(&mut self, assignment: &Assignment) -> Result<(), StoreError> {
         let now = Timestamp::now();
         let prefixes = [
             ObjectKey::source_prefix(&self.registry),
@@ -81,11 +82,11 @@ impl Keeper {
         ];
         for (chain, prefix) in prefixes.iter().enumerate() {
             let is_due = self.retention.chains[chain].due.is_none_or(|due| due <= now);
-            if is_due && self.pass(assignment, chain, prefix, now).await? == Left::More {
-                return Ok(Left::More);
+            if is_due {
+                self.pass(assignment, chain, prefix, now).await?;
             }
         }
-        Ok(Left::Nothing)
+        Ok(())
     }
 
     async fn pass(
@@ -94,7 +95,7 @@ impl Keeper {
         chain: usize,
         prefix: &str,
         now: Timestamp,
-    ) -> Result<Left, StoreError> {
+    ) -> Result<(), StoreError> {
         let length = assignment.configuration.lock.length;
         let rule = assignment.configuration.lock.of_entries();
         let passed = &mut self.retention.chains[chain];
@@ -102,7 +103,7 @@ impl Keeper {
             *passed = Passed::default();
         }
         let Some(ledger) = &self.ledger else {
-            return Ok(Left::Nothing);
+            return Ok(());
         };
         let known = Known {
             view: ledger.view(),
@@ -111,10 +112,10 @@ impl Keeper {
         };
         let young = earlier(now, length / YOUNG_PARTS);
         let mut listing = Listing::new(&assignment.store, prefix, passed.after.clone());
-        let (mut entries, mut last, mut left) = (Vec::new(), passed.after.clone(), Left::Nothing);
+        let (mut entries, mut last, mut is_over) = (Vec::new(), passed.after.clone(), true);
         while let Some(group) = listing.next().await? {
             if entries.len() >= AT_ONCE {
-                left = Left::More;
+                is_over = false;
                 break;
             }
             let place = group.key.parse().map(|key: ObjectKey| (known.place(&key), key));
@@ -136,8 +137,9 @@ impl Keeper {
                 let lock = match outcome {
                     Ok(lock) => lock,
                     Err(error) if error.is_permanent() => {
-                        self.refuse(format!("the lock of entry {key} cannot be prolonged: {error}"));
-                        return Ok(Left::Nothing);
+                        let what = format!("the lock of entry {key} cannot be prolonged: {error}");
+                        self.refuse(Locked::Entry, what);
+                        return Ok(());
                     }
                     Err(error) => return Err(error),
                 };
@@ -150,11 +152,14 @@ impl Keeper {
         }
         let passed = &mut self.retention.chains[chain];
         passed.after = last;
-        if left == Left::Nothing {
+        if is_over {
             let next = SignedDuration::try_from(length / PASS_PARTS).unwrap_or(SignedDuration::MAX);
             passed.due = now.checked_add(next).ok();
         }
-        Ok(left)
+        if !entries.is_empty() {
+            self.accept(Locked::Entry);
+        }
+        Ok(())
     }
 }
 

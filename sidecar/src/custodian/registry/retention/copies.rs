@@ -17,6 +17,7 @@ use dataembassy_ledger::value::{CopyId, RegistryId, Sequence, VersionId};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
+use super::Locked;
 use crate::custodian::configuration::LockRule;
 use crate::custodian::prolonging::{Aim, look, secure};
 use crate::custodian::registry::holdings::{Held, LockFault, Locks, Manifest};
@@ -48,6 +49,11 @@ enum Due {
     Prolong,
 }
 
+/// Whether a copy goes first: those that were not tried in vain do.
+fn is_before(one: &Held, other: &Held) -> bool {
+    one.locks.again < other.locks.again
+}
+
 /// A copy whose locks are being prolonged.
 #[derive(Debug)]
 pub struct Round {
@@ -75,14 +81,20 @@ enum Outcome {
 }
 
 /// What is to be done about a copy. `told` says since when a missing lock is an alarm.
-fn due(held: &Held, rule: &LockRule, told: Option<Timestamp>, now: Timestamp) -> Due {
+fn due(
+    locks: &Locks,
+    arrived_at: Timestamp,
+    rule: &LockRule,
+    told: Option<Timestamp>,
+    now: Timestamp,
+) -> Due {
     let Locks {
         until,
         fault,
         secured,
         again,
-    } = &held.locks;
-    if again.is_some_and(|again| now < again) || !matches!(held.manifest, Manifest::Sound(_)) {
+    } = locks;
+    if again.is_some_and(|again| now < again) {
         return Due::Nothing;
     }
     match fault.as_ref().map(|fault| fault.reason) {
@@ -100,7 +112,7 @@ fn due(held: &Held, rule: &LockRule, told: Option<Timestamp>, now: Timestamp) ->
         Some(secured) if is_half_gone(secured) => Due::Prolong,
         Some(_) => Due::Nothing,
         // What came of late has the lock that the store gives to everything that comes, or somebody was told.
-        None if !rule.is_half_gone(rule.until(held.arrived_at), now) => Due::Nothing,
+        None if !rule.is_half_gone(rule.until(arrived_at), now) => Due::Nothing,
         None => Due::Look,
     }
 }
@@ -136,7 +148,9 @@ impl Keeper {
             {
                 Ok(Outcome::Done) => {}
                 Ok(Outcome::Refused(what)) => {
-                    self.refuse(what);
+                    // The others have their turns before this one is tried again.
+                    self.put_off(round.sequence, super::RETRY);
+                    self.refuse(Locked::Copy(round.sequence), what);
                     return Ok(Left::Nothing);
                 }
                 Err(error) => {
@@ -146,6 +160,7 @@ impl Keeper {
                 }
             }
             if round.is_over() {
+                self.accept(Locked::Copy(round.sequence));
                 self.end(round);
                 return Ok(Left::More);
             }
@@ -168,12 +183,15 @@ impl Keeper {
         {
             let holdings = self.holdings.lock();
             let staying = holdings.copies.values();
-            for held in staying.filter(|held| !leaving.contains(&held.reference.sequence)) {
+            let staying = staying.filter(|held| !leaving.contains(&held.reference.sequence));
+            for held in staying.filter(|held| matches!(held.manifest, Manifest::Sound(_))) {
                 let told = self
                     .watchbook
                     .since(Reason::LockMissing, Some(held.reference.sequence));
-                match due(held, &rule, told, now) {
-                    Due::Prolong if next.is_none() => next = Some(held.clone()),
+                match due(&held.locks, held.arrived_at, &rule, told, now) {
+                    Due::Prolong if next.as_ref().is_none_or(|next| is_before(held, next)) => {
+                        next = Some(held.clone());
+                    }
                     Due::Look if unknown.len() < LOOKS => unknown.push(held.clone()),
                     _ => {}
                 }
@@ -236,7 +254,7 @@ impl Keeper {
                 fault: None,
             })),
             Err(ObjectError::Damaged(_)) => {
-                self.put_off(held.reference.sequence);
+                self.put_off(held.reference.sequence, RETRY);
                 Ok(None)
             }
             Err(ObjectError::Store(error)) => Err(error),
@@ -250,7 +268,7 @@ impl Keeper {
             let _heavy = office.heavy.acquire().await;
             return match round.line_up_segments(&assignment.store, &self.registry).await {
                 Ok(0) | Err(ObjectError::Damaged(_)) => {
-                    self.put_off(round.sequence);
+                    self.put_off(round.sequence, RETRY);
                     Ok(false)
                 }
                 Ok(_) => Ok(true),
@@ -261,9 +279,9 @@ impl Keeper {
         Ok(true)
     }
 
-    fn put_off(&self, sequence: Sequence) {
+    fn put_off(&self, sequence: Sequence, time: SignedDuration) {
         if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
-            held.locks.again = after(RETRY);
+            held.locks.again = after(time);
         }
     }
 
@@ -396,5 +414,82 @@ fn key(registry: &RegistryId, copy: CopyId, object: CopyObject) -> ObjectKey {
         registry: registry.clone(),
         copy,
         object,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataembassy_contract::config::LockMode;
+
+    use super::*;
+
+    /// Of ten days.
+    const RULE: LockRule = LockRule {
+        mode: LockMode::Compliance,
+        length: Duration::from_hours(240),
+    };
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours)
+    }
+
+    fn locks(until: Option<i64>, secured: Option<i64>) -> Locks {
+        Locks {
+            until: until.map(at),
+            secured: secured.map(at),
+            ..Locks::default()
+        }
+    }
+
+    fn with_fault(reason: Reason) -> Locks {
+        let object: CopyObject = "00000001".parse().unwrap();
+        Locks {
+            fault: Some(Box::new(LockFault {
+                reason,
+                what: String::new(),
+                object,
+                version: "a".parse().unwrap(),
+            })),
+            ..Locks::default()
+        }
+    }
+
+    fn due_at(locks: &Locks, hours: i64) -> Due {
+        due(locks, at(0), &RULE, None, at(hours))
+    }
+
+    #[test]
+    fn what_came_of_late_waits_and_what_nobody_knows_about_is_looked_at() {
+        assert_eq!(due_at(&locks(None, None), 119), Due::Nothing);
+        assert_eq!(due_at(&locks(None, None), 121), Due::Look);
+        assert_eq!(due_at(&locks(None, Some(400)), 121), Due::Nothing);
+        assert_eq!(due_at(&locks(None, Some(400)), 281), Due::Prolong);
+    }
+
+    #[test]
+    fn a_lock_that_was_seen_to_end_soon_counts_whatever_else_is_known() {
+        assert_eq!(due_at(&locks(Some(100), None), 1), Due::Prolong);
+        assert_eq!(due_at(&locks(Some(200), Some(400)), 81), Due::Prolong);
+        assert_eq!(due_at(&with_fault(Reason::LockTooShort), 1), Due::Prolong);
+    }
+
+    #[test]
+    fn a_missing_lock_is_told_for_a_while_before_it_is_given() {
+        let missing = with_fault(Reason::LockMissing);
+        let at_minute = |told: Option<i64>, minute: i64| {
+            let time = |minute| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+            due(&missing, at(0), &RULE, told.map(time), time(minute))
+        };
+        assert_eq!(at_minute(None, 30), Due::Nothing);
+        assert_eq!(at_minute(Some(25), 30), Due::Nothing);
+        assert_eq!(at_minute(Some(20), 30), Due::Prolong);
+    }
+
+    #[test]
+    fn what_was_tried_in_vain_waits() {
+        let mut tried = locks(Some(100), None);
+        tried.again = Some(at(3));
+        assert_eq!(due_at(&tried, 2), Due::Nothing);
+        assert_eq!(due_at(&tried, 3), Due::Prolong);
     }
 }

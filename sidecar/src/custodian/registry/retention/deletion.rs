@@ -274,7 +274,29 @@ impl Keeper {
         };
         // A delete marker has no lock.
         let key = (!is_marker).then_some(&key);
-        explain(assignment, key, &id, &error).await
+        self.explain(assignment, key, &id, &error).await
+    }
+
+    /// Why a version was not deleted: stores say the same of a lock, of a legal hold, and some of a missing right, so its lock is looked at.
+    /// `None` where it is gone nevertheless.
+    async fn explain(
+        &self,
+        assignment: &Assignment,
+        key: Option<&ObjectKey>,
+        version: &VersionId,
+        error: &StoreError,
+    ) -> Result<Option<Folder>, StoreError> {
+        let lock = match key {
+            Some(key) => look(&assignment.store, key, version).await?,
+            None => Some(ObjectLock::default()),
+        };
+        let ahead = SignedDuration::from_millis(assignment.store.clock_ahead().unwrap_or(0));
+        let now = Timestamp::now();
+        let the_stores = now.checked_add(ahead).unwrap_or(now);
+        let mut rule = assignment.configuration.lock;
+        rule.length = rule.length.max(self.office.locks_on_arrival());
+        // Without a lock to be seen, another custodian was faster.
+        Ok(lock.map(|lock| judge(&lock, &rule, error, the_stores)))
     }
 
     /// What a version is called; `None` of what is no object of this copy.
@@ -318,25 +340,6 @@ const fn is_refusal(error: &StoreError) -> bool {
         StoreError::Failed { .. } => error.is_permanent(),
         _ => false,
     }
-}
-
-/// Why a version was not deleted: stores say the same of a lock, of a legal hold, and some of a missing right, so its lock is looked at.
-/// `None` where it is gone nevertheless.
-async fn explain(
-    assignment: &Assignment,
-    key: Option<&ObjectKey>,
-    version: &VersionId,
-    error: &StoreError,
-) -> Result<Option<Folder>, StoreError> {
-    let lock = match key {
-        Some(key) => look(&assignment.store, key, version).await?,
-        None => Some(ObjectLock::default()),
-    };
-    let ahead = SignedDuration::from_millis(assignment.store.clock_ahead().unwrap_or(0));
-    let now = Timestamp::now();
-    let the_stores = now.checked_add(ahead).unwrap_or(now);
-    // Without a lock to be seen, another custodian was faster.
-    Ok(lock.map(|lock| judge(&lock, &assignment.configuration.lock, error, the_stores)))
 }
 
 /// What a refusal means; `now` is the store's.

@@ -65,11 +65,19 @@ impl Outlook {
     }
 }
 
-/// Something that the store refuses.
+/// A lock that the store refuses to prolong. It is told until just that was done.
 #[derive(Debug)]
 struct Refused {
+    of: Locked,
     what: String,
     again: Timestamp,
+}
+
+/// Whose lock it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Locked {
+    Copy(Sequence),
+    Entry,
 }
 
 impl Retention {
@@ -175,22 +183,30 @@ impl Keeper {
         if is_refused.is_some_and(|refused| now < refused.again) || !self.office.may_write() {
             return Ok(Left::Nothing);
         }
-        self.retention.refused = None;
+        let is_living = |sequence| self.holdings.lock().copies.contains_key(&sequence);
+        if let Some(Locked::Copy(sequence)) = is_refused.map(|refused| refused.of)
+            && !is_living(sequence)
+        {
+            self.retention.refused = None;
+        }
         let outlook = self.retention.outlook.as_ref().filter(|_| may_go);
         let leaving = outlook.into_iter().flat_map(|outlook| &outlook.leaving);
         let leaving: BTreeSet<Sequence> = leaving.map(|(sequence, _)| *sequence).collect();
-        let copies = self.prolong_copies(assignment, &leaving).await?;
-        let entries = self.prolong_entries(assignment).await?;
-        let is_done = (copies, entries) == (Left::Nothing, Left::Nothing);
-        Ok(if is_done { Left::Nothing } else { Left::More })
+        self.prolong_entries(assignment).await?;
+        self.prolong_copies(assignment, &leaving).await
     }
 
     /// The store refuses to prolong a lock.
-    fn refuse(&mut self, what: String) {
+    fn refuse(&mut self, of: Locked, what: String) {
         tracing::error!(registry = %self.registry, what, "a lock cannot be prolonged");
         let now = Timestamp::now();
         let again = now.checked_add(RETRY).unwrap_or(now);
-        self.retention.refused = Some(Refused { what, again });
+        self.retention.refused = Some(Refused { of, what, again });
+    }
+
+    /// Locks were prolonged.
+    fn accept(&mut self, of: Locked) {
+        self.retention.refused.take_if(|refused| refused.of == of);
     }
 
     /// What the report says of it.

@@ -136,7 +136,10 @@ impl Keeper {
         let folders = Folders {
             unnamed: &census.unnamed,
             void: census.unnamed.keys().filter(|copy| is_void(**copy)).count(),
-            least_age: configuration.sweep_after.max(configuration.lock.length),
+            least_age: configuration
+                .sweep_after
+                .max(configuration.lock.length)
+                .max(self.office.locks_on_arrival()),
             known_since: self.retention.recall.known_since(),
             now,
         };
