@@ -162,6 +162,7 @@ impl LedgerState {
         let evidence = Evidence {
             was_empty: self.was_empty.unwrap_or(false),
             custody_floor: settings.custody_floor,
+            source_floor: settings.source_floor,
             confirmed_head: settings.confirmed_head,
             confirmed_is_there: confirmed.is_some_and(|(_, is_there)| is_there),
         };
