@@ -192,7 +192,9 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn kind_of<K: Resource<DynamicType = ()>>() -> &'static str {
+/// The name of a kind, for metrics.
+#[must_use]
+pub fn kind_of<K: Resource<DynamicType = ()>>() -> &'static str {
     match K::kind(&()) {
         std::borrow::Cow::Borrowed(kind) => kind,
         std::borrow::Cow::Owned(_) => "Other",

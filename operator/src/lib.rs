@@ -25,5 +25,6 @@ pub mod run;
 pub mod server;
 pub mod settings;
 pub mod size;
+pub mod status;
 pub mod suspicion;
 pub mod workload;

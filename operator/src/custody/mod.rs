@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use dataembassy_crds::RegistryCustody;
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
 
 use crate::backoff::jittered;
 use crate::custody::dereference::{Answer, Found};
 use crate::run::{self, Context, ReconcileError};
+use crate::status::write;
 
 /// The field manager of everything that this controller writes.
 pub const MANAGER: &str = "dataembassy-operator/custody";
@@ -64,7 +65,8 @@ pub async fn reconcile(
         (Ok(_), Ok(())) => Outcome::Applied,
     };
     let observed = status::observe(&custody, &found, &outcome, now);
-    status::write(&custody, observed, &context).await?;
+    let api = Api::all(context.client.clone());
+    write(&api, &*custody, &observed, MANAGER, &context).await?;
     match outcome {
         Outcome::NotApplied(error) if !error.is_permanent() => Err(ReconcileError::NotApplied(error)),
         outcome => {

@@ -19,8 +19,8 @@ use std::time::Duration;
 use dataembassy_contract::Reason;
 use dataembassy_crds::DataEmbassy;
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
 
 use crate::backoff::jittered;
 use crate::embassy::apply::Applied;
@@ -28,6 +28,7 @@ use crate::embassy::dereference::Found;
 use crate::embassy::validate::Refusal;
 use crate::run::{self, Context, ReconcileError};
 use crate::settings::Side;
+use crate::status::write;
 
 /// The field manager of everything that this controller writes.
 pub const MANAGER: &str = "dataembassy-operator/embassy";
@@ -70,7 +71,14 @@ async fn judge(embassy: &DataEmbassy, context: &Context) -> Result<Action, Recon
         "the resource is valid"
     };
     let status = status::of_judgement(embassy, judged.as_ref().map(|()| valid), Timestamp::now());
-    status::write(embassy, status, context).await?;
+    write(
+        &Api::all(context.client.clone()),
+        embassy,
+        &status,
+        MANAGER,
+        context,
+    )
+    .await?;
     context.failures.succeeded(&key(embassy));
     context.metrics.reconciled("DataEmbassy", "ok");
     Ok(Action::await_change())
@@ -89,7 +97,14 @@ async fn run_for(embassy: &DataEmbassy, context: &Context) -> Result<Action, Rec
         .conditions
         .iter()
         .any(|condition| condition.type_ == "Reconciling");
-    status::write(embassy, observed, context).await?;
+    write(
+        &Api::all(context.client.clone()),
+        embassy,
+        &observed,
+        MANAGER,
+        context,
+    )
+    .await?;
     match outcome {
         Outcome::NotApplied(error) if !error.is_permanent() => Err(ReconcileError::NotApplied(error)),
         outcome => {

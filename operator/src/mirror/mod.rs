@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use dataembassy_crds::RegistryMirror;
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
 
 use crate::backoff::jittered;
 use crate::run::{Context, ReconcileError};
+use crate::status::write;
 
 /// The field manager of everything that this controller writes.
 pub const MANAGER: &str = "dataembassy-operator/mirror";
@@ -65,7 +66,8 @@ pub async fn reconcile(mirror: Arc<RegistryMirror>, context: Arc<Context>) -> Re
         }
     };
     let observed = status::observe(&mirror, &found, &outcome, now);
-    status::write(&mirror, observed, &context).await?;
+    let api = Api::namespaced(context.client.clone(), &mirror.namespace().unwrap_or_default());
+    write(&api, &*mirror, &observed, MANAGER, &context).await?;
     match outcome {
         Outcome::NotApplied(error) if !error.is_permanent() => Err(ReconcileError::NotApplied(error)),
         outcome => {

@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use dataembassy_crds::{RegistryRestore, RestorePhase};
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
 
 use crate::apply::ApplyError;
 use crate::backoff::jittered;
 use crate::embassy::validate::Refusal;
 use crate::run::{Context, ReconcileError, try_again as retry};
+use crate::status::write;
 
 /// The field manager of everything that this controller writes.
 pub const MANAGER: &str = "dataembassy-operator/restore";
@@ -65,7 +66,8 @@ pub async fn reconcile(
     };
     let observed = status::observe(&restore, &found, &outcome, now);
     let ended = is_terminal(observed.phase);
-    status::write(&restore, observed, &context).await?;
+    let api = Api::namespaced(context.client.clone(), &restore.namespace().unwrap_or_default());
+    write(&api, &*restore, &observed, MANAGER, &context).await?;
     match outcome {
         Outcome::NotApplied(error) if !error.is_permanent() => Err(ReconcileError::NotApplied(error)),
         outcome => {

@@ -6,21 +6,19 @@ use dataembassy_contract::restore::{
     ChosenCopy, Ending, RestorePhase as Step, RestoreProgress as Reported, RestoreReport, RestoreResult,
 };
 use dataembassy_crds::{
-    LeftOut, RegistryRestore, RegistryRestoreStatus, RestorePhase, RestoreProgress, Restored, RestoredCopy,
+    Condition, LeftOut, RegistryRestore, RegistryRestoreStatus, RestorePhase, RestoreProgress, Restored,
+    RestoredCopy,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
+use kube::ResourceExt;
 
 use crate::condition::{Conditions, Finding, rfc3339};
-use crate::event;
 use crate::pod::{self, Words};
+use crate::restore::Outcome;
 use crate::restore::dereference::Found;
-use crate::restore::{MANAGER, Outcome};
-use crate::run::{Context, ReconcileError};
+use crate::status::Observed;
 
 /// How a restore's process is spoken of.
 const WORDS: Words = Words {
@@ -302,39 +300,14 @@ fn whole(number: f64) -> i64 {
     number.max(0.0) as i64
 }
 
-/// Writes the status and tells of it, if it changed.
-pub async fn write(
-    restore: &RegistryRestore,
-    status: RegistryRestoreStatus,
-    context: &Context,
-) -> Result<(), ReconcileError> {
-    let before = restore.status.clone().unwrap_or_default();
-    let (namespace, name) = (restore.namespace().unwrap_or_default(), restore.name_any());
-    context
-        .metrics
-        .judged("RegistryRestore", &namespace, &name, &status.conditions);
-    if status == before {
-        return Ok(());
+impl Observed for RegistryRestore {
+    type Status = RegistryRestoreStatus;
+
+    fn status(&self) -> Option<&Self::Status> {
+        self.status.as_ref()
     }
-    let api: Api<RegistryRestore> = Api::namespaced(context.client.clone(), &namespace);
-    let patch = json!({
-        "apiVersion": RegistryRestore::api_version(&()),
-        "kind": RegistryRestore::kind(&()),
-        "status": status,
-    });
-    let parameters = PatchParams::apply(MANAGER).force();
-    match api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
-        Ok(_) => {}
-        // Deleted meanwhile: there is nobody left to tell.
-        Err(kube::Error::Api(error)) if error.code == 404 => return Ok(()),
-        Err(source) => {
-            return Err(ReconcileError::StatusNotWritten {
-                source: Box::new(source),
-            });
-        }
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
     }
-    context.metrics.wrote("RegistryRestore");
-    let events = event::of_change(&before.conditions, &status.conditions);
-    event::publish(&context.recorder, &restore.object_ref(&()), events).await;
-    Ok(())
 }

@@ -8,16 +8,14 @@ mod health;
 mod ready;
 
 use dataembassy_contract::Reason;
-use dataembassy_crds::{ConditionStatus, RegistryCustody, RegistryCustodyStatus};
+use dataembassy_crds::{Condition, ConditionStatus, RegistryCustody, RegistryCustodyStatus};
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
+use kube::runtime::events::Event;
 
 use crate::condition::{Conditions, Finding};
 use crate::custody::dereference::Found;
-use crate::custody::{MANAGER, Outcome, heard, points};
-use crate::run::{Context, ReconcileError};
+use crate::custody::{Outcome, heard, points};
+use crate::status::Observed;
 use crate::{event, suspicion};
 
 /// Computes the status. Pure.
@@ -92,42 +90,19 @@ fn retrieval_open(custody: &RegistryCustody) -> Option<Finding> {
     })
 }
 
-/// Writes the status and tells of it, if it changed.
-pub async fn write(
-    custody: &RegistryCustody,
-    status: RegistryCustodyStatus,
-    context: &Context,
-) -> Result<(), ReconcileError> {
-    let before = custody.status.clone().unwrap_or_default();
-    let name = custody.name_any();
-    context
-        .metrics
-        .judged("RegistryCustody", "", &name, &status.conditions);
-    if status == before {
-        return Ok(());
+impl Observed for RegistryCustody {
+    type Status = RegistryCustodyStatus;
+
+    fn status(&self) -> Option<&Self::Status> {
+        self.status.as_ref()
     }
-    let api: Api<RegistryCustody> = Api::all(context.client.clone());
-    let patch = json!({
-        "apiVersion": RegistryCustody::api_version(&()),
-        "kind": RegistryCustody::kind(&()),
-        "status": status,
-    });
-    let parameters = PatchParams::apply(MANAGER).force();
-    match api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
-        Ok(_) => {}
-        // Deleted meanwhile: there is nobody left to tell.
-        Err(kube::Error::Api(error)) if error.code == 404 => return Ok(()),
-        Err(source) => {
-            return Err(ReconcileError::StatusNotWritten {
-                source: Box::new(source),
-            });
-        }
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
     }
-    context.metrics.wrote("RegistryCustody");
-    let mut events = event::of_change(&before.conditions, &status.conditions);
-    let registry = &custody.spec.registry.id;
-    let point = |sequence| points::reference(registry, sequence);
-    events.extend(event::of_alarms(&before.alarms, &status.alarms, point));
-    event::publish(&context.recorder, &custody.object_ref(&()), events).await;
-    Ok(())
+
+    fn further_events(&self, before: &Self::Status, after: &Self::Status) -> Vec<Event> {
+        let point = |sequence| points::reference(&self.spec.registry.id, sequence);
+        event::of_alarms(&before.alarms, &after.alarms, point)
+    }
 }

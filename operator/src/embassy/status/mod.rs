@@ -11,17 +11,13 @@ mod store;
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::CustodianReport;
-use dataembassy_crds::{ConditionStatus, DataEmbassy, DataEmbassyStatus};
+use dataembassy_crds::{Condition, ConditionStatus, DataEmbassy, DataEmbassyStatus};
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
 
 use crate::condition::{Conditions, Finding};
+use crate::embassy::Outcome;
 use crate::embassy::dereference::Found;
-use crate::embassy::{MANAGER, Outcome};
-use crate::event;
-use crate::run::{Context, ReconcileError};
+use crate::status::Observed;
 
 /// What custodian and gates have in common here.
 struct View<'a> {
@@ -109,39 +105,14 @@ pub fn of_judgement(
     }
 }
 
-/// Writes the status and tells of it, if it changed.
-pub async fn write(
-    embassy: &DataEmbassy,
-    status: DataEmbassyStatus,
-    context: &Context,
-) -> Result<(), ReconcileError> {
-    let before = embassy.status.clone().unwrap_or_default();
-    let name = embassy.name_any();
-    context
-        .metrics
-        .judged("DataEmbassy", "", &name, &status.conditions);
-    if status == before {
-        return Ok(());
+impl Observed for DataEmbassy {
+    type Status = DataEmbassyStatus;
+
+    fn status(&self) -> Option<&Self::Status> {
+        self.status.as_ref()
     }
-    let api: Api<DataEmbassy> = Api::all(context.client.clone());
-    let patch = json!({
-        "apiVersion": DataEmbassy::api_version(&()),
-        "kind": DataEmbassy::kind(&()),
-        "status": status,
-    });
-    let parameters = PatchParams::apply(MANAGER).force();
-    match api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
-        Ok(_) => {}
-        // Deleted meanwhile: there is nobody left to tell.
-        Err(kube::Error::Api(error)) if error.code == 404 => return Ok(()),
-        Err(source) => {
-            return Err(ReconcileError::StatusNotWritten {
-                source: Box::new(source),
-            });
-        }
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
     }
-    context.metrics.wrote("DataEmbassy");
-    let events = event::of_change(&before.conditions, &status.conditions);
-    event::publish(&context.recorder, &embassy.object_ref(&()), events).await;
-    Ok(())
 }

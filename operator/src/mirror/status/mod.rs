@@ -8,17 +8,13 @@ mod health;
 mod ready;
 
 use dataembassy_contract::Reason;
-use dataembassy_crds::{RegistryMirror, RegistryMirrorStatus};
+use dataembassy_crds::{Condition, RegistryMirror, RegistryMirrorStatus};
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
 
 use crate::condition::{Conditions, Finding};
-use crate::event;
+use crate::mirror::Outcome;
 use crate::mirror::dereference::Found;
-use crate::mirror::{MANAGER, Outcome};
-use crate::run::{Context, ReconcileError};
+use crate::status::Observed;
 
 /// Computes the status. Pure.
 #[must_use]
@@ -78,49 +74,14 @@ pub fn observe(
     status
 }
 
-/// Writes the status and tells of it, if it changed.
-pub async fn write(
-    mirror: &RegistryMirror,
-    status: RegistryMirrorStatus,
-    context: &Context,
-) -> Result<(), ReconcileError> {
-    let before = mirror.status.clone().unwrap_or_default();
-    let namespace = mirror.namespace().unwrap_or_default();
-    context.metrics.judged(
-        "RegistryMirror",
-        &namespace,
-        &mirror.name_any(),
-        &status.conditions,
-    );
-    if status == before {
-        return Ok(());
+impl Observed for RegistryMirror {
+    type Status = RegistryMirrorStatus;
+
+    fn status(&self) -> Option<&Self::Status> {
+        self.status.as_ref()
     }
-    let api: Api<RegistryMirror> =
-        Api::namespaced(context.client.clone(), &mirror.namespace().unwrap_or_default());
-    let patch = json!({
-        "apiVersion": RegistryMirror::api_version(&()),
-        "kind": RegistryMirror::kind(&()),
-        "status": status,
-    });
-    match api
-        .patch_status(
-            &mirror.name_any(),
-            &PatchParams::apply(MANAGER).force(),
-            &Patch::Apply(patch),
-        )
-        .await
-    {
-        Ok(_) => {}
-        // Deleted meanwhile: there is nobody left to tell.
-        Err(kube::Error::Api(error)) if error.code == 404 => return Ok(()),
-        Err(source) => {
-            return Err(ReconcileError::StatusNotWritten {
-                source: Box::new(source),
-            });
-        }
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
     }
-    context.metrics.wrote("RegistryMirror");
-    let events = event::of_change(&before.conditions, &status.conditions);
-    event::publish(&context.recorder, &mirror.object_ref(&()), events).await;
-    Ok(())
 }
