@@ -10,6 +10,8 @@ use crate::restore::validate::{Checked, Secrets};
 use crate::settings::Settings;
 use crate::workload::{Amounts, Workload, config_data};
 
+/// The name of the container that restores.
+pub const CONTAINER: &str = "restore";
 /// The default of `spec.sidecar.scratchSize`.
 const SCRATCH_SIZE: &str = "1Gi";
 /// The default of `spec.sidecar.resources`.
@@ -104,7 +106,7 @@ fn work(checked: &Checked, settings: &Settings) -> Value {
         database_ca,
     } = &checked.secrets;
     let workload = Workload {
-        container: "restore",
+        container: CONTAINER,
         command: "restore-job",
         service_account: &object,
         config_map: &object,

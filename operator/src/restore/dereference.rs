@@ -13,6 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use crate::apply::is_owned;
+use crate::custody::neighbours::{is_leaving, neighbours};
 use crate::poll;
 use crate::restore::{key, names};
 use crate::run::{Context, ReconcileError};
@@ -40,6 +41,7 @@ pub async fn dereference(restore: &RegistryRestore, context: &Context) -> Result
     let spec = &restore.spec;
     let (embassy, registry) = (&spec.embassy_ref.name, &spec.registry.id);
     let namespace = restore.namespace().unwrap_or_default();
+    let custodies = stores.custodies.state();
     let job = job(restore, &namespace, context).await?;
     let pod = match &job {
         Some(job) => pod(job, &namespace, context).await?,
@@ -52,7 +54,11 @@ pub async fn dereference(restore: &RegistryRestore, context: &Context) -> Result
     Ok(Found {
         embassy: stores.embassies.get(&ObjectRef::new(embassy)),
         custody: stores.custodies.find(|custody| {
-            custody.spec.registry.id == *registry && custody.spec.embassy_ref.name == *embassy
+            custody.spec.registry.id == *registry
+                && custody.spec.embassy_ref.name == *embassy
+                && !is_leaving(custody)
+                // Of two with one id the younger was never accepted.
+                && neighbours(custody, &custodies).rival.is_none()
         }),
         mirror: stores.mirrors.find(|mirror| {
             mirror.namespace().as_deref() == Some(&namespace)
@@ -77,7 +83,9 @@ async fn job(
         .await
         .map_err(not_read)?;
     let owner = restore.uid().unwrap_or_default();
-    Ok(found.filter(|job| is_owned(job, &owner)))
+    let made = restore.status.as_ref().and_then(|status| status.job_uid.as_ref());
+    let is_the_one = |job: &Job| made.is_none_or(|made| job.uid().as_ref() == Some(made));
+    Ok(found.filter(|job| is_owned(job, &owner) && is_the_one(job)))
 }
 
 /// The pod that the Job made: labels can be copied, a UID cannot be guessed.

@@ -51,12 +51,15 @@ pub async fn reconcile(
         // What we made goes with the restore, by owner references.
         return Ok(Action::await_change());
     }
+    let api: Api<RegistryRestore> =
+        Api::namespaced(context.client.clone(), &restore.namespace().unwrap_or_default());
     let now = Timestamp::now();
     let found = dereference::dereference(&restore, &context).await?;
     let outcome = if found.job.is_some() || has_begun(&restore) {
         apply::call(&found, &context, now).await
     } else {
         match validate::validate(&restore, &found) {
+            Ok(_) if !is_still_due(&api, &restore).await? => return Ok(Action::requeue(POLL)),
             Ok(checked) => apply::begin(&build::build(&checked, &context.settings), &context).await,
             Err(refusal) => {
                 context.metrics.refused(refusal.reason);
@@ -66,7 +69,6 @@ pub async fn reconcile(
     };
     let observed = status::observe(&restore, &found, &outcome, now);
     let ended = is_terminal(observed.phase);
-    let api = Api::namespaced(context.client.clone(), &restore.namespace().unwrap_or_default());
     write(&api, &*restore, &observed, MANAGER, &context).await?;
     match outcome {
         Outcome::NotApplied(error) if !error.is_permanent() => Err(ReconcileError::NotApplied(error)),
@@ -89,6 +91,23 @@ pub async fn reconcile(
 
 const fn is_terminal(phase: RestorePhase) -> bool {
     matches!(phase, RestorePhase::Restored | RestorePhase::Failed)
+}
+
+/// Whether the resource is, in the API server's own words, still the one that has no Job: what the watch shows may be old, and a Job is made
+/// once.
+async fn is_still_due(api: &Api<RegistryRestore>, restore: &RegistryRestore) -> Result<bool, ReconcileError> {
+    let live = api
+        .get_opt(&restore.name_any())
+        .await
+        .map_err(|source| ReconcileError::NotRead {
+            source: Box::new(source),
+        })?;
+    Ok(live.is_some_and(|live| {
+        live.uid() == restore.uid()
+            && live.metadata.deletion_timestamp.is_none()
+            && !has_begun(&live)
+            && !has_ended(&live)
+    }))
 }
 
 /// Terminal is terminal.

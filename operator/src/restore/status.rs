@@ -1,23 +1,24 @@
 //! What a restore says about itself: computed from its Job, its pod's last words, and what the pod reports.
 
-use dataembassy_contract::Reason;
 use dataembassy_contract::report::{MissingSecret, SecretRole};
 use dataembassy_contract::restore::{
     ChosenCopy, Ending, RestorePhase as Step, RestoreProgress as Reported, RestoreReport, RestoreResult,
 };
+use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
-    Condition, LeftOut, RegistryRestore, RegistryRestoreStatus, RestorePhase, RestoreProgress, Restored,
-    RestoredCopy,
+    Condition, ConditionStatus, LeftOut, RegistryRestore, RegistryRestoreStatus, RestorePhase,
+    RestoreProgress, Restored, RestoredCopy,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::ResourceExt;
 
 use crate::condition::{Conditions, Finding, rfc3339};
 use crate::pod::{self, Words};
-use crate::restore::Outcome;
+use crate::restore::build::CONTAINER;
 use crate::restore::dereference::Found;
+use crate::restore::{Outcome, names};
 use crate::status::Observed;
 
 /// How a restore's process is spoken of.
@@ -26,6 +27,11 @@ const WORDS: Words = Words {
     settings: "spec.sidecar",
     memory: "192Mi",
 };
+
+/// The word of a Job's condition when it was stopped at its deadline.
+const TOO_LONG: &str = "DeadlineExceeded";
+/// How long a Job may have no pod.
+const POD_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// How a restore ended.
 struct End {
@@ -53,7 +59,11 @@ pub fn observe(
         status.started_at = Some(rfc3339(now));
     }
     let has_begun = status.job_uid.is_some();
-    let end = has_begun.then(|| end(restore, found)).flatten();
+    let end = if has_begun {
+        end(restore, found)
+    } else {
+        never_begun(restore, outcome, now)
+    };
     // The copy is chosen once; what a pod says later changes nothing.
     if status.copy.is_none() {
         let chosen = report.and_then(|report| report.copy.as_ref());
@@ -72,10 +82,10 @@ pub fn observe(
             }
             end.finding.clone()
         }
-        None => at_work(restore, found, outcome, report),
+        None => at_work(restore, found, outcome, report, now),
     };
     status.phase = match &end {
-        Some(end) if end.finding.reason == Reason::Restored => RestorePhase::Restored,
+        Some(end) if end.finding.status == ConditionStatus::True => RestorePhase::Restored,
         Some(_) => RestorePhase::Failed,
         None if has_begun => RestorePhase::Running,
         None => RestorePhase::Pending,
@@ -93,13 +103,40 @@ pub fn observe(
     status
 }
 
+/// A restore that could not begin within its deadline never does: what it was asked for may be something else by then.
+fn never_begun(restore: &RegistryRestore, outcome: &Outcome, now: Timestamp) -> Option<End> {
+    let why = match outcome {
+        Outcome::Refused(refusal) => &refusal.message,
+        Outcome::Applied | Outcome::NotApplied(_) => return None,
+    };
+    let asked = restore.metadata.creation_timestamp.as_ref()?.0;
+    let deadline: Duration = restore.spec.deadline.parse().ok()?;
+    let waited = now.duration_since(asked);
+    SignedDuration::try_from(deadline.as_std())
+        .is_ok_and(|deadline| waited > deadline)
+        .then(|| End {
+            finding: Finding::no(
+                Reason::DeadlineExceeded,
+                format!(
+                    "nothing was begun within spec.deadline, {}, because {why}. Nothing was written: make another restore",
+                    restore.spec.deadline
+                ),
+            ),
+            result: None,
+        })
+}
+
 /// How it ended, once it has.
 fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
     let terminated = found.pod.as_ref().and_then(terminated);
     let result = terminated.and_then(|ended| RestoreResult::read(ended.message.as_deref()?));
     if let Some(result) = result {
+        let too_long = found.job.as_ref().and_then(failure) == Some(TOO_LONG);
         let finding = if result.ending == Ending::Restored {
             Finding::yes(Reason::Restored, result.message.clone())
+        } else if too_long && result.reason == Reason::Interrupted {
+            let message = format!("it took longer than spec.deadline, {}", restore.spec.deadline);
+            Finding::no(Reason::DeadlineExceeded, format!("{message}; {}", result.message))
         } else {
             Finding::no(result.reason, result.message.clone())
         };
@@ -126,25 +163,53 @@ fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
             return unsaid(Reason::OutOfMemory, message.to_owned());
         }
         let message = format!("its pod ended with status {} and left no result", ended.exit_code);
-        return unsaid(Reason::Interrupted, message);
+        return unsaid(Reason::Interrupted, with_reason(message, found.pod.as_ref()));
     }
     let Some(job) = &found.job else {
         return unsaid(Reason::Interrupted, "its Job is gone".to_owned());
     };
+    if is_complete(job) {
+        // The process ends well in one case only.
+        let message = "its Job completed; its pod is gone, and with it the numbers";
+        return Some(End {
+            finding: Finding::yes(Reason::Restored, message),
+            result: None,
+        });
+    }
     let failed = failure(job)?;
-    if failed == "DeadlineExceeded" {
+    if failed == TOO_LONG {
         let message = format!("it took longer than spec.deadline, {}", restore.spec.deadline);
         return unsaid(Reason::DeadlineExceeded, message);
     }
     // Its pod may have been deleted or evicted before anybody read its last words.
-    unsaid(Reason::Interrupted, format!("its Job failed ({failed})"))
+    let message = format!("its Job failed ({failed})");
+    unsaid(Reason::Interrupted, with_reason(message, found.pod.as_ref()))
+}
+
+/// Adds what the kubelet says about a pod, such as that it was evicted.
+fn with_reason(message: String, pod: Option<&Pod>) -> String {
+    let status = pod.and_then(|pod| pod.status.as_ref());
+    match status.and_then(|status| Some((status.reason.as_ref()?, status.message.as_ref()))) {
+        Some((reason, Some(words))) => format!("{message} ({reason}: {words})"),
+        Some((reason, None)) => format!("{message} ({reason})"),
+        None => message,
+    }
 }
 
 fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    containers
-        .iter()
-        .find_map(|container| container.state.as_ref()?.terminated.as_ref())
+    // Others may have put a container of theirs beside ours.
+    let ours = containers.iter().find(|container| container.name == CONTAINER)?;
+    ours.state.as_ref()?.terminated.as_ref()
+}
+
+/// Whether a Job has done its work.
+fn is_complete(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Complete" && condition.status == "True")
 }
 
 /// Why a Job failed, in the word of its condition.
@@ -162,6 +227,7 @@ fn at_work(
     found: &Found,
     outcome: &Outcome,
     report: Option<&RestoreReport>,
+    now: Timestamp,
 ) -> Finding {
     match outcome {
         Outcome::Refused(refusal) => return Finding::no(refusal.reason, refusal.message.clone()),
@@ -179,6 +245,13 @@ fn at_work(
                     "its pod runs and does not answer the operator ({error}): check network policies and its log"
                 ),
             ),
+            _ if has_no_pod(found, now) => Finding::no(
+                Reason::PodRefused,
+                format!(
+                    "its Job {} has made no pod: kubectl describe job says why, often a quota or an admission policy",
+                    names::object(&restore.name_any())
+                ),
+            ),
             _ => Finding::no(Reason::Applying, "its pod is starting"),
         };
     };
@@ -189,6 +262,15 @@ fn at_work(
         Some(waits) => Finding::no(waits.reason, waits.message.clone()),
         None => Finding::no(Reason::Restoring, words(&report.progress)),
     }
+}
+
+/// Whether a Job has had time enough to make its pod and has none.
+fn has_no_pod(found: &Found, now: Timestamp) -> bool {
+    let made = found
+        .job
+        .as_ref()
+        .and_then(|job| job.metadata.creation_timestamp.as_ref());
+    found.pod.is_none() && made.is_some_and(|made| now.duration_since(made.0) > POD_PATIENCE)
 }
 
 /// The sidecar knows its Secrets by what they are for, we by their names.
@@ -223,7 +305,7 @@ fn copy(chosen: &ChosenCopy) -> Option<RestoredCopy> {
     Some(RestoredCopy {
         sequence: i64::try_from(chosen.sequence)
             .ok()
-            .filter(|sequence| *sequence > 0)?,
+            .filter(|sequence| (1..=999_999_999_999).contains(sequence))?,
         copy_id: chosen.copy_id.clone(),
         taken_at: chosen.taken_at.to_string(),
     })

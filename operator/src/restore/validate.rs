@@ -152,8 +152,13 @@ fn signers_of(mirror: &RegistryMirror) -> Result<Vec<SignerConfig>, Refusal> {
     }
     let signer = mirror.status.as_ref().and_then(|status| status.signer.as_ref());
     let Some(signer) = signer else {
+        // One that was never unsuspended has signed nothing; the keys of the time before are enough.
+        if !signers.is_empty() {
+            return Ok(signers);
+        }
         let message = format!(
-            "the RegistryMirror {} does not know its own key yet: wait until its status.signer is there",
+            "the RegistryMirror {} does not know its own key yet: wait until its status.signer is there, or, while it is suspended, \
+             name the keys that signed the copies in its spec.signing.previousKeys",
             mirror.name_any()
         );
         return Err(Refusal::new(Reason::NotYetLoaded, message));

@@ -22,16 +22,21 @@ const OBJECTS: [&str; 4] = [
 ];
 const STATUS: &str = "PATCH /apis/dataembassy.io/v1alpha1/namespaces/interior/registryrestores/back/status";
 
-/// What the API server has of the restore's Job and pod.
+const LIVE: &str = "/apis/dataembassy.io/v1alpha1/namespaces/interior/registryrestores/back";
+
+/// What the API server has of the restore's Job and pod, and of the restore itself where that is not what the watch shows.
 #[derive(Clone, Default)]
 struct Cluster {
     job: Option<Value>,
     pod: Option<Value>,
+    live: Option<Value>,
 }
 
 async fn run(world: &World, cluster: &Cluster, resource: &Value) -> Vec<Asked> {
     let cluster = cluster.clone();
+    let live = cluster.live.clone().unwrap_or_else(|| resource.clone());
     let (client, log) = client(move |asked| match (asked.method.as_str(), asked.path.as_str()) {
+        ("GET", LIVE) => Some((200, live.clone())),
         ("GET", JOB) => cluster.job.clone().map(|job| (200, job)),
         ("GET", PODS) => {
             let pods: Vec<Value> = cluster.pod.clone().into_iter().collect();
@@ -61,7 +66,7 @@ async fn begun() -> (Value, Cluster) {
     job["metadata"]["uid"] = "uid-job".into();
     let cluster = Cluster {
         job: Some(job),
-        pod: None,
+        ..Cluster::default()
     };
     let resource = after(&resource, &run(&abroad(&resource), &cluster, &resource).await);
     (resource, cluster)
@@ -96,7 +101,7 @@ fn last_words(words: &str, code: i32) -> Value {
 async fn a_new_restore_gets_its_objects_its_job_last_and_a_status() {
     let resource = restore("back");
     let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
-    let mut expected = vec![format!("GET {JOB}")];
+    let mut expected = vec![format!("GET {JOB}"), format!("GET {LIVE}")];
     for path in OBJECTS {
         expected.extend([format!("GET {path}"), format!("PATCH {path}")]);
     }
@@ -190,7 +195,7 @@ async fn a_job_of_that_name_that_is_somebody_elses_is_left_alone() {
     });
     let cluster = Cluster {
         job: Some(job),
-        pod: None,
+        ..Cluster::default()
     };
     let asked = run(&abroad(&resource), &cluster, &resource).await;
     assert!(
@@ -254,7 +259,7 @@ async fn each_end_without_a_result_has_its_reason() {
         job["status"] = json!({"conditions": [{"type": "Failed", "status": "True", "reason": reason}]});
         Cluster {
             job: Some(job),
-            pod: None,
+            ..Cluster::default()
         }
     };
     let with_pod = |pod: Value| Cluster {
@@ -329,4 +334,99 @@ async fn what_a_running_restore_reports_is_shown_and_missing_secrets_are_named()
     world.settings = Some(settings);
     let asked = run(&world, &cluster, &resource).await;
     assert_eq!(written(&asked, "/status")["status"]["copy"]["sequence"], 3);
+}
+
+#[tokio::test]
+async fn a_job_that_completed_is_a_restored_copy_even_if_nobody_read_its_last_words() {
+    let (resource, mut cluster) = begun().await;
+    cluster.job.as_mut().unwrap()["status"] =
+        json!({"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]});
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    assert_eq!(written(&asked, "/status")["status"]["phase"], "Restored");
+}
+
+#[tokio::test]
+async fn what_the_watch_shows_may_be_old_and_no_second_job_comes_of_it() {
+    let resource = restore("back");
+    let mut ended = resource.clone();
+    ended["status"] = json!({"phase": "Failed", "jobUid": "uid-job"});
+    let mut other = resource.clone();
+    other["metadata"]["uid"] = "uid-another".into();
+    let mut leaving = resource.clone();
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-23T10:00:00Z".into();
+    for live in [ended, other, leaving] {
+        let cluster = Cluster {
+            live: Some(live),
+            ..Cluster::default()
+        };
+        let asked = run(&abroad(&resource), &cluster, &resource).await;
+        assert_eq!(lines(&asked), [format!("GET {JOB}"), format!("GET {LIVE}")]);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_was_made_again_is_not_this_restores() {
+    let (resource, mut cluster) = begun().await;
+    cluster.job.as_mut().unwrap()["metadata"]["uid"] = "uid-second".into();
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    let status = written(&asked, "/status");
+    assert_eq!(status["status"]["phase"], "Failed");
+    assert_eq!(status["status"]["jobUid"], "uid-job");
+}
+
+#[tokio::test]
+async fn a_restore_that_could_not_begin_within_its_deadline_never_does() {
+    let mut resource = restore("back");
+    resource["spec"]["deadline"] = "1h".into();
+    resource["metadata"]["creationTimestamp"] = "2026-11-23T09:00:00Z".into();
+    let world = World::of(&[embassy(), resource.clone()]);
+    let asked = run(&world, &Cluster::default(), &resource).await;
+    let status = written(&asked, "/status");
+    assert_eq!(status["status"]["phase"], "Failed");
+    let (_, reason, message) = said(status, "Ready");
+    assert_eq!(reason, "DeadlineExceeded");
+    assert!(message.contains("whose signatures count"), "{message}");
+    let ended = after(&resource, &asked);
+    let asked = run(&abroad(&ended), &Cluster::default(), &ended).await;
+    assert_eq!(lines(&asked), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_container_that_somebody_put_beside_ours_says_nothing_about_the_restore() {
+    let (resource, mut cluster) = begun().await;
+    let mut pod = last_words("ready", 0);
+    pod["status"]["phase"] = "Pending".into();
+    pod["status"]["containerStatuses"][0]["name"] = "injected".into();
+    cluster.pod = Some(pod);
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    assert_eq!(
+        lines(&asked),
+        [format!("GET {JOB}"), format!("GET {PODS}")],
+        "nothing is new"
+    );
+}
+
+#[tokio::test]
+async fn a_job_without_a_pod_is_told_and_not_waited_for_in_silence() {
+    let (resource, mut cluster) = begun().await;
+    cluster.job.as_mut().unwrap()["metadata"]["creationTimestamp"] = "2026-11-23T09:00:00Z".into();
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    let (_, reason, message) = said(written(&asked, "/status"), "Ready");
+    assert_eq!(reason, "PodRefused");
+    assert!(message.contains("back-restore"), "{message}");
+}
+
+#[tokio::test]
+async fn of_two_custodies_of_one_registry_the_younger_has_no_say() {
+    let resource = restore("back");
+    let mut younger = custody("population");
+    younger["metadata"]["name"] = "usurper".into();
+    younger["metadata"]["uid"] = "uid-usurper".into();
+    younger["metadata"]["creationTimestamp"] = "2026-11-24T09:00:00Z".into();
+    younger["status"] = json!({"sourceHead": {"sequence": 9, "digest": "cd".repeat(32)}});
+    let world = World::of(&[embassy(), younger, custody("population"), resource.clone()]);
+    let asked = run(&world, &Cluster::default(), &resource).await;
+    let map = written(&asked, "/configmaps/back-restore");
+    let document = map["data"][files::CONFIG_FILE].as_str().unwrap();
+    assert_eq!(RestoreConfig::from_json(document.as_bytes()).unwrap().floor, None);
 }

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Buf as _;
@@ -32,6 +32,13 @@ use crate::postgresql::{
     toc::Toc,
 };
 
+/// The advisory lock that a restore holds in its database: `DataEmba`, as a number.
+const LOCK: i64 = 0x4461_7461_456d_6261;
+/// How long the session of a restore that was killed may still be there.
+const LEAVING: Duration = Duration::from_secs(10);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Restores a copy into the target's database. On an error after the first write the database stays marked.
 pub async fn restore(
     copy: &Arc<impl SealedCopy>,
@@ -51,6 +58,7 @@ pub async fn restore(
             .map_err(|_| RestoreError::Interrupted)??
     };
     let mut connection = open(target).await?;
+    alone(&mut connection).await?;
     let facts = Facts::gather(&mut connection, &target.programs, &contents).await?;
     let selection = Selection::choose(&toc, options.trusting, &facts.installed);
     let lacks = facts.lacks(&contents, &toc, &selection, options);
@@ -121,6 +129,24 @@ pub async fn restore(
         phases: clock.phases,
         ..outcome(identity, &facts, contents, loaded)
     })
+}
+
+/// Keeps every other restore out of the database for as long as this session lasts: the mark tells of one that has ended, not of one that
+/// is at work. The session of one that was killed may live a moment longer than it did.
+async fn alone(connection: &mut Connection) -> Result<(), RestoreError> {
+    let until = Instant::now() + LEAVING;
+    let ask = format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK})");
+    loop {
+        let rows = connection.query(&ask).await?;
+        if rows.first().map_or(Ok(false), |row| row.flag(0))? {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let words = "another restore is at work in this database: wait until it has ended";
+            return Err(RestoreError::TargetLacks(vec![words.to_owned()]));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// A session of the restoring role for everything but rows.

@@ -11,6 +11,8 @@ use crate::report::{Fault, MAX_BYTES, MAX_TEXT, MissingSecret, clean, clean_miss
 pub const MAX_MESSAGE: usize = 2_000;
 /// The most bytes of a result. The kubelet keeps 4,096 of a termination message, and half a document is none.
 pub const MAX_RESULT_BYTES: usize = 4_096;
+/// The most characters of a kind: it comes from the copy, and may be anything.
+const MAX_KIND: usize = 64;
 /// The most kinds of things that are told to be left out.
 const MAX_LEFT_OUT: usize = 16;
 
@@ -180,7 +182,7 @@ impl RestoreResult {
         }
         result.left_out.truncate(MAX_LEFT_OUT);
         for left_out in &mut result.left_out {
-            clean(&mut left_out.kind, MAX_TEXT);
+            clean(&mut left_out.kind, MAX_KIND);
         }
         Some(result)
     }
@@ -189,15 +191,21 @@ impl RestoreResult {
     #[must_use]
     pub fn to_json(mut self) -> String {
         self.left_out.truncate(MAX_LEFT_OUT);
+        for left_out in &mut self.left_out {
+            clean(&mut left_out.kind, MAX_KIND);
+        }
         let mut characters = MAX_MESSAGE;
         loop {
             self.message = self.message.chars().take(characters).collect();
             // Texts and numbers: there is nothing in them that JSON cannot hold.
             let text = serde_json::to_string(&self).unwrap_or_default();
-            if text.len() <= MAX_RESULT_BYTES || characters == 0 {
+            if text.len() <= MAX_RESULT_BYTES {
                 return text;
             }
             characters /= 2;
+            if characters == 0 {
+                self.left_out.truncate(self.left_out.len() / 2);
+            }
         }
     }
 }
@@ -247,6 +255,17 @@ mod tests {
             assert_eq!(read.reason, Reason::TargetLacks);
             assert!(read.left_out.len() <= MAX_LEFT_OUT);
         }
+    }
+
+    #[test]
+    fn kinds_that_somebody_has_made_up_do_not_push_the_result_out() {
+        let mut result = failed("ä".repeat(3_000));
+        for left_out in &mut result.left_out {
+            left_out.kind = "😀".repeat(100_000);
+        }
+        let text = result.to_json();
+        assert!(text.len() <= MAX_RESULT_BYTES, "{}", text.len());
+        assert!(RestoreResult::read(&text).is_some());
     }
 
     #[test]

@@ -95,6 +95,10 @@ impl Status for Board {
         if !self.is_ready() {
             report.progress.phase = RestorePhase::Waiting;
         }
+        // What was waited for came.
+        if self.progress.has_written() {
+            report.waits = None;
+        }
         report
     }
 

@@ -113,6 +113,8 @@ struct Failure {
     message: String,
     /// Whether it may be over in a moment.
     passes: bool,
+    /// Whether it was the mark itself that could not be set.
+    is_unmarked: bool,
 }
 
 impl Failure {
@@ -121,6 +123,7 @@ impl Failure {
             reason,
             message: message.into(),
             passes: matches!(reason, Reason::StoreUnreachable | Reason::TargetUnreachable),
+            is_unmarked: false,
         }
     }
 }
@@ -133,7 +136,10 @@ impl From<FindError> for Failure {
 
 impl From<RestoreError> for Failure {
     fn from(error: RestoreError) -> Self {
-        Self::new(error.reason(), error.to_string())
+        Self {
+            is_unmarked: matches!(error, RestoreError::Mark(_)),
+            ..Self::new(error.reason(), error.to_string())
+        }
     }
 }
 
@@ -252,10 +258,13 @@ fn failed(failure: &Failure, board: &Board, seconds: f64) -> RestoreResult {
     let counters = &board.progress().counters;
     let said = words::of_the_resource(&failure.message);
     let (ending, message) = if board.progress().has_written() {
-        let message = format!(
-            "{said}; the database is marked as not usable: make another restore with ifNotEmpty: Replace"
-        );
-        (Ending::Unfinished, message)
+        // First what to do: what a program said may be long, and is cut at its end.
+        let marked = if failure.is_unmarked {
+            "the database could not be marked, and nothing else was written"
+        } else {
+            "the database is marked as not usable: make another restore with ifNotEmpty: Replace"
+        };
+        (Ending::Unfinished, format!("{marked}. {said}"))
     } else if said.starts_with(words::NOTHING) {
         (Ending::NothingWritten, said)
     } else {

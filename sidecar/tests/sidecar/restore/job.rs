@@ -328,3 +328,30 @@ async fn the_program_leaves_last_words_that_the_operator_reads() {
     assert!(!succeeded);
     assert_eq!(RestoreResult::read(&said).unwrap().reason, Reason::TargetLacks);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_restores_into_one_database_the_second_writes_nothing() {
+    let (embassy, database) = published().await;
+    let target = target(Server::shared(17)).await;
+    let [first, second] = [(); 2].map(|()| Folder::new(&embassy, &target, |_| ()));
+    let environment = first.environment();
+    let running = tokio::spawn(async move { run_until(&environment, CancellationToken::new()).await });
+    first
+        .until(|report| report.progress.phase != RestorePhase::Checking && report.copy.is_some())
+        .await;
+    // It comes too early, or when the first one is done.
+    let late = second.run().await;
+    let early = tokio::time::timeout(PATIENCE, running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert_eq!(early.ending, Ending::Restored, "{}", early.message);
+    assert_eq!(
+        (late.ending, late.reason),
+        (Ending::NothingWritten, Reason::TargetLacks),
+        "{}",
+        late.message
+    );
+    assert_equal(&database, &target);
+}
