@@ -22,6 +22,7 @@ pub mod poll;
 pub mod restore;
 pub mod rollout;
 pub mod run;
+pub mod secrets;
 pub mod server;
 pub mod settings;
 pub mod size;

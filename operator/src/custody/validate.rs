@@ -8,7 +8,7 @@ use dataembassy_ledger::{RegistryId, Sha256Digest};
 use kube::ResourceExt;
 
 pub use crate::embassy::validate::Refusal;
-use crate::embassy::validate::{self as embassy, CheckedEmbassy, duration, public_key, quantity};
+use crate::embassy::validate::{CheckedEmbassy, check_referred, duration, public_key, quantity};
 
 /// The most registries of an embassy.
 pub const MAX_REGISTRIES: usize = 512;
@@ -97,14 +97,8 @@ fn judge_embassy(
     embassy: Option<&DataEmbassy>,
 ) -> Result<CheckedEmbassy, Refusal> {
     let name = &custody.spec.embassy_ref.name;
-    let Some(embassy) = embassy else {
-        let message = format!("there is no DataEmbassy '{name}': create it, or correct spec.embassyRef.name");
-        return Err(Refusal::new(Reason::UnknownEmbassy, message));
-    };
-    let of_embassy =
-        |refusal: Refusal| Refusal::new(refusal.reason, format!("DataEmbassy {name}: {}", refusal.message));
-    let checked = embassy::check(&embassy.spec).map_err(of_embassy)?;
-    if embassy.spec.custodian.is_none() {
+    let checked = check_referred(name, embassy)?;
+    if embassy.is_none_or(|embassy| embassy.spec.custodian.is_none()) {
         let message = format!(
             "the DataEmbassy {name} has no spec.custodian, so nobody would keep this registry: set it, or correct spec.embassyRef.name"
         );

@@ -6,7 +6,7 @@ use dataembassy_contract::config::{
 };
 use dataembassy_contract::custodian::{self, TrustedCustodian};
 use dataembassy_contract::{Duration, Endpoint, Quantity, Reason, Sovereignty, recipient};
-use dataembassy_crds::{self as crds, DataEmbassySpec};
+use dataembassy_crds::{self as crds, DataEmbassy, DataEmbassySpec};
 use dataembassy_ledger::PublicKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -80,6 +80,16 @@ pub fn check(spec: &DataEmbassySpec) -> Result<CheckedEmbassy, Refusal> {
         lock,
         spec: spec.clone(),
     })
+}
+
+/// Judges the embassy that a resource names in `spec.embassyRef`, as far as it was found.
+pub fn check_referred(name: &str, embassy: Option<&DataEmbassy>) -> Result<CheckedEmbassy, Refusal> {
+    let Some(embassy) = embassy else {
+        let message = format!("there is no DataEmbassy '{name}': create it, or correct spec.embassyRef.name");
+        return Err(Refusal::new(Reason::UnknownEmbassy, message));
+    };
+    check(&embassy.spec)
+        .map_err(|refusal| Refusal::new(refusal.reason, format!("DataEmbassy {name}: {}", refusal.message)))
 }
 
 impl CheckedEmbassy {

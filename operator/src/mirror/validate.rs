@@ -10,7 +10,7 @@ use dataembassy_ledger::{RegistryId, Sha256Digest};
 use kube::ResourceExt;
 
 pub use crate::embassy::validate::Refusal;
-use crate::embassy::validate::{self as embassy, CheckedEmbassy, duration, public_key};
+use crate::embassy::validate::{check_referred, duration, public_key};
 use crate::heads;
 use crate::mirror::dereference::Found;
 use crate::mirror::names;
@@ -58,7 +58,7 @@ pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refus
         .id
         .parse()
         .map_err(|error| Refusal::new(Reason::InvalidName, format!("spec.registry.id: {error}")))?;
-    let embassy = judge_embassy(mirror, found)?;
+    let embassy = check_referred(&spec.embassy_ref.name, found.embassy.as_deref())?;
     if let Some(rival) = &found.rival {
         let message = format!(
             "the registry id '{registry}' belongs to the mirror {rival}, which is older: delete one of the two, or make this one \
@@ -127,16 +127,6 @@ pub fn runs(mirror: &RegistryMirror) -> bool {
         .as_ref()
         .and_then(|status| status.last_trigger.as_ref());
     !mirror.spec.suspend || (mirror.spec.trigger.is_some() && mirror.spec.trigger.as_ref() != answered)
-}
-
-fn judge_embassy(mirror: &RegistryMirror, found: &Found) -> Result<CheckedEmbassy, Refusal> {
-    let name = &mirror.spec.embassy_ref.name;
-    let Some(embassy) = &found.embassy else {
-        let message = format!("there is no DataEmbassy '{name}': create it, or correct spec.embassyRef.name");
-        return Err(Refusal::new(Reason::UnknownEmbassy, message));
-    };
-    embassy::check(&embassy.spec)
-        .map_err(|refusal| Refusal::new(refusal.reason, format!("DataEmbassy {name}: {}", refusal.message)))
 }
 
 struct Source {

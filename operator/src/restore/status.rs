@@ -19,6 +19,7 @@ use crate::pod::{self, Words};
 use crate::restore::build::CONTAINER;
 use crate::restore::dereference::Found;
 use crate::restore::{Outcome, names};
+use crate::secrets;
 use crate::status::Observed;
 
 /// How a restore's process is spoken of.
@@ -282,23 +283,7 @@ fn missing(restore: &RegistryRestore, missing: &[MissingSecret]) -> Option<Findi
         (SecretRole::Database, &spec.target.credentials_ref.name),
         (SecretRole::DatabaseCa, &spec.target.tls.ca_ref.name),
     ];
-    let mut worst = Reason::SecretKeyMissing;
-    let mut messages = Vec::new();
-    for (role, name) in named {
-        let keys = missing.iter().filter(|one| one.secret == role);
-        let keys: Vec<&str> = keys.map(|one| one.key.as_str()).collect();
-        if keys.is_empty() {
-            continue;
-        }
-        let list = keys.join(" and ");
-        messages.push(if keys.len() >= role.keys() {
-            worst = Reason::SecretMissing;
-            format!("the Secret {name} is missing, or lacks what is needed of it: create it with {list}")
-        } else {
-            format!("the Secret {name} lacks the key {list}: add it")
-        });
-    }
-    (!messages.is_empty()).then(|| Finding::no(worst, messages.join("; ")))
+    secrets::missing(missing, named)
 }
 
 fn copy(chosen: &ChosenCopy) -> Option<RestoredCopy> {

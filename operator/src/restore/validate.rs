@@ -10,7 +10,7 @@ use dataembassy_ledger::RegistryId;
 use kube::ResourceExt;
 
 use crate::custody::validate::judge_signer;
-use crate::embassy::validate::{self as embassy, CheckedEmbassy, Refusal, duration, public_key};
+use crate::embassy::validate::{CheckedEmbassy, Refusal, check_referred, duration, public_key};
 use crate::heads;
 use crate::restore::dereference::Found;
 
@@ -58,7 +58,7 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
         .id
         .parse()
         .map_err(|error| Refusal::new(Reason::InvalidName, format!("spec.registry.id: {error}")))?;
-    let embassy = judge_embassy(restore, found)?;
+    let embassy = check_referred(&spec.embassy_ref.name, found.embassy.as_deref())?;
     let (signers, floor) = judge_registry(restore, found, &embassy)?;
     let config = embassy.config(&spec.embassy_ref.name, registry.as_str());
     Ok(Checked {
@@ -97,16 +97,6 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
                 .ok_or_else(|| Refusal::new(Reason::InvalidName, "spec.jobs must be 1 to 64"))?,
         },
     })
-}
-
-fn judge_embassy(restore: &RegistryRestore, found: &Found) -> Result<CheckedEmbassy, Refusal> {
-    let name = &restore.spec.embassy_ref.name;
-    let Some(embassy) = &found.embassy else {
-        let message = format!("there is no DataEmbassy '{name}': create it, or correct spec.embassyRef.name");
-        return Err(Refusal::new(Reason::UnknownEmbassy, message));
-    };
-    embassy::check(&embassy.spec)
-        .map_err(|refusal| Refusal::new(refusal.reason, format!("DataEmbassy {name}: {}", refusal.message)))
 }
 
 /// Whose signatures count, and the last head that is known: a restore believes nobody that the cluster does not.

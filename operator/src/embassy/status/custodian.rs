@@ -10,6 +10,7 @@ use super::View;
 use crate::condition::Finding;
 use crate::embassy::validate::public_key;
 use crate::pod::{self, Words};
+use crate::secrets;
 
 const WORDS: Words = Words {
     process: "custodian",
@@ -99,30 +100,11 @@ fn untrusted(view: &View<'_>, report: &CustodianReport) -> Option<Finding> {
 
 /// Names the Secrets and the keys that a process misses.
 pub(super) fn missing(missing: &[MissingSecret], block: Option<&Custodian>) -> Option<Finding> {
-    let mut worst = Reason::SecretKeyMissing;
-    let mut messages = Vec::new();
-    for role in SecretRole::ALL {
-        let keys: Vec<&str> = missing
-            .iter()
-            .filter(|missing| missing.secret == role)
-            .map(|missing| missing.key.as_str())
-            .collect();
-        if keys.is_empty() {
-            continue;
-        }
+    let named = SecretRole::ALL.map(|role| {
         let name = block.and_then(|block| secret(block, role));
-        let name = name.unwrap_or("that the resource names");
-        let all = keys.len() >= role.keys();
-        let keys = keys.join(" and ");
-        // The process sees files only: where all keys are missing, the Secret may be.
-        messages.push(if all {
-            worst = Reason::SecretMissing;
-            format!("the Secret {name} is missing, or lacks what is needed of it: create it with {keys}")
-        } else {
-            format!("the Secret {name} lacks the key {keys}: add it")
-        });
-    }
-    (!messages.is_empty()).then(|| Finding::no(worst, messages.join("; ")))
+        (role, name.unwrap_or("that the resource names"))
+    });
+    secrets::missing(missing, named)
 }
 
 fn secret(block: &Custodian, role: SecretRole) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! How source, store and copies are: conditions that are false on a bad night and hold up no deployment.
 
 use dataembassy_contract::Reason;
-use dataembassy_contract::report::{Check, CheckState, MissingSecret, Report, SecretRole};
+use dataembassy_contract::report::{Check, CheckState, Report, SecretRole};
 use dataembassy_crds::{LastCopy, RegistryMirror};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use crate::condition::Finding;
 use crate::mirror::dereference::Found;
 use crate::mirror::names;
+use crate::secrets;
 
 const SOURCE_SECRETS: [SecretRole; 2] = [SecretRole::Database, SecretRole::DatabaseCa];
 const STORE_SECRETS: [SecretRole; 2] = [SecretRole::Deposit, SecretRole::Signing];
@@ -77,42 +78,11 @@ pub(super) fn missing_secrets(
     report: &Report,
     roles: &[SecretRole],
 ) -> Option<Finding> {
-    let found: Vec<Finding> = roles
-        .iter()
-        .filter_map(|role| missing_secret(mirror, &report.missing_secrets, *role))
-        .collect();
-    let worst = found
-        .iter()
-        .find(|finding| finding.reason == Reason::SecretMissing)
-        .or(found.first())?;
-    let messages: Vec<&str> = found.iter().map(|finding| finding.message.as_str()).collect();
-    Some(Finding::no(worst.reason, messages.join("; ")))
-}
-
-/// The sidecar sees files only: where all keys are missing, the Secret may be.
-fn missing_secret(mirror: &RegistryMirror, missing: &[MissingSecret], role: SecretRole) -> Option<Finding> {
-    let keys: Vec<&str> = missing
-        .iter()
-        .filter(|missing| missing.secret == role)
-        .map(|missing| missing.key.as_str())
-        .collect();
-    if keys.is_empty() {
-        return None;
-    }
-    let name = secret_name(mirror, role).unwrap_or_else(|| "that the mirror names".to_owned());
-    let all = keys.len() >= role.keys();
-    let keys = keys.join(" and ");
-    Some(if all {
-        Finding::no(
-            Reason::SecretMissing,
-            format!("the Secret {name} is missing, or lacks what is needed of it: create it with {keys}"),
-        )
-    } else {
-        Finding::no(
-            Reason::SecretKeyMissing,
-            format!("the Secret {name} lacks the key {keys}: add it"),
-        )
-    })
+    let named = roles.iter().map(|role| {
+        let name = secret_name(mirror, *role);
+        (*role, name.unwrap_or_else(|| "that the mirror names".to_owned()))
+    });
+    secrets::missing(&report.missing_secrets, named)
 }
 
 fn secret_name(mirror: &RegistryMirror, role: SecretRole) -> Option<String> {
