@@ -94,6 +94,10 @@ pub struct RegistryCustodySpec {
     /// first recorded in the ledger, and deleted when its lock has ended. Nothing goes while the ledger is not whole, while the custodian is
     /// `Unwitnessed`, or while fewer than `minimum` copies were read back and are whole.
     pub retention: Retention,
+    /// Whose drills count, and how often a copy must pass one. Without it no drill of the registry counts, and nobody says that one is
+    /// overdue. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drills: Option<CustodyDrills>,
     /// A head of the ledger's source chain that a person vouches for, from the mirror's status at home or from a trust sheet: what the
     /// custodian needs where it is `Unwitnessed`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -205,6 +209,28 @@ fn default_yearly() -> i32 {
 
 fn default_minimum() -> i32 {
     3
+}
+
+/// Whose drills count, and how often a copy must pass one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CustodyDrills {
+    /// The namespace whose `RegistryDrill`s count. Whoever may make pods and resources in it can have the custodian sign that a copy passed.
+    /// Example: `drills`.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub namespace: String,
+    /// The longest between two drills that pass; after it the alarm `DrillOverdue` is raised. A whole number and one of s, m, h, d. Default:
+    /// `7d`.
+    #[serde(default = "default_every")]
+    #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
+    pub every: String,
+}
+
+fn default_every() -> String {
+    "7d".to_owned()
 }
 
 /// A copy that is kept whatever its age.

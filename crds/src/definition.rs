@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror, RegistryRestore};
+use crate::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryDrill, RegistryMirror, RegistryRestore};
 
 /// Every kind's definition, in alphabetical order.
 ///
@@ -17,6 +17,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         DataEmbassy::crd(),
         RecoveryPoint::crd(),
         RegistryCustody::crd(),
+        RegistryDrill::crd(),
         RegistryMirror::crd(),
         RegistryRestore::crd(),
     ]

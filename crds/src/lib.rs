@@ -21,6 +21,12 @@ mod definition;
     unreachable_pub,
     reason = "KubeSchema derives a public twin of each struct with rules"
 )]
+mod drill;
+mod drill_status;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema derives a public twin of each struct with rules"
+)]
 mod embassy;
 mod embassy_status;
 #[expect(
@@ -47,12 +53,17 @@ mod sidecar;
 pub use condition::{Condition, ConditionStatus};
 pub use custodian::{Custodian, Gate, GateService, ServiceType, StoreCheck, StorePods, Verification};
 pub use custody::{
-    ConfirmedHead, CustodyRegistry, Pin, RegistryCustody, RegistryCustodySpec, Retention, Signer,
+    ConfirmedHead, CustodyDrills, CustodyRegistry, Pin, RegistryCustody, RegistryCustodySpec, Retention,
+    Signer,
 };
 pub use custody_status::{
     CustodyAlarm, CustodyCopy, RegistryCustodyStatus, RetentionState, VerificationProgress,
 };
 pub use definition::all;
+pub use drill::{
+    Assertion, Bounds, DrillHistory, DrillPick, DrillServer, PullPolicy, RegistryDrill, RegistryDrillSpec,
+};
+pub use drill_status::{CurrentDrill, DrillOutcome, EndedDrill, RegistryDrillStatus};
 pub use embassy::{
     Addressing, CustodianKey, DataEmbassy, DataEmbassySpec, Immutability, LockMode, Recipient, RetiredFor,
     SovereigntySpec, Store,

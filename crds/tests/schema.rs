@@ -159,7 +159,7 @@ fn every_amount_of_bytes_that_the_operator_reads_has_the_contracts_pattern() {
             );
         }
     });
-    assert_eq!(amounts, 4);
+    assert_eq!(amounts, 5);
 }
 
 #[test]
@@ -209,6 +209,12 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
     assert_eq!(
         columns[3],
         [
+            "REGISTRY", "RESULT", "SEQ", "RECOVERY", "ENDED", "NOW", "NEXT", "REPORT"
+        ]
+    );
+    assert_eq!(
+        columns[4],
+        [
             "REGISTRY",
             "EMBASSY",
             "LAST-COPY",
@@ -221,7 +227,7 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
         ]
     );
     assert_eq!(
-        columns[4],
+        columns[5],
         ["REGISTRY", "SEQ", "TAKEN", "DATABASE", "PHASE", "PROGRESS", "AGE"]
     );
 }

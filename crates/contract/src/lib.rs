@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod custodian;
+pub mod drill;
 pub mod duration;
 pub mod endpoint;
 pub mod files;

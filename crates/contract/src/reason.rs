@@ -187,6 +187,21 @@ reasons! {
     TargetLacks = "TargetLacks": "The target lacks something that the copy needs; nothing was written.", "Add what the message lists, and make another restore.";
     RestoreFailed = "RestoreFailed": "The restore ended before its end; the database is marked as not usable.", "Read the message; make another restore with ifNotEmpty: Replace.";
 
+    // Drills.
+    DrillPassed = "DrillPassed": "The latest drill restored a copy, and it gave every answer as it must.", "Nothing.";
+    Drilling = "Drilling": "A drill is at work.", "Wait; status.current says how far it is.";
+    Recording = "Recording": "The drill has ended, and the custodian is asked to sign what it found.", "Wait; if it stays, look at the custodian.";
+    DrillOverdue = "DrillOverdue": "No copy passed a drill for longer than the registry's drills.every.", "Look at the RegistryDrill, and at why it fails or does not run.";
+    DrillInconclusive = "DrillInconclusive": "The latest drill could say nothing of its copy: what it needed was not there, or it was stopped.", "Read the message, and mend what it names.";
+    AnswerWrong = "AnswerWrong": "The copy was restored, and gave an answer that it must not give.", "Read in the report which one; find out whether the copy or the expectation is wrong.";
+    RtoMissed = "RTOMissed": "The recovery took longer than it may.", "Give the drill more processors or jobs, or correct the objective.";
+    CopyDamaged = "CopyDamaged": "What the store holds of the copy is not what the ledger says.", "Take another copy; find out who changed the store.";
+    CellLost = "CellLost": "The throw-away database of a drill ended before its time.", "Read the log of the container `database`; raise its memory or its volume.";
+    CellFull = "CellFull": "The throw-away database of a drill grew beyond its volume.", "Raise spec.server.volumeSize, or find out what in the copy grows.";
+    DrillNotAllowed = "DrillNotAllowed": "Drills of this registry do not count from this namespace.", "Name the namespace in the RegistryCustody's spec.drills.namespace.";
+    OrderRefused = "OrderRefused": "The custodian did not sign what a drill found.", "Read the message; the next drill is signed anew.";
+    UnknownCopy = "UnknownCopy": "The ledger holds no living copy such as a drill names.", "Nothing, if the copy went by retention meanwhile; else find out who made the result.";
+
     // Runs and objectives.
     Interrupted = "Interrupted": "The run was stopped with its pod.", "Nothing; it is made up for.";
     DeadlineExceeded = "DeadlineExceeded": "The run took longer than its deadline.", "Raise the deadline, or for a mirror maxConnections.";

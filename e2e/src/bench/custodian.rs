@@ -214,6 +214,7 @@ fn config(minio: &Minio) -> Result<CustodianConfig> {
         sweep_after: day,
         check: None,
         registries: Vec::new(),
+        orders: Vec::new(),
     })
 }
 
@@ -243,6 +244,7 @@ fn custody_of(registry: &str, floors: Option<(EntryRef, EntryRef)>) -> Result<Cu
             dry_run: true,
         },
         pins: Vec::new(),
+        drills: None,
         confirmed_head: None,
         source_floor: floors.map(|(source, _)| floor(source)),
         custody_floor: floors.map(|(_, custody)| floor(custody)),

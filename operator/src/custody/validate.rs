@@ -1,9 +1,9 @@
 //! Judges a registry in custody together with its embassy. What comes out holds only values that were checked.
 
 use dataembassy_contract::config::Floor;
-use dataembassy_contract::custodian::{CustodyConfig, PinConfig, RetentionConfig, SignerConfig};
+use dataembassy_contract::custodian::{CustodyConfig, DrillPolicy, PinConfig, RetentionConfig, SignerConfig};
 use dataembassy_contract::{Duration, Reason};
-use dataembassy_crds::{ConfirmedHead, DataEmbassy, Pin, RegistryCustody, Retention, Signer};
+use dataembassy_crds::{ConfirmedHead, CustodyDrills, DataEmbassy, Pin, RegistryCustody, Retention, Signer};
 use dataembassy_ledger::{RegistryId, Sha256Digest};
 use kube::ResourceExt;
 
@@ -77,12 +77,19 @@ pub fn validate(
             quota_bytes: optional("spec.quota", &spec.quota)?,
             retention: judge_retention(&spec.retention)?,
             pins: spec.retention.pins.iter().map(pin).collect(),
+            drills: spec.drills.as_ref().map(judge_drills).transpose()?,
             confirmed_head: spec.confirmed_head.as_ref().map(confirmed_head).transpose()?,
             source_floor: None,
             custody_floor: None,
         },
         bytes_per_second: optional("spec.rate", &spec.rate)?,
         home_may_retrieve: spec.home_may_retrieve,
+    })
+}
+
+fn judge_drills(drills: &CustodyDrills) -> Result<DrillPolicy, Refusal> {
+    Ok(DrillPolicy {
+        every: duration("spec.drills.every", &drills.every)?,
     })
 }
 

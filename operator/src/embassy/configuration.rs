@@ -79,6 +79,7 @@ pub fn compose(
             sweep_after: standing.sweep_after,
             check: standing.check.clone(),
             registries,
+            orders: Vec::new(),
         },
         gate: GateConfig {
             embassy: name.to_owned(),

@@ -345,6 +345,7 @@ fn words(reported: &Reported) -> String {
         Step::Comparing => "comparing with the copy",
         Step::Constraints => "restoring indexes and constraints",
         Step::Analysing => "gathering statistics",
+        Step::Questioning => "asking the restored database",
         Step::Done => "done",
         Step::Other => "working",
     };

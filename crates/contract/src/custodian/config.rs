@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Floor, ImmutabilityConfig, RecipientConfig, SovereigntyConfig, StoreConfig};
+use crate::drill::DrillResult;
 use crate::duration::Duration;
 
 /// The whole configuration of one embassy's custodian.
@@ -38,6 +39,32 @@ pub struct CustodianConfig {
     /// The registries that were accepted, at most 512.
     #[serde(default)]
     pub registries: Vec<CustodyConfig>,
+    /// What the custodian is asked to sign, at most [`MAX_ORDERS`]. Each stays here until its answer was heard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<OrderConfig>,
+}
+
+/// The most orders at once: a `ConfigMap` holds them all.
+pub const MAX_ORDERS: usize = 16;
+
+/// Something that the custodian is asked to sign, once: the entry holds the id, so asking again is harmless.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderConfig {
+    /// Its id: a DNS label of at most 63 characters, unique in the registry for ever.
+    pub id: String,
+    /// The registry's id.
+    pub registry: String,
+    /// What is asked for.
+    pub body: OrderBody,
+}
+
+/// What the custodian is asked to sign.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind", content = "result")]
+pub enum OrderBody {
+    /// What a drill found.
+    Drill(Box<DrillResult>),
 }
 
 /// How the store is probed.
@@ -101,6 +128,9 @@ pub struct CustodyConfig {
     /// Copies that are kept whatever their age, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<PinConfig>,
+    /// How often a copy must pass a drill; absent where nobody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drills: Option<DrillPolicy>,
     /// A source entry that a person vouches for, from a mirror's status or a record of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_head: Option<Floor>,
@@ -110,6 +140,14 @@ pub struct CustodyConfig {
     /// The last head of the custody chain that the operator knows of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custody_floor: Option<Floor>,
+}
+
+/// How often a copy must pass a drill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrillPolicy {
+    /// The longest between two that pass.
+    pub every: Duration,
 }
 
 /// A key and the entries that it may sign.

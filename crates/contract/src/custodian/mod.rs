@@ -5,12 +5,13 @@ mod config;
 mod report;
 
 pub use config::{
-    CheckConfig, CustodianConfig, CustodyConfig, PinConfig, RetentionConfig, RetiredFor, SignerConfig,
-    TrustedCustodian, VerificationConfig,
+    CheckConfig, CustodianConfig, CustodyConfig, DrillPolicy, MAX_ORDERS, OrderBody, OrderConfig, PinConfig,
+    RetentionConfig, RetiredFor, SignerConfig, TrustedCustodian, VerificationConfig,
 };
 pub use report::{
-    Alarm, Arrival, CopyReport, CustodianReport, DoorsReport, MAX_BYTES, MAX_COPIES, MAX_DOORS,
-    RegistryReport, RegistrySummary, RetentionReport, SpaceReport, VerificationReport,
+    Alarm, Arrival, CopyReport, CustodianReport, DoorsReport, LastDrilled, MAX_BYTES, MAX_COPIES, MAX_DOORS,
+    OrderAnswer, OrderState, RegistryReport, RegistrySummary, RetentionReport, SpaceReport,
+    VerificationReport,
 };
 
 /// The path of a registry's report.

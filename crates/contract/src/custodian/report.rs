@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::config::MAX_ORDERS;
 use crate::reason::Reason;
 use crate::report::{
     Check, CheckState, Fault, Head, Loaded, MAX_MESSAGE, MAX_TEXT, MissingSecret, clean, clean_missing,
@@ -147,6 +148,60 @@ pub struct RegistryReport {
     pub retention: RetentionReport,
     /// Bytes of all versions of the registry.
     pub used_bytes: u64,
+    /// What became of the orders in the configuration that are about this registry; one that is missing was not thought of yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<OrderAnswer>,
+    /// The latest copy that passed a drill, as the custody chain says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_drilled: Option<LastDrilled>,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderAnswer {
+    /// Its id.
+    pub id: String,
+    /// What became of it.
+    pub state: OrderState,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OrderState {
+    /// The custody chain has its entry.
+    #[serde(rename_all = "camelCase")]
+    Done {
+        /// The number of the entry in the custody chain.
+        sequence: u64,
+    },
+    /// It is not carried out, and never will be.
+    Refused {
+        /// Which of the known reasons.
+        reason: Reason,
+        /// What, why, and what to do; at most [`MAX_MESSAGE`] characters.
+        message: String,
+    },
+    /// It cannot be carried out now, and is tried again.
+    Waiting {
+        /// Which of the known reasons.
+        reason: Reason,
+        /// What, why, and what to do; at most [`MAX_MESSAGE`] characters.
+        message: String,
+    },
+}
+
+/// A copy that passed a drill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastDrilled {
+    /// The number of the copy's entry in the source chain.
+    pub sequence: u64,
+    /// When the drill ended, by its own clock.
+    pub at: Timestamp,
+    /// The drill's order: its reports in the store are named by it.
+    pub order: String,
 }
 
 /// Something that is wrong with a registry.
@@ -336,6 +391,18 @@ impl RegistryReport {
         self.retention.expiring.truncate(50);
         if let Some(fault) = &mut self.retention.blocked {
             clean(&mut fault.message, MAX_MESSAGE);
+        }
+        self.orders.truncate(MAX_ORDERS);
+        for answer in &mut self.orders {
+            clean(&mut answer.id, MAX_TEXT);
+            if let OrderState::Refused { message, .. } | OrderState::Waiting { message, .. } =
+                &mut answer.state
+            {
+                clean(message, MAX_MESSAGE);
+            }
+        }
+        if let Some(drilled) = &mut self.last_drilled {
+            clean(&mut drilled.order, MAX_TEXT);
         }
         self
     }

@@ -85,6 +85,8 @@ pub enum RestorePhase {
     Constraints,
     /// Statistics are gathered.
     Analysing,
+    /// In a drill: the restored database is asked.
+    Questioning,
     /// Everything is done.
     Done,
     /// One that this version does not know.

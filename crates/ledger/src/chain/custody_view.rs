@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::authority::SignerRange;
 pub use crate::entry::OpeningKind;
 use crate::entry::{
-    CustodyBody, EntryRef, IntactCopy, MAX_STANDING_COPIES, ProofBody, SequenceRange, Standing,
-    StandingOpening, TermBody, VerifiedEntry,
+    CustodyBody, DrillBody, EntryRef, IntactCopy, MAX_STANDING_COPIES, MAX_STANDING_DRILLS, ProofBody,
+    SequenceRange, Standing, StandingDrill, StandingOpening, TermBody, VerifiedEntry,
 };
 use crate::signature::PublicKey;
-use crate::value::{CopyId, Sequence, Sha256Digest, Term, Timestamp};
+use crate::value::{CopyId, OrderId, Sequence, Sha256Digest, Term, Timestamp};
 
 /// How many named source entries are remembered, those of the highest places: what descends from one of them is decided with it, and a chain
 /// that is read every hour for years must not grow in memory.
 const MAX_NAMED: usize = 256;
+/// How many of the latest drills are remembered whatever they say.
+const LATEST_DRILLS: usize = 16;
 
 /// The opening of a term after the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub struct CustodyView {
     /// First and last number of each range; ranges neither overlap nor touch.
     expired: BTreeMap<Sequence, Sequence>,
     pins: BTreeSet<Sequence>,
+    /// As many drills as a [`Standing`] holds, oldest first.
+    drills: Vec<StandingDrill>,
     confirmed: bool,
     latest_proof: Option<(ProofBody, EntryRef, Timestamp)>,
     head: Option<EntryRef>,
@@ -121,6 +125,7 @@ impl CustodyView {
         view.expired
             .extend(standing.expired.iter().map(|range| (range.from, range.until)));
         view.pins.extend(&standing.pins);
+        view.drills.extend(standing.drills.iter().cloned());
         Some(view)
     }
 
@@ -149,6 +154,7 @@ impl CustodyView {
                 })
                 .collect(),
             pins: self.pins.iter().copied().collect(),
+            drills: self.drills.clone(),
         }
     }
 
@@ -182,7 +188,10 @@ impl CustodyView {
                 self.name(body.source_head);
                 self.confirmed = true;
             }
-            CustodyBody::Opaque(_) => {}
+            CustodyBody::Drill(body) => {
+                self.name(body.source_entry);
+                self.drill(body, reference.sequence);
+            }
         }
         self.head = Some(reference);
         Ok(())
@@ -219,6 +228,35 @@ impl CustodyView {
         let after = sequence.next().and_then(|next| self.expired.remove(&next));
         let from = before.map_or(sequence, |(from, _)| from);
         self.expired.insert(from, after.unwrap_or(sequence));
+    }
+
+    fn drill(&mut self, body: &DrillBody, entry: Sequence) {
+        if self.drills.len() == MAX_STANDING_DRILLS {
+            let place = self.forgettable();
+            self.drills.remove(place);
+        }
+        self.drills.push(StandingDrill {
+            entry,
+            source_sequence: body.source_entry.sequence,
+            order: body.order.clone(),
+            passed: body.passed,
+            at: body.ended_at,
+        });
+    }
+
+    /// Which drill is forgotten first: the oldest about a copy that is gone or was drilled again, but none of the latest, whose orders may
+    /// still be asked for; where there is none, the oldest.
+    fn forgettable(&self) -> usize {
+        let (old, _) = self
+            .drills
+            .split_at(self.drills.len().saturating_sub(LATEST_DRILLS));
+        let says_nothing = |(place, drill): (usize, &StandingDrill)| {
+            let again = self.drills[place + 1..]
+                .iter()
+                .any(|later| later.source_sequence == drill.source_sequence);
+            (again || self.is_expired(drill.source_sequence)).then_some(place)
+        };
+        old.iter().enumerate().find_map(says_nothing).unwrap_or_default()
     }
 
     fn open(&mut self, body: &TermBody, kind: OpeningKind, entry: EntryRef) -> Result<(), InvalidTerm> {
@@ -316,6 +354,40 @@ impl CustodyView {
     #[must_use]
     pub const fn pins(&self) -> &BTreeSet<Sequence> {
         &self.pins
+    }
+
+    /// The drills that are remembered, oldest first.
+    #[must_use]
+    pub fn drills(&self) -> &[StandingDrill] {
+        &self.drills
+    }
+
+    /// The latest drill of a copy, if it is remembered.
+    #[must_use]
+    pub fn drill_of(&self, copy: Sequence) -> Option<&StandingDrill> {
+        self.drills
+            .iter()
+            .rev()
+            .find(|drill| drill.source_sequence == copy)
+    }
+
+    /// The newest copy that is not gone and whose latest drill it passed.
+    #[must_use]
+    pub fn latest_drilled(&self) -> Option<&StandingDrill> {
+        let living = |drill: &&StandingDrill| drill.passed && !self.is_expired(drill.source_sequence);
+        let passed = self.drills.iter().filter(living);
+        passed
+            .filter(|drill| {
+                self.drill_of(drill.source_sequence).map(|latest| latest.entry) == Some(drill.entry)
+            })
+            .max_by_key(|drill| drill.source_sequence)
+    }
+
+    /// The custody entry that carried out an order of a drill, if it is remembered.
+    #[must_use]
+    pub fn carried_out(&self, order: &OrderId) -> Option<Sequence> {
+        let drill = self.drills.iter().find(|drill| drill.order == *order);
+        drill.map(|drill| drill.entry)
     }
 
     /// Whether a person has vouched for a head, among the entries taken in since the view began.

@@ -1,11 +1,9 @@
 //! Custody entries: what the custodian says about a registry's copies and terms.
-//!
-//! A kind whose fields this version has no use for is read as [`CustodyBody::Opaque`]: header, signature and JSON are checked as
-//! strictly, the fields are kept as they are.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::drill::DrillBody;
 use super::proof::ProofBody;
 use super::{Body, Chain, EntryRef, Header, unknown_kind};
 use crate::signature::{PublicKey, Role};
@@ -37,8 +35,8 @@ pub enum CustodyBody {
     Pin(PinBody),
     /// A person vouches for a head of the source chain.
     Confirm(ConfirmBody),
-    /// A kind of the format that this version has no use for.
-    Opaque(OpaqueBody),
+    /// A copy was restored and questioned.
+    Drill(DrillBody),
 }
 
 /// An `expiry`: the objects of these copies will be deleted when their locks have ended. The entries stay.
@@ -107,36 +105,6 @@ pub struct TermBody {
     pub order: Option<OrderId>,
 }
 
-/// An entry of a kind that this version only walks past.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct OpaqueBody {
-    /// Which kind.
-    #[serde(skip)]
-    pub kind: OpaqueKind,
-    /// Its fields.
-    #[serde(flatten)]
-    pub fields: Map<String, Value>,
-}
-
-/// The kinds that this version only walks past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum OpaqueKind {
-    /// A copy was restored and questioned.
-    Drill,
-}
-
-impl OpaqueKind {
-    const ALL: [Self; 1] = [Self::Drill];
-
-    /// The kind, as the entry names it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Drill => "drill",
-        }
-    }
-}
-
 impl Body for CustodyBody {
     const CHAIN: Chain = Chain::Custody;
     const ROLE: Role = Role::Custody;
@@ -150,7 +118,7 @@ impl Body for CustodyBody {
             Self::Expiry(_) => "expiry",
             Self::Pin(_) => "pin",
             Self::Confirm(_) => "confirm",
-            Self::Opaque(body) => body.kind.as_str(),
+            Self::Drill(_) => "drill",
         }
     }
 
@@ -164,14 +132,8 @@ impl Body for CustodyBody {
             "expiry" => Self::Expiry(serde_json::from_value(value)?),
             "pin" => Self::Pin(serde_json::from_value(value)?),
             "confirm" => Self::Confirm(serde_json::from_value(value)?),
-            _ => {
-                let known = OpaqueKind::ALL.into_iter().find(|known| known.as_str() == kind);
-                let kind = known.ok_or_else(|| unknown_kind(kind))?;
-                Self::Opaque(OpaqueBody {
-                    kind,
-                    fields: serde_json::from_value(value)?,
-                })
-            }
+            "drill" => Self::Drill(serde_json::from_value(value)?),
+            _ => return Err(unknown_kind(kind)),
         })
     }
 
@@ -181,6 +143,7 @@ impl Body for CustodyBody {
                 Err("nextTerm must be the entry's own term + 1")
             }
             Self::Proof(body) => body.check(header),
+            Self::Drill(body) => body.check(),
             Self::Void(body) => {
                 if body.copies.is_empty() || body.copies.len() > MAX_VOID {
                     return Err("copies must name 1 to 256 copies");

@@ -1,6 +1,7 @@
 //! Entries of the two chains: what they say, how they are written and read. Whether one counts is the chain's question.
 
 mod custody;
+mod drill;
 mod proof;
 mod source;
 
@@ -10,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use custody::{
-    ConfirmBody, CustodyBody, ExpiredCopy, ExpiryBody, MAX_EXPIRED, MAX_PIN_REASON, MAX_VOID, OpaqueBody,
-    OpaqueKind, PinBody, TermBody, VoidBody,
+    ConfirmBody, CustodyBody, ExpiredCopy, ExpiryBody, MAX_EXPIRED, MAX_PIN_REASON, MAX_VOID, PinBody,
+    TermBody, VoidBody,
 };
+pub use drill::{DrillBody, DrillReports, MAX_REPORT_BYTES, ReportRef, StandingDrill};
 pub use proof::{
-    BrokenCopy, CopyFault, IntactCopy, MAX_BROKEN, MAX_STANDING, MAX_STANDING_COPIES, MAX_STANDING_RANGES,
-    MAX_VERIFIED, OpeningKind, ProofBody, SequenceRange, Standing, StandingOpening, VerificationProgress,
-    VerifiedRange,
+    BrokenCopy, CopyFault, IntactCopy, MAX_BROKEN, MAX_STANDING, MAX_STANDING_COPIES, MAX_STANDING_DRILLS,
+    MAX_STANDING_RANGES, MAX_VERIFIED, OpeningKind, ProofBody, SequenceRange, Standing, StandingOpening,
+    VerificationProgress, VerifiedRange,
 };
 pub use source::{
     CopyBody, CopyTotals, Engine, MAX_COPY_KEY_LENGTH, MAX_PARENTS, MAX_PARTS, MAX_RECIPIENTS, PartRef,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::custody::ascending;
+use super::drill::StandingDrill;
 use super::{EntryRef, Header};
 use crate::signature::PublicKey;
 use crate::value::{CopyId, SegmentNumber, Sequence, Sha256Digest, Term, Timestamp};
@@ -17,6 +18,8 @@ pub const MAX_STANDING: usize = 64;
 pub const MAX_STANDING_COPIES: usize = 256;
 /// The most ranges of expired copies of a [`Standing`]. What lives between them is what a policy keeps.
 pub const MAX_STANDING_RANGES: usize = 1_024;
+/// The most drills of a [`Standing`].
+pub const MAX_STANDING_DRILLS: usize = 128;
 /// The most bytes that a [`Standing`] may take, so that a proof with everything else stays within the size of an entry.
 const MAX_STANDING_BYTES: usize = 48 * 1024;
 
@@ -109,6 +112,9 @@ pub struct Standing {
     /// The copies that are pinned: at most [`MAX_STANDING`], ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Sequence>,
+    /// Drills, ascending by their entries: at most [`MAX_STANDING_DRILLS`], of which those went first that say nothing any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drills: Vec<StandingDrill>,
 }
 
 /// The opening of a term, as its entry said it.
@@ -225,6 +231,7 @@ impl Standing {
             && self.pins.len() <= MAX_STANDING
             && self.void.len() <= MAX_STANDING_COPIES
             && self.expired.len() <= MAX_STANDING_RANGES
+            && self.drills.len() <= MAX_STANDING_DRILLS
     }
 
     fn check(&self, header: &Header) -> Result<(), &'static str> {
@@ -233,6 +240,18 @@ impl Standing {
         }
         self.check_openings(header)?;
         ascending(&self.pins, |pin| *pin, "pins must ascend")?;
+        ascending(
+            &self.drills,
+            |drill| drill.entry,
+            "drills must ascend by their entries",
+        )?;
+        if self
+            .drills
+            .last()
+            .is_some_and(|drill| drill.entry >= header.sequence)
+        {
+            return Err("drills must be entries before the proof");
+        }
         let repeated = |(place, copy)| self.void[..place].contains(copy);
         if self.void.iter().enumerate().any(repeated) {
             return Err("void must not name a copy twice");

@@ -88,24 +88,6 @@ fn each_custody_kind_reads_back_as_written() {
 }
 
 #[test]
-fn a_kind_without_use_is_walked_past_and_keeps_its_fields() {
-    let proof = CustodyBody::Proof(ProofBody::new(sample::reference(
-        1,
-        &sample::source_objects(1)[0],
-    )));
-    let object = sample::custody_entry(1, 1, sample::genesis(), proof)
-        .sign(&sample::custodian_key())
-        .unwrap();
-    let line = sample::line_of(&object);
-    let (header, _) = line.split_once(",\"sourceHead\"").unwrap();
-    let drill = format!("{},\"sequence2\":[5]}}", header.replace("\"proof\"", "\"drill\""));
-    let bytes = sign_line(&drill, Role::Custody, &sample::custodian_key());
-    let entry = Custody::verify(&bytes).unwrap().entry;
-    assert!(matches!(&entry.body, CustodyBody::Opaque(body) if body.fields["sequence2"][0] == 5));
-    assert_eq!(entry.sign(&sample::custodian_key()).unwrap().bytes, bytes);
-}
-
-#[test]
 fn an_unknown_kind_is_an_error_of_its_own() {
     let error = refused(&replaced("\"kind\":\"copy\"", "\"kind\":\"incremental\""));
     assert!(matches!(error, ReadError::UnknownKind { kind } if kind == "incremental"));

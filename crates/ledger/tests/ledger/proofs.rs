@@ -83,6 +83,7 @@ pub(crate) fn whole_proof() -> ProofBody {
             void: vec![CopyId::from_bytes([9; 16]), CopyId::from_bytes([2; 16])],
             expired: vec![range(1, 1), range(3, 12)],
             pins: vec![sequence(2), sequence(30)],
+            drills: Vec::new(),
         }),
     }
 }
@@ -130,6 +131,7 @@ fn fullest(openings: usize) -> Standing {
         void: copies.collect(),
         expired: Vec::new(),
         pins: spread(MAX_STANDING, base).map(sequence).collect(),
+        drills: Vec::new(),
     };
     assert!(standing.fits());
     for from in spread(MAX_STANDING_RANGES, base) {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::{
-    CopyReport, MAX_BYTES, MAX_COPIES, RegistryReport, RegistrySummary, RetentionReport, VerificationReport,
+    CopyReport, LastDrilled, MAX_BYTES, MAX_COPIES, RegistryReport, RegistrySummary, RetentionReport,
+    VerificationReport,
 };
 use dataembassy_contract::report::{Check, CheckState, Fault, Head};
 use dataembassy_ledger::RegistryId;
-use dataembassy_ledger::entry::EntryRef;
+use dataembassy_ledger::entry::{EntryRef, StandingDrill};
 use dataembassy_ledger::value::Sequence;
 use jiff::Timestamp;
 
@@ -80,6 +81,10 @@ impl Keeper {
             verification: verification.clone(),
             retention,
             used_bytes,
+            orders: Vec::new(),
+            last_drilled: chains
+                .and_then(|chains| chains.view().latest_drilled())
+                .map(told_drill),
         };
         report = fit(report.cleaned());
         let figures = figures(assignment, &holdings, &report, self.retention.deleted(), &counts);
@@ -117,6 +122,14 @@ impl Keeper {
             lock,
             now,
         ))
+    }
+}
+
+fn told_drill(drill: &StandingDrill) -> LastDrilled {
+    LastDrilled {
+        sequence: drill.source_sequence.get(),
+        at: drill.at.as_jiff(),
+        order: drill.order.to_string(),
     }
 }
 

@@ -371,6 +371,7 @@ pub fn custody_of(registry: &str) -> CustodyConfig {
             dry_run: true,
         },
         pins: Vec::new(),
+        drills: None,
         confirmed_head: None,
         source_floor: None,
         custody_floor: None,
@@ -410,6 +411,7 @@ fn config(minio: &Minio, proxy: &FaultProxy) -> CustodianConfig {
         sweep_after: "1d".parse().unwrap(),
         check: None,
         registries: vec![custody_of(REGISTRY)],
+        orders: Vec::new(),
     }
 }
 

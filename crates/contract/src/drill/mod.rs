@@ -1,0 +1,13 @@
+//! What the operator tells the Job of one drill, what the Job says while it works, and what it found: the result that the custodian is
+//! asked to sign.
+
+mod config;
+mod report;
+mod result;
+
+pub use config::{AssertionConfig, DrillConfig, Expectation, Pick};
+pub use report::DrillReport;
+pub use result::{
+    AssertionKind, AssertionResult, DrillResult, DrilledCopy, Found, LeftOutOfDrill, MAX_RESULT_BYTES,
+    StepResult, Tools, Verdict,
+};
