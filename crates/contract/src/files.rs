@@ -46,6 +46,13 @@ pub const IDENTITY: &str = "secrets/identity/identity.txt";
 /// Where a container leaves its last words for whoever reads its pod's status, at most 4,096 bytes.
 pub const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 
+/// The folder that both containers of a drill share: an emptyDir.
+pub const CELL_DIR: &str = "/cell";
+/// The folder in it that the database of a drill has its socket in, named as PostgreSQL names it with port 5432.
+pub const CELL_SOCKET_DIR: &str = "/cell/socket";
+/// The folder that only the database container of a drill has: an emptyDir with the data directory in it.
+pub const CELL_DATA_DIR: &str = "/cell-data";
+
 /// The authorities that an `https` collector of traces is checked against, PEM; absent where there are none.
 pub const OTLP_CA: &str = "otlp/ca.crt";
 

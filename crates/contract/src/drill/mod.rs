@@ -1,10 +1,12 @@
 //! What the operator tells the Job of one drill, what the Job says while it works, and what it found: the result that the custodian is
 //! asked to sign.
 
+mod cell;
 mod config;
 mod report;
 mod result;
 
+pub use cell::{CELL_SCRIPT, CELL_USER};
 pub use config::{AssertionConfig, DrillConfig, Expectation, Pick};
 pub use report::DrillReport;
 pub use result::{
