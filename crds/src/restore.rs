@@ -103,9 +103,13 @@ pub struct RestoredRegistry {
 
 /// Which copy is restored: the latest, unless one of these is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = kube::core::Rule::new("!(has(self.sequence) && has(self.atOrBefore))").message("set at most one of copy.sequence and copy.atOrBefore"))]
+#[x_kube(validation = kube::core::Rule::new("[has(self.sequence), has(self.atOrBefore), has(self.latestDrilled) && self.latestDrilled].filter(set, set).size() <= 1").message("set at most one of copy.latestDrilled, copy.sequence and copy.atOrBefore"))]
 #[serde(rename_all = "camelCase")]
 pub struct CopyChoice {
+    /// The newest copy that was restored in a drill and gave every answer as it must, and failed none since. There must be one. `false` is
+    /// as if it were not set. Default: `false`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub latest_drilled: bool,
     /// The number of the copy's entry in the ledger, as `kubectl get recoverypoints` shows it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 999_999_999_999_i64))]

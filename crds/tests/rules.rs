@@ -363,6 +363,11 @@ fn a_restore_names_one_copy_at_most_and_is_never_changed() {
     both["spec"]["copy"] = json!({"sequence": 1, "atOrBefore": "2026-11-23T12:00:00Z"});
     let said = violations("RegistryRestore", &both, None);
     assert!(said[0].contains("at most one"), "{said:?}");
+    for (of_drilled, fits) in [(true, false), (false, true)] {
+        let mut drilled = restore();
+        drilled["spec"]["copy"] = json!({"sequence": 1, "latestDrilled": of_drilled});
+        assert_eq!(violations("RegistryRestore", &drilled, None).is_empty(), fits);
+    }
     let mut other = restore();
     other["spec"]["target"]["database"] = "elsewhere".into();
     let said = violations("RegistryRestore", &other, Some(&restore()));

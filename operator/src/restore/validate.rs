@@ -162,23 +162,24 @@ fn signers_of(mirror: &RegistryMirror) -> Result<Vec<SignerConfig>, Refusal> {
 }
 
 fn judge_copy(given: &crds::CopyChoice) -> Result<CopyChoice, Refusal> {
-    match (given.sequence, &given.at_or_before) {
-        (None, None) => Ok(CopyChoice::Latest),
-        (Some(sequence), None) => u64::try_from(sequence)
+    match (given.latest_drilled, given.sequence, &given.at_or_before) {
+        (false, None, None) => Ok(CopyChoice::Latest),
+        (true, None, None) => Ok(CopyChoice::LatestDrilled),
+        (false, Some(sequence), None) => u64::try_from(sequence)
             .ok()
             .filter(|sequence| *sequence > 0)
             .map(CopyChoice::Sequence)
             .ok_or_else(|| Refusal::new(Reason::InvalidName, "spec.copy.sequence must be 1 or more")),
-        (None, Some(time)) => {
+        (false, None, Some(time)) => {
             let moment = time.parse::<jiff::Timestamp>().map_err(|_| {
                 let message = format!("spec.copy.atOrBefore: {time} is no time such as 2026-11-23T12:00:00Z");
                 Refusal::new(Reason::InvalidName, message)
             })?;
             Ok(CopyChoice::AtOrBefore(moment.to_string()))
         }
-        (Some(_), Some(_)) => Err(Refusal::new(
+        _ => Err(Refusal::new(
             Reason::InvalidName,
-            "set at most one of spec.copy.sequence and spec.copy.atOrBefore",
+            "set at most one of spec.copy.latestDrilled, spec.copy.sequence and spec.copy.atOrBefore",
         )),
     }
 }

@@ -28,7 +28,7 @@ pub struct Arguments {
     /// The registry that is restored.
     #[arg(long)]
     registry: RegistryId,
-    /// Which copy: `latest`, `sequence:<number>`, or `at-or-before:<time>` such as `at-or-before:2026-11-23T12:00:00Z`.
+    /// Which copy: `latest`, `latest-drilled` (the newest that passed its latest drill), `sequence:<number>`, or `at-or-before:<time>` such as `at-or-before:2026-11-23T12:00:00Z`.
     #[arg(long, default_value = "latest")]
     copy: Choice,
     /// The age identity file that opens the copy.

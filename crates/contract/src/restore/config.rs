@@ -51,6 +51,8 @@ pub struct RestoreConfig {
 pub enum CopyChoice {
     /// The newest one.
     Latest,
+    /// The newest one whose latest drill it passed.
+    LatestDrilled,
     /// The one of this entry of the source chain.
     Sequence(u64),
     /// The newest one that was taken at this moment or before, RFC 3339.

@@ -31,6 +31,8 @@ const PAUSES: [Duration; 4] = [
 pub enum Choice {
     /// The newest one.
     Latest,
+    /// The newest one whose latest drill it passed.
+    LatestDrilled,
     /// The one of this entry.
     Sequence(Sequence),
     /// The newest one that was taken at this moment or before.
@@ -43,6 +45,7 @@ impl FromStr for Choice {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "latest" => Ok(Self::Latest),
+            None if text == "latest-drilled" => Ok(Self::LatestDrilled),
             Some(("sequence", number)) => number
                 .parse()
                 .ok()
@@ -55,7 +58,7 @@ impl FromStr for Choice {
                 .and_then(|time| Timestamp::from_jiff(time).ok())
                 .map(Self::AtOrBefore)
                 .ok_or_else(|| format!("{time} is no time such as 2026-11-23T12:00:00Z")),
-            _ => Err("say latest, sequence:<number> or at-or-before:<time>".into()),
+            _ => Err("say latest, latest-drilled, sequence:<number> or at-or-before:<time>".into()),
         }
     }
 }
@@ -305,6 +308,16 @@ async fn find(
     };
     let head = ledger.head.as_ref().map(|head| head.entry.clone());
     let mut entry = head.ok_or_else(|| missing("its ledger is empty".into()))?;
+    // Sorted out here, what is left to look for on the way back is a place or a time.
+    let drilled = ledger.view.latest_drilled().map(|drill| drill.source_sequence);
+    let choice = match (choice, drilled) {
+        (Choice::LatestDrilled, Some(sequence)) => Choice::Sequence(sequence),
+        (Choice::LatestDrilled, None) => {
+            let words = "no copy that is still kept passed its latest drill; drill one, or choose another";
+            return Err(missing(words.into()));
+        }
+        (choice, _) => choice,
+    };
     loop {
         let sequence = entry.entry.header.sequence;
         let SourceBody::Copy(copy) = &entry.entry.body;
@@ -374,6 +387,7 @@ mod tests {
     #[test]
     fn a_copy_is_chosen_by_place_or_time() {
         assert_eq!("latest".parse(), Ok(Choice::Latest));
+        assert_eq!("latest-drilled".parse(), Ok(Choice::LatestDrilled));
         assert_eq!(
             "sequence:12".parse(),
             Ok(Choice::Sequence(Sequence::new(12).unwrap()))

@@ -135,6 +135,7 @@ fn ledger(config: &RestoreConfig) -> Result<LedgerSettings, InvalidValue> {
 fn choice(choice: &CopyChoice) -> Result<Choice, ConfigurationError> {
     Ok(match choice {
         CopyChoice::Latest => Choice::Latest,
+        CopyChoice::LatestDrilled => Choice::LatestDrilled,
         CopyChoice::Sequence(sequence) => Choice::Sequence(Sequence::new(*sequence)?),
         CopyChoice::AtOrBefore(time) => {
             let moment = time

@@ -7,17 +7,21 @@ use std::{
 };
 
 use super::embassy::{Embassy, age_keygen, assert_equal, filled, key, lose, stock};
+use crate::bench::custody::CustodyWriter;
 use crate::bench::{REGISTRY, registry, sequence};
 use crate::sealed::{ADMINISTRATOR, OWNER, seal, target};
 use crate::support;
 use crate::support::source;
 use dataembassy_archive::Identities;
+use dataembassy_contract::Reason;
 use dataembassy_ledger::{
     TrustSheet,
     chain::SignerRange,
-    value::{CopyId, Sha256Digest},
+    entry::{CustodyBody, DrillBody, DrillReports, EntryRef, ReportRef},
+    value::{CopyId, Sha256Digest, Timestamp},
 };
 use dataembassy_sidecar::restore::copy::{Choice, FindError, StoredCopy};
+use dataembassy_sidecar::store::Ledger;
 use dataembassy_sidecar::trust_sheet::{Desk, Wanted, print};
 use dataembassy_testkit::{
     minio::BUCKET,
@@ -86,6 +90,62 @@ async fn a_copy_is_chosen_by_number_or_time_and_only_with_the_right_keys() {
     other_custodian.custodians[0].key = key(3).public_key();
     let opened = StoredCopy::open(embassy.retrieval(), &other_custodian, Choice::Latest, &identities).await;
     assert!(matches!(opened, Err(FindError::Ledger(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_latest_drilled_copy_is_the_newest_that_passed_its_latest_drill() {
+    let embassy = Embassy::start().await;
+    let server = Server::shared(17);
+    let database = filled(server).await;
+    let mut copy = seal(&source(server, &database.name)).await;
+    let mut entries = Vec::new();
+    for id in [7, 8, 9] {
+        copy.identity.copy_id = CopyId::from_bytes([id; 16]);
+        embassy.publish(&copy, id).await;
+        let ledger = Ledger::read(&embassy.retrieval(), &Embassy::trust())
+            .await
+            .unwrap();
+        entries.push(ledger.head.unwrap().entry.reference());
+    }
+    let chosen = async || {
+        let opened = embassy.open("latest-drilled").await;
+        opened.map(|copy| dataembassy_sidecar::restore::copy::SealedCopy::identity(&copy).sequence)
+    };
+    let error = chosen().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::NoSuchCopy);
+    assert!(error.to_string().contains("passed its latest drill"), "{error}");
+    let mut custody = CustodyWriter::begin(embassy.bench.custody().await).await;
+    for (order, entry, passed, latest) in [
+        ("first", 0, true, Some(1)),
+        ("second", 1, true, Some(2)),
+        ("third", 2, false, Some(2)),
+        ("fourth", 1, false, Some(1)),
+        ("fifth", 0, false, None),
+    ] {
+        custody.write(drill(order, entries[entry], passed)).await;
+        assert_eq!(chosen().await.ok(), latest, "after the {order} drill");
+    }
+}
+
+fn drill(order: &str, source_entry: EntryRef, passed: bool) -> CustodyBody {
+    let at = Timestamp::from_jiff(jiff::Timestamp::now()).unwrap();
+    let report = ReportRef {
+        version: "v1".parse().unwrap(),
+        size: 1,
+        sha256: Sha256Digest::of(b"report"),
+    };
+    CustodyBody::Drill(DrillBody {
+        order: order.parse().unwrap(),
+        source_entry,
+        copy_id: CopyId::from_bytes([7; 16]),
+        passed,
+        started_at: at,
+        ended_at: at,
+        reports: DrillReports {
+            json: report.clone(),
+            html: report,
+        },
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
