@@ -22,7 +22,10 @@ fn start_at(object: &[u8]) {
     let Ok(read) = Entry::<CustodyBody>::verify(object) else { return };
     let CustodyBody::Proof(proof) = &read.entry.body else { return };
     let Some(mut view) = CustodyView::standing_before(proof) else { return };
-    assert_eq!(Some(view.standing()), proof.standing);
+    // Of one that is larger than a writer makes it, old drills are left out.
+    if proof.standing.as_ref().is_some_and(dataembassy_ledger::entry::Standing::fits) {
+        assert_eq!(Some(view.standing()), proof.standing);
+    }
     assert_eq!(view.current_term(), read.entry.header.term);
     view.apply(&read).expect("a proof opens no term");
 }

@@ -130,8 +130,19 @@ impl CustodyView {
     }
 
     /// What the entries taken in so far say together, for the next `proof`.
+    ///
+    /// Where that is too large for an entry, drills are left out, in the order in which they are forgotten, down to the latest 16: a late
+    /// reader can do without old drills, and not without a place to start. Whoever [applies](Self::apply) that proof forgets them too.
     #[must_use]
     pub fn standing(&self) -> Standing {
+        let mut standing = self.whole_standing();
+        while !standing.fits() && standing.drills.len() > LATEST_DRILLS {
+            standing.drills.remove(self.forgettable(&standing.drills));
+        }
+        standing
+    }
+
+    fn whole_standing(&self) -> Standing {
         Standing {
             openings: self
                 .openings
@@ -166,6 +177,11 @@ impl CustodyView {
         match &entry.entry.body {
             CustodyBody::Proof(proof) => {
                 self.name(proof.source_head);
+                if let Some(standing) = &proof.standing {
+                    // Early and late readers know the same drills, also where the proof had no room for all of them.
+                    let is_told = |drill: &StandingDrill| standing.drills.contains(drill);
+                    self.drills.retain(is_told);
+                }
                 self.latest_proof = Some((proof.clone(), reference, entry.entry.header.at));
             }
             CustodyBody::Void(void) => {
@@ -232,8 +248,7 @@ impl CustodyView {
 
     fn drill(&mut self, body: &DrillBody, entry: Sequence) {
         if self.drills.len() == MAX_STANDING_DRILLS {
-            let place = self.forgettable();
-            self.drills.remove(place);
+            self.drills.remove(self.forgettable(&self.drills));
         }
         self.drills.push(StandingDrill {
             entry,
@@ -246,12 +261,10 @@ impl CustodyView {
 
     /// Which drill is forgotten first: the oldest about a copy that is gone or was drilled again, but none of the latest, whose orders may
     /// still be asked for; where there is none, the oldest.
-    fn forgettable(&self) -> usize {
-        let (old, _) = self
-            .drills
-            .split_at(self.drills.len().saturating_sub(LATEST_DRILLS));
+    fn forgettable(&self, drills: &[StandingDrill]) -> usize {
+        let (old, _) = drills.split_at(drills.len().saturating_sub(LATEST_DRILLS));
         let says_nothing = |(place, drill): (usize, &StandingDrill)| {
-            let again = self.drills[place + 1..]
+            let again = drills[place + 1..]
                 .iter()
                 .any(|later| later.source_sequence == drill.source_sequence);
             (again || self.is_expired(drill.source_sequence)).then_some(place)

@@ -112,7 +112,8 @@ pub struct Standing {
     /// The copies that are pinned: at most [`MAX_STANDING`], ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Sequence>,
-    /// Drills, ascending by their entries: at most [`MAX_STANDING_DRILLS`], of which those went first that say nothing any more.
+    /// Drills, ascending by their entries: at most [`MAX_STANDING_DRILLS`], and fewer, but the latest 16, where there is no room for them. Of
+    /// more those went first that say nothing any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drills: Vec<StandingDrill>,
 }
@@ -219,7 +220,8 @@ impl ProofBody {
 }
 
 impl Standing {
-    /// Whether it is small enough for an entry, whatever else its proof says.
+    /// Whether it is small enough for an entry, whatever else its proof says. One that is not is left out of the proof whole, and late
+    /// readers start further back: half of it would mislead them.
     #[must_use]
     pub fn fits(&self) -> bool {
         let bytes = serde_json::to_vec(self).map_or(usize::MAX, |bytes| bytes.len());

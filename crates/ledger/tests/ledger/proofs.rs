@@ -2,9 +2,9 @@
 
 use dataembassy_ledger::entry::{
     BrokenCopy, CopyFault, CustodyBody, Entry, EntryRef, ExpiryBody, Header, IntactCopy, MAX_BROKEN,
-    MAX_EXPIRED, MAX_OBJECT_BYTES, MAX_STANDING, MAX_STANDING_COPIES, MAX_STANDING_RANGES, MAX_VERIFIED,
-    MAX_VOID, OpeningKind, PinBody, ProofBody, SequenceRange, Standing, StandingOpening,
-    VerificationProgress, VerifiedRange, VoidBody, WriteError,
+    MAX_EXPIRED, MAX_OBJECT_BYTES, MAX_STANDING, MAX_STANDING_COPIES, MAX_STANDING_DRILLS,
+    MAX_STANDING_RANGES, MAX_VERIFIED, MAX_VOID, OpeningKind, PinBody, ProofBody, SequenceRange, Standing,
+    StandingDrill, StandingOpening, VerificationProgress, VerifiedRange, VoidBody, WriteError,
 };
 use dataembassy_ledger::{CopyId, Sequence, Sha256Digest, Term};
 
@@ -56,6 +56,16 @@ fn broken(number: u64, fault: CopyFault) -> BrokenCopy {
     }
 }
 
+fn drill(entry: u64, copy: u64, order: &str, passed: bool) -> StandingDrill {
+    StandingDrill {
+        entry: sequence(entry),
+        source_sequence: sequence(copy),
+        order: order.parse().unwrap(),
+        passed,
+        at: at(5),
+    }
+}
+
 /// A proof that uses every field, to stand at place 10 in term 3.
 pub(crate) fn whole_proof() -> ProofBody {
     ProofBody {
@@ -83,7 +93,7 @@ pub(crate) fn whole_proof() -> ProofBody {
             void: vec![CopyId::from_bytes([9; 16]), CopyId::from_bytes([2; 16])],
             expired: vec![range(1, 1), range(3, 12)],
             pins: vec![sequence(2), sequence(30)],
-            drills: Vec::new(),
+            drills: vec![drill(5, 13, "nightly-1", false), drill(9, 39, "nightly-2", true)],
         }),
     }
 }
@@ -117,7 +127,7 @@ fn a_proof_with_everything_reads_back_as_written() {
     assert_eq!(read.entry, entry);
 }
 
-/// A standing with as much as fits: a few openings and many ranges, or the other way round.
+/// A standing with as much as fits: few openings, every drill and many ranges, or many openings and what drills there is room for.
 fn fullest(openings: usize) -> Standing {
     let base = LAST - 100_000;
     let copies = (0..MAX_STANDING_COPIES).map(|number| {
@@ -134,6 +144,14 @@ fn fullest(openings: usize) -> Standing {
         drills: Vec::new(),
     };
     assert!(standing.fits());
+    let order = "o".repeat(63);
+    for number in 0..MAX_STANDING_DRILLS as u64 {
+        standing.drills.push(drill(base + number, base, &order, false));
+        if !standing.fits() {
+            standing.drills.pop();
+            break;
+        }
+    }
     for from in spread(MAX_STANDING_RANGES, base) {
         standing.expired.push(range(from, from + 1));
         if !standing.fits() {
@@ -172,6 +190,9 @@ fn the_fullest_proof_is_within_the_size_of_an_entry() {
             }),
             standing: Some(fullest(openings)),
         };
+        let drills = proof.standing.as_ref().map(|standing| standing.drills.len());
+        assert!(openings > 2 || drills == Some(MAX_STANDING_DRILLS));
+        assert!(drills > Some(16));
         let mut header = sample::header(1, 1 + openings as u64, genesis());
         header.sequence = Sequence::LAST;
         header.registry = "r".repeat(40).parse().unwrap();
@@ -288,7 +309,23 @@ fn a_proof_beyond_its_bounds_is_not_written() {
 #[test]
 fn a_standing_that_could_mislead_a_late_reader_is_not_written() {
     type Change = fn(&mut Standing);
-    let cases: [(Change, &str); 15] = [
+    let cases: [(Change, &str); 18] = [
+        (
+            |standing| standing.drills[0].entry = sequence(9),
+            "drills must ascend",
+        ),
+        (
+            |standing| standing.drills[1].entry = sequence(10),
+            "before the proof",
+        ),
+        (
+            |standing| {
+                standing.drills = (1..=129)
+                    .map(|number| drill(number, 1, "nightly", true))
+                    .collect();
+            },
+            "more members",
+        ),
         (
             |standing| {
                 standing.openings.pop();

@@ -2,8 +2,8 @@
 
 use dataembassy_ledger::chain::StoredVersion;
 use dataembassy_ledger::entry::{
-    CopyBody, CopyTotals, CustodyBody, CustodyEntry, Engine, Entry, EntryRef, ExpiredCopy, Header, PartRef,
-    SignedObject, SourceBody, SourceEntry, SourceIdentity, VoidBody,
+    CopyBody, CopyTotals, CustodyBody, CustodyEntry, DrillBody, DrillReports, Engine, Entry, EntryRef,
+    ExpiredCopy, Header, PartRef, ReportRef, SignedObject, SourceBody, SourceEntry, SourceIdentity, VoidBody,
 };
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::{
@@ -138,6 +138,27 @@ pub(crate) fn void(marks: &[u8]) -> CustodyBody {
         copies: copies.collect(),
         order: None,
     })
+}
+
+/// A `drill` of a copy whose id is made of `mark`.
+pub(crate) fn drill(copy: EntryRef, mark: u8, order: &str, passed: bool) -> DrillBody {
+    let report = |form: &str, size| ReportRef {
+        version: format!("v-{form}").parse().unwrap(),
+        size,
+        sha256: Sha256Digest::of(form.as_bytes()),
+    };
+    DrillBody {
+        order: order.parse().unwrap(),
+        source_entry: copy,
+        copy_id: CopyId::from_bytes([mark; 16]),
+        passed,
+        started_at: at(100),
+        ended_at: at(160),
+        reports: DrillReports {
+            json: report("json", 4_000),
+            html: report("html", 20_000),
+        },
+    }
 }
 
 /// What an `expiry` says of the copy at a place whose id is made of that place.

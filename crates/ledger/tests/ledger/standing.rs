@@ -2,10 +2,10 @@
 
 use dataembassy_ledger::chain::{CustodyView, SignerRange};
 use dataembassy_ledger::entry::{
-    ConfirmBody, CustodyBody, CustodyEntry, EntryRef, ExpiryBody, MAX_STANDING_COPIES, PinBody, ProofBody,
-    SequenceRange, TermBody, VerifiedEntry,
+    ConfirmBody, CustodyBody, CustodyEntry, EntryRef, ExpiryBody, MAX_STANDING_COPIES, MAX_STANDING_DRILLS,
+    MAX_STANDING_RANGES, PinBody, ProofBody, SequenceRange, Standing, StandingDrill, TermBody, VerifiedEntry,
 };
-use dataembassy_ledger::{CopyId, Sequence, Sha256Digest, Term};
+use dataembassy_ledger::{CopyId, OrderId, Sequence, Sha256Digest, Term};
 use proptest::prelude::*;
 
 use crate::sample::{self, custodian_key, embassy_key, genesis, home_key, sequence};
@@ -75,6 +75,14 @@ impl Chain {
         }));
     }
 
+    /// Writes a drill of a copy, under an order that tells its own place.
+    fn drill(&mut self, copy: u64, passed: bool) {
+        let order = order(self.entries.len() as u64 + 1);
+        let mark = u8::try_from(copy).unwrap();
+        let body = sample::drill(source(copy), mark, order.as_str(), passed);
+        self.write(CustodyBody::Drill(body));
+    }
+
     /// What a reader knows that starts at this proof and reads on to the end.
     fn read_from(&self, place: usize) -> CustodyView {
         let CustodyBody::Proof(proof) = &self.entries[place].entry.body else {
@@ -88,6 +96,11 @@ impl Chain {
     }
 }
 
+/// The order of the drill at this place.
+fn order(place: u64) -> OrderId {
+    format!("nightly-{place}").parse().unwrap()
+}
+
 fn assert_same(late: &CustodyView, whole: &CustodyView) {
     assert_eq!(late.standing(), whole.standing());
     assert_eq!(late.openings(), whole.openings());
@@ -97,7 +110,16 @@ fn assert_same(late: &CustodyView, whole: &CustodyView) {
     assert_eq!(late.intact(), whole.intact());
     assert_eq!(late.last_named_source(), whole.last_named_source());
     assert_eq!(late.pins(), whole.pins());
+    assert_eq!(late.drills(), whole.drills());
+    assert_eq!(late.latest_drilled(), whole.latest_drilled());
+    for number in 1..400 {
+        assert_eq!(
+            late.carried_out(&order(number)),
+            whole.carried_out(&order(number))
+        );
+    }
     for number in 1..60 {
+        assert_eq!(late.drill_of(sequence(number)), whole.drill_of(sequence(number)));
         assert_eq!(late.term_of(sequence(number)), whole.term_of(sequence(number)));
         assert_eq!(
             late.is_expired(sequence(number)),
@@ -124,6 +146,8 @@ enum Event {
     Pin(u64, bool),
     Open(bool),
     Confirm,
+    Drill(u8, bool),
+    Drills(u8),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -135,6 +159,9 @@ fn event() -> impl Strategy<Value = Event> {
         (1_u64..60, any::<bool>()).prop_map(|(number, pinned)| Event::Pin(number, pinned)),
         any::<bool>().prop_map(Event::Open),
         Just(Event::Confirm),
+        (any::<u8>(), any::<bool>()).prop_map(|(copy, passed)| Event::Drill(copy, passed)),
+        // Enough of them, and older ones are forgotten.
+        (30_u8..60).prop_map(Event::Drills),
     ]
 }
 
@@ -153,6 +180,16 @@ proptest! {
             Event::Expire(number) => chain.expire(number),
             Event::Pin(number, pinned) => chain.write(CustodyBody::Pin(PinBody { source_sequence: sequence(number), pinned, reason: None })),
             Event::Open(activation) => chain.open(activation),
+            Event::Drill(copy, passed) => {
+                let copy = 1 + u64::from(copy) % chain.head;
+                chain.drill(copy, passed);
+            }
+            Event::Drills(count) => {
+                for number in 0..u64::from(count) {
+                    let copy = 1 + number % chain.head.min(5);
+                    chain.drill(copy, number % 3 != 0);
+                }
+            }
             Event::Confirm => {
                 let source_head = source(chain.head);
                 chain.write(CustodyBody::Confirm(ConfirmBody { source_head }));
@@ -235,6 +272,105 @@ fn of_void_copies_the_latest_256_are_known_to_early_and_late_readers_alike() {
     assert!(chain.view.is_void(CopyId::from_bytes([255; 16])));
     assert!(chain.view.standing().fits());
     assert_same(&chain.read_from(place), &chain.view);
+}
+
+#[test]
+fn of_many_drills_those_are_forgotten_that_say_nothing_any_more() {
+    let mut chain = Chain::new();
+    chain.head = 50;
+    chain.drill(1, true);
+    chain.drill(2, true);
+    chain.expire(2);
+    for _ in 0..MAX_STANDING_DRILLS {
+        chain.drill(3, false);
+    }
+    chain.prove();
+    let place = chain.entries.len() - 1;
+    for _ in 0..MAX_STANDING_DRILLS {
+        chain.drill(4, true);
+    }
+    let view = &chain.view;
+    assert_eq!(view.drills().len(), MAX_STANDING_DRILLS);
+    // One word about each copy stays, however old; of the copy that is gone there is none, and the latest orders are all known.
+    assert_eq!(view.drill_of(sequence(1)).unwrap().entry, sequence(1));
+    assert_eq!(view.drill_of(sequence(2)), None);
+    assert!(!view.drill_of(sequence(3)).unwrap().passed);
+    let last = chain.entries.len() as u64;
+    for number in last - 15..=last {
+        assert_eq!(view.carried_out(&order(number)), Some(sequence(number)));
+    }
+    assert_eq!(view.carried_out(&order(2)), None);
+    assert_eq!(view.carried_out(&order(last + 1)), None);
+    assert_same(&chain.read_from(place), view);
+}
+
+#[test]
+fn the_latest_drilled_copy_is_the_newest_living_one_whose_latest_drill_passed() {
+    let mut chain = Chain::new();
+    chain.head = 50;
+    assert_eq!(chain.view.latest_drilled(), None);
+    let latest = |chain: &Chain| {
+        let drill = chain.view.latest_drilled();
+        drill.map(|drill| (drill.source_sequence.get(), drill.entry.get()))
+    };
+    chain.drill(7, true);
+    chain.drill(5, true);
+    assert_eq!(latest(&chain), Some((7, 1)));
+    chain.drill(7, true);
+    assert_eq!(latest(&chain), Some((7, 3)));
+    chain.drill(7, false);
+    assert_eq!(latest(&chain), Some((5, 2)));
+    chain.expire(5);
+    assert_eq!(latest(&chain), None);
+}
+
+#[test]
+fn where_a_standing_has_no_room_old_drills_give_way_for_early_and_late_readers_alike() {
+    // Numbers of six digits, kept apart, beside drills with the longest orders: more than fits.
+    let ranges = (0..MAX_STANDING_RANGES as u64 - 24).map(|number| SequenceRange {
+        from: sequence(900_001 + 3 * number),
+        until: sequence(900_002 + 3 * number),
+    });
+    let drills = (1..=MAX_STANDING_DRILLS as u64).map(|number| StandingDrill {
+        entry: sequence(number),
+        source_sequence: sequence(number),
+        order: format!("{number:0>63}").parse().unwrap(),
+        passed: true,
+        at: sample::at(1),
+    });
+    let standing = Standing {
+        expired: ranges.collect(),
+        drills: drills.collect(),
+        ..Standing::default()
+    };
+    assert!(!standing.fits());
+    let proof = ProofBody {
+        standing: Some(standing),
+        ..ProofBody::new(source(40))
+    };
+    let mut early = CustodyView::standing_before(&proof).unwrap();
+    assert_eq!(early.drills().len(), MAX_STANDING_DRILLS);
+    let told = early.standing();
+    assert!(told.fits());
+    let numbers: Vec<u64> = told.drills.iter().map(|drill| drill.entry.get()).collect();
+    assert!((16..MAX_STANDING_DRILLS).contains(&numbers.len()));
+    // The oldest gave way.
+    let first = MAX_STANDING_DRILLS as u64 + 1 - numbers.len() as u64;
+    assert_eq!(numbers, (first..=MAX_STANDING_DRILLS as u64).collect::<Vec<_>>());
+
+    let next = ProofBody {
+        standing: Some(told),
+        ..ProofBody::new(source(40))
+    };
+    let object = sample::custody_entry(200, 1, genesis(), CustodyBody::Proof(next.clone()))
+        .sign(&custodian_key())
+        .unwrap();
+    let entry = CustodyEntry::verify(&object.bytes).unwrap();
+    let mut late = CustodyView::standing_before(&next).unwrap();
+    early.apply(&entry).unwrap();
+    late.apply(&entry).unwrap();
+    assert_eq!(early.drills().len(), numbers.len());
+    assert_same(&late, &early);
 }
 
 #[test]

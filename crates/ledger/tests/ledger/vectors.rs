@@ -204,6 +204,14 @@ fn custody_vectors(head: EntryRef) -> BTreeMap<String, Vec<u8>> {
             "custody_confirm",
             CustodyBody::Confirm(ConfirmBody { source_head: head }),
         ),
+        (
+            "custody_drill",
+            CustodyBody::Drill(sample::drill(head, 2, "nightly-20261123-0300", true)),
+        ),
+        (
+            "custody_drill_failed",
+            CustodyBody::Drill(sample::drill(head, 2, "nightly-20261124-0300", false)),
+        ),
         ("custody_activation", CustodyBody::Activation(term.clone())),
         ("custody_release", CustodyBody::Release(term)),
     ] {
@@ -226,6 +234,23 @@ fn custody_vectors(head: EntryRef) -> BTreeMap<String, Vec<u8>> {
     }
     vectors
 }
+
+/// How each rule of a `drill` is broken: what is replaced, and by what.
+const BROKEN_DRILLS: [(&str, &str, &str); 9] = [
+    ("ends_before_it_begins", "T11:09:20.000Z", "T11:06:39.999Z"),
+    ("report_of_no_bytes", "\"size\":4000", "\"size\":0"),
+    ("report_too_large", "\"size\":20000", "\"size\":1048577"),
+    ("report_missing", "\"html\":{", "\"pdf\":{"),
+    ("report_without_version", "\"version\":\"v-json\",", ""),
+    ("unknown_field", "\"passed\"", "\"note\":\"\",\"passed\""),
+    ("passed_as_text", "\"passed\":true", "\"passed\":\"yes\""),
+    ("order_in_capitals", "nightly-20261123-0300", "NIGHTLY"),
+    (
+        "of_no_copy",
+        "\"sourceEntry\":{\"sequence\":2",
+        "\"sourceEntry\":{\"sequence\":0",
+    ),
+];
 
 /// Custody entries of which each breaks one rule.
 fn broken_custody_lines(good: &BTreeMap<String, Vec<u8>>, whole: &str) -> Vec<(String, String)> {
@@ -288,6 +313,21 @@ fn broken_custody_lines(good: &BTreeMap<String, Vec<u8>>, whole: &str) -> Vec<(S
         "\"pins\":[2,30]",
         "\"pins\":[30,2]",
     );
+    fail(
+        "proof",
+        "standing_drills_out_of_order",
+        "{\"entry\":5,",
+        "{\"entry\":9,",
+    );
+    fail(
+        "proof",
+        "standing_drill_not_before_the_proof",
+        "{\"entry\":9,",
+        "{\"entry\":10,",
+    );
+    for (name, old, new) in BROKEN_DRILLS {
+        fail("drill", name, old, new);
+    }
     let id = "08".repeat(16);
     fail("void", "twice", &id, &"07".repeat(16));
     fail("void", "of_none", "\"copies\":[", "\"copies\":[],\"x\":[");
