@@ -1,19 +1,20 @@
 //! The configuration folder, judged whole: what comes out can be acted on, and what cannot is said in the user's words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dataembassy_contract::config::{self, LockMode, SovereigntyConfig, StoreConfig};
 use dataembassy_contract::custodian::{
-    CheckConfig, CustodianConfig, CustodyConfig, RetentionConfig, TrustedCustodian,
+    CheckConfig, CustodianConfig, CustodyConfig, MAX_ORDERS, OrderBody, RetentionConfig, TrustedCustodian,
 };
+use dataembassy_contract::drill::DrillResult;
 use dataembassy_contract::report::{Loaded, MissingSecret, SecretRole};
 use dataembassy_contract::sovereignty::Loopback;
 use dataembassy_contract::{Reason, files};
 use dataembassy_ledger::chain::{CustodianKey, KeyHasTwoRoles, SignerRange};
 use dataembassy_ledger::entry::EntryRef;
-use dataembassy_ledger::value::{InvalidValue, Sequence};
+use dataembassy_ledger::value::{InvalidValue, OrderId, Sequence};
 use dataembassy_ledger::{PublicKey, Recipient, RegistryId, SigningKey};
 
 use super::doors::DoorSettings;
@@ -101,12 +102,25 @@ pub struct RegistrySettings {
     pub retention: RetentionConfig,
     /// Copies that are kept whatever their age, with the reason.
     pub pins: Vec<(Sequence, String)>,
+    /// How often a copy must pass a drill, if somebody said so.
+    pub drill_every: Option<Duration>,
+    /// What drills of this registry found, to be signed for.
+    pub orders: Vec<DrillOrder>,
     /// A source entry that a person vouches for.
     pub confirmed_head: Option<EntryRef>,
     /// The last known head of the source chain.
     pub source_floor: Option<EntryRef>,
     /// The last known head of the custody chain.
     pub custody_floor: Option<EntryRef>,
+}
+
+/// An order to sign for what a drill found. The result is not judged yet.
+#[derive(Clone, Debug)]
+pub struct DrillOrder {
+    /// Its id; the reports are named by it.
+    pub id: OrderId,
+    /// What the drill found, bounded.
+    pub result: DrillResult,
 }
 
 impl RegistrySettings {
@@ -143,6 +157,9 @@ pub enum ConfigurationError {
         /// Why.
         why: &'static str,
     },
+    /// There are too many orders, or two with one id.
+    #[error("the orders cannot be carried out: {0}")]
+    Orders(String),
     /// The store's settings cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -154,7 +171,7 @@ impl ConfigurationError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Folder(error) => error.reason(),
-            Self::NotADocument(_) | Self::InvalidValue(_) | Self::Registry { .. } => {
+            Self::NotADocument(_) | Self::InvalidValue(_) | Self::Registry { .. } | Self::Orders(_) => {
                 Reason::ConfigurationInvalid
             }
             Self::SigningKeyInvalid(_) => Reason::SecretInvalid,
@@ -259,10 +276,12 @@ fn registries(
         registry: registry.chars().take(64).collect(),
         why,
     };
+    let mut orders = orders(config)?;
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
     for one in &config.registries {
-        let settings = registry(one, &config.custodian_keys, ours)?;
+        let mut settings = registry(one, &config.custodian_keys, ours)?;
+        settings.orders = orders.remove(&one.registry).unwrap_or_default();
         let signer = settings.signers.iter().map(|range| range.key);
         if let Some(key) = signer.into_iter().find(|key| custodians.contains(key)) {
             return Err(KeyHasTwoRoles { key }.into());
@@ -277,6 +296,40 @@ fn registries(
             return Err(refuse(&one.registry, "a custodian keeps at most 512"));
         }
         all.push(Arc::new(settings));
+    }
+    for (registry, orders) in orders {
+        // One that was let go of meanwhile must not keep the others' settings from being loaded.
+        tracing::warn!(
+            registry,
+            orders = orders.len(),
+            "orders are about a registry that is not kept: nobody answers them"
+        );
+    }
+    Ok(all)
+}
+
+/// The orders by their registries.
+fn orders(config: &CustodianConfig) -> Result<BTreeMap<String, Vec<DrillOrder>>, ConfigurationError> {
+    if config.orders.len() > MAX_ORDERS {
+        let why = format!(
+            "there are {}, and at most {MAX_ORDERS} at once",
+            config.orders.len()
+        );
+        return Err(ConfigurationError::Orders(why));
+    }
+    let mut all: BTreeMap<String, Vec<DrillOrder>> = BTreeMap::new();
+    for one in &config.orders {
+        let id: OrderId = one.id.parse()?;
+        let OrderBody::Drill(result) = &one.body;
+        let mut result = DrillResult::clone(result);
+        result.bound();
+        let registry: String = one.registry.chars().take(64).collect();
+        let orders = all.entry(registry).or_default();
+        if orders.iter().any(|order| order.id == id) {
+            let why = format!("registry {} has two with the id {id}", one.registry);
+            return Err(ConfigurationError::Orders(why));
+        }
+        orders.push(DrillOrder { id, result });
     }
     Ok(all)
 }
@@ -306,6 +359,8 @@ fn registry(
         quota_bytes: config.quota_bytes,
         retention: config.retention.clone(),
         pins: pins.collect::<Result<_, InvalidValue>>()?,
+        drill_every: config.drills.as_ref().map(|drills| drills.every.as_std()),
+        orders: Vec::new(),
         confirmed_head: conversion::floor(config.confirmed_head.as_ref())?,
         source_floor: conversion::floor(config.source_floor.as_ref())?,
         custody_floor: conversion::floor(config.custody_floor.as_ref())?,

@@ -38,6 +38,8 @@ pub enum Loss {
     Later,
     /// The same of the custody chain.
     Word,
+    /// What a drill could not find in the copy.
+    Drilled,
     /// How much cannot be said.
     Unknown,
 }
@@ -51,6 +53,9 @@ impl Loss {
             Self::Later => "every copy that came later",
             Self::Word => {
                 "what the custodian has signed later: proofs, terms, what has expired; no copy by that alone"
+            }
+            Self::Drilled => {
+                "perhaps this copy, and others like it: no object of it need be missing for that; its report says what did not answer"
             }
             Self::Unknown => "perhaps this copy; nobody can say before it was read",
         }
@@ -215,7 +220,7 @@ const fn rank(reason: Reason) -> u8 {
         Reason::RolledBack => 0,
         Reason::Forked => 1,
         Reason::ObjectMissing | Reason::ObjectChanged | Reason::ManifestInvalid => 2,
-        Reason::ObjectUnreadable => 3,
+        Reason::ObjectUnreadable | Reason::DrillFailed => 3,
         Reason::LedgerGap | Reason::LedgerUnreadable => 4,
         Reason::ForeignSignature | Reason::ForeignRecipients => 5,
         Reason::SecondVersion => 6,
@@ -224,7 +229,7 @@ const fn rank(reason: Reason) -> u8 {
         Reason::Unwitnessed => 9,
         Reason::RpoMissed => 10,
         Reason::QuotaExceeded => 11,
-        Reason::VerificationOverdue => 12,
+        Reason::VerificationOverdue | Reason::DrillOverdue => 12,
         _ => 13,
     }
 }

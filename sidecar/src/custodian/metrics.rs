@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::registry::drills::Count;
 use dataembassy_contract::Reason;
 use dataembassy_ledger::RegistryId;
 use dataembassy_telemetry::metrics::Catalog;
@@ -52,6 +53,12 @@ pub struct RegistryFigures {
     pub deleted_objects: u64,
     /// Their bytes.
     pub deleted_bytes: u64,
+    /// When the latest drill ended that a copy passed, in seconds since 1970; 0 before the first.
+    pub last_drill_passed: i64,
+    /// How often a copy must pass a drill, in seconds; 0 where nobody said so.
+    pub drill_interval: u64,
+    /// Results of drills that were signed for and refused since the process started.
+    pub drills: Count,
     /// How many alarms there are for each reason.
     pub alarms: BTreeMap<Reason, u32>,
 }
@@ -67,6 +74,8 @@ pub struct Metrics {
     verified: Family<OfRegistry, Counter>,
     deleted_objects: Family<OfRegistry, Counter>,
     deleted: Family<OfRegistry, Counter>,
+    drills_signed: Family<OfRegistry, Counter>,
+    drills_refused: Family<OfRegistry, Counter>,
     store_up: Gauge,
     clock_difference: Gauge,
     used: Gauge,
@@ -92,6 +101,8 @@ struct Figures {
     kept: Figure,
     expiring: Figure,
     waiting: Figure,
+    last_drill_passed: Figure,
+    drill_interval: Figure,
 }
 
 impl Default for Metrics {
@@ -118,6 +129,11 @@ impl Metrics {
         catalog.add("deleted_objects", help, None, &["registry"], &deleted_objects);
         let help = "Their bytes";
         catalog.add("deleted", help, Some(Unit::Bytes), &["registry"], &deleted);
+        let (drills_signed, drills_refused) = (Family::default(), Family::default());
+        let help = "Results of drills that were signed for in the custody chain";
+        catalog.add("drills_signed", help, None, &["registry"], &drills_signed);
+        let help = "Results of drills that were not signed for, and never will be";
+        catalog.add("drills_refused", help, None, &["registry"], &drills_refused);
         let gauge = Gauge::default;
         let (store_up, clock_difference, used, full_at) = (gauge(), gauge(), gauge(), gauge());
         let (capacity, unknown, doors, requests) = (gauge(), gauge(), gauge(), Counter::default());
@@ -157,6 +173,8 @@ impl Metrics {
             verified,
             deleted_objects,
             deleted,
+            drills_signed,
+            drills_refused,
             store_up,
             clock_difference,
             used,
@@ -182,6 +200,8 @@ impl Metrics {
             (&self.verified, figures.bytes_read),
             (&self.deleted_objects, figures.deleted_objects),
             (&self.deleted, figures.deleted_bytes),
+            (&self.drills_signed, figures.drills.signed),
+            (&self.drills_refused, figures.drills.refused),
         ];
         for (family, sum) in counters {
             let counter = family.get_or_create(&label);
@@ -201,7 +221,13 @@ impl Metrics {
     /// A registry is not kept any more.
     pub fn forget(&self, registry: &RegistryId) {
         self.figures.remove(&of(registry));
-        for counter in [&self.verified, &self.deleted_objects, &self.deleted] {
+        for counter in [
+            &self.verified,
+            &self.deleted_objects,
+            &self.deleted,
+            &self.drills_signed,
+            &self.drills_refused,
+        ] {
             counter.remove(&of(registry));
         }
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -287,6 +313,21 @@ impl Figures {
         add("copies_expiring", help, None, &self.expiring);
         let help = "Expired copies whose objects are still there, most of them until their locks end";
         add("copies_waiting", help, None, &self.waiting);
+        let help =
+            "When the latest drill ended that a copy passed, in seconds since 1970; 0 before the first";
+        add(
+            "last_drill_passed_timestamp",
+            help,
+            Some(Unit::Seconds),
+            &self.last_drill_passed,
+        );
+        let help = "How often a copy must pass a drill; 0 where nobody said so";
+        add(
+            "drill_expected_interval",
+            help,
+            Some(Unit::Seconds),
+            &self.drill_interval,
+        );
     }
 
     fn set(&self, label: &OfRegistry, figures: &RegistryFigures) {
@@ -306,6 +347,8 @@ impl Figures {
         set(&self.kept, bounded(figures.kept));
         set(&self.expiring, bounded(figures.expiring));
         set(&self.waiting, bounded(figures.waiting));
+        set(&self.last_drill_passed, figures.last_drill_passed);
+        set(&self.drill_interval, bounded(figures.drill_interval));
     }
 
     fn remove(&self, label: &OfRegistry) {
@@ -323,6 +366,8 @@ impl Figures {
             &self.kept,
             &self.expiring,
             &self.waiting,
+            &self.last_drill_passed,
+            &self.drill_interval,
         ];
         for figure in all {
             figure.remove(label);

@@ -7,6 +7,7 @@ pub mod census;
 pub mod chain;
 pub mod comparison;
 pub mod custody;
+pub mod drills;
 pub mod examination;
 pub mod history;
 pub mod holdings;
@@ -45,6 +46,7 @@ use super::configuration::{Configuration, RegistrySettings};
 use super::finding::{Finding, Watchbook};
 use super::office::Office;
 use crate::store::{Store, StoreError};
+use drills::Drills;
 use ledger::LedgerState;
 use presence::Presence;
 use retention::Retention;
@@ -75,6 +77,7 @@ pub struct Keeper {
     ledger: Option<LedgerState>,
     presence: Presence,
     retention: Retention,
+    drills: Drills,
     /// Why the last turn could not do its work.
     trouble: Option<(Reason, String)>,
     watchbook: Watchbook,
@@ -116,6 +119,7 @@ impl Keeper {
             ledger: None,
             presence: Presence::default(),
             retention: Retention::default(),
+            drills: Drills::default(),
             trouble: None,
             watchbook: Watchbook::default(),
             report: report::Told::default(),
@@ -196,8 +200,8 @@ impl Keeper {
         self.next_look = next.unwrap_or(now);
     }
 
-    /// One turn: the chains first, then what is new in them, then what is old, then the count, then what is to be said about it, and last
-    /// what stays and what goes.
+    /// One turn: the chains first, then what is new in them, then what is old, then the count, then what is to be said about it, then what
+    /// somebody has ordered, and last what stays and what goes.
     async fn work(&mut self, assignment: &Assignment, looks: bool) -> Result<Left, StoreError> {
         let is_same = self.ledger.as_ref().is_some_and(|ledger| ledger.fits(assignment));
         if !is_same {
@@ -230,6 +234,9 @@ impl Keeper {
             return Ok(Left::More);
         }
         self.write_if_due(assignment).await?;
+        if self.carry_out(assignment).await == Left::More {
+            return Ok(Left::More);
+        }
         // What was found is told before anything is done that may take its time.
         self.tell(assignment);
         self.retain(assignment).await
@@ -240,6 +247,7 @@ impl Keeper {
         self.ledger = None;
         self.presence = Presence::default();
         self.retention = self.retention.renewed();
+        self.drills = self.drills.renewed();
         *self.holdings.lock() = holdings::HoldingsState::default();
         self.ledger = Some(LedgerState::open(assignment).await?);
         Ok(())
@@ -266,6 +274,16 @@ impl Keeper {
         // Before all copies are known, the newest of them says nothing yet about what is late.
         if self.ledger.as_ref().is_some_and(LedgerState::is_complete) {
             findings.extend(judgement::measure(&holdings, &measures));
+        }
+        if let Some(ledger) = self.ledger.as_ref().filter(|ledger| ledger.is_complete()) {
+            let every = assignment.settings.drill_every;
+            findings.extend(drills::findings::findings(
+                &self.registry,
+                ledger.view(),
+                &holdings,
+                every,
+                now,
+            ));
         }
         dedup(findings)
     }

@@ -9,6 +9,7 @@ use dataembassy_contract::custodian::{
 };
 use dataembassy_contract::report::{Check, CheckState, Fault, Head};
 use dataembassy_ledger::RegistryId;
+use dataembassy_ledger::chain::CustodyView;
 use dataembassy_ledger::entry::{EntryRef, StandingDrill};
 use dataembassy_ledger::value::Sequence;
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use super::holdings::{Held, HoldingsState};
 use super::ledger::LedgerState;
 use super::retention::deletion::Deleted;
-use super::{Assignment, Keeper, judgement};
+use super::{Assignment, Keeper, drills, judgement};
 use crate::custodian::finding::Finding;
 use crate::custodian::metrics::RegistryFigures;
 use crate::custodian::space::Flow;
@@ -77,17 +78,22 @@ impl Keeper {
             intact: intact.clone(),
             last_arrival: chains.and_then(|chains| chains.last_arrival().cloned()),
             alarms,
-            copies: copies(&holdings, assignment),
+            copies: copies(&holdings, assignment, chains.map(LedgerState::view)),
             verification: verification.clone(),
             retention,
             used_bytes,
-            orders: Vec::new(),
+            orders: chains
+                .map(|chains| self.drills.answers(&assignment.settings.orders, chains.view()))
+                .unwrap_or_default(),
             last_drilled: chains
                 .and_then(|chains| chains.view().latest_drilled())
                 .map(told_drill),
         };
         report = fit(report.cleaned());
-        let figures = figures(assignment, &holdings, &report, self.retention.deleted(), &counts);
+        let mut figures = figures(assignment, &holdings, &report, self.retention.deleted(), &counts);
+        let passed = chains.and_then(|chains| drills::findings::latest_pass(chains.view()));
+        figures.last_drill_passed = passed.map_or(0, Timestamp::as_second);
+        figures.drills = self.drills.count;
         let total: u32 = counts.values().sum();
         let summary = RegistrySummary {
             registry: self.registry.to_string(),
@@ -161,17 +167,29 @@ fn told_head(head: EntryRef) -> Head {
 }
 
 /// The newest copies and the pinned ones, newest first.
-fn copies(holdings: &HoldingsState, assignment: &Assignment) -> Vec<CopyReport> {
+fn copies(holdings: &HoldingsState, assignment: &Assignment, view: Option<&CustodyView>) -> Vec<CopyReport> {
     let is_pinned = |sequence: Sequence| assignment.settings.pins.iter().any(|(pin, _)| *pin == sequence);
     let newest = holdings.copies.values().rev().enumerate();
     let shown = newest.filter(|(place, held)| *place < NEWEST || is_pinned(held.reference.sequence));
     shown
         .take(MAX_COPIES)
-        .map(|(_, held)| copy(held, is_pinned(held.reference.sequence)))
+        .map(|(_, held)| {
+            let sequence = held.reference.sequence;
+            copy(held, is_pinned(sequence), drilled(held, view))
+        })
         .collect()
 }
 
-fn copy(held: &Held, pinned: bool) -> CopyReport {
+/// What the latest drill says of a copy. One that passed proves nothing any more once the copy is known to be broken.
+fn drilled(held: &Held, view: Option<&CustodyView>) -> CheckState {
+    match view.and_then(|view| view.drill_of(held.reference.sequence)) {
+        Some(drill) if !drill.passed => CheckState::False,
+        Some(_) if held.fault().is_none() => CheckState::True,
+        _ => CheckState::Unknown,
+    }
+}
+
+fn copy(held: &Held, pinned: bool, drilled: CheckState) -> CopyReport {
     let intact = match (held.fault(), held.read.verified_at) {
         (Some(_), _) => CheckState::False,
         (None, Some(_)) => CheckState::True,
@@ -186,7 +204,7 @@ fn copy(held: &Held, pinned: bool) -> CopyReport {
         bytes: held.bytes,
         intact,
         verified_at: held.read.verified_at,
-        drilled: CheckState::Unknown,
+        drilled,
         locked_until: held.locks.until,
         pinned,
         message: held
@@ -268,6 +286,9 @@ fn figures(
         waiting: report.retention.waiting.into(),
         deleted_objects: deleted.objects,
         deleted_bytes: deleted.bytes,
+        drill_interval: assignment.settings.drill_every.map_or(0, |every| every.as_secs()),
+        last_drill_passed: 0,
+        drills: drills::Count::default(),
         alarms: counts.clone(),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod custodian;
 pub mod custody;
+pub mod drill;
 pub mod http;
 pub mod mirror;
 pub mod trust_sheet;

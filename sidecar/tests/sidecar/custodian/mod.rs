@@ -2,6 +2,7 @@
 
 mod custody;
 mod doors;
+mod drills;
 mod empty;
 mod ledgers;
 mod objects;

@@ -11,9 +11,6 @@ use crate::custodian::configuration::RegistrySettings;
 use crate::custodian::registry::holdings::{Held, HoldingsState};
 use crate::custodian::registry::judgement::OVERDUE_PARTS;
 
-/// This version walks past `drill` entries, so no copy counts as drilled.
-const DRILLS_EXIST: bool = false;
-
 /// Which living copies stay and which go.
 #[must_use]
 pub fn plan_of(
@@ -23,26 +20,34 @@ pub fn plan_of(
     period: Duration,
     now: Timestamp,
 ) -> Plan {
-    let candidates = holdings.copies.values().map(|held| candidate(held, period, now));
-    plan(candidates, &policy(settings, view), DRILLS_EXIST, now)
+    let has_passed = |held: &Held| {
+        view.drill_of(held.reference.sequence)
+            .is_some_and(|drill| drill.passed)
+    };
+    let drills_exist = holdings.copies.values().any(has_passed);
+    let candidates = holdings.copies.values();
+    let candidates = candidates.map(|held| candidate(held, has_passed(held), period, now));
+    plan(candidates, &policy(settings, view), drills_exist, now)
 }
 
-fn candidate(held: &Held, period: Duration, now: Timestamp) -> Candidate {
+fn candidate(held: &Held, has_passed: bool, period: Duration, now: Timestamp) -> Candidate {
     Candidate {
         sequence: held.reference.sequence,
         arrived_at: held.arrived_at,
         term: held.term,
-        quality: quality(held, period, now),
+        quality: quality(held, has_passed, period, now),
         sealed_bytes: held.bytes,
         parents: held.parents.clone(),
     }
 }
 
-/// A proof counts for as long as reading back is not overdue: what was whole a year ago is not judged by that.
-fn quality(held: &Held, period: Duration, now: Timestamp) -> Quality {
+/// A proof counts for as long as reading back is not overdue: what was whole a year ago is not judged by that. A drill counts for as long as
+/// the copy is as it was then: whole.
+fn quality(held: &Held, has_passed: bool, period: Duration, now: Timestamp) -> Quality {
     let limit = SignedDuration::try_from(period + period / OVERDUE_PARTS).unwrap_or(SignedDuration::MAX);
     match (held.fault(), held.read.verified_at) {
         (Some(_), _) => Quality::Broken,
+        (None, Some(at)) if now.duration_since(at) <= limit && has_passed => Quality::Drilled,
         (None, Some(at)) if now.duration_since(at) <= limit => Quality::Intact,
         (None, _) => Quality::Unread,
     }

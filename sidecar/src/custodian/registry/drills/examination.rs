@@ -1,0 +1,142 @@
+//! Whether the custodian may put its name to a drill's result. No I/O; the time is an argument.
+//!
+//! The result comes from a Job in a namespace of the embassy by way of the operator. It cannot be proven here that a drill took place; but
+//! what it says can be held against the ledger and against itself.
+
+use dataembassy_contract::Reason;
+use dataembassy_contract::drill::{AssertionKind, DrillResult, DrilledCopy, Verdict};
+use dataembassy_ledger::RegistryId;
+use dataembassy_ledger::entry::EntryRef;
+use dataembassy_ledger::value::{CopyId, Sequence, Timestamp as LedgerTime};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::custodian::configuration::DrillOrder;
+use crate::custodian::registry::holdings::{Held, HoldingsState};
+
+/// By how much the clock of a drill may be ahead of the custodian's.
+const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
+
+/// A result that may be signed for.
+#[derive(Clone, Debug)]
+pub(super) struct Examined {
+    /// The copy's entry.
+    pub source_entry: EntryRef,
+    /// The copy.
+    pub copy: CopyId,
+    /// Whether it passed.
+    pub passed: bool,
+    /// When the drill began.
+    pub started_at: LedgerTime,
+    /// When it ended.
+    pub ended_at: LedgerTime,
+    /// The result, bounded; what it says of the copy's age and size is what the ledger says.
+    pub result: DrillResult,
+}
+
+/// Why an order is never carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Which of the known reasons.
+    pub(super) reason: Reason,
+    /// What, why, and what to do.
+    pub(super) message: String,
+}
+
+impl Refusal {
+    /// For what is wrong with the order itself.
+    pub(super) fn new(message: String) -> Self {
+        Self {
+            reason: Reason::OrderRefused,
+            message,
+        }
+    }
+}
+
+/// Holds a result against the living copies, the clock, and itself.
+pub(super) fn examine(
+    order: &DrillOrder,
+    registry: &RegistryId,
+    holdings: &HoldingsState,
+    now: Timestamp,
+) -> Result<Examined, Refusal> {
+    let mut result = order.result.clone();
+    result.bound();
+    let refuse = |message: String| Err(Refusal::new(message));
+    if result.order != order.id.as_str() || result.registry != registry.as_str() {
+        return refuse(format!(
+            "order {} of registry {registry} carries the result of order {} of registry {}",
+            order.id, result.order, result.registry
+        ));
+    }
+    let passed = match result.verdict {
+        Verdict::Passed => true,
+        Verdict::Failed => false,
+        Verdict::Inconclusive => {
+            return refuse("it says nothing of a copy, so there is nothing to sign for".to_owned());
+        }
+    };
+    if passed {
+        no_contradiction(&result)?;
+    }
+    let (started_at, ended_at) = times(&result, now)?;
+    let Some(copy) = &mut result.copy else {
+        return refuse("it names no copy, so there is nothing to sign for".to_owned());
+    };
+    let held = find(copy, holdings).ok_or_else(|| Refusal {
+        reason: Reason::UnknownCopy,
+        message: format!(
+            "the ledger of registry {registry} holds no living copy {} with SHA-256 {} and id {}",
+            copy.sequence, copy.digest, copy.copy_id
+        ),
+    })?;
+    copy.taken_at = held.taken_at;
+    copy.sealed_bytes = held.bytes;
+    Ok(Examined {
+        source_entry: held.reference,
+        copy: held.copy,
+        passed,
+        started_at,
+        ended_at,
+        result,
+    })
+}
+
+fn find<'a>(copy: &DrilledCopy, holdings: &'a HoldingsState) -> Option<&'a Held> {
+    let held = holdings.copies.get(&Sequence::new(copy.sequence).ok()?)?;
+    let is_it = held.reference.digest.to_string() == copy.digest && held.copy.to_string() == copy.copy_id;
+    is_it.then_some(held)
+}
+
+/// A copy passes when it came to the end of its recovery and gave every answer as it must. How long it took is the embassy's matter.
+fn no_contradiction(result: &DrillResult) -> Result<(), Refusal> {
+    let wrong = result
+        .assertions
+        .iter()
+        .find(|one| !one.passed && one.kind != AssertionKind::RecoveryTime);
+    if let Some(one) = wrong {
+        let message = format!(
+            "it says that the copy passed, and that its answer to {:?} was wrong",
+            one.name
+        );
+        return Err(Refusal::new(message));
+    }
+    if result.assertions.is_empty() || result.recovery_seconds.is_none() {
+        let message =
+            "it says that the copy passed, and shows no recovery that was done or no question that was asked";
+        return Err(Refusal::new(message.to_owned()));
+    }
+    Ok(())
+}
+
+fn times(result: &DrillResult, now: Timestamp) -> Result<(LedgerTime, LedgerTime), Refusal> {
+    let (started_at, ended_at) = (result.started_at, result.ended_at);
+    let latest = now.checked_add(CLOCKS).unwrap_or(Timestamp::MAX);
+    if ended_at < started_at || ended_at > latest {
+        let message = format!(
+            "its drill began {started_at:.0} and ended {ended_at:.0}, which cannot be at {now:.0}: compare the clocks of the nodes"
+        );
+        return Err(Refusal::new(message));
+    }
+    let time = |time| LedgerTime::from_jiff(time).map_err(|error| Refusal::new(error.to_string()));
+    Ok((time(started_at)?, time(ended_at)?))
+}

@@ -1,0 +1,64 @@
+//! A drill's report, in its two forms: the same facts give the same bytes, whoever renders them and whenever. No clock is read here, and
+//! nothing says which process or version has rendered them, so that what lies in the store already can be told from what another wrote.
+
+mod document;
+mod page;
+mod words;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use bytes::Bytes;
+use dataembassy_contract::drill::DrillResult;
+use dataembassy_ledger::PublicKey;
+use dataembassy_ledger::Sha256Digest;
+use dataembassy_ledger::entry::EntryRef;
+use dataembassy_ledger::value::{CopyId, OrderId, RegistryId, StoreId};
+
+/// Everything that a report says.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The store.
+    pub store: StoreId,
+    /// The registry.
+    pub registry: &'a RegistryId,
+    /// The order that is carried out.
+    pub order: &'a OrderId,
+    /// The copy's entry.
+    pub source_entry: EntryRef,
+    /// The copy.
+    pub copy: CopyId,
+    /// Whose key signs the entry that names the report.
+    pub custodian: PublicKey,
+    /// What the drill found, bounded; what it says of the copy is the ledger's word already.
+    pub result: &'a DrillResult,
+}
+
+/// A report in both forms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// For programs.
+    pub json: Bytes,
+    /// For people.
+    pub html: Bytes,
+}
+
+impl Record<'_> {
+    /// Renders both forms.
+    pub fn render(&self) -> Result<Rendered, serde_json::Error> {
+        Ok(Rendered {
+            json: Bytes::from(document::render(self)?),
+            html: Bytes::from(page::render(self)),
+        })
+    }
+
+    /// The fingerprint of the custodian's key, as `ssh-keygen -l` prints it.
+    fn fingerprint(&self) -> String {
+        let key = self.custodian.to_string();
+        let blob = key
+            .split_whitespace()
+            .nth(1)
+            .and_then(|blob| STANDARD.decode(blob).ok());
+        let digest = Sha256Digest::of(&blob.unwrap_or_default());
+        format!("SHA256:{}", STANDARD_NO_PAD.encode(digest.as_bytes()))
+    }
+}

@@ -1,0 +1,536 @@
+//! What becomes of a drill's result: signed for once, whatever dies in between, and told in every place that must know.
+
+use dataembassy_contract::Reason;
+use dataembassy_contract::custodian::{DrillPolicy, OrderState, RegistryReport};
+use dataembassy_contract::drill::{DrillResult, Verdict};
+use dataembassy_contract::report::CheckState;
+use dataembassy_ledger::entry::{CustodyBody, DrillBody};
+use dataembassy_ledger::{Sequence, Sha256Digest};
+use dataembassy_testkit::fabricated::{MadeCopy, Shape};
+use dataembassy_testkit::fault_proxy::Fault;
+use dataembassy_testkit::minio::{BUCKET, BucketKind};
+use hyper::{Method, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::bench::REGISTRY;
+use crate::bench::custodian::{Custodian, CustodianBench, alarm};
+use crate::bench::drill::{drilled, order, result};
+
+const ORDER: &str = "nightly-20261128-0300";
+
+/// A result of a drill that has just ended.
+fn result_of(order: &str, copy: &MadeCopy, passed: bool) -> DrillResult {
+    let start = Timestamp::now()
+        .checked_sub(SignedDuration::from_mins(20))
+        .unwrap();
+    result(order, drilled(copy), passed, start)
+}
+
+fn report_key(order: &str, form: &str) -> String {
+    format!("registries/{REGISTRY}/reports/{order}.{form}")
+}
+
+async fn drills(bench: &CustodianBench) -> Vec<DrillBody> {
+    let entries = bench.custody_entries().await.into_iter();
+    entries
+        .filter_map(|body| match body {
+            CustodyBody::Drill(body) => Some(body),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What became of an order, as far as a report says it.
+fn answer(report: &RegistryReport, order: &str) -> Option<OrderState> {
+    let answer = report.orders.iter().find(|answer| answer.id == order)?;
+    Some(answer.state.clone())
+}
+
+async fn until_done(custodian: &Custodian, order: &str) -> RegistryReport {
+    let is_done = |report: &RegistryReport| matches!(answer(report, order), Some(OrderState::Done { .. }));
+    custodian
+        .until_registry(&format!("the entry of {order}"), is_done)
+        .await
+}
+
+async fn until_refused(custodian: &Custodian, order: &str) -> (Reason, String) {
+    let refused = |report: &RegistryReport| match answer(report, order) {
+        Some(OrderState::Refused { reason, message }) => Some((reason, message)),
+        _ => None,
+    };
+    let what = format!("the refusal of {order}");
+    let report = custodian
+        .until_registry(&what, |report| refused(report).is_some())
+        .await;
+    refused(&report).unwrap()
+}
+
+async fn bytes_of(bench: &CustodianBench, key: &str) -> Vec<u8> {
+    bench.minio.get(BUCKET, key).await.unwrap()
+}
+
+/// One entry names both reports, each of which is there in one version.
+async fn assert_signed_once(bench: &CustodianBench, order: &str) -> DrillBody {
+    let signed = drills(bench).await;
+    let [drill] = signed.as_slice() else {
+        panic!("there must be one drill: {signed:#?}");
+    };
+    assert_eq!(drill.order.as_str(), order);
+    for (form, named) in [("json", &drill.reports.json), ("html", &drill.reports.html)] {
+        let key = report_key(order, form);
+        let versions = bench.minio.root().versions(BUCKET, &key).await.unwrap();
+        assert_eq!(versions.len(), 1, "{versions:?}");
+        assert_eq!(versions[0].id, named.version.to_string());
+        let bytes = bytes_of(bench, &key).await;
+        assert_eq!(
+            (bytes.len() as u64, Sha256Digest::of(&bytes)),
+            (named.size, named.sha256)
+        );
+    }
+    drill.clone()
+}
+
+#[tokio::test]
+async fn what_a_drill_found_is_signed_for_once_and_its_reports_are_locked() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(2, &Shape::default()).await;
+    let mut found = result_of(ORDER, &made[1], true);
+    // The ledger knows better how old a copy is, and how large.
+    found.copy.as_mut().unwrap().sealed_bytes = 7;
+    bench.config.orders = vec![order(found)];
+    bench.write_config();
+    let custodian = bench.custodian();
+    let report = until_done(&custodian, ORDER).await;
+    let drill = assert_signed_once(&bench, ORDER).await;
+    assert_eq!(drill.source_entry, made[1].reference);
+    assert_eq!(drill.copy_id, made[1].body.copy_id);
+    assert!(drill.passed);
+    let Some(OrderState::Done { sequence }) = answer(&report, ORDER) else {
+        panic!("it is done");
+    };
+    let view = bench.view().await;
+    assert_eq!(view.carried_out(&drill.order).map(Sequence::get), Some(sequence));
+
+    let json: serde_json::Value =
+        serde_json::from_slice(&bytes_of(&bench, &report_key(ORDER, "json")).await).unwrap();
+    assert_eq!(json["sourceEntry"]["sequence"], 2);
+    assert_eq!(
+        json["result"]["copy"]["sealedBytes"],
+        made[1].body.totals.sealed_bytes
+    );
+    for form in ["json", "html"] {
+        let key = report_key(ORDER, form);
+        let answer = bench
+            .minio
+            .root()
+            .expect(Method::HEAD, &format!("/{BUCKET}/{key}"), &[], &[], Vec::new())
+            .await
+            .unwrap();
+        assert_eq!(answer.headers()["x-amz-object-lock-mode"], "COMPLIANCE", "{key}");
+    }
+
+    let last = report.last_drilled.unwrap();
+    assert_eq!((last.sequence, last.order.as_str()), (2, ORDER));
+    let states: Vec<_> = report
+        .copies
+        .iter()
+        .map(|copy| (copy.sequence, copy.drilled))
+        .collect();
+    assert_eq!(states, [(2, CheckState::True), (1, CheckState::Unknown)]);
+    let metrics = crate::bench::http::get(custodian.metrics_address(), "/metrics", None)
+        .await
+        .unwrap();
+    let metrics = String::from_utf8(metrics.into_body()).unwrap();
+    let at = drill.ended_at.as_jiff().as_second();
+    for line in [
+        "dataembassy_custodian_drills_signed_total{registry=\"population\"} 1".to_owned(),
+        format!("dataembassy_custodian_last_drill_passed_timestamp_seconds{{registry=\"population\"}} {at}"),
+    ] {
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+
+    // Who comes later knows it by the chain alone, and does nothing again.
+    bench.remember(&report_of(&custodian).await);
+    custodian.kill();
+    let custodian = bench.custodian();
+    let report = until_done(&custodian, ORDER).await;
+    assert_eq!(answer(&report, ORDER), Some(OrderState::Done { sequence }));
+    assert_eq!(report.last_drilled.map(|last| last.sequence), Some(2));
+    assert_signed_once(&bench, ORDER).await;
+}
+
+async fn report_of(custodian: &Custodian) -> RegistryReport {
+    custodian.registry().await.unwrap()
+}
+
+/// Kills the custodian while a request of its own waits for an answer, and lets another one go on.
+async fn killed_at(fault: Fault, is_it: fn(&str) -> bool, is_stored: bool) {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let report = custodian
+        .until_registry("a proof", |report| report.custody_head.is_some())
+        .await;
+    let is_fault = move |method: &Method, target: &str| method == Method::PUT && is_it(target);
+    bench.proxy.inject(usize::MAX, fault, is_fault);
+    bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
+    bench.remember(&report);
+    let has_come = || {
+        let seen = bench.proxy.seen();
+        seen.iter().any(|one| is_fault(&one.method, &one.target))
+    };
+    custodian.until("the request", |_| has_come()).await;
+    if is_stored {
+        let keys = || bench.minio.root().versions(BUCKET, "registries/population/");
+        let begun = std::time::Instant::now();
+        while !keys().await.unwrap().iter().any(|version| is_it(&version.key)) {
+            assert!(begun.elapsed() < crate::bench::custodian::DEADLINE);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+    custodian.kill();
+    bench.proxy.heal();
+    let custodian = bench.custodian();
+    until_done(&custodian, ORDER).await;
+    assert_signed_once(&bench, ORDER).await;
+}
+
+#[tokio::test]
+async fn a_custodian_killed_before_the_first_report_is_there_begins_anew() {
+    killed_at(
+        Fault::Stall,
+        |target| target.contains("/reports/") && target.contains(".json"),
+        false,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_custodian_killed_between_the_reports_puts_the_second() {
+    killed_at(
+        Fault::Stall,
+        |target| target.contains("/reports/") && target.contains(".html"),
+        false,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_custodian_killed_after_the_reports_finds_them_and_writes_the_entry() {
+    killed_at(
+        Fault::WithholdReply,
+        |target| target.contains("/reports/") && target.contains(".html"),
+        true,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_custodian_killed_before_its_entry_is_written_writes_it_once() {
+    let is_second_entry = |target: &str| target.contains("/custody/000000000002");
+    killed_at(Fault::Stall, is_second_entry, false).await;
+}
+
+#[tokio::test]
+async fn a_custodian_killed_after_its_entry_was_written_writes_no_second_one() {
+    let is_second_entry = |target: &str| target.contains("/custody/000000000002");
+    killed_at(Fault::WithholdReply, is_second_entry, true).await;
+}
+
+#[tokio::test]
+async fn two_custodians_sign_for_one_drill_once() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(1, &Shape::default()).await;
+    bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
+    bench.write_config();
+    let (one, other) = (bench.custodian(), bench.custodian());
+    until_done(&one, ORDER).await;
+    until_done(&other, ORDER).await;
+    assert_signed_once(&bench, ORDER).await;
+}
+
+type Change = fn(&mut DrillResult);
+
+/// Results that are not signed for: what each says, and what it is told.
+const REFUSED: [(&str, Change, Reason, &str); 10] = [
+    (
+        "other-registry",
+        |result| result.registry = "business".into(),
+        Reason::OrderRefused,
+        "of registry business",
+    ),
+    (
+        "other-order",
+        |result| result.order = "nightly-1".into(),
+        Reason::OrderRefused,
+        "result of order nightly-1",
+    ),
+    (
+        "inconclusive",
+        |result| result.verdict = Verdict::Inconclusive,
+        Reason::OrderRefused,
+        "nothing of a copy",
+    ),
+    (
+        "no-copy",
+        |result| result.copy = None,
+        Reason::OrderRefused,
+        "names no copy",
+    ),
+    (
+        "not-in-the-ledger",
+        |result| result.copy.as_mut().unwrap().sequence = 9,
+        Reason::UnknownCopy,
+        "holds no living copy 9",
+    ),
+    (
+        "other-digest",
+        |result| result.copy.as_mut().unwrap().digest = "0".repeat(64),
+        Reason::UnknownCopy,
+        "holds no living copy 1",
+    ),
+    (
+        "other-copy",
+        |result| result.copy.as_mut().unwrap().copy_id = "0".repeat(32),
+        Reason::UnknownCopy,
+        "holds no living copy 1",
+    ),
+    (
+        "backwards",
+        |result| {
+            result.ended_at = result
+                .started_at
+                .checked_sub(SignedDuration::from_secs(1))
+                .unwrap();
+        },
+        Reason::OrderRefused,
+        "cannot be at",
+    ),
+    (
+        "from-the-future",
+        |result| {
+            result.ended_at = Timestamp::now()
+                .checked_add(SignedDuration::from_mins(30))
+                .unwrap();
+        },
+        Reason::OrderRefused,
+        "compare the clocks",
+    ),
+    (
+        "contradiction",
+        |result| result.assertions[0].passed = false,
+        Reason::OrderRefused,
+        "\"contents\" was wrong",
+    ),
+];
+
+#[tokio::test]
+async fn results_that_cannot_be_are_refused_and_the_others_signed_for() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(1, &Shape::default()).await;
+    let good = result_of(ORDER, &made[0], true);
+    bench.config.orders = REFUSED
+        .iter()
+        .map(|(id, change, ..)| {
+            let mut result = result_of(id, &made[0], true);
+            change(&mut result);
+            let mut order = order(result);
+            order.id = (*id).into();
+            order
+        })
+        .chain([order(good)])
+        .collect();
+    bench.write_config();
+    let custodian = bench.custodian();
+    for (id, _, expected, words) in &REFUSED {
+        let (reason, message) = until_refused(&custodian, id).await;
+        assert_eq!(reason, *expected, "{id}: {message}");
+        assert!(message.contains(words), "{id}: {message}");
+    }
+    until_done(&custodian, ORDER).await;
+    assert_signed_once(&bench, ORDER).await;
+    let reports = bench
+        .minio
+        .keys(BUCKET, "registries/population/reports/")
+        .await
+        .unwrap();
+    assert_eq!(reports, [report_key(ORDER, "html"), report_key(ORDER, "json")]);
+}
+
+#[tokio::test]
+async fn an_order_waits_while_the_store_refuses_and_is_carried_out_when_it_does_not() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(1, &Shape::default()).await;
+    let is_report = |method: &Method, target: &str| method == Method::PUT && target.contains("/reports/");
+    bench
+        .proxy
+        .inject(usize::MAX, Fault::Answer(StatusCode::FORBIDDEN), is_report);
+    bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
+    bench.write_config();
+    let custodian = bench.custodian();
+    let waits = |report: &RegistryReport| match answer(report, ORDER) {
+        Some(OrderState::Waiting { message, .. }) => message.contains("the store denied PutObject"),
+        _ => false,
+    };
+    custodian.until_registry("why it waits", waits).await;
+    // Nothing else waits for it.
+    custodian
+        .until_registry("the proof", |report| report.verification.verified == 1)
+        .await;
+    bench.proxy.heal();
+    until_done(&custodian, ORDER).await;
+    assert_signed_once(&bench, ORDER).await;
+}
+
+#[tokio::test]
+async fn another_report_under_the_same_order_is_not_written_over() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(1, &Shape::default()).await;
+    let key = report_key(ORDER, "html");
+    let path = format!("/{BUCKET}/{key}");
+    bench
+        .minio
+        .root()
+        .expect(Method::PUT, &path, &[], &[], b"another page".to_vec())
+        .await
+        .unwrap();
+    bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
+    bench.write_config();
+    let custodian = bench.custodian();
+    let (reason, message) = until_refused(&custodian, ORDER).await;
+    assert_eq!(reason, Reason::OrderRefused);
+    assert!(
+        message.contains(&format!("{key} is in the store already")),
+        "{message}"
+    );
+    assert!(drills(&bench).await.is_empty());
+    assert_eq!(bytes_of(&bench, &key).await, b"another page");
+}
+
+#[tokio::test]
+async fn orders_that_nobody_could_answer_are_no_configuration() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    custodian.until_head(1).await;
+    let good = order(result_of(ORDER, &made[0], true));
+    let mut odd = good.clone();
+    odd.id = "../../x".into();
+    let many = (0..17).map(|number| {
+        let mut one = good.clone();
+        one.id = format!("nightly-{number}");
+        one
+    });
+    for (orders, words) in [
+        (vec![odd], "order id"),
+        (vec![good.clone(), good.clone()], "two with the id"),
+        (many.collect(), "at most 16"),
+    ] {
+        bench.config.orders = orders;
+        bench.write_config();
+        let refused = |report: &dataembassy_contract::custodian::CustodianReport| {
+            let refused = report.refused.as_ref();
+            refused.is_some_and(|fault| fault.message.contains(words))
+        };
+        custodian.until(words, refused).await;
+    }
+    // An order about a registry that is not kept any more keeps nobody from his work.
+    let mut gone = good.clone();
+    gone.registry = "business".into();
+    bench.config.orders = vec![gone, good];
+    bench.write_config();
+    until_done(&custodian, ORDER).await;
+}
+
+#[tokio::test]
+async fn a_drill_that_failed_and_drills_that_do_not_come_are_alarms_until_a_copy_passes() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(2, &Shape::default()).await;
+    bench.config.registries[0].drills = Some(DrillPolicy {
+        every: "1s".parse().unwrap(),
+    });
+    bench.write_config();
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::DrillOverdue).await;
+    for words in [
+        "registry population",
+        "no copy ever passed a drill",
+        "Lost: nothing",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+    bench.config.registries[0].drills = Some(DrillPolicy {
+        every: "1h".parse().unwrap(),
+    });
+    bench.config.orders = vec![order(result_of("nightly-1", &made[1], false))];
+    bench.write_config();
+    custodian.until_healed(Reason::DrillOverdue).await;
+    let message = custodian.until_alarm(Reason::DrillFailed).await;
+    for words in [
+        "registry population, copy 2: it did not pass the drill",
+        "registries/population/reports/nightly-1.html says why",
+        "Lost: perhaps this copy",
+        "Stands: the ledger up to entry 2",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+    let report = custodian.registry().await.unwrap();
+    assert_eq!(report.copies[0].drilled, CheckState::False);
+    assert_eq!(report.last_drilled, None);
+    // An older copy that passes ends the alarm, and does not make the newer one good.
+    bench
+        .config
+        .orders
+        .push(order(result_of("nightly-2", &made[0], true)));
+    bench.write_config();
+    let report = custodian.until_healed(Reason::DrillFailed).await;
+    let states: Vec<_> = report.copies.iter().map(|copy| copy.drilled).collect();
+    assert_eq!(states, [CheckState::False, CheckState::True]);
+    assert_eq!(report.last_drilled.as_ref().map(|last| last.sequence), Some(1));
+    assert_eq!(alarm(&report, Reason::DrillOverdue), None);
+}
+
+#[tokio::test]
+async fn a_copy_of_noise_is_intact_but_never_drilled_and_cannot_push_out_one_that_is() {
+    // Every made-up copy is noise that home has signed: what a hostile home would send. The first one stands for a copy that was real.
+    let mut bench = CustodianBench::start_with(BucketKind::Locked).await;
+    let retention = &mut bench.config.registries[0].retention;
+    retention.keep_within = "1s".parse().unwrap();
+    (
+        retention.daily,
+        retention.weekly,
+        retention.monthly,
+        retention.yearly,
+    ) = (0, 0, 0, 0);
+    retention.minimum = 1;
+    bench.write_config();
+    let made = bench.copies(3, &Shape::default()).await;
+    let custodian = bench.custodian();
+    // Without a drill nobody can tell them apart: the newest stays.
+    let plan = |report: &RegistryReport| report.retention.expiring.clone();
+    custodian
+        .until_registry("a plan without drills", |report| plan(report) == [1, 2])
+        .await;
+    bench.config.orders = vec![
+        order(result_of("nightly-1", &made[0], true)),
+        order(result_of("nightly-2", &made[2], false)),
+    ];
+    bench.write_config();
+    until_done(&custodian, "nightly-2").await;
+    let report = custodian
+        .until_registry("a plan with drills", |report| plan(report) == [2])
+        .await;
+    let states: Vec<_> = report
+        .copies
+        .iter()
+        .map(|copy| (copy.sequence, copy.intact, copy.drilled))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (3, CheckState::True, CheckState::False),
+            (2, CheckState::True, CheckState::Unknown),
+            (1, CheckState::True, CheckState::True),
+        ]
+    );
+}
