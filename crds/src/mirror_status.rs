@@ -13,8 +13,8 @@ pub struct RegistryMirrorStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `SourceReachable`, `StoreReachable`, `WithinRPO`, `Intact`; only while true: `Reconciling`, `Stalled`, `Fenced`,
-    /// `Suspicious`. `Intact` is what the embassy's custodian has signed: true while its latest proof names no broken copy and every copy is
+    /// `Ready`, `SourceReachable`, `StoreReachable`, `WithinRPO`, `Intact`, `Drilled`; only while true: `Reconciling`, `Stalled`, `Fenced`,
+    /// `Suspicious`. `Drilled` is true while the embassy's newest drill passed, and the copy that did still lives. `Intact` is what the embassy's custodian has signed: true while its latest proof names no broken copy and every copy is
     /// proven within a day of its commit; the message says which copy was read back, and when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

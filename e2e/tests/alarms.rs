@@ -127,7 +127,7 @@ fn what_was_promised_has_an_alarm() {
         (
             "embassy",
             "RecoveryPointMissed HomeSilent IntegrityLost LedgerRolledBack LedgerForked SecondVersion UnknownSigner RequestsRefused \
-             LockMissing LockTooShort RetentionBlocked QuotaExceeded SpaceShort CertificateExpiring ClockSkewed",
+             LockMissing LockTooShort RetentionBlocked QuotaExceeded SpaceShort CertificateExpiring ClockSkewed DrillFailed DrillOverdue",
         ),
     ] {
         let names = names(side);

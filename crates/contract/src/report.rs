@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::custodian::LastDrilled;
 use crate::reason::Reason;
 
 /// The most bytes of a report that the operator reads.
@@ -46,6 +47,11 @@ pub struct Report {
     /// The newest copy that the embassy has proven.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_proof: Option<LastProof>,
+    /// Whether the embassy's newest drill of a copy passed, as far as its custody chain says.
+    pub drilled: Check,
+    /// The newest living copy that passed its latest drill, as the custody chain says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_drilled: Option<LastDrilled>,
     /// The run in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
@@ -356,6 +362,10 @@ impl Report {
         clean(&mut self.intact.message, MAX_MESSAGE);
         if let Some(proof) = &mut self.last_proof {
             clean(&mut proof.digest, MAX_TEXT);
+        }
+        clean(&mut self.drilled.message, MAX_MESSAGE);
+        if let Some(drilled) = &mut self.last_drilled {
+            clean(&mut drilled.order, MAX_TEXT);
         }
         for run in &mut self.recent_runs {
             clean(&mut run.message, MAX_MESSAGE);

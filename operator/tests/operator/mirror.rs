@@ -171,6 +171,7 @@ async fn a_report_of_this_generation_makes_the_mirror_ready() {
         "store": {"state": "False", "reason": "StoreTlsFailed", "message": "unknown authority", "since": "2026-11-23T10:00:00Z"},
         "intact": {"state": "True", "reason": "Proven", "message": "copy 6 was read back", "since": "2026-11-23T10:00:00Z"},
         "lastProof": {"sequence": 6, "digest": "b".repeat(64), "readBackAt": "2026-11-23T10:00:00.5Z", "provenAt": "2026-11-23T10:01:00Z"},
+        "drilled": {"state": "False", "reason": "DrillFailed", "message": "copy 5 did not pass", "since": "2026-11-23T10:00:00Z"},
         "head": {"sequence": 7, "digest": "a".repeat(64)},
         "signer": "ssh-ed25519 AAAA"
     }))
@@ -195,6 +196,15 @@ async fn a_report_of_this_generation_makes_the_mirror_ready() {
         (&json!("True"), &json!("Proven"))
     );
     assert_eq!(intact["message"], "copy 6 was read back");
+    let drilled = condition(status, "Drilled");
+    assert_eq!(
+        (&drilled["status"], &drilled["reason"], &drilled["message"]),
+        (
+            &json!("False"),
+            &json!("DrillFailed"),
+            &json!("copy 5 did not pass")
+        )
+    );
     let proof = json!({"sequence": 6, "digest": "b".repeat(64), "readBackAt": "2026-11-23T10:00:00Z", "provenAt": "2026-11-23T10:01:00Z"});
     assert_eq!(status["status"]["lastProof"], proof);
     // The pod is called once for its configuration.
@@ -249,6 +259,12 @@ async fn whether_copies_are_intact_is_unknown_until_the_embassy_has_said_so_and_
             (&json!(status), &json!(reason))
         );
         assert_ne!(intact["message"], "");
+        // A sidecar that says nothing of drills knows nothing of them.
+        let drilled = condition(written, "Drilled");
+        assert_eq!(
+            (&drilled["status"], &drilled["reason"]),
+            (&json!("Unknown"), &json!("NotYetKnown"))
+        );
         assert_eq!(
             condition(written, "Ready")["status"],
             "True",

@@ -168,7 +168,7 @@ impl Standing {
         catalog.add("fenced", help, None, &[], &self.fenced);
         let help = "The moment when the embassy began to read back the newest copy that it has proven, in seconds since 1970; 0 before the first";
         catalog.add("last_proof_timestamp", help, seconds(), &[], &self.last_proof);
-        let help = "1 while something is wrong with what the label names: source, store (its ledger included), proof, copy or configuration";
+        let help = "1 while something is wrong with what the label names: source, store (its ledger included), proof, drill, copy or configuration";
         catalog.add("faults", help, None, &["about", "reason"], &self.faults);
     }
 }
@@ -179,6 +179,7 @@ fn faults(report: &Report) -> BTreeSet<FaultLabels> {
         ("source", &report.source),
         ("store", &report.store),
         ("proof", &report.intact),
+        ("drill", &report.drilled),
     ];
     let failed = checks
         .into_iter()

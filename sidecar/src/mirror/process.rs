@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Due, Standing};
 use super::configuration::Configuration;
+use super::drills;
 use super::metrics::Metrics;
 use super::proof::ProofWatch;
 use super::report::Board;
@@ -167,10 +168,12 @@ impl Mirror {
         Ok((store, ledger))
     }
 
-    /// Reports what the embassy has proven. Where that cannot be read now, the last word stands.
+    /// Reports what the embassy has drilled and proven. Where that cannot be read now, the last word stands.
     async fn judge_proofs(&mut self, configuration: &Configuration, store: &Store, ledger: &Ledger) {
         let trusting = !configuration.ledger.custodians.is_empty();
         let registry = &configuration.registry;
+        self.board
+            .drilled(drills::judge(registry, &ledger.view, trusting));
         let now = Timestamp::now();
         match self.proofs.look(store, registry, ledger, trusting, now).await {
             Ok(judged) => self.board.proven(judged),

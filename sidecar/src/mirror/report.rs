@@ -8,6 +8,7 @@ use dataembassy_ledger::entry::{CopyBody, EntryRef};
 use dataembassy_ledger::value::Timestamp as LedgerTime;
 use jiff::Timestamp;
 
+use super::drills::Drilled;
 use super::proof::Judgement;
 use crate::process::report::{self, judge, note, replace};
 use crate::process::server::Status;
@@ -100,6 +101,14 @@ impl Board {
         self.write(|report| {
             judge(&mut report.intact, judged.check);
             report.last_proof = judged.proof;
+        });
+    }
+
+    /// What the embassy's drills have shown.
+    pub fn drilled(&self, drilled: Drilled) {
+        self.write(|report| {
+            judge(&mut report.drilled, drilled.check);
+            report.last_drilled = drilled.last;
         });
     }
 

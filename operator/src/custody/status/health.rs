@@ -158,39 +158,29 @@ fn about(registry: &str, words: &str) -> String {
     }
 }
 
-/// `Drilled`: the latest copy that was drilled decides.
+/// `Drilled`: false while the newest drill failed, unknown while none passed in time; else the copy that passed is named.
 pub(super) fn drilled(view: &View<'_>) -> Finding {
     let Some(report) = view.report else {
         return unheard(view, "Drilled");
     };
-    let latest = report
-        .copies
-        .iter()
-        .filter(|copy| copy.drilled != CheckState::Unknown)
-        .max_by_key(|copy| copy.sequence);
-    match latest {
-        None => Finding::unknown(
-            Reason::NeverDrilled,
-            about(view.registry, "no living copy was restored and questioned yet"),
-        ),
-        Some(copy) if copy.drilled == CheckState::True => Finding::yes(
-            Reason::Drilled,
-            about(
-                view.registry,
-                &format!("copy {} was restored and answered as it must", copy.sequence),
-            ),
-        ),
-        Some(copy) => Finding::no(
-            Reason::DrillFailed,
-            about(
-                view.registry,
-                &format!(
-                    "copy {} was restored and did not answer as it must: {}",
-                    copy.sequence, copy.message
-                ),
-            ),
-        ),
+    let alarm = |reason| report.alarms.iter().find(|alarm| alarm.reason == reason);
+    if let Some(alarm) = alarm(Reason::DrillFailed) {
+        return Finding::no(alarm.reason, about(view.registry, &alarm.message));
     }
+    if let Some(alarm) = alarm(Reason::DrillOverdue) {
+        return Finding::unknown(alarm.reason, about(view.registry, &alarm.message));
+    }
+    let message = match &report.last_drilled {
+        Some(last) => {
+            let message = format!(
+                "copy {} was restored, and gave every answer as it must; the drill ended {:.0}, and its report is registries/{}/reports/{}.html",
+                last.sequence, last.at, view.registry, last.order
+            );
+            return Finding::yes(Reason::Drilled, about(view.registry, &message));
+        }
+        None => "no living copy was restored and questioned yet, or none that was has passed",
+    };
+    Finding::unknown(Reason::NeverDrilled, about(view.registry, message))
 }
 
 /// `SpaceSufficient`: the registry's own alarms and quota first, then the store as a whole.

@@ -26,10 +26,20 @@ pub(super) fn store(mirror: &RegistryMirror, report: Option<&Report>, found: &Fo
 
 /// `Intact`: what the embassy's custodian has signed, as the sidecar reads it in the ledger.
 pub(super) fn intact(report: Option<&Report>, found: &Found) -> Finding {
+    signed(report, found, |report| &report.intact)
+}
+
+/// `Drilled`: the same of the embassy's newest drill.
+pub(super) fn drilled(report: Option<&Report>, found: &Found) -> Finding {
+    signed(report, found, |report| &report.drilled)
+}
+
+/// What stands in the custody chain, in the sidecar's words.
+fn signed(report: Option<&Report>, found: &Found, check: impl Fn(&Report) -> &Check) -> Finding {
     let Some(report) = report else {
         return silent(found);
     };
-    let check = &report.intact;
+    let check = check(report);
     match check.state {
         CheckState::True => Finding::yes(check.reason, check.message.clone()),
         CheckState::False => Finding::no(check.reason, check.message.clone()),

@@ -56,6 +56,7 @@ pub fn observe(
         health::within_rpo(mirror, status.last_copy.as_ref(), now),
     );
     conditions.set("Intact", health::intact(report, found));
+    conditions.set("Drilled", health::drilled(report, found));
     for (type_, fault) in [
         ("Fenced", report.and_then(|report| report.fenced.as_ref())),
         ("Suspicious", report.and_then(|report| report.suspicious.as_ref())),

@@ -112,6 +112,47 @@ async fn each_fault_is_told_in_a_condition_and_in_an_event() {
 }
 
 #[tokio::test]
+async fn drills_are_told_by_the_newest_of_them_and_by_those_that_do_not_come() {
+    let (world, resource, running) = settled(registry_report(&[2, 1])).await;
+    let passed = json!({"sequence": 1, "at": "2026-11-23T03:15:00.250Z", "order": "nightly-1"});
+    let alarm = |reason: &str| json!([{"reason": reason, "message": "registry population: as it is", "since": ago(1)}]);
+    for (alarms, status, reason, words) in [
+        (
+            json!([]),
+            "True",
+            "Drilled",
+            "registry population: copy 1 was restored, and gave every answer as it must; the drill ended 2026-11-23T03:15:00Z, and its \
+             report is registries/population/reports/nightly-1.html",
+        ),
+        (
+            alarm("DrillFailed"),
+            "False",
+            "DrillFailed",
+            "registry population: as it is",
+        ),
+        (
+            alarm("DrillOverdue"),
+            "Unknown",
+            "DrillOverdue",
+            "registry population: as it is",
+        ),
+    ] {
+        let mut report = registry_report(&[2, 1]);
+        report["lastDrilled"] = passed.clone();
+        report["copies"][1]["drilled"] = json!("True");
+        report["alarms"] = alarms;
+        running.processes.say(CUSTODIAN, "/registries/population", report);
+        let asked = run(&world, &resource).await;
+        let written_status = written(&asked, "/registrycustodies/population/status");
+        let (is, why, message) = said(written_status, "Drilled");
+        assert_eq!((is.as_str(), why.as_str()), (status, reason), "{message}");
+        assert!(message.contains(words), "{message}");
+        let point = &written(&asked, &format!("{}/status", name(1)))["status"];
+        assert_eq!(point["drilled"], "True");
+    }
+}
+
+#[tokio::test]
 async fn space_is_the_registrys_own_quota_first_and_then_the_stores() {
     let (world, resource, running) = settled(registry_report(&[1])).await;
     let mut report = registry_report(&[1]);

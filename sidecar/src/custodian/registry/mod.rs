@@ -277,13 +277,7 @@ impl Keeper {
         }
         if let Some(ledger) = self.ledger.as_ref().filter(|ledger| ledger.is_complete()) {
             let every = assignment.settings.drill_every;
-            findings.extend(drills::findings::findings(
-                &self.registry,
-                ledger.view(),
-                &holdings,
-                every,
-                now,
-            ));
+            findings.extend(drills::findings::findings(ledger.view(), &holdings, every, now));
         }
         dedup(findings)
     }

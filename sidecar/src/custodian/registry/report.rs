@@ -175,21 +175,22 @@ fn copies(holdings: &HoldingsState, assignment: &Assignment, view: Option<&Custo
         .take(MAX_COPIES)
         .map(|(_, held)| {
             let sequence = held.reference.sequence;
-            copy(held, is_pinned(sequence), drilled(held, view))
+            let drill = view.and_then(|view| view.drill_of(sequence));
+            copy(held, is_pinned(sequence), drill)
         })
         .collect()
 }
 
 /// What the latest drill says of a copy. One that passed proves nothing any more once the copy is known to be broken.
-fn drilled(held: &Held, view: Option<&CustodyView>) -> CheckState {
-    match view.and_then(|view| view.drill_of(held.reference.sequence)) {
+fn drilled(held: &Held, drill: Option<&StandingDrill>) -> CheckState {
+    match drill {
         Some(drill) if !drill.passed => CheckState::False,
         Some(_) if held.fault().is_none() => CheckState::True,
         _ => CheckState::Unknown,
     }
 }
 
-fn copy(held: &Held, pinned: bool, drilled: CheckState) -> CopyReport {
+fn copy(held: &Held, pinned: bool, drill: Option<&StandingDrill>) -> CopyReport {
     let intact = match (held.fault(), held.read.verified_at) {
         (Some(_), _) => CheckState::False,
         (None, Some(_)) => CheckState::True,
@@ -204,13 +205,14 @@ fn copy(held: &Held, pinned: bool, drilled: CheckState) -> CopyReport {
         bytes: held.bytes,
         intact,
         verified_at: held.read.verified_at,
-        drilled,
+        drilled: drilled(held, drill),
         locked_until: held.locks.until,
         pinned,
         message: held
             .findings()
             .next()
             .map(|finding| finding.what)
+            .or_else(|| drill.filter(|drill| !drill.passed).map(drills::findings::told))
             .unwrap_or_default(),
     }
 }

@@ -468,7 +468,7 @@ async fn a_drill_that_failed_and_drills_that_do_not_come_are_alarms_until_a_copy
     let message = custodian.until_alarm(Reason::DrillFailed).await;
     for words in [
         "registry population, copy 2: it did not pass the drill",
-        "registries/population/reports/nightly-1.html says why",
+        "the registry's reports/nightly-1.html says why",
         "Lost: perhaps this copy",
         "Stands: the ledger up to entry 2",
     ] {
@@ -476,6 +476,11 @@ async fn a_drill_that_failed_and_drills_that_do_not_come_are_alarms_until_a_copy
     }
     let report = custodian.registry().await.unwrap();
     assert_eq!(report.copies[0].drilled, CheckState::False);
+    assert!(
+        report.copies[0].message.contains("reports/nightly-1.html"),
+        "{}",
+        report.copies[0].message
+    );
     assert_eq!(report.last_drilled, None);
     // An older copy that passes ends the alarm, and does not make the newer one good.
     bench

@@ -3,9 +3,10 @@
 use dataembassy_contract::Reason;
 use dataembassy_contract::report::{CheckState, Report};
 use dataembassy_ledger::entry::{
-    BrokenCopy, CopyFault, CustodyBody, EntryRef, IntactCopy, ProofBody, Standing,
+    BrokenCopy, CopyFault, CustodyBody, DrillBody, DrillReports, EntryRef, IntactCopy, ProofBody, ReportRef,
+    Standing,
 };
-use dataembassy_ledger::value::Timestamp;
+use dataembassy_ledger::value::{CopyId, Sha256Digest, Timestamp};
 
 use crate::bench::mirror::MirrorBench;
 use crate::bench::sequence;
@@ -74,5 +75,63 @@ async fn home_says_what_the_embassy_has_proven_and_believes_only_its_custodian()
     assert_eq!(report.last_proof, None);
     sidecar
         .until_metric(r#"dataembassy_mirror_faults{about="proof",reason="ObjectChanged"} 1"#)
+        .await;
+}
+
+#[tokio::test]
+async fn home_says_what_the_embassys_drills_have_shown() {
+    let mut bench = MirrorBench::start(17).await;
+    bench.trust_custodian();
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    let undrilled = |report: &Report| report.drilled.reason == Reason::NeverDrilled;
+    let report = sidecar.until("no drill", undrilled).await;
+    assert_eq!(report.drilled.state, CheckState::Unknown);
+
+    let head: EntryRef = bench.ledger().await.head_reference().unwrap();
+    let at = Timestamp::from_jiff(jiff::Timestamp::now()).unwrap();
+    let drill = |order: &str, passed| {
+        let report = ReportRef {
+            version: "1".parse().unwrap(),
+            size: 1,
+            sha256: Sha256Digest::of(b"a report"),
+        };
+        CustodyBody::Drill(DrillBody {
+            order: order.parse().unwrap(),
+            source_entry: head,
+            copy_id: CopyId::from_bytes([1; 16]),
+            passed,
+            started_at: at,
+            ended_at: at,
+            reports: DrillReports {
+                json: report.clone(),
+                html: report,
+            },
+        })
+    };
+    bench.append_custody(drill("nightly-1", true)).await;
+    let report = sidecar
+        .until("the drill", |report| report.drilled.state == CheckState::True)
+        .await;
+    assert_eq!(report.drilled.reason, Reason::Drilled);
+    let last = report.last_drilled.unwrap();
+    assert_eq!(
+        (last.sequence, last.at, last.order.as_str()),
+        (1, at.as_jiff(), "nightly-1")
+    );
+
+    bench.append_custody(drill("nightly-2", false)).await;
+    let report = sidecar
+        .until("the failure", |report| report.drilled.state == CheckState::False)
+        .await;
+    assert_eq!(report.drilled.reason, Reason::DrillFailed);
+    assert!(
+        report.drilled.message.contains("copy 1 did not pass the drill"),
+        "{}",
+        report.drilled.message
+    );
+    assert_eq!(report.last_drilled, None);
+    sidecar
+        .until_metric(r#"dataembassy_mirror_faults{about="drill",reason="DrillFailed"} 1"#)
         .await;
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dataembassy_contract::Reason;
-use dataembassy_ledger::RegistryId;
 use dataembassy_ledger::chain::CustodyView;
+use dataembassy_ledger::entry::StandingDrill;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::custodian::finding::{Finding, Loss};
@@ -13,14 +13,13 @@ use crate::custodian::registry::holdings::HoldingsState;
 /// What is wrong with the drills of a registry. `every` is how often a copy must pass one, if somebody said so.
 #[must_use]
 pub fn findings(
-    registry: &RegistryId,
     view: &CustodyView,
     holdings: &HoldingsState,
     every: Option<Duration>,
     now: Timestamp,
 ) -> Vec<Finding> {
     let overdue = every.and_then(|every| overdue(view, holdings, every, now));
-    failed(registry, view).into_iter().chain(overdue).collect()
+    failed(view).into_iter().chain(overdue).collect()
 }
 
 /// When a copy passed last, whether it still lives or not.
@@ -30,18 +29,24 @@ pub fn latest_pass(view: &CustodyView) -> Option<Timestamp> {
     passed.map(|drill| drill.at.as_jiff()).max()
 }
 
-fn failed(registry: &RegistryId, view: &CustodyView) -> Option<Finding> {
+fn failed(view: &CustodyView) -> Option<Finding> {
     let drill = view.drills().last().filter(|drill| !drill.passed)?;
     Some(Finding {
         reason: Reason::DrillFailed,
         sequence: Some(drill.source_sequence),
-        what: format!(
-            "it did not pass the drill that ended {:.0}; registries/{registry}/reports/{}.html says why",
-            drill.at.as_jiff(),
-            drill.order
-        ),
+        what: told(drill),
         lost: Loss::Drilled,
     })
+}
+
+/// That a copy did not pass, and where it says why.
+#[must_use]
+pub fn told(drill: &StandingDrill) -> String {
+    format!(
+        "it did not pass the drill that ended {:.0}; the registry's reports/{}.html says why",
+        drill.at.as_jiff(),
+        drill.order
+    )
 }
 
 fn overdue(view: &CustodyView, holdings: &HoldingsState, every: Duration, now: Timestamp) -> Option<Finding> {
