@@ -34,13 +34,15 @@ use crate::sidecar::Sidecar;
     printcolumn(name = "NEXT", type_ = "string", json_path = ".status.nextScheduleTime", description = "When the next drill begins."),
     printcolumn(name = "REPORT", type_ = "string", json_path = ".status.last.report", description = "Where the report lies in the store: with .json for programs, with .html for people."),
     validation = kube::core::Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-        .message("metadata.name must be a DNS label of at most 40 characters")
+        .message("metadata.name must be a DNS label of at most 40 characters"),
+    validation = kube::core::Rule::new("self.spec.registry.id == oldSelf.spec.registry.id && self.spec.embassyRef.name == oldSelf.spec.embassyRef.name")
+        .message("spec.registry and spec.embassyRef are immutable: make another drill, whose status is about that registry")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RegistryDrillSpec {
-    /// The embassy that holds the copies.
+    /// The embassy that holds the copies. Immutable.
     pub embassy_ref: EmbassyRef,
-    /// Which registry: one with a `RegistryCustody`, whose `spec.drills.namespace` is the drill's namespace.
+    /// Which registry: one with a `RegistryCustody`, whose `spec.drills.namespace` is the drill's namespace. Immutable.
     pub registry: RestoredRegistry,
     /// When drills begin. A slot that passes while another drill is at work is missed; after downtime one drill makes up for all.
     pub schedule: Schedule,

@@ -32,11 +32,12 @@ pub struct RegistryDrillStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub last_passed_time: Option<String>,
-    /// The latest slot of the schedule that was answered or missed, RFC 3339 in UTC.
+    /// The latest slot of the schedule that was answered or missed, RFC 3339 in UTC. One that passed before the schedule was changed, or while it
+    /// rested, is neither, and counts as settled too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub last_schedule_time: Option<String>,
-    /// When the next drill begins, RFC 3339 in UTC; absent while suspended.
+    /// When the next drill begins, RFC 3339 in UTC, or should have, where it cannot yet; absent while suspended.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub next_schedule_time: Option<String>,
@@ -72,7 +73,7 @@ pub struct CurrentDrill {
     /// When it began, RFC 3339 in UTC.
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub started_at: String,
-    /// The slot that it answers, RFC 3339 in UTC; absent where it answers a trigger.
+    /// The slot that it answers, RFC 3339 in UTC; absent where it answers a trigger alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub slot: Option<String>,

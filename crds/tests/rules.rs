@@ -6,7 +6,9 @@
     reason = "a test that cannot go on should end"
 )]
 
-use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror, RegistryRestore, all};
+use dataembassy_crds::{
+    DataEmbassy, RecoveryPoint, RegistryCustody, RegistryDrill, RegistryMirror, RegistryRestore, all,
+};
 use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
@@ -376,4 +378,92 @@ fn a_restore_names_one_copy_at_most_and_is_never_changed() {
     long["metadata"]["name"] = "x".repeat(41).into();
     let said = violations("RegistryRestore", &long, None);
     assert!(said[0].contains("at most 40 characters"), "{said:?}");
+}
+
+fn drill(assertion: &Value) -> Value {
+    json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RegistryDrill",
+        "metadata": {"name": "population", "namespace": "drills"},
+        "spec": {
+            "registry": {"id": "population"},
+            "embassyRef": {"name": "luxembourg"},
+            "schedule": {"cron": "0 3 * * *", "timeZone": "UTC", "deadline": "2h"},
+            "retrievalCredentialsRef": {"name": "population-retrieval"},
+            "identityRef": {"name": "identity"},
+            "pick": "Latest",
+            "server": {"image": "postgres:17", "imagePullPolicy": "IfNotPresent", "volumeSize": "10Gi"},
+            "assertions": [assertion],
+            "retries": 1,
+            "jobs": 4,
+            "history": {"passed": 5, "failed": 5}
+        }
+    })
+}
+
+fn question(expected: &Value) -> Value {
+    let mut assertion =
+        json!({"name": "persons-are-there", "sql": "SELECT count(*) FROM population.persons"});
+    for (field, value) in expected.as_object().unwrap() {
+        assertion[field] = value.clone();
+    }
+    assertion
+}
+
+#[test]
+fn an_assertion_has_one_expectation() {
+    for expected in [
+        json!({"equals": "7"}),
+        json!({"within": {"atLeast": "1"}}),
+        json!({"within": {"atMost": "-0.5"}}),
+        json!({"notOlderThan": "1d"}),
+    ] {
+        let object = drill(&question(&expected));
+        assert_eq!(
+            violations("RegistryDrill", &object, None),
+            Vec::<String>::new(),
+            "{expected}"
+        );
+        serde_json::from_value::<RegistryDrill>(object).unwrap();
+    }
+    for expected in [
+        json!({}),
+        json!({"equals": "7", "notOlderThan": "1d"}),
+        json!({"equals": "7", "within": {"atLeast": "1"}}),
+        json!({"equals": "7", "within": {"atLeast": "1"}, "notOlderThan": "1d"}),
+    ] {
+        let object = drill(&question(&expected));
+        assert_violates(
+            "RegistryDrill",
+            &object,
+            None,
+            "exactly one of equals, within and notOlderThan",
+        );
+    }
+    let object = drill(&question(&json!({"within": {}})));
+    assert_violates("RegistryDrill", &object, None, "set atLeast, atMost, or both");
+}
+
+#[test]
+fn a_drill_stays_one_of_its_registry_and_has_a_name_that_its_objects_can_bear() {
+    let object = drill(&question(&json!({"equals": "7"})));
+    for name in ["a".repeat(41), "with.dot".to_owned(), "-a".to_owned()] {
+        let mut named = object.clone();
+        named["metadata"]["name"] = name.into();
+        assert_violates("RegistryDrill", &named, None, "at most 40 characters");
+    }
+    for (path, value) in [
+        ("/spec/registry/id", "health"),
+        ("/spec/embassyRef/name", "atlantis"),
+    ] {
+        let mut other = object.clone();
+        *other.pointer_mut(path).unwrap() = value.into();
+        assert_violates("RegistryDrill", &other, Some(&object), "immutable");
+    }
+    let mut edited = object.clone();
+    edited["spec"]["suspend"] = true.into();
+    assert_eq!(
+        violations("RegistryDrill", &edited, Some(&object)),
+        Vec::<String>::new()
+    );
 }

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dataembassy_crds::{DataEmbassy, RegistryCustody, RegistryMirror, RegistryRestore, all};
+use dataembassy_crds::{DataEmbassy, RegistryCustody, RegistryDrill, RegistryMirror, RegistryRestore, all};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
@@ -62,7 +62,7 @@ fn unknown(path: &str, object: &Value, schema: &JSONSchemaProps) -> Vec<String> 
 #[test]
 fn every_sample_is_let_in_and_has_no_field_that_its_kind_lacks() {
     let mut kinds = Vec::new();
-    for (path, sample) in ["", "embassy", "empty-embassy", "restores"]
+    for (path, sample) in ["", "embassy", "empty-embassy", "restores", "drills"]
         .into_iter()
         .flat_map(samples)
     {
@@ -85,6 +85,7 @@ fn every_sample_is_let_in_and_has_no_field_that_its_kind_lacks() {
             "DataEmbassy" => drop(serde_json::from_value::<DataEmbassy>(sample.clone()).unwrap()),
             "RegistryCustody" => drop(serde_json::from_value::<RegistryCustody>(sample.clone()).unwrap()),
             "RegistryRestore" => drop(serde_json::from_value::<RegistryRestore>(sample.clone()).unwrap()),
+            "RegistryDrill" => drop(serde_json::from_value::<RegistryDrill>(sample.clone()).unwrap()),
             "RegistryMirror" => drop(serde_json::from_value::<RegistryMirror>(sample.clone()).unwrap()),
             other => panic!("{}: a sample of kind {other}", path.display()),
         }
@@ -95,6 +96,7 @@ fn every_sample_is_let_in_and_has_no_field_that_its_kind_lacks() {
         ("RegistryMirror", 3),
         ("RegistryCustody", 4),
         ("RegistryRestore", 1),
+        ("RegistryDrill", 1),
     ] {
         assert_eq!(
             kinds.iter().filter(|found| *found == kind).count(),

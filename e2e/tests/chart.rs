@@ -180,6 +180,12 @@ fn roles(side: &str) -> Vec<String> {
     roles
 }
 
+/// What may be done in every namespace.
+fn roles_of_cluster(side: &str) -> String {
+    let mut roles = roles(side).into_iter();
+    roles.find(|role| role.contains("kind: ClusterRole\n")).unwrap()
+}
+
 /// The verbs of the rule that names a resource.
 fn verbs<'a>(role: &'a str, resource: &str) -> Option<&'a str> {
     let mut lines = role.lines().peekable();
@@ -210,7 +216,8 @@ fn the_operator_has_no_wildcard_and_reads_no_secret_on_either_side() {
 }
 
 #[test]
-fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recovery_points_and_restores() {
+fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recovery_points_restores_and_drills()
+ {
     let roles = roles(SIDES[1]);
     let cluster = roles
         .iter()
@@ -230,19 +237,34 @@ fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recov
         verbs(cluster, "recoverypoints"),
         Some("verbs: [get, list, watch, create, patch, delete]")
     );
-    // What is made for a restore, in the restore's own namespace.
+    // What is made for a restore or a drill, in its own namespace.
     for resource in ["configmaps", "networkpolicies"] {
         assert_eq!(verbs(cluster, resource), Some("verbs: [get, create, patch]"));
     }
     assert_eq!(verbs(cluster, "pods"), Some("verbs: [get, list, patch]"));
     for (resource, expected) in [
-        ("jobs", "verbs: [get, list, watch, create, patch]"),
         ("registryrestores", "verbs: [get, list, watch]"),
         ("registryrestores/status", "verbs: [patch]"),
+        ("registrydrills/status", "verbs: [patch]"),
     ] {
         assert_eq!(verbs(cluster, resource), Some(expected));
     }
-    for resource in ["dataembassies", "registrycustodies"] {
+    // A drill's Job is deleted; nothing else is, and at home nothing at all.
+    let jobs = |role: &str| -> Vec<String> {
+        role.split("  - apiGroups: ")
+            .filter(|rule| rule.contains("resources: [jobs]"))
+            .filter_map(|rule| verbs(rule, "jobs").map(str::to_owned))
+            .collect()
+    };
+    let usual = "verbs: [get, list, watch, create, patch]";
+    assert_eq!(jobs(cluster), ["verbs: [delete]", usual]);
+    let home = roles_of_cluster(SIDES[0]);
+    assert_eq!(jobs(&home), [usual]);
+    assert!(
+        !home.contains("delete") && !home.contains("registrydrills"),
+        "{home}"
+    );
+    for resource in ["dataembassies", "registrycustodies", "registrydrills"] {
         assert_eq!(verbs(cluster, resource), Some("verbs: [get, list, watch]"));
     }
     let own = roles.iter().find(|role| role.contains("kind: Role\n")).unwrap();
@@ -265,8 +287,8 @@ fn the_operator_reaches_the_reports_of_its_own_side_only() {
     let (home, embassy) = (policy(SIDES[0]), policy(SIDES[1]));
     assert!(home.contains("namespaceSelector: {}") && home.contains("values: [mirror, restore]"));
     assert!(!home.contains("custodian"), "{home}");
-    // Restores are in any namespace, custodian and gate in the operator's own.
-    let (anywhere, own) = embassy.split_once("values: [restore]").unwrap();
+    // Restores and drills are in any namespace, custodian and gate in the operator's own.
+    let (anywhere, own) = embassy.split_once("values: [restore, drill]").unwrap();
     assert!(anywhere.contains("namespaceSelector: {}"), "{anywhere}");
     assert!(
         !own.contains("namespaceSelector") && own.contains("values: [custodian, gate]"),

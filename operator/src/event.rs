@@ -9,8 +9,8 @@ use crate::condition::find;
 /// The most characters of an event's note that the API server takes are 1024.
 const MAX_NOTE: usize = 1000;
 
-/// Conditions that only repeat what others, or alarms, say.
-const REPEATED: [&str; 2] = ["Reconciling", "Alarmed"];
+/// Conditions that only repeat what others, alarms, or events of their own say.
+const REPEATED: [&str; 3] = ["Reconciling", "Alarmed", "Passed"];
 /// Conditions that exist only while true, and are bad news.
 const BAD_NEWS: [&str; 8] = [
     "Stalled",

@@ -13,6 +13,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Unit;
 
 /// Labels of [`Metrics::reconciles`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -57,6 +58,30 @@ pub struct ConditionLabels {
     pub condition: String,
 }
 
+/// Labels of what is shown of a drill.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub struct DrillLabels {
+    /// The namespace of the `RegistryDrill`. Not `namespace`, which Prometheus sets to the operator's own.
+    pub resource_namespace: String,
+    /// Its name.
+    pub resource: String,
+    /// The registry's id.
+    pub registry: String,
+}
+
+/// What is shown of a drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drilled {
+    /// When one passed last, in seconds since 1970; 0 before the first.
+    pub last_passed: i64,
+    /// How the latest ended: 1 passed, 0 failed, -1 inconclusive.
+    pub last_outcome: Option<i64>,
+    /// The longest that may lie between two that pass, in seconds; 0 where nobody said so.
+    pub expected_interval: i64,
+    /// Slots that passed without a drill.
+    pub missed: u64,
+}
+
 /// The operator's metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -72,6 +97,16 @@ pub struct Metrics {
     pub leading: Gauge,
     /// What the resources' conditions say.
     pub conditions: Family<ConditionLabels, Gauge>,
+    /// When drills passed last.
+    pub drill_passed: Family<DrillLabels, Gauge>,
+    /// How they ended last.
+    pub drill_outcome: Family<DrillLabels, Gauge>,
+    /// How often they must pass.
+    pub drill_interval: Family<DrillLabels, Gauge>,
+    /// Slots that passed without a drill.
+    pub drill_missed: Family<DrillLabels, Counter>,
+    /// The drills that are shown.
+    drills: Arc<Mutex<BTreeSet<DrillLabels>>>,
     /// The conditions that are shown, so that those of a resource that is gone can be found.
     shown: Arc<Mutex<BTreeSet<ConditionLabels>>>,
     presence: Arc<Presence>,
@@ -94,51 +129,119 @@ impl Metrics {
     /// These metrics by name, for `/metrics` and for the reference.
     #[must_use]
     pub fn catalog(&self) -> Catalog {
-        let mut catalog = Catalog::new("dataembassy_operator");
+        let mut catalog = Catalog::new("dataembassy");
         let kind_outcome = &["kind", "outcome"];
         catalog.add(
-            "reconciles",
+            "operator_reconciles",
             "Reconciles that ended, by kind and outcome: ok, refused, failed",
             None,
             kind_outcome,
             &self.reconciles,
         );
         catalog.add(
-            "refusals",
+            "operator_refusals",
             "Reconciles that refused a resource, by reason",
             None,
             &["reason"],
             &self.refusals,
         );
         catalog.add(
-            "report_polls",
+            "operator_report_polls",
             "Reports asked for from sidecars, by outcome: ok, failed",
             None,
             &["outcome"],
             &self.polls,
         );
         catalog.add(
-            "writes",
+            "operator_writes",
             "Objects written to the API server, by kind",
             None,
             &["kind"],
             &self.writes,
         );
         catalog.add(
-            "leading",
+            "operator_leading",
             "1 while this process holds the write lease",
             None,
             &[],
             &self.leading,
         );
         catalog.add(
-            "condition",
+            "operator_condition",
             "A condition of a resource: 1 while it is True, 0 while it is False, -1 while it is Unknown",
             None,
             &["kind", "resource_namespace", "resource", "condition"],
             &self.conditions,
         );
+        self.add_drills(&mut catalog);
         catalog
+    }
+
+    fn add_drills(&self, catalog: &mut Catalog) {
+        let drill = &["resource_namespace", "resource", "registry"];
+        catalog.add(
+            "drill_last_passed_timestamp",
+            "The moment when a drill of the resource last passed, in seconds since 1970; 0 before the first",
+            Some(Unit::Seconds),
+            drill,
+            &self.drill_passed,
+        );
+        catalog.add(
+            "drill_last_outcome",
+            "How the latest drill of the resource ended: 1 passed, 0 failed, -1 inconclusive; absent before the first",
+            None,
+            drill,
+            &self.drill_outcome,
+        );
+        catalog.add(
+            "drill_expected_interval",
+            "The longest that may lie between two drills that pass, as the RegistryCustody says; 0 where nobody said so",
+            Some(Unit::Seconds),
+            drill,
+            &self.drill_interval,
+        );
+        catalog.add(
+            "drill_missed",
+            "Slots of the schedule that passed without a drill, since the resource was made",
+            None,
+            drill,
+            &self.drill_missed,
+        );
+    }
+
+    /// Shows a drill. Its registry may be another one than before, if the resource was made anew.
+    pub fn drilled(&self, namespace: &str, name: &str, registry: &str, drilled: &Drilled) {
+        let labels = DrillLabels {
+            resource_namespace: namespace.to_owned(),
+            resource: name.to_owned(),
+            registry: registry.to_owned(),
+        };
+        let mut drills = self.drills.lock().unwrap_or_else(PoisonError::into_inner);
+        self.drop_drills(&mut drills, |shown| {
+            shown.resource_namespace == namespace && shown.resource == name && *shown != labels
+        });
+        self.drill_passed.get_or_create(&labels).set(drilled.last_passed);
+        self.drill_interval
+            .get_or_create(&labels)
+            .set(drilled.expected_interval);
+        if let Some(outcome) = drilled.last_outcome {
+            self.drill_outcome.get_or_create(&labels).set(outcome);
+        }
+        // The status counts, over restarts of this process too.
+        let missed = self.drill_missed.get_or_create(&labels);
+        missed.inc_by(drilled.missed.saturating_sub(missed.get()));
+        drop(missed);
+        drills.insert(labels);
+    }
+
+    fn drop_drills(&self, drills: &mut BTreeSet<DrillLabels>, goes: impl Fn(&DrillLabels) -> bool) {
+        for labels in drills.iter().filter(|labels| goes(labels)) {
+            self.drill_passed.remove(labels);
+            self.drill_outcome.remove(labels);
+            self.drill_interval.remove(labels);
+            self.drill_missed.remove(labels);
+        }
+        drills.retain(|labels| !goes(labels));
     }
 
     /// Shows what a resource's conditions say, and no other ones of that resource.
@@ -198,6 +301,13 @@ impl Metrics {
                 .get(labels.kind)
                 .is_some_and(|is_there| !is_there(&labels.resource_namespace, &labels.resource))
         });
+        let Some(is_there) = presence.get("RegistryDrill") else {
+            return;
+        };
+        let mut drills = self.drills.lock().unwrap_or_else(PoisonError::into_inner);
+        self.drop_drills(&mut drills, |labels| {
+            !is_there(&labels.resource_namespace, &labels.resource)
+        });
     }
 
     fn drop_all(&self, shown: &mut BTreeSet<ConditionLabels>, goes: impl Fn(&ConditionLabels) -> bool) {
@@ -247,6 +357,44 @@ mod tests {
             reason: "Applying".to_owned(),
             message: String::new(),
         }
+    }
+
+    #[test]
+    fn a_drill_is_shown_while_it_is_there() {
+        let metrics = Metrics::default();
+        let mut drilled = Drilled {
+            last_passed: 0,
+            last_outcome: None,
+            expected_interval: 604_800,
+            missed: 2,
+        };
+        let shown = |name: &str| {
+            let text = metrics.catalog().encode();
+            let line = format!(
+                r#"dataembassy_drill_{name}{{resource_namespace="drills",resource="nightly",registry="population"}} "#
+            );
+            text.lines()
+                .find_map(|found| found.strip_prefix(&line).map(str::to_owned))
+        };
+        metrics.drilled("drills", "nightly", "population", &drilled);
+        assert_eq!(shown("last_passed_timestamp_seconds"), Some("0".into()));
+        assert_eq!(shown("last_outcome"), None);
+        assert_eq!(shown("expected_interval_seconds"), Some("604800".into()));
+        assert_eq!(shown("missed_total"), Some("2".into()));
+        drilled.last_outcome = Some(-1);
+        drilled.missed = 3;
+        metrics.drilled("drills", "nightly", "population", &drilled);
+        assert_eq!(
+            (shown("last_outcome"), shown("missed_total")),
+            (Some("-1".into()), Some("3".into()))
+        );
+        // Made anew for another registry, there is one of it still.
+        metrics.drilled("drills", "nightly", "health", &drilled);
+        assert_eq!(shown("missed_total"), None);
+        metrics.drilled("drills", "nightly", "population", &drilled);
+        metrics.follow_by("RegistryDrill", |_, _| false);
+        metrics.forget_gone();
+        assert_eq!((shown("missed_total"), shown("last_outcome")), (None, None));
     }
 
     #[test]

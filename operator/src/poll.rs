@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dataembassy_contract::custodian::{self, CustodianReport, RegistryReport};
+use dataembassy_contract::drill::DrillReport;
 use dataembassy_contract::gate::{self, GateReport};
 use dataembassy_contract::report::{self, Report};
 use dataembassy_contract::restore::RestoreReport;
@@ -73,6 +74,14 @@ impl Reported for RestoreReport {
     }
 }
 
+impl Reported for DrillReport {
+    const MAX_BYTES: usize = report::MAX_BYTES;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+}
+
 /// A report and what to ask with next time.
 #[derive(Debug, PartialEq)]
 pub struct Known<R> {
@@ -120,6 +129,14 @@ impl<R> Memory<R> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(object, known);
+    }
+
+    /// Forgets what was said about `object`, so that it is asked for all of it.
+    pub fn forget(&self, object: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(object);
     }
 
     /// Forgets what was said about objects that are gone.

@@ -44,6 +44,52 @@ pub struct Workload<'a> {
     pub pull_secrets: &'a [SecretRef],
     /// How long the process has to end, in seconds.
     pub grace_seconds: u32,
+    /// Volumes that come and go with the pod, beside configuration and scratch space.
+    pub volumes: &'a [Volume<'a>],
+    /// Which of them our container has.
+    pub mounts: &'a [Mount<'a>],
+    /// What runs beside it, if anything does.
+    pub companion: Option<Companion<'a>>,
+}
+
+/// A volume that comes and goes with the pod.
+#[derive(Clone, Copy, Debug)]
+pub struct Volume<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The most that it may hold: the kubelet evicts a pod with more in it.
+    pub size_limit: &'a str,
+}
+
+/// Where a container has one of the volumes.
+#[derive(Clone, Copy, Debug)]
+pub struct Mount<'a> {
+    /// The volume's name.
+    pub volume: &'a str,
+    /// The folder.
+    pub path: &'a str,
+}
+
+/// A container of somebody else's image that runs beside ours from before it begins until it has ended (a native sidecar). It has neither
+/// our configuration nor a Secret, no variable and no port, and it is as confined as ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Companion<'a> {
+    /// The container's name.
+    pub container: &'a str,
+    /// Its image.
+    pub image: &'a str,
+    /// When the kubelet pulls it: `Always`, `IfNotPresent` or `Never`.
+    pub pull_policy: &'a str,
+    /// What it runs.
+    pub command: &'a [&'a str],
+    /// The user that it runs as; its group is the pod's.
+    pub user: i64,
+    /// Processor and memory that were asked for.
+    pub resources: Option<&'a Resources>,
+    /// What it gets where nothing was asked for.
+    pub amounts: Amounts,
+    /// The volumes that it has.
+    pub mounts: &'a [Mount<'a>],
 }
 
 /// What a container gets where nothing was asked for.
@@ -81,6 +127,11 @@ impl Workload<'_> {
         if let Some(size) = self.scratch_size {
             volumes.push(json!({"name": "scratch", "emptyDir": {"sizeLimit": size}}));
         }
+        volumes.extend(
+            self.volumes
+                .iter()
+                .map(|volume| json!({"name": volume.name, "emptyDir": {"sizeLimit": volume.size_limit}})),
+        );
         let mut pod = json!({
             "serviceAccountName": self.service_account,
             "automountServiceAccountToken": false,
@@ -96,6 +147,9 @@ impl Workload<'_> {
             "containers": [self.container(settings)],
             "volumes": volumes,
         });
+        if let Some(companion) = &self.companion {
+            pod["initContainers"] = json!([companion.container()]);
+        }
         if !self.node_selector.is_empty() {
             pod["nodeSelector"] = json!(self.node_selector);
         }
@@ -129,6 +183,7 @@ impl Workload<'_> {
         if self.scratch_size.is_some() {
             mounts.push(json!({"name": "scratch", "mountPath": "/tmp"}));
         }
+        mounts.extend(self.mounts.iter().map(Mount::json));
         let mut container = json!({
             "name": self.container,
             "image": settings.sidecar_image,
@@ -139,11 +194,7 @@ impl Workload<'_> {
             "livenessProbe": probe("/livez", 20, 6),
             "readinessProbe": probe("/readyz", 10, 3),
             "resources": resources(self.resources, self.amounts),
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": {"drop": ["ALL"]},
-            },
+            "securityContext": confined(),
             "volumeMounts": mounts,
         });
         if let Some(endpoint) = &settings.otlp_endpoint {
@@ -168,6 +219,40 @@ impl Workload<'_> {
         }));
         sources
     }
+}
+
+impl Mount<'_> {
+    fn json(&self) -> Value {
+        json!({"name": self.volume, "mountPath": self.path})
+    }
+}
+
+impl Companion<'_> {
+    fn container(&self) -> Value {
+        let mounts: Vec<Value> = self.mounts.iter().map(Mount::json).collect();
+        let mut security = confined();
+        security["runAsUser"] = self.user.into();
+        json!({
+            "name": self.container,
+            "image": self.image,
+            "imagePullPolicy": self.pull_policy,
+            "command": self.command,
+            // What makes it a native sidecar: it is started before ours, restarted if it ends, and stopped after ours.
+            "restartPolicy": "Always",
+            "resources": resources(self.resources, self.amounts),
+            "securityContext": security,
+            "volumeMounts": mounts,
+        })
+    }
+}
+
+/// What a container may do to the node: nothing.
+fn confined() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]},
+    })
 }
 
 /// The contents of the `ConfigMap` that [`Workload`] mounts.

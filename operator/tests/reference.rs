@@ -45,8 +45,8 @@ fn the_reference_of_flags_and_metrics_is_what_the_code_generates() {
     for metric in Metrics::default().catalog().descriptions() {
         writeln!(
             page,
-            "| `dataembassy_operator_{}` | {} | {} | {}. |",
-            metric.name.trim_start_matches("dataembassy_operator_"),
+            "| `dataembassy_{}` | {} | {} | {}. |",
+            metric.name,
             metric.kind,
             metric.labels.join(", "),
             metric.help,

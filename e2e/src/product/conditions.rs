@@ -31,6 +31,7 @@ conditioned!(
     dataembassy_crds::RegistryMirror,
     dataembassy_crds::RegistryCustody,
     dataembassy_crds::RegistryRestore,
+    dataembassy_crds::RegistryDrill,
     dataembassy_crds::DataEmbassy
 );
 

@@ -31,6 +31,19 @@ pub fn neighbours(custody: &RegistryCustody, all: &[Arc<RegistryCustody>]) -> Ne
     neighbours
 }
 
+/// The `RegistryCustody` by which an embassy has accepted a registry: of two with one id the younger never was.
+#[must_use]
+pub fn accepted(registry: &str, embassy: &str, all: &[Arc<RegistryCustody>]) -> Option<Arc<RegistryCustody>> {
+    all.iter()
+        .find(|custody| {
+            custody.spec.registry.id == registry
+                && custody.spec.embassy_ref.name == embassy
+                && !is_leaving(custody)
+                && neighbours(custody, all).rival.is_none()
+        })
+        .cloned()
+}
+
 /// Whether somebody has deleted it.
 #[must_use]
 pub fn is_leaving(custody: &RegistryCustody) -> bool {

@@ -9,6 +9,7 @@ use kube::ResourceExt;
 
 pub use crate::embassy::validate::Refusal;
 use crate::embassy::validate::{CheckedEmbassy, check_referred, duration, public_key, quantity};
+use crate::heads;
 
 /// The most registries of an embassy.
 pub const MAX_REGISTRIES: usize = 512;
@@ -114,8 +115,22 @@ fn judge_embassy(
     Ok(checked)
 }
 
+/// Whose signatures count for a registry that was accepted, and the last head of its source chain that is known.
+pub fn judge_signers(
+    custody: &RegistryCustody,
+    embassy: &CheckedEmbassy,
+) -> Result<(Vec<SignerConfig>, Option<Floor>), Refusal> {
+    let signers = custody.spec.signers.iter();
+    let signers = signers.map(|signer| judge_signer(signer, embassy));
+    let head = custody
+        .status
+        .as_ref()
+        .and_then(|status| status.source_head.as_ref());
+    Ok((signers.collect::<Result<_, _>>()?, heads::floor(head, None)))
+}
+
 /// A key has one role: a custodian that could write copies would prove its own.
-pub(crate) fn judge_signer(signer: &Signer, embassy: &CheckedEmbassy) -> Result<SignerConfig, Refusal> {
+fn judge_signer(signer: &Signer, embassy: &CheckedEmbassy) -> Result<SignerConfig, Refusal> {
     let key = public_key("spec.signers", &signer.public_key)?;
     if embassy.is_custodian_key(&key) {
         let message = format!(

@@ -1,4 +1,4 @@
-//! What custodian and gate are told: the embassy, and every registry that was accepted. Pure.
+//! What custodian and gate are told: the embassy, every registry that was accepted, and what the custodian is asked to sign. Pure.
 //!
 //! It fails static: a registry whose resource is not valid any more stays as it was when it was, because both processes would otherwise
 //! drop it. Only a resource that is gone takes its registry with it.
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use dataembassy_contract::config;
-use dataembassy_contract::custodian::{CustodianConfig, CustodyConfig};
+use dataembassy_contract::custodian::{CustodianConfig, CustodyConfig, OrderConfig};
 use dataembassy_contract::gate::{GateConfig, LaneConfig};
 use dataembassy_crds::{LedgerHead, RegistryCustody};
 use kube::ResourceExt;
@@ -57,6 +57,7 @@ pub fn compose(
     embassy: &CheckedEmbassy,
     standing: &Standing,
     accepted: &[Accepted],
+    orders: &[OrderConfig],
     before: &Before,
 ) -> Documents {
     let mut both: Vec<(CustodyConfig, LaneConfig)> = accepted
@@ -79,7 +80,7 @@ pub fn compose(
             sweep_after: standing.sweep_after,
             check: standing.check.clone(),
             registries,
-            orders: Vec::new(),
+            orders: orders.to_vec(),
         },
         gate: GateConfig {
             embassy: name.to_owned(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataembassy_contract::custodian::{CustodianConfig, CustodianReport};
+use dataembassy_contract::custodian::{CustodianConfig, CustodianReport, OrderConfig};
 use dataembassy_contract::files::{CONFIG_FILE, STATUS_PATH};
 use dataembassy_contract::gate::GateConfig;
 use dataembassy_crds::DataEmbassy;
@@ -14,6 +14,7 @@ use kube::ResourceExt;
 
 use crate::custody::neighbours::{is_leaving, neighbours};
 use crate::custody::validate;
+use crate::drill::orders::orders;
 use crate::embassy::configuration::{Accepted, Before};
 use crate::embassy::gates::{self, Sight};
 use crate::embassy::names::Part;
@@ -55,6 +56,8 @@ pub struct Found {
     pub sight: Arc<Sight>,
     /// The registries that name this embassy.
     pub accepted: Vec<Accepted>,
+    /// What the custodian is asked to sign.
+    pub orders: Vec<OrderConfig>,
     /// What is in effect.
     pub before: Before,
 }
@@ -91,6 +94,7 @@ pub async fn dereference(embassy: &DataEmbassy, context: &Context) -> Found {
             &context.settings.namespace,
         ),
         accepted: accepted(embassy, context),
+        orders: orders(&name, &stores.drills.state(), &stores.custodies.state()),
         custodian,
         gate,
         custodian_pod,

@@ -144,6 +144,7 @@ async fn bring_about(embassy: &DataEmbassy, found: &Found, context: &Context, no
         &checked,
         &standing,
         &found.accepted,
+        &found.orders,
         &found.before,
     );
     let desired = build::build(&name, &checked, &standing, &documents, &context.settings);

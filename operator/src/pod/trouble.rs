@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use crate::job::OOM_KILLED;
+
 /// How a pod's process is spoken of, and where its settings are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
@@ -53,6 +55,13 @@ pub fn trouble(pod: Option<&Pod>, deployment: Option<&Deployment>, words: Words)
     }
 }
 
+/// Looks for trouble with what runs beside our container (a native sidecar), which Kubernetes counts among the init containers.
+#[must_use]
+pub fn trouble_beside(pod: &Pod, words: Words) -> Option<Trouble> {
+    let mut beside = pod.status.as_ref()?.init_container_statuses.iter().flatten();
+    beside.find_map(|container| of_container(container, words))
+}
+
 /// When the container was killed at its memory limit, if that is how it ended last. It may run again by now.
 #[must_use]
 pub fn out_of_memory_at(pod: &Pod) -> Option<Timestamp> {
@@ -63,9 +72,6 @@ pub fn out_of_memory_at(pod: &Pod) -> Option<Timestamp> {
     ends.filter(|ended| ended.reason.as_deref() == Some(OOM_KILLED))
         .find_map(|ended| ended.finished_at.as_ref().map(|time| time.0))
 }
-
-/// What the kubelet calls such an end.
-const OOM_KILLED: &str = "OOMKilled";
 
 fn of_pod(pod: &Pod, words: Words) -> Option<Trouble> {
     let status = pod.status.as_ref()?;

@@ -135,6 +135,9 @@ fn work(checked: &Checked, settings: &Settings) -> Value {
         tolerations: &sidecar.tolerations,
         pull_secrets: &sidecar.image_pull_secrets,
         grace_seconds: 30,
+        volumes: &[],
+        mounts: &[],
+        companion: None,
     };
     let mut template = workload.template(&names::pod_labels(&checked.name), settings);
     template["spec"]["restartPolicy"] = "Never".into();

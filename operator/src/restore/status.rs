@@ -1,21 +1,19 @@
 //! What a restore says about itself: computed from its Job, its pod's last words, and what the pod reports.
 
 use dataembassy_contract::report::{MissingSecret, SecretRole};
-use dataembassy_contract::restore::{
-    ChosenCopy, Ending, RestorePhase as Step, RestoreProgress as Reported, RestoreReport, RestoreResult,
-};
+use dataembassy_contract::restore::{Ending, RestoreProgress as Reported, RestoreReport, RestoreResult};
 use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
     Condition, ConditionStatus, LeftOut, RegistryRestore, RegistryRestoreStatus, RestorePhase,
-    RestoreProgress, Restored, RestoredCopy,
+    RestoreProgress, Restored,
 };
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::ResourceExt;
 
 use crate::condition::{Conditions, Finding, rfc3339};
+use crate::job::{self, OOM_KILLED, TOO_LONG, with_reason};
 use crate::pod::{self, Words};
+use crate::progress::{copy, number, whole, words};
 use crate::restore::build::CONTAINER;
 use crate::restore::dereference::Found;
 use crate::restore::{Outcome, names};
@@ -28,11 +26,6 @@ const WORDS: Words = Words {
     settings: "spec.sidecar",
     memory: "192Mi",
 };
-
-/// The word of a Job's condition when it was stopped at its deadline.
-const TOO_LONG: &str = "DeadlineExceeded";
-/// How long a Job may have no pod.
-const POD_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// How a restore ended.
 struct End {
@@ -129,10 +122,10 @@ fn never_begun(restore: &RegistryRestore, outcome: &Outcome, now: Timestamp) -> 
 
 /// How it ended, once it has.
 fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
-    let terminated = found.pod.as_ref().and_then(terminated);
+    let terminated = found.pod.as_ref().and_then(|pod| job::terminated(pod, CONTAINER));
     let result = terminated.and_then(|ended| RestoreResult::read(ended.message.as_deref()?));
     if let Some(result) = result {
-        let too_long = found.job.as_ref().and_then(failure) == Some(TOO_LONG);
+        let too_long = found.job.as_ref().and_then(job::failure) == Some(TOO_LONG);
         let finding = if result.ending == Ending::Restored {
             Finding::yes(Reason::Restored, result.message.clone())
         } else if too_long && result.reason == Reason::Interrupted {
@@ -159,7 +152,7 @@ fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
         })
     };
     if let Some(ended) = terminated {
-        if ended.reason.as_deref() == Some("OOMKilled") {
+        if ended.reason.as_deref() == Some(OOM_KILLED) {
             let message = "it was killed at its memory limit: raise spec.sidecar.resources.limits.memory";
             return unsaid(Reason::OutOfMemory, message.to_owned());
         }
@@ -169,7 +162,7 @@ fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
     let Some(job) = &found.job else {
         return unsaid(Reason::Interrupted, "its Job is gone".to_owned());
     };
-    if is_complete(job) {
+    if job::is_complete(job) {
         // The process ends well in one case only.
         let message = "its Job completed; its pod is gone, and with it the numbers";
         return Some(End {
@@ -177,7 +170,7 @@ fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
             result: None,
         });
     }
-    let failed = failure(job)?;
+    let failed = job::failure(job)?;
     if failed == TOO_LONG {
         let message = format!("it took longer than spec.deadline, {}", restore.spec.deadline);
         return unsaid(Reason::DeadlineExceeded, message);
@@ -185,41 +178,6 @@ fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
     // Its pod may have been deleted or evicted before anybody read its last words.
     let message = format!("its Job failed ({failed})");
     unsaid(Reason::Interrupted, with_reason(message, found.pod.as_ref()))
-}
-
-/// Adds what the kubelet says about a pod, such as that it was evicted.
-fn with_reason(message: String, pod: Option<&Pod>) -> String {
-    let status = pod.and_then(|pod| pod.status.as_ref());
-    match status.and_then(|status| Some((status.reason.as_ref()?, status.message.as_ref()))) {
-        Some((reason, Some(words))) => format!("{message} ({reason}: {words})"),
-        Some((reason, None)) => format!("{message} ({reason})"),
-        None => message,
-    }
-}
-
-fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
-    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    // Others may have put a container of theirs beside ours.
-    let ours = containers.iter().find(|container| container.name == CONTAINER)?;
-    ours.state.as_ref()?.terminated.as_ref()
-}
-
-/// Whether a Job has done its work.
-fn is_complete(job: &Job) -> bool {
-    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Complete" && condition.status == "True")
-}
-
-/// Why a Job failed, in the word of its condition.
-fn failure(job: &Job) -> Option<&str> {
-    let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    let failed = conditions
-        .iter()
-        .find(|condition| condition.type_ == "Failed" && condition.status == "True")?;
-    Some(failed.reason.as_deref().unwrap_or("no reason given"))
 }
 
 /// What is to be said while it has not ended.
@@ -246,7 +204,7 @@ fn at_work(
                     "its pod runs and does not answer the operator ({error}): check network policies and its log"
                 ),
             ),
-            _ if has_no_pod(found, now) => Finding::no(
+            _ if job::has_no_pod(found.job.as_ref(), found.pod.as_ref(), now) => Finding::no(
                 Reason::PodRefused,
                 format!(
                     "its Job {} has made no pod: kubectl describe job says why, often a quota or an admission policy",
@@ -265,15 +223,6 @@ fn at_work(
     }
 }
 
-/// Whether a Job has had time enough to make its pod and has none.
-fn has_no_pod(found: &Found, now: Timestamp) -> bool {
-    let made = found
-        .job
-        .as_ref()
-        .and_then(|job| job.metadata.creation_timestamp.as_ref());
-    found.pod.is_none() && made.is_some_and(|made| now.duration_since(made.0) > POD_PATIENCE)
-}
-
 /// The sidecar knows its Secrets by what they are for, we by their names.
 fn missing(restore: &RegistryRestore, missing: &[MissingSecret]) -> Option<Finding> {
     let spec = &restore.spec;
@@ -284,16 +233,6 @@ fn missing(restore: &RegistryRestore, missing: &[MissingSecret]) -> Option<Findi
         (SecretRole::DatabaseCa, &spec.target.tls.ca_ref.name),
     ];
     secrets::missing(missing, named)
-}
-
-fn copy(chosen: &ChosenCopy) -> Option<RestoredCopy> {
-    Some(RestoredCopy {
-        sequence: i64::try_from(chosen.sequence)
-            .ok()
-            .filter(|sequence| (1..=999_999_999_999).contains(sequence))?,
-        copy_id: chosen.copy_id.clone(),
-        taken_at: chosen.taken_at.to_string(),
-    })
 }
 
 fn take(status: &mut RegistryRestoreStatus, result: &RestoreResult) {
@@ -333,39 +272,6 @@ fn progress(reported: &Reported) -> RestoreProgress {
         rate: number(reported.rate),
         eta_seconds: reported.eta_seconds.map(number),
     }
-}
-
-/// What is being done, and how far it is.
-fn words(reported: &Reported) -> String {
-    let step = match reported.phase {
-        Step::Waiting => "waiting for what is missing",
-        Step::Checking => "checking copy and target",
-        Step::Definitions => "restoring definitions",
-        Step::Rows => "loading rows",
-        Step::Comparing => "comparing with the copy",
-        Step::Constraints => "restoring indexes and constraints",
-        Step::Analysing => "gathering statistics",
-        Step::Questioning => "asking the restored database",
-        Step::Done => "done",
-        Step::Other => "working",
-    };
-    match reported.share {
-        Some(share) => format!("{step}, {} %", whole(share * 100.0).min(100)),
-        None => step.to_owned(),
-    }
-}
-
-fn number(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// A number that came over the network, as a whole one that a schema takes.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "floats saturate, and NaN becomes 0"
-)]
-fn whole(number: f64) -> i64 {
-    number.max(0.0) as i64
 }
 
 impl Observed for RegistryRestore {

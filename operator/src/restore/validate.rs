@@ -9,7 +9,7 @@ use dataembassy_crds::{self as crds, RegistryMirror, RegistryRestore, Sidecar};
 use dataembassy_ledger::RegistryId;
 use kube::ResourceExt;
 
-use crate::custody::validate::judge_signer;
+use crate::custody::validate::judge_signers;
 use crate::embassy::validate::{CheckedEmbassy, Refusal, check_referred, duration, public_key};
 use crate::heads;
 use crate::restore::dereference::Found;
@@ -106,13 +106,7 @@ fn judge_registry(
     embassy: &CheckedEmbassy,
 ) -> Result<(Vec<SignerConfig>, Option<Floor>), Refusal> {
     if let Some(custody) = &found.custody {
-        let signers = custody.spec.signers.iter();
-        let signers = signers.map(|signer| judge_signer(signer, embassy));
-        let head = custody
-            .status
-            .as_ref()
-            .and_then(|status| status.source_head.as_ref());
-        return Ok((signers.collect::<Result<_, _>>()?, heads::floor(head, None)));
+        return judge_signers(custody, embassy);
     }
     if let Some(mirror) = &found.mirror {
         let head = mirror.status.as_ref().and_then(|status| status.head.as_ref());

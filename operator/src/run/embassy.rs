@@ -1,10 +1,10 @@
-//! The controllers of the embassy: its standing half, the registries that it has accepted, and restores. What is made for a restore is in the
-//! restore's own namespace, everything else in the operator's.
+//! The controllers of the embassy: its standing half, the registries that it has accepted, restores and drills. What is made for a restore or
+//! a drill is in its own namespace, everything else in the operator's.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody};
+use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryDrill};
 use futures::stream::{StreamExt, select};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,7 +14,7 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
 use super::watches::{Objects, scoped, unwatched, watch_ours};
-use super::{Context, Process, ReconcileError, Stores, config, restores, stop};
+use super::{Context, Process, ReconcileError, Stores, config, drills, restores, stop};
 use crate::labels::INSTANCE;
 use crate::{custody, embassy};
 
@@ -25,6 +25,7 @@ pub(super) async fn controllers(process: Process) {
     let embassies = Controller::new(Api::<DataEmbassy>::all(client.clone()), all());
     let custodies = Controller::new(Api::<RegistryCustody>::all(client.clone()), all());
     let restores = restores::watch(&client);
+    let drills = drills::watch(&client);
     let objects = Objects::watch(&client, namespace, made_for_embassy);
     let (services, service_changes) =
         watch_ours::<Service, DataEmbassy>(scoped(&client, namespace), made_for_embassy);
@@ -35,6 +36,7 @@ pub(super) async fn controllers(process: Process) {
         mirrors: unwatched(),
         custodies: custodies.store(),
         restores: restores.store(),
+        drills: drills.store(),
         recovery_points,
         services,
         config_maps: objects.config_maps,
@@ -61,19 +63,25 @@ pub(super) async fn controllers(process: Process) {
     let embassies = embassies
         .with_config(config())
         .watches(Api::<RegistryCustody>::all(client.clone()), all(), embassy_of)
+        .watches(
+            Api::<RegistryDrill>::all(client.clone()),
+            all(),
+            drills::asks_embassy,
+        )
         .reconcile_on(select(objects.changes, service_changes))
         .graceful_shutdown_on(stop(process.stopped.clone()))
         .run(reconcile_embassy, embassy::try_again, context.clone())
         .for_each(|_| async {});
     let custodies = custodies
         .with_config(config())
-        .watches(Api::<DataEmbassy>::all(client), all(), custodies_of)
+        .watches(Api::<DataEmbassy>::all(client.clone()), all(), custodies_of)
         .reconcile_on(point_changes)
         .graceful_shutdown_on(stop(process.stopped.clone()))
         .run(reconcile_custody, custody::try_again, context.clone())
         .for_each(|_| async {});
     let restores = restores::run(restores, &process, context.clone());
-    tokio::join!(embassies, custodies, restores, process.announce(&context));
+    let drills = drills::run(drills, &client, &process, context.clone());
+    tokio::join!(embassies, custodies, restores, drills, process.announce(&context));
 }
 
 fn made_for_embassy(object: &ObjectMeta) -> Option<ObjectRef<DataEmbassy>> {

@@ -32,6 +32,7 @@ pub(super) async fn controllers(process: Process) {
         mirrors: mirrors.store(),
         custodies: unwatched(),
         restores: restores.store(),
+        drills: unwatched(),
         recovery_points: unwatched(),
         services: unwatched(),
         config_maps: objects.config_maps,

@@ -1,5 +1,6 @@
 //! Wires everything together: watches, controllers, the lease, and an orderly end.
 
+mod drills;
 mod embassy;
 mod home;
 mod restores;
@@ -10,10 +11,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use dataembassy_contract::custodian::{CustodianReport, RegistryReport};
+use dataembassy_contract::drill::DrillReport;
 use dataembassy_contract::gate::GateReport;
 use dataembassy_contract::report::Report;
 use dataembassy_contract::restore::RestoreReport;
-use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryMirror, RegistryRestore};
+use dataembassy_crds::{
+    DataEmbassy, RecoveryPoint, RegistryCustody, RegistryDrill, RegistryMirror, RegistryRestore,
+};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -69,6 +73,8 @@ pub struct Stores {
     pub custodies: Store<RegistryCustody>,
     /// All restores.
     pub restores: Store<RegistryRestore>,
+    /// All drills; none at home.
+    pub drills: Store<RegistryDrill>,
     /// Ours only, as are all below; none at home.
     pub recovery_points: Store<RecoveryPoint>,
     /// Before gates; none at home.
@@ -95,6 +101,7 @@ impl Stores {
         drop(self.mirrors.wait_until_ready().await);
         drop(self.custodies.wait_until_ready().await);
         drop(self.restores.wait_until_ready().await);
+        drop(self.drills.wait_until_ready().await);
         drop(self.recovery_points.wait_until_ready().await);
         drop(self.services.wait_until_ready().await);
         drop(self.embassies.wait_until_ready().await);
@@ -131,6 +138,8 @@ pub struct Context {
     pub registry_reports: Memory<RegistryReport>,
     /// What restores said last, by `RegistryRestore/namespace/name`.
     pub restore_reports: Memory<RestoreReport>,
+    /// What drills said last, by `RegistryDrill/namespace/name`.
+    pub drill_reports: Memory<DrillReport>,
     /// What gates said last, by `embassy/pod UID`.
     pub gate_reports: Memory<GateReport>,
     /// What the gates of each embassy say together.
@@ -156,6 +165,7 @@ impl Context {
         metrics.follow("DataEmbassy", stores.embassies.clone());
         metrics.follow("RegistryCustody", stores.custodies.clone());
         metrics.follow("RegistryRestore", stores.restores.clone());
+        metrics.follow("RegistryDrill", stores.drills.clone());
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
@@ -168,6 +178,7 @@ impl Context {
             custodian_reports: Memory::default(),
             registry_reports: Memory::default(),
             restore_reports: Memory::default(),
+            drill_reports: Memory::default(),
             gate_reports: Memory::default(),
             sights: Sights::default(),
             complete: watch::Sender::new(false),

@@ -10,6 +10,7 @@
 )]
 
 mod custody;
+mod drill;
 mod embassy;
 mod mirror;
 mod refusals;

@@ -3,11 +3,13 @@
 
 mod cell;
 mod config;
+mod last_words;
 mod report;
 mod result;
 
 pub use cell::{CELL_SCRIPT, CELL_USER};
 pub use config::{AssertionConfig, DrillConfig, Expectation, Pick};
+pub use last_words::LastWords;
 pub use report::DrillReport;
 pub use result::{
     AssertionKind, AssertionResult, DrillResult, DrilledCopy, Found, LeftOutOfDrill, MAX_RESULT_BYTES,

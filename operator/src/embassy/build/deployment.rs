@@ -108,6 +108,9 @@ fn custodian<'a>(object: &'a str, block: &'a Custodian) -> Mounted<'a> {
             tolerations: &block.tolerations,
             pull_secrets: &[],
             grace_seconds: 30,
+            volumes: &[],
+            mounts: &[],
+            companion: None,
         },
         secrets,
     }
@@ -131,6 +134,9 @@ fn gate<'a>(object: &'a str, block: &'a Custodian) -> Mounted<'a> {
             pull_secrets: &[],
             // Requests under way are let through to their end.
             grace_seconds: 60,
+            volumes: &[],
+            mounts: &[],
+            companion: None,
         },
         secrets: vec![(
             &gate.tls_ref.name,

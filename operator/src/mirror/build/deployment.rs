@@ -80,6 +80,9 @@ fn template(checked: &Checked, settings: &Settings) -> Value {
         tolerations: &sidecar.tolerations,
         pull_secrets: &sidecar.image_pull_secrets,
         grace_seconds: 30,
+        volumes: &[],
+        mounts: &[],
+        companion: None,
     };
     workload.template(&names::labels(mirror), settings)
 }

@@ -95,6 +95,7 @@ fn with_name(asked: &Asked) -> Value {
             Some("RegistryCustody") => embassy::custody("population")["spec"].clone(),
             Some("RecoveryPoint") => embassy::point_spec(1),
             Some("RegistryRestore") => restore("back")["spec"].clone(),
+            Some("RegistryDrill") => drill("nightly")["spec"].clone(),
             _ => mirror("population")["spec"].clone(),
         };
     }
@@ -154,6 +155,26 @@ pub(crate) fn restore(name: &str) -> Value {
                 "host": "restored", "database": "population",
                 "tls": {"caRef": {"name": "restored-ca"}}, "credentialsRef": {"name": "restored-owner"}
             }
+        }
+    })
+}
+
+pub(crate) fn drill(name: &str) -> Value {
+    json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RegistryDrill",
+        "metadata": {
+            "name": name, "namespace": "drills", "uid": format!("uid-{name}"), "generation": 1,
+            "creationTimestamp": jiff::Timestamp::now()
+        },
+        "spec": {
+            "registry": {"id": "population"},
+            "embassyRef": {"name": "luxembourg"},
+            "schedule": {"cron": "0 3 1 1 *", "timeZone": "UTC", "deadline": "2h"},
+            "retrievalCredentialsRef": {"name": "population-retrieval"},
+            "identityRef": {"name": "drill-identity"},
+            "server": {"image": "postgres:17", "volumeSize": "10Gi"},
+            "assertions": [{"name": "persons-are-there", "sql": "SELECT count(*) FROM population.persons", "within": {"atLeast": "1"}}]
         }
     })
 }
@@ -235,6 +256,7 @@ impl World {
             embassies: self.store::<DataEmbassy>("DataEmbassy"),
             custodies: self.store("RegistryCustody"),
             restores: self.store("RegistryRestore"),
+            drills: self.store("RegistryDrill"),
             recovery_points: self.store("RecoveryPoint"),
             services: self.store("Service"),
             config_maps: self.store("ConfigMap"),

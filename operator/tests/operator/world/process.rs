@@ -1,6 +1,7 @@
 //! Processes that answer for their state, each at a loopback address of its own and all at one port, as pods do.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
@@ -9,14 +10,22 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// What each process answers, by address and path; what is not there is answered with 404.
+/// What each process answers, by address and path; what is not there is answered with 404, and what is known already with 304.
 #[derive(Clone, Default)]
-pub(crate) struct Processes(Arc<Mutex<HashMap<(Ipv4Addr, String), Value>>>);
+pub(crate) struct Processes(Arc<Mutex<HashMap<(Ipv4Addr, String), Value>>>, Received);
+
+/// Which reports were received, in order: whoever asks with the tag of a report has it.
+pub(crate) type Received = Arc<Mutex<Vec<Value>>>;
 
 impl Processes {
     /// Lets a process answer.
     pub(crate) fn say(&self, address: Ipv4Addr, path: &str, report: Value) {
         self.0.lock().unwrap().insert((address, path.to_owned()), report);
+    }
+
+    /// Which reports somebody has shown to have received.
+    pub(crate) fn received(&self) -> Vec<Value> {
+        self.1.lock().unwrap().clone()
     }
 
     /// Listens at `addresses` and says at which port.
@@ -65,7 +74,18 @@ async fn serve(address: Ipv4Addr, listener: TcpListener, processes: Processes) {
         let answer = match found {
             Some(report) => {
                 let body = report.to_string();
-                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+                let mut hasher = DefaultHasher::new();
+                body.hash(&mut hasher);
+                let tag = format!("\"{:x}\"", hasher.finish());
+                if asked.contains(&format!("if-none-match: {tag}")) {
+                    processes.1.lock().unwrap().push(report);
+                    "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned()
+                } else {
+                    format!(
+                        "HTTP/1.1 200 OK\r\netag: {tag}\r\ncontent-length: {}\r\n\r\n{body}",
+                        body.len()
+                    )
+                }
             }
             None => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
         };

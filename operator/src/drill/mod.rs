@@ -1,0 +1,187 @@
+//! `RegistryDrill`: a copy restored on schedule into a throw-away database, questioned, and timed.
+//!
+//! Each reconcile is `dereference → validate → course → apply → status`: the first reads, the next two are pure, the last two write. It takes
+//! one step of a run, and says in the status that it has, before another one takes the next. What a run found becomes an order to the
+//! custodian, in the configuration that the embassy's own reconcile writes.
+
+pub mod agenda;
+pub mod apply;
+pub mod build;
+pub mod course;
+mod decimal;
+pub mod dereference;
+pub mod names;
+pub mod orders;
+pub mod record;
+pub mod status;
+pub mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataembassy_crds::RegistryDrill;
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+
+use crate::apply::ApplyError;
+use crate::backoff::jittered;
+use crate::drill::agenda::{Look, Standing};
+use crate::drill::build::MARGIN_SECONDS;
+use crate::drill::course::Step;
+use crate::drill::dereference::Found;
+use crate::drill::status::Seen;
+use crate::drill::validate::{Checked, Timing};
+use crate::embassy::validate::Refusal;
+use crate::run::{Context, ReconcileError, try_again as retry};
+use crate::status::write;
+
+/// The field manager of everything that this controller writes.
+pub const MANAGER: &str = "dataembassy-operator/drill";
+/// How often a drill that is at work is asked how far it is: somebody is watching.
+const POLL: Duration = Duration::from_secs(3);
+/// How soon the step after one that was taken follows.
+const SOON: Duration = Duration::from_secs(1);
+/// How often one that waits for something else is looked at.
+const LOOK: Duration = Duration::from_secs(15);
+/// The longest that nobody looks: timers have an end, and clocks are set.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// Brings one drill a step on.
+pub async fn reconcile(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    if drill.metadata.deletion_timestamp.is_some() {
+        // What we made goes with the drill, by owner references.
+        return Ok(Action::await_change());
+    }
+    let api: Api<RegistryDrill> =
+        Api::namespaced(context.client.clone(), &drill.namespace().unwrap_or_default());
+    let now = Timestamp::now();
+    let found = dereference::dereference(&drill, &context).await?;
+    let judged = validate::validate(&drill, &found);
+    let timing = validate::timing(&drill.spec).ok();
+    let look = timing.as_ref().map(|timing| look(&drill, timing, now));
+    let step = course::step(&drill, &found, &judged, look.as_ref(), now);
+    if step.moves() && !is_as_shown(&api, &drill).await? {
+        return Ok(Action::requeue(SOON));
+    }
+    if let Err(refusal) = &judged {
+        context.metrics.refused(refusal.reason);
+    }
+    let taken = take(&step, &judged, &drill, &found, &context, now).await;
+    let seen = Seen {
+        found: &found,
+        judged: &judged,
+        look: look.as_ref(),
+        step: &step,
+        taken: taken.as_ref().map(drop),
+    };
+    let observed = status::observe(&drill, &seen, now);
+    write(&api, &*drill, &observed, MANAGER, &context).await?;
+    status::show(&drill, &observed, found.custody.as_deref(), &context.metrics);
+    match taken {
+        Err(error) if !error.is_permanent() => Err(ReconcileError::NotApplied(error)),
+        taken => {
+            context.failures.succeeded(&key(&drill));
+            let refused = judged.is_err();
+            context
+                .metrics
+                .reconciled("RegistryDrill", if refused { "refused" } else { "ok" });
+            Ok(Action::requeue(again(&step, look.as_ref(), &taken, now)))
+        }
+    }
+}
+
+/// What the agenda says.
+fn look(drill: &RegistryDrill, timing: &Timing, now: Timestamp) -> Look {
+    let status = drill.status.clone().unwrap_or_default();
+    let time = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
+    let made_at = drill.metadata.creation_timestamp.as_ref();
+    let generation = drill.metadata.generation;
+    let edited = status.observed_generation.is_some() && status.observed_generation != generation;
+    let longest = timing.deadline.as_secs().saturating_add(MARGIN_SECONDS);
+    let longest = SignedDuration::from_secs(i64::try_from(longest).unwrap_or(i64::MAX));
+    let busy_until = status.current.as_ref().map(|current| {
+        let end = record::began_at(current).and_then(|began| began.checked_add(longest).ok());
+        end.unwrap_or(now)
+    });
+    let standing = Standing {
+        schedule: &timing.schedule,
+        suspend: drill.spec.suspend,
+        trigger: drill.spec.trigger.as_deref(),
+        answered_trigger: status.last_trigger.as_deref(),
+        made_at: made_at.map_or(now, |made| made.0),
+        settled: time(&status.last_schedule_time),
+        edited: edited.then(|| time(&status.next_schedule_time)),
+        busy_until,
+    };
+    agenda::look(&standing, now)
+}
+
+/// Whether the resource is, in the API server's own words, as far as the watch shows it: what the watch shows may be old, and each step is
+/// taken once.
+async fn is_as_shown(api: &Api<RegistryDrill>, drill: &RegistryDrill) -> Result<bool, ReconcileError> {
+    let live = api
+        .get_opt(&drill.name_any())
+        .await
+        .map_err(|source| ReconcileError::NotRead {
+            source: Box::new(source),
+        })?;
+    let run = |drill: &RegistryDrill| {
+        let status = drill.status.clone().unwrap_or_default();
+        let triggers = (drill.spec.trigger.clone(), status.last_trigger);
+        (status.current, status.last, status.last_schedule_time, triggers)
+    };
+    Ok(live.is_some_and(|live| {
+        live.uid() == drill.uid() && live.metadata.deletion_timestamp.is_none() && run(&live) == run(drill)
+    }))
+}
+
+/// Does what a step asks for beside the status.
+async fn take(
+    step: &Step,
+    judged: &Result<Checked, Refusal>,
+    drill: &RegistryDrill,
+    found: &Found,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(), ApplyError> {
+    let current = drill.status.as_ref().and_then(|status| status.current.as_ref());
+    match (step, judged, current) {
+        (Step::Start(seconds), Ok(checked), Some(current)) => {
+            let desired = build::build(checked, current, *seconds, &context.settings);
+            apply::start(&desired, context).await
+        }
+        (Step::Again | Step::Await | Step::End(_), _, _) => apply::remove(found, context).await,
+        (Step::Follow, _, _) => apply::call(found, context, now).await,
+        _ => Ok(()),
+    }
+}
+
+/// When there is something to do next.
+fn again(step: &Step, look: Option<&Look>, taken: &Result<(), ApplyError>, now: Timestamp) -> Duration {
+    match step {
+        _ if taken.is_err() => jittered(LOOK, rand::random()),
+        Step::Follow | Step::Await => jittered(POLL, rand::random()),
+        Step::Begin(..) | Step::Start(_) | Step::Keep(_) | Step::Again | Step::End(_) => SOON,
+        // It is due and cannot begin.
+        Step::Rest if look.is_none_or(|look| look.due.is_some()) => jittered(LOOK, rand::random()),
+        Step::Rest => {
+            let next = look.and_then(|look| look.next);
+            let wait = next.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or(SOON));
+            // A timer may fire a little early; then nothing is due yet, and the rest is waited for.
+            wait.map_or(LONGEST, |wait| wait.min(LONGEST))
+        }
+    }
+}
+
+/// What failures of this drill are counted under.
+#[must_use]
+pub fn key(drill: &RegistryDrill) -> String {
+    format!("RegistryDrill/{}", names::full(drill))
+}
+
+/// What a reconcile that failed is followed by.
+#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
+pub fn try_again(drill: Arc<RegistryDrill>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    retry("RegistryDrill", &key(&drill), error, &context)
+}
