@@ -1,16 +1,24 @@
-//! The sidecar's default memory limit, in its real cgroup, holds whatever is mirrored.
+//! The default memory limit, in its real cgroup, holds whatever is mirrored and restored.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use dataembassy_e2e::{
     cluster::container::Memory,
-    product::sidecar::Sidecar,
+    product::{
+        restore::{self, NAMESPACE},
+        sidecar::Sidecar,
+    },
     registries::{Amount, Registry, small_tables, tpch},
 };
 
-use crate::world::{Subject, World, together};
+use k8s_openapi::api::batch::v1::Job;
+use kube::Api;
 
-/// What a sidecar gets if nobody says anything.
+use crate::world::{PATIENCE, Subject, World, together};
+
+/// What a sidecar, and the Job of a restore, get if nobody says anything.
 const LIMIT: u64 = 192 << 20;
+/// The same as the Job says it.
+const LIMIT_OF_A_RESTORE: &str = "192Mi";
 
 #[test]
 fn the_default_limit_holds_for_a_value_of_100_mb() {
@@ -71,9 +79,41 @@ async fn within_the_limit(world: &World, subject: &Subject, bytes: i64) -> Resul
     let Memory { limit, kills, .. } = memory;
     ensure!(limit == LIMIT && kills == 0, "{memory:?}");
     println!("{}: {found} bytes at home, {memory:?}", subject.id);
+    restored_within_the_limit(world, subject).await?;
     // What is large is not left lying about on a server that others use.
     subject.delete().await?;
     let drop = format!("DROP DATABASE \"{}\" WITH (FORCE)", subject.id);
     let admin = subject.server.connect("postgres").await?;
+    Ok(admin.batch_execute(&drop).await?)
+}
+
+/// Restores the copy; a Job that was killed at its limit would not have ended well.
+async fn restored_within_the_limit(world: &World, subject: &Subject) -> Result<()> {
+    let signer = subject.mirror.signer().await?;
+    let restoring = restore::begin(&world.product, &subject.wanted(&signer, &subject.id), |_| ()).await?;
+    let status = restoring.ended(2 * PATIENCE).await?.status.unwrap_or_default();
+    ensure!(status.restored.is_some(), "{:?}", status.conditions);
+    let jobs: Api<Job> = Api::namespaced(world.product.bed.embassy().client().clone(), NAMESPACE);
+    let job = jobs.get(&format!("{}-restore", subject.id)).await?;
+    let template = job
+        .spec
+        .and_then(|spec| spec.template.spec)
+        .context("a Job without a pod")?;
+    let limits = template
+        .containers
+        .into_iter()
+        .next()
+        .and_then(|container| container.resources?.limits);
+    let limit = limits
+        .and_then(|mut limits| limits.remove("memory"))
+        .context("no limit")?;
+    ensure!(
+        limit.0 == LIMIT_OF_A_RESTORE,
+        "the restore's limit is {}",
+        limit.0
+    );
+    restoring.delete().await?;
+    let drop = format!("DROP DATABASE \"{}\" WITH (FORCE)", subject.id);
+    let admin = restore::server(&world.product).await?.connect("postgres").await?;
     Ok(admin.batch_execute(&drop).await?)
 }
