@@ -9,6 +9,7 @@ use dataembassy_testkit::authority::Authority;
 use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::{BUCKET, SignedClient};
 use hyper::{Method, StatusCode};
+use rustls::CipherSuite;
 
 use super::bench::GateBench;
 use super::raw::{self, Raw};
@@ -22,6 +23,16 @@ async fn passes(connection: &mut Raw, client: &SignedClient) -> bool {
         .answer()
         .await
         .is_some_and(|answer| answer.status == 200)
+}
+
+#[tokio::test]
+async fn the_gate_chooses_the_cipher_that_costs_least_whatever_the_client_likes_best() {
+    let bench = GateBench::start().await;
+    let client = bench.signed(bench.deposit(REGISTRY).await);
+    let liked = client.tls().crypto_provider().cipher_suites[0].suite();
+    assert_eq!(liked, CipherSuite::TLS13_AES_256_GCM_SHA384);
+    let connection = Raw::open(&client).await;
+    assert_eq!(connection.cipher(), Some(CipherSuite::TLS13_AES_128_GCM_SHA256));
 }
 
 #[tokio::test]

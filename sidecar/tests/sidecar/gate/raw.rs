@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use dataembassy_testkit::minio::SignedClient;
+use rustls::CipherSuite;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -55,6 +56,12 @@ impl Raw {
             stream,
             read: Vec::new(),
         }
+    }
+
+    /// The cipher that both sides agreed on.
+    pub fn cipher(&self) -> Option<CipherSuite> {
+        let (_, session) = self.stream.get_ref();
+        session.negotiated_cipher_suite().map(|suite| suite.suite())
     }
 
     /// Sends bytes; whether they could be.
