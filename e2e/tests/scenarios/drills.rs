@@ -384,14 +384,14 @@ async fn not_allowed(world: &'static World) -> Result<()> {
 }
 
 /// A registry with a copy abroad.
-async fn mirrored(world: &'static World, stem: &str) -> Result<Subject> {
+pub(crate) async fn mirrored(world: &'static World, stem: &str) -> Result<Subject> {
     let ministry = world.ministry(stem).await?;
     let subject = ministry.small_registry(stem).await?;
     subject.mirrored().await?;
     Ok(subject)
 }
 
-async fn pods(world: &World, drill: &str) -> Result<Vec<Pod>> {
+pub(crate) async fn pods(world: &World, drill: &str) -> Result<Vec<Pod>> {
     of(world, drill).await
 }
 
@@ -409,7 +409,7 @@ where
 }
 
 /// Waits until neither pod, nor Job, nor volume, nor configuration of the drill's runs is left.
-async fn nothing_left(world: &World, drill: &str) -> Result<()> {
+pub(crate) async fn nothing_left(world: &World, drill: &str) -> Result<()> {
     wait_for(
         &format!("everything of drill {drill} to be gone"),
         MINUTE,
@@ -425,7 +425,7 @@ async fn nothing_left(world: &World, drill: &str) -> Result<()> {
 }
 
 /// How many entries of drills the custody chain has.
-async fn entries_of_drills(world: &World, registry: &str) -> Result<usize> {
+pub(crate) async fn entries_of_drills(world: &World, registry: &str) -> Result<usize> {
     let kinds = crate::ledger::custody_kinds(world, registry).await?;
     Ok(kinds.iter().filter(|kind| **kind == "drill").count())
 }
