@@ -203,7 +203,7 @@ reasons! {
     UnknownCopy = "UnknownCopy": "The ledger holds no living copy such as a drill names.", "Nothing, if the copy went by retention meanwhile; else find out who made the result.";
 
     // Runs and objectives.
-    Interrupted = "Interrupted": "The run was stopped with its pod.", "Nothing; it is made up for.";
+    Interrupted = "Interrupted": "The run was stopped with its pod.", "Nothing for a mirror or a drill, which make up for it; a restore is asked for anew.";
     DeadlineExceeded = "DeadlineExceeded": "The run took longer than its deadline.", "Raise the deadline, or for a mirror maxConnections.";
     RpoMissed = "RPOMissed": "The latest copy is older than the recovery point objective.", "Look at why runs fail or take so long.";
     SizeImplausible = "SizeImplausible": "The latest copy is much smaller than the one before.", "Check that nothing was deleted by mistake.";
