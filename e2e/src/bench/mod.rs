@@ -73,7 +73,8 @@ async fn measure_copies(options: &Options, sidecar: &Path, progress: &Progress) 
     let step = progress.step(format!("{} GB of data", options.gigabytes));
     let rig = Rig::set_up(options.gigabytes, sidecar).await?;
     step.done();
-    let [mut copied, mut piped, mut restored, mut poured] = [const { Vec::<Duration>::new() }; 4];
+    theirs::dump_locally(&rig).await?;
+    let [mut copied, mut piped, mut restored, mut poured, mut local] = [const { Vec::<Duration>::new() }; 5];
     for run in 1..=options.runs {
         let step = progress.step(format!("run {run} of {}", options.runs));
         // Who goes first has colder caches: take turns.
@@ -91,6 +92,11 @@ async fn measure_copies(options: &Options, sidecar: &Path, progress: &Progress) 
             poured.push(theirs::restore(&rig).await.context("their restore")?);
             restored.push(ours::restore(&rig).await.context("our restore")?);
         }
+        local.push(
+            theirs::restore_locally(&rig)
+                .await
+                .context("their restore of a local dump")?,
+        );
         step.done();
     }
     let size = options.gigabytes;
@@ -98,6 +104,12 @@ async fn measure_copies(options: &Options, sidecar: &Path, progress: &Progress) 
     Ok(vec![
         Row::seconds(format!("copy of {size} GB"), &copied, &piped),
         Row::seconds(format!("restore of {size} GB"), &restored, &poured),
+        // The share of a drill that others do too: it has the store's copy to open, they have a folder on the same disk.
+        Row::seconds(
+            format!("restore of {size} GB, against pg_restore -j2 of a local dump"),
+            &restored,
+            &local,
+        ),
         Row::new(format!("size of a copy of {size} GB"), sealed.0, sealed.1, "MB"),
     ])
 }

@@ -1,4 +1,4 @@
-//! The stock tools: `pg_dump | age | rclone rcat` and its reverse.
+//! The stock tools: `pg_dump | age | rclone rcat` and its reverse; and a dump in a folder beside the server.
 
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,31 @@ pub(super) async fn restore(rig: &Rig) -> Result<Duration> {
     let script = format!(
         "rclone --ca-cert \"$STORE_CA\" cat \"store:$BUCKET/{OBJECT}\" | age --decrypt --identity \"$IDENTITY\" \
          | \"$PROGRAMS/pg_restore\" --exit-on-error --no-owner --dbname={TARGET}"
+    );
+    let began = Instant::now();
+    output(&mut pipe(rig, &script)).await?;
+    let took = began.elapsed();
+    rig.check_target().await?;
+    Ok(took)
+}
+
+/// Makes a dump in a folder, once, which nobody has to fetch or to open.
+pub(super) async fn dump_locally(rig: &Rig) -> Result<()> {
+    let folder = rig.path("local-dump");
+    let script = format!(
+        "\"$PROGRAMS/pg_dump\" --format=directory --compress=zstd:1 --jobs=2 --dbname={DATABASE} --file=\"{}\"",
+        folder.display()
+    );
+    output(&mut pipe(rig, &script)).await.map(drop)
+}
+
+/// Restores that dump with two jobs.
+pub(super) async fn restore_locally(rig: &Rig) -> Result<Duration> {
+    rig.empty_target().await?;
+    let folder = rig.path("local-dump");
+    let script = format!(
+        "\"$PROGRAMS/pg_restore\" --jobs=2 --exit-on-error --no-owner --dbname={TARGET} \"{}\"",
+        folder.display()
     );
     let began = Instant::now();
     output(&mut pipe(rig, &script)).await?;

@@ -93,7 +93,7 @@ async fn show(product: &Product, progress: &Progress) -> Result<()> {
 
 /// Each assertion of a report in a line.
 fn answers(report: &serde_json::Value) -> Vec<String> {
-    let assertions = report["assertions"].as_array().into_iter().flatten();
+    let assertions = report["result"]["assertions"].as_array().into_iter().flatten();
     assertions
         .map(|assertion| {
             let text = |field: &str| assertion[field].as_str().unwrap_or_default().to_owned();
