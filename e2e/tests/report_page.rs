@@ -8,6 +8,7 @@ use dataembassy_e2e::{
     browser::{Browser, Look, Seen},
     cache::Cache,
 };
+use tokio::sync::OnceCell;
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/samples/reports");
 /// A window on a desk, and one as narrow as the browser opens; in light and dark.
@@ -44,20 +45,38 @@ fn browser() -> Browser {
     Browser::new(&Cache::locate().unwrap()).unwrap()
 }
 
-async fn each_look(check: impl Fn(&Path, &str, Look, &Seen)) {
-    let browser = browser();
-    for page in pages() {
-        let html = std::fs::read_to_string(&page).unwrap();
-        for look in LOOKS {
-            let seen = browser.judge(&html, look).await.unwrap();
-            check(&page, &html, look, &seen);
+/// A page, as it was seen once for all tests.
+struct Judged {
+    page: PathBuf,
+    html: String,
+    look: Look,
+    seen: Seen,
+}
+
+async fn judged() -> &'static [Judged] {
+    static JUDGED: OnceCell<Vec<Judged>> = OnceCell::const_new();
+    let judge = async || {
+        let browser = browser();
+        let mut all = Vec::new();
+        for page in pages() {
+            let html = std::fs::read_to_string(&page).unwrap();
+            for look in LOOKS {
+                all.push(Judged {
+                    seen: browser.judge(&html, look).await.unwrap(),
+                    page: page.clone(),
+                    html: html.clone(),
+                    look,
+                });
+            }
         }
-    }
+        all
+    };
+    JUDGED.get_or_init(judge).await
 }
 
 #[tokio::test]
 async fn a_report_keeps_every_rule_of_accessibility_and_fits_its_window() {
-    each_look(|page, _, look, seen| {
+    for Judged { page, look, seen, .. } in judged().await {
         assert!(
             seen.violations.is_empty(),
             "{}, {look:?}: {:#?}",
@@ -79,13 +98,12 @@ async fn a_report_keeps_every_rule_of_accessibility_and_fits_its_window() {
                 reached.what
             );
         }
-    })
-    .await;
+    }
 }
 
 #[tokio::test]
 async fn a_report_loads_nothing_and_has_no_script() {
-    each_look(|page, html, _, seen| {
+    for Judged { page, html, seen, .. } in judged().await {
         assert_eq!(seen.loaded, Vec::<String>::new(), "{}", page.display());
         assert!(html.contains("default-src 'none'"), "{}", page.display());
         for forbidden in [
@@ -99,13 +117,12 @@ async fn a_report_loads_nothing_and_has_no_script() {
         ] {
             assert!(!html.contains(forbidden), "{} has {forbidden}", page.display());
         }
-    })
-    .await;
+    }
 }
 
 #[tokio::test]
 async fn a_report_says_first_what_a_minister_asks_and_then_what_an_auditor_does() {
-    each_look(|page, _, _, seen| {
+    for Judged { page, seen, .. } in judged().await {
         let text = &seen.text;
         let place = |words: &str| {
             let place = text.to_lowercase().find(&words.to_lowercase());
@@ -124,8 +141,7 @@ async fn a_report_says_first_what_a_minister_asks_and_then_what_an_auditor_does(
         ] {
             place(asked);
         }
-    })
-    .await;
+    }
 }
 
 #[tokio::test]
