@@ -100,6 +100,12 @@ impl ObjectKey {
         format!("registries/{registry}/custody/")
     }
 
+    /// The prefix of a registry's reports, with its `/`.
+    #[must_use]
+    pub fn reports_prefix(registry: &RegistryId) -> String {
+        format!("registries/{registry}/reports/")
+    }
+
     /// The prefix of all objects of one copy, with its `/`.
     #[must_use]
     pub fn copy_prefix(registry: &RegistryId, copy: CopyId) -> String {

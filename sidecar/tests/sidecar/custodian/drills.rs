@@ -129,6 +129,7 @@ async fn what_a_drill_found_is_signed_for_once_and_its_reports_are_locked() {
         assert_eq!(answer.headers()["x-amz-object-lock-mode"], "COMPLIANCE", "{key}");
     }
 
+    assert!(report.alarms.is_empty(), "{:#?}", report.alarms);
     let last = report.last_drilled.unwrap();
     assert_eq!((last.sequence, last.order.as_str()), (2, ORDER));
     let states: Vec<_> = report
@@ -380,6 +381,97 @@ async fn an_order_waits_while_the_store_refuses_and_is_carried_out_when_it_does_
     bench.proxy.heal();
     until_done(&custodian, ORDER).await;
     assert_signed_once(&bench, ORDER).await;
+}
+
+#[tokio::test]
+async fn an_order_waits_while_nobody_has_said_where_the_ledger_stood() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let before = custodian
+        .until_registry("a proof", |report| report.custody_head.is_some())
+        .await;
+    custodian.kill();
+    bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
+    bench.write_config();
+    let custodian = bench.custodian();
+    let waits = |report: &RegistryReport| {
+        let answer = answer(report, ORDER);
+        matches!(
+            answer,
+            Some(OrderState::Waiting {
+                reason: Reason::Unwitnessed,
+                ..
+            })
+        )
+    };
+    custodian.until_registry("why it waits", waits).await;
+    assert!(drills(&bench).await.is_empty());
+    bench.remember(&before);
+    until_done(&custodian, ORDER).await;
+    assert_signed_once(&bench, ORDER).await;
+}
+
+/// The text of the page's commands, as a browser would show it.
+fn commands(page: &str) -> String {
+    let (_, rest) = page.split_once("<pre><code>").unwrap();
+    let (text, _) = rest.split_once("</code></pre>").unwrap();
+    let unescaped = text
+        .replace("&quot;", "\"")
+        .replace("&lt;", "<")
+        .replace("&gt;", ">");
+    unescaped.replace("&amp;", "&")
+}
+
+#[tokio::test]
+async fn the_commands_on_the_page_check_it_with_stock_tools() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(1, &Shape::default()).await;
+    bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
+    bench.write_config();
+    let custodian = bench.custodian();
+    let report = until_done(&custodian, ORDER).await;
+    let Some(OrderState::Done { sequence }) = answer(&report, ORDER) else {
+        panic!("it is done");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for form in ["json", "html"] {
+        let bytes = bytes_of(&bench, &report_key(ORDER, form)).await;
+        std::fs::write(folder.path().join(format!("{ORDER}.{form}")), bytes).unwrap();
+    }
+    let entry = bytes_of(&bench, &format!("registries/{REGISTRY}/custody/{sequence:012}")).await;
+    std::fs::write(folder.path().join("ENTRY"), &entry).unwrap();
+    let page = std::fs::read_to_string(folder.path().join(format!("{ORDER}.html"))).unwrap();
+    let run = || {
+        let script = commands(&page);
+        std::process::Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    let told = run();
+    let output = String::from_utf8([told.stdout, told.stderr].concat()).unwrap();
+    assert!(told.status.success(), "{output}");
+    assert!(
+        output.contains("Good \"dataembassy-custody-v1\" signature"),
+        "{output}"
+    );
+    let drill = assert_signed_once(&bench, ORDER).await;
+    for named in [&drill.reports.json, &drill.reports.html] {
+        assert!(output.contains(&named.sha256.to_string()), "{output}");
+    }
+    // Another entry is not this one's, and a changed one is nobody's.
+    let other = bytes_of(&bench, &format!("registries/{REGISTRY}/custody/000000000001")).await;
+    if other != entry {
+        std::fs::write(folder.path().join("ENTRY"), &other).unwrap();
+        assert!(!run().status.success());
+    }
+    let changed = String::from_utf8(entry)
+        .unwrap()
+        .replacen("\"passed\":true", "\"passed\":false", 1);
+    std::fs::write(folder.path().join("ENTRY"), changed).unwrap();
+    assert!(!run().status.success());
 }
 
 #[tokio::test]

@@ -8,9 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::bench::REGISTRY;
 use crate::bench::custodian::{Custodian, CustodianBench, DEADLINE, alarm, on_disk};
+use crate::bench::drill;
 use dataembassy_contract::Reason;
 use dataembassy_contract::config::Floor;
 use dataembassy_contract::custodian::{PinConfig, RegistryReport, RetentionConfig};
+use dataembassy_contract::report::CheckState;
 use dataembassy_ledger::entry::{CustodyBody, ExpiryBody, PinBody, VoidBody};
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::{CopyId, ObjectKey, Sequence, Sha256Digest};
@@ -18,7 +20,7 @@ use dataembassy_testkit::fabricated::{MadeCopy, Shape};
 use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::{BUCKET, BucketKind, SignedClient, StoreUser};
 use hyper::{Method, StatusCode};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Keeps the newest whole copy and no other.
 fn newest_only() -> RetentionConfig {
@@ -389,6 +391,50 @@ async fn expired_copies_are_deleted_after_their_locks_and_their_space_comes_back
     let metrics = String::from_utf8(metrics.into_body()).unwrap();
     let counted = "dataembassy_custodian_deleted_objects_total{registry=\"population\"} 10";
     assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_report_stays_locked_when_the_copy_that_it_is_about_goes() {
+    let mut bench = bench(2).await;
+    let made = bench.copies(2, &Shape::default()).await;
+    let start = Timestamp::now()
+        .checked_sub(SignedDuration::from_mins(20))
+        .unwrap();
+    bench.config.orders = vec![drill::order(drill::result(
+        "nightly-1",
+        drill::drilled(&made[0]),
+        false,
+        start,
+    ))];
+    // It goes as soon as its drill was signed for.
+    bench.config.registries[0].retention.dry_run = true;
+    bench.write_config();
+    let custodian = bench.custodian();
+    custodian
+        .until_registry("the drill", |report| {
+            report.copies.iter().any(|copy| copy.drilled == CheckState::False)
+        })
+        .await;
+    bench.config.registries[0].retention.dry_run = false;
+    bench.write_config();
+    until_gone(&bench, &custodian, &folders(&made[..1])).await;
+    let begun = std::time::Instant::now();
+    for form in ["html", "json"] {
+        let key = format!("registries/{REGISTRY}/reports/nightly-1.{form}");
+        let is_locked_for_long = |until: Option<Timestamp>| {
+            until.is_some_and(|until| until.duration_since(Timestamp::now()).as_secs() > 8)
+        };
+        while !is_locked_for_long(end_of(&bench, &key).await) {
+            assert!(begun.elapsed() < DEADLINE, "{key} was not locked for long");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let reports = bench
+        .minio
+        .keys(BUCKET, "registries/population/reports/")
+        .await
+        .unwrap();
+    assert_eq!(reports.len(), 2);
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //! else, and looked at the less often.
 //!
 //! A pass goes along a chain, some entries in each turn, up to those that came of late, which still have the lock they came with. The next
-//! one goes on from there, and from the beginning when half of the earliest lock is left.
+//! one goes on from there, and from the beginning when half of the earliest lock is left. Reports, which entries name, are locked like them;
+//! they do not lie in the order in which they came, so each pass goes along all of them.
 
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::chain::CustodyView;
@@ -26,6 +27,9 @@ const VERSIONS: usize = 2;
 const YOUNG_PARTS: u32 = 4;
 const PASS_PARTS: u32 = 8;
 
+/// Of the three that are passed along, which has the reports.
+const REPORTS: usize = 2;
+
 /// How far along a chain the locks were prolonged.
 #[derive(Debug, Default)]
 pub struct Passed {
@@ -47,7 +51,7 @@ struct Known<'a> {
 /// Where a key stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// It is an entry's.
+    /// It is an entry's, or a report's.
     Entry,
     /// Nothing that counts stands there.
     Nothing,
@@ -62,6 +66,7 @@ impl Known<'_> {
                 (*sequence, self.source, self.view.term_of(*sequence) == *term)
             }
             ObjectKey::Custody { sequence, .. } => (*sequence, self.custody, true),
+            ObjectKey::Report { .. } => return Place::Entry,
             _ => return Place::Nothing,
         };
         match (is_of_the_term, Some(sequence) <= head) {
@@ -79,6 +84,7 @@ impl Keeper {
         let prefixes = [
             ObjectKey::source_prefix(&self.registry),
             ObjectKey::custody_prefix(&self.registry),
+            ObjectKey::reports_prefix(&self.registry),
         ];
         for (chain, prefix) in prefixes.iter().enumerate() {
             let is_due = self.retention.chains[chain].due.is_none_or(|due| due <= now);
@@ -121,6 +127,7 @@ impl Keeper {
             let place = group.key.parse().map(|key: ObjectKey| (known.place(&key), key));
             match place {
                 Ok((Place::Beyond, _)) => break,
+                Ok((Place::Entry, ObjectKey::Report { .. })) if is_young(&group, young) => {}
                 Ok((Place::Entry, _)) if is_young(&group, young) => break,
                 Ok((Place::Entry, key)) => entries.extend(versions(&group, &key)),
                 Ok((Place::Nothing, _)) | Err(_) => {}
@@ -151,7 +158,7 @@ impl Keeper {
             }
         }
         let passed = &mut self.retention.chains[chain];
-        passed.after = last;
+        passed.after = last.filter(|_| !is_over || chain != REPORTS);
         if is_over {
             let next = SignedDuration::try_from(length / PASS_PARTS).unwrap_or(SignedDuration::MAX);
             passed.due = now.checked_add(next).ok();

@@ -39,8 +39,8 @@ pub struct Retention {
     obstacle: Option<(Reason, String)>,
     pending: recording::Pending,
     round: Option<copies::Round>,
-    /// Of the source chain, and of the custody chain.
-    chains: [chains::Passed; 2],
+    /// Of the source chain, of the custody chain, and of the reports.
+    chains: [chains::Passed; 3],
     /// A lock that the store refuses to prolong.
     refused: Option<Refused>,
     recall: recall::Recall,
