@@ -53,7 +53,7 @@ reasons! {
     Applying = "Applying": "The resource's objects are being applied or its pod is starting.", "Wait.";
     NotYetLoaded = "NotYetLoaded": "The sidecar has not loaded this generation yet.", "Wait; if it stays, look at the sidecar's log.";
     RolloutPending = "RolloutPending": "A new pod is due and waits for the run in progress.", "Nothing; it is rolled when the run ends or passes its deadline.";
-    Suspended = "Suspended": "The mirror is suspended, so no copies are made.", "Set spec.suspend to false when copies should go on.";
+    Suspended = "Suspended": "The resource is suspended, so its schedule begins nothing.", "Set spec.suspend to false when it should go on.";
 
     Heard = "Heard": "Home has shown a sign of life.", "Nothing.";
     LedgerIntact = "LedgerIntact": "Both chains are whole, in order, and signed by who may.", "Nothing.";

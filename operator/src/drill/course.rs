@@ -6,11 +6,12 @@
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::OrderState;
 use dataembassy_contract::drill::{DrillResult, LastWords, Verdict};
-use dataembassy_crds::{CurrentDrill, EndedDrill, RegistryDrill};
+use dataembassy_crds::{ConditionStatus, CurrentDrill, EndedDrill, RegistryDrill};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use crate::condition::rfc3339;
+use crate::condition::{find, rfc3339};
 use crate::drill::agenda::{Due, Look};
 use crate::drill::build::CONTAINER;
 use crate::drill::dereference::Found;
@@ -83,7 +84,7 @@ pub fn step(
     let seconds = seconds_left(drill, current, now);
     if found.job.is_none() && current.job_uid.is_none() {
         return match judged {
-            _ if seconds < LEAST_SECONDS => conclude(never_made(drill, judged)),
+            _ if seconds < LEAST_SECONDS => conclude(never_made(drill)),
             Ok(_) => Step::Start(seconds),
             Err(_) => Step::Follow,
         };
@@ -147,12 +148,15 @@ fn seconds_left(drill: &RegistryDrill, current: &CurrentDrill, now: Timestamp) -
     deadline.saturating_sub(u64::try_from(gone).unwrap_or_default())
 }
 
-/// A run whose Job could not be made in its time ends without one.
-fn never_made(drill: &RegistryDrill, judged: &Result<Checked, Refusal>) -> (Reason, String) {
-    let why = match judged {
-        Err(refusal) => format!(", because {}", refusal.message),
-        Ok(_) => String::new(),
-    };
+/// A run whose Job could not be made in its time ends without one. Why, the status has said.
+fn never_made(drill: &RegistryDrill) -> (Reason, String) {
+    let said = drill
+        .status
+        .as_ref()
+        .and_then(|status| find(&status.conditions, "Ready"));
+    let why = said
+        .filter(|ready| ready.status == ConditionStatus::False)
+        .map_or_else(String::new, |ready| format!(": {}", ready.message));
     let message = format!(
         "no Job could be made within spec.schedule.deadline, {}{why}",
         drill.spec.schedule.deadline
@@ -188,7 +192,7 @@ fn claim(
 }
 
 /// Whether the database was killed at its memory limit; Kubernetes has started it again by now.
-fn is_database_out_of_memory(pod: &k8s_openapi::api::core::v1::Pod) -> bool {
+fn is_database_out_of_memory(pod: &Pod) -> bool {
     let beside = pod
         .status
         .as_ref()
@@ -268,7 +272,7 @@ fn last_words(words: &LastWords) -> End {
 }
 
 /// What the kubelet does to a pod whose volume is full.
-fn evicted_for_space(pod: &k8s_openapi::api::core::v1::Pod) -> Option<End> {
+fn evicted_for_space(pod: &Pod) -> Option<End> {
     let status = pod.status.as_ref()?;
     let message = status.message.as_deref().unwrap_or_default();
     if status.reason.as_deref() != Some("Evicted") || !message.to_ascii_lowercase().contains("emptydir") {

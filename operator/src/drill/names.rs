@@ -9,6 +9,8 @@ use crate::labels;
 
 /// The component of every drill's objects.
 const COMPONENT: &str = "drill";
+/// How the time in an order is written.
+const STAMP: &str = "00000000t000000z";
 /// The label by which the store's own policy knows who may reach it.
 const STORE_ACCESS: &str = "dataembassy.io/store-access";
 
@@ -22,6 +24,22 @@ pub fn object(drill: &str) -> String {
 #[must_use]
 pub fn order(drill: &str, at: Timestamp) -> String {
     format!("{drill}-{}", at.strftime("%Y%m%dt%H%M%Sz"))
+}
+
+/// Whether an order can be one of this drill's: no other drill of the namespace could have made it.
+#[must_use]
+pub fn is_order_of(drill: &str, order: &str) -> bool {
+    let when = order.strip_prefix(drill).and_then(|rest| rest.strip_prefix('-'));
+    when.is_some_and(|when| {
+        when.len() == STAMP.len()
+            && when
+                .bytes()
+                .zip(STAMP.bytes())
+                .all(|(given, pattern)| match pattern {
+                    b'0' => given.is_ascii_digit(),
+                    letter => given == letter,
+                })
+    })
 }
 
 /// The name of the Job of a run's attempt: each attempt has a Job of its own, so that none can be taken for another.

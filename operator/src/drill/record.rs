@@ -6,6 +6,7 @@ use dataembassy_contract::restore::ChosenCopy;
 use dataembassy_contract::{Reason, report};
 use dataembassy_crds::{CurrentDrill, DrillOutcome, DrillPick, EndedDrill, RegistryDrill};
 use jiff::Timestamp;
+use kube::ResourceExt;
 
 use crate::condition::rfc3339;
 use crate::drill::names;
@@ -35,6 +36,8 @@ pub fn kept(drill: &RegistryDrill, current: &CurrentDrill) -> Option<DrillResult
 
 fn is_about(drill: &RegistryDrill, current: &CurrentDrill, result: &DrillResult) -> bool {
     result.order == current.order
+        // Of two orders with one id, or one that is none, the custodian would take nothing at all.
+        && names::is_order_of(&drill.name_any(), &current.order)
         && result.registry == drill.spec.registry.id
         && result.drill == names::full(drill)
 }

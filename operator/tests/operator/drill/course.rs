@@ -310,8 +310,13 @@ async fn what_another_attempt_would_not_change_is_not_tried_again() {
 #[tokio::test]
 async fn a_run_whose_job_cannot_be_made_in_its_time_ends_without_one() {
     let mut resource = begun();
-    resource["status"]["current"]["startedAt"] = "2026-11-28T00:00:00Z".into();
     let world = World::of(&[embassy(), counted("elsewhere"), resource.clone()]);
+    // Before, it waits, and says why.
+    let asked = run(&world, &Cluster::default(), &resource).await;
+    assert_eq!(writes(&asked), [STATUS]);
+    assert_eq!(said(written(&asked, "/status"), "Ready").1, "DrillNotAllowed");
+    resource = after(&resource, &asked);
+    resource["status"]["current"]["startedAt"] = "2026-11-28T00:00:00Z".into();
     let asked = run(&world, &Cluster::default(), &resource).await;
     assert_eq!(
         lines(&asked),

@@ -3,6 +3,7 @@
 
 mod begin;
 mod course;
+mod killed;
 mod order;
 
 use std::net::Ipv4Addr;

@@ -279,7 +279,7 @@ async fn the_history_remembers_as_many_of_each_kind_as_it_is_told() {
 /// A drill of this name whose run began at an hour and has a result.
 fn asking_for(name: &str, hour: u32) -> RegistryDrill {
     let mut resource = drill(name);
-    let order = format!("{name}-order");
+    let order = format!("{name}-20261128t{hour:02}0000z");
     let mut found = result("Failed", "AnswerWrong");
     found["order"] = order.clone().into();
     found["drill"] = format!("drills/{name}").into();
@@ -302,7 +302,7 @@ fn the_oldest_results_that_count_become_orders_in_a_stable_order() {
     let found = ids(&drills);
     let expected: Vec<String> = (4..20)
         .rev()
-        .map(|number| format!("drill-{number:02}-order"))
+        .map(|number| format!("drill-{number:02}-20261128t{:02}0000z", 23 - number))
         .collect();
     assert_eq!(found, expected);
     drills.reverse();
@@ -314,6 +314,23 @@ fn the_oldest_results_that_count_become_orders_in_a_stable_order() {
     let mut leaving = asking_for("leaving", 1);
     leaving.metadata.deletion_timestamp = leaving.metadata.creation_timestamp.clone();
     assert_eq!(orders("luxembourg", &[Arc::new(leaving)], &custodies), []);
+}
+
+#[test]
+fn an_order_that_only_another_drill_could_have_made_is_none() {
+    let custodies = [Arc::new(read::<RegistryCustody>(&counted("drills")))];
+    for stolen in ["other-20261128t010000z", "drill-other-20261128t010000z", "Drill"] {
+        let mut drill = asking_for("drill", 1);
+        let current = drill.status.as_mut().unwrap().current.as_mut().unwrap();
+        let text = current.result.as_ref().unwrap();
+        current.result = Some(text.replace(&current.order, stolen));
+        stolen.clone_into(&mut current.order);
+        assert_eq!(
+            orders("luxembourg", &[Arc::new(drill)], &custodies),
+            [],
+            "{stolen}"
+        );
+    }
 }
 
 #[test]
@@ -334,7 +351,7 @@ fn orders_leave_room_in_the_configuration_for_the_registries() {
     let bytes = serde_json::to_string_pretty(&found).unwrap().len();
     assert!(!found.is_empty() && found.len() < 16, "{}", found.len());
     assert!(bytes < 300 * 1024, "{bytes}");
-    assert_eq!(found[0].id, "drill-00-order");
+    assert_eq!(found[0].id, "drill-00-20261128t000000z");
 }
 
 /// What custodian and gate are told where this drill is there.
