@@ -15,7 +15,7 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use super::{EMBASSY, Product, conditions, restore, sample};
-use crate::{cluster::Cluster, command::wait_for};
+use crate::{bed::secrets, cluster::Cluster, command::wait_for};
 
 /// Where drills run: the namespace that every `RegistryCustody` of the bed names.
 pub const NAMESPACE: &str = "drills";
@@ -74,10 +74,14 @@ impl Drilling {
         let mut manifest: Value = serde_saphyr::from_str(&text)?;
         let spec = &mut manifest["spec"];
         ensure!(
-            spec["retrievalCredentialsRef"]["name"] == *retrieval
-                && spec["identityRef"]["name"] == "identity",
+            spec["retrievalCredentialsRef"]["name"] == *retrieval,
             "the sample names other Secrets than the bed has: {spec}"
         );
+        let identity = spec["identityRef"]["name"]
+            .as_str()
+            .context("the sample names no identity")?;
+        let key = [("identity.txt", product.keys.identity.as_str())];
+        secrets::write(product.bed.embassy(), NAMESPACE, identity, &key).await?;
         spec["server"]["image"] = IMAGE.into();
         spec["server"]["imagePullPolicy"] = "Never".into();
         spec["trigger"] = trigger.into();
