@@ -15,7 +15,8 @@ pub struct RegistryCustodyStatus {
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
     /// `Ready`, `HomeHeard`, `WithinRPO`, `LedgerSound`, `Intact`, `Drilled`, `SpaceSufficient`; only while true: `Reconciling`,
-    /// `Stalled`, `Alarmed` (the worst of `alarms`), `Suspicious` (the gate refused requests), `RetrievalOpen`.
+    /// `Stalled`, `Alarmed` (the worst of `alarms`), `Suspicious` (the gate refused requests), `RetrievalOpen`. `Drilled` is false while
+    /// the newest drill failed, unknown while none passed in time, and else true while a copy that passed lives.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -96,16 +96,20 @@ fn the_first_words_say_whether_it_passed_how_old_the_copy_was_and_how_long_it_to
         "The recovery did not come to its end.",
         "must be younger than 26h",
         "<td class=\"failed\">FAILED</td>",
-        "3 in all; 1 with an answer that was not as it must be.",
+        "5 in all; 1 with an answer that was not as it must be.",
     ] {
         assert!(failed.contains(words), "{words}");
     }
     let mut late = sample(true);
     late.recovery_seconds = Some(7_300.0);
     late.copy.as_mut().unwrap().taken_at = "2026-11-28T04:00:00Z".parse().unwrap();
-    let late = page(&late);
-    assert!(late.contains("The recovery took 2 hours 1 minute, longer than the 2 hours that it may take."));
-    assert!(late.contains("How old the copy was cannot be told"));
+    let told = page(&late);
+    assert!(told.contains("The recovery took 2 hours 1 minute, longer than the 2 hours that it may take."));
+    assert!(told.contains("gave every answer as it must. How old the copy was cannot be told"));
+    // The same as an assertion: a copy that is good, and a recovery that is not.
+    late.verdict = Verdict::Failed;
+    late.assertions[3].passed = false;
+    assert!(page(&late).contains("gave every answer as it must, but the recovery took too long."));
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn overdue(view: &CustodyView, holdings: &HoldingsState, every: Duration, now: T
         Some(passed) => (passed, format!("no copy passed a drill since {passed:.0}")),
         None => (
             first,
-            format!("no copy ever passed a drill, and the first of them came {first:.0}"),
+            format!("no copy is known to have passed a drill, and the first of them came {first:.0}"),
         ),
     };
     let waited = now.duration_since(since);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use dataembassy_contract::drill::{AssertionKind, DrillResult, Verdict};
+use dataembassy_contract::drill::{AssertionKind, AssertionResult, DrillResult, Verdict};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Record, words};
@@ -78,20 +78,28 @@ fn time(moment: jiff::Timestamp) -> Markup {
 /// One sentence for whoever reads no further, and the drill's own words.
 fn in_short(record: &Record<'_>) -> Markup {
     let result = record.result;
-    let passed = result.verdict == Verdict::Passed;
     html! {
         div class={ "verdict " (verdict(result)) } {
-            strong { @if passed { "PASSED" } @else { "FAILED" } }
-            @if passed {
-                "A copy of the registry " (record.registry) " was restored from the data embassy, and the restored database gave every answer as it must. "
-            } @else if result.recovery_seconds.is_some() {
-                "A copy of the registry " (record.registry) " was restored from the data embassy, but the restored database did not give every answer as it must. "
-            } @else {
-                "A copy of the registry " (record.registry) " was taken from the data embassy to be restored, and it could not be restored. "
-            }
+            strong { @if result.verdict == Verdict::Passed { "PASSED" } @else { "FAILED" } }
+            "A copy of the registry " (record.registry) (came_to(result)) " "
             (age(result)) " " (recovery(result))
         }
         @if !result.message.is_empty() { p { "In the drill's own words: " (said(&result.message)) } }
+    }
+}
+
+/// What became of the copy, for the sentence that has begun with it.
+fn came_to(result: &DrillResult) -> &'static str {
+    let is_late = |one: &AssertionResult| one.kind == AssertionKind::RecoveryTime;
+    let mut wrong = result.assertions.iter().filter(|one| !one.passed).peekable();
+    if result.verdict == Verdict::Passed {
+        " was restored from the data embassy, and the restored database gave every answer as it must."
+    } else if result.recovery_seconds.is_none() {
+        " was taken from the data embassy to be restored, and it could not be restored."
+    } else if wrong.peek().is_some() && wrong.all(is_late) {
+        " was restored from the data embassy, and the restored database gave every answer as it must, but the recovery took too long."
+    } else {
+        " was restored from the data embassy, but the restored database did not give every answer as it must."
     }
 }
 
@@ -215,7 +223,7 @@ fn the_drill(record: &Record<'_>) -> Markup {
     ];
     html! {
         h2 { "The drill" }
-        p { "The copy was opened with its key and restored into a database that was made for this drill alone and destroyed after it. Times are by the clock of the drill." }
+        p { "A drill opens a copy with its key, and restores it into a database that is made for it alone and destroyed after it. Times are by the clock of the drill." }
         (facts("drill", "The drill, and what it restored", &rows))
         @if !result.notes.is_empty() {
             p { "The drill notes:" }
