@@ -14,8 +14,8 @@ use kube::Client;
 
 use crate::settings::{Settings, Side};
 
-/// Reconciles `DataEmbassy` and, at home, `RegistryMirror` resources, at the embassy `RegistryCustody` ones: runs a sidecar for each
-/// mirror, or the embassy's custodian and gate, and says how they are.
+/// Reconciles `DataEmbassy` and, at home, `RegistryMirror` resources, at the embassy `RegistryCustody` and `RegistryDrill`
+/// ones: runs a sidecar for each mirror, or the embassy's custodian and gate, restores copies and drills them, and says how they are.
 #[derive(Debug, Parser)]
 #[command(name = "dataembassy-operator", version)]
 struct CommandLine {

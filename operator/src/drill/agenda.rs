@@ -91,7 +91,9 @@ pub fn look(standing: &Standing<'_>, now: Timestamp) -> Look {
         let until = standing.busy_until.map_or(now, |busy_until| busy_until.min(now));
         look.next = schedule.next_after(now);
         look.passed = schedule.missed(since, until);
-        look.written_off = standing.edited.and_then(|_| schedule.latest_until(since));
+        look.written_off = schedule
+            .missed(settled(standing), since)
+            .map(|slots| slots.latest);
     }
     if standing.busy_until.is_none() {
         let due = Due {
@@ -106,9 +108,14 @@ pub fn look(standing: &Standing<'_>, now: Timestamp) -> Look {
     look
 }
 
+/// Slots up to this moment are settled, or from before the resource.
+fn settled(standing: &Standing<'_>) -> Timestamp {
+    standing.settled.unwrap_or(standing.made_at).max(standing.made_at)
+}
+
 /// Slots after this moment count.
 fn since(standing: &Standing<'_>, now: Timestamp) -> Timestamp {
-    let since = standing.settled.unwrap_or(standing.made_at).max(standing.made_at);
+    let since = settled(standing);
     let Some(announced) = standing.edited else {
         return since;
     };
@@ -328,6 +335,8 @@ mod tests {
         };
         let found = look(&edited, at("22T10:07:00"));
         assert_eq!((found.due, found.next), (None, Some(at("22T10:15:00"))));
+        // Slots from before that were settled already are not settled anew.
+        assert_eq!(look(&edited, at("22T03:07:00")).settled(false), None);
         // What had been announced before stays due.
         let found = look(&edited, at("23T03:07:00"));
         assert_eq!(found.due, Some(slot("23T03:00:00")));

@@ -275,6 +275,7 @@ fn last_words(words: &LastWords) -> End {
 fn evicted_for_space(pod: &Pod) -> Option<End> {
     let status = pod.status.as_ref()?;
     let message = status.message.as_deref().unwrap_or_default();
+    let message = message.trim_end_matches(['.', ' ']);
     if status.reason.as_deref() != Some("Evicted") || !message.to_ascii_lowercase().contains("emptydir") {
         return None;
     }
@@ -291,17 +292,25 @@ fn evicted_for_space(pod: &Pod) -> Option<End> {
 
 /// What becomes of a result that is kept.
 fn recorded(drill: &RegistryDrill, current: &CurrentDrill, found: &Found, now: Timestamp) -> Step {
-    let unsigned = |reason: Reason, message: String| {
-        let result = record::inconclusive(drill, current, (reason, message), now);
-        Step::End(Box::new(record::ended(current, &result, None)))
-    };
+    let end = |result: &DrillResult, entry| Step::End(Box::new(record::ended(current, result, entry)));
     let Some(result) = record::kept(drill, current) else {
-        let message = "somebody has changed status.current.result, so nothing is signed";
-        return unsigned(Reason::InternalError, message.to_owned());
+        let message = "somebody has changed status.current.result, so nothing is signed".to_owned();
+        let said = (Reason::InternalError, message);
+        return end(&record::inconclusive(drill, current, said, now), None);
     };
     if result.verdict == Verdict::Inconclusive {
-        return Step::End(Box::new(record::ended(current, &result, None)));
+        return end(&result, None);
     }
+    // What was found stays in the record; what is to be said of the copy does not.
+    let unsigned = |result: DrillResult, reason: Reason, message: String| {
+        let result = DrillResult {
+            verdict: Verdict::Inconclusive,
+            reason,
+            message,
+            ..result
+        };
+        end(&result, None)
+    };
     let counts = found
         .custody
         .as_ref()
@@ -309,16 +318,14 @@ fn recorded(drill: &RegistryDrill, current: &CurrentDrill, found: &Found, now: T
     if !counts {
         let message = "the RegistryCustody does not count drills of this namespace any more, so what it found is not signed: name the \
                        namespace in its spec.drills.namespace";
-        return unsigned(Reason::DrillNotAllowed, message.to_owned());
+        return unsigned(result, Reason::DrillNotAllowed, message.to_owned());
     }
     match &found.answer {
-        Some(OrderState::Done { sequence }) => {
-            Step::End(Box::new(record::ended(current, &result, Some(*sequence))))
+        Some(OrderState::Done { sequence }) => end(&result, Some(*sequence)),
+        Some(OrderState::Refused { reason, message }) => {
+            let message = format!("the custodian refuses to sign what it found ({reason}): {message}");
+            unsigned(result, Reason::OrderRefused, message)
         }
-        Some(OrderState::Refused { reason, message }) => unsigned(
-            Reason::OrderRefused,
-            format!("the custodian refuses to sign what it found ({reason}): {message}"),
-        ),
         Some(OrderState::Waiting { .. }) | None => Step::Await,
     }
 }

@@ -78,6 +78,10 @@ pub async fn reconcile(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Resu
     let observed = status::observe(&drill, &seen, now);
     write(&api, &*drill, &observed, MANAGER, &context).await?;
     status::show(&drill, &observed, found.custody.as_deref(), &context.metrics);
+    if observed.current.is_none() {
+        // What the last run said is in the status by now.
+        context.drill_reports.forget(&key(&drill));
+    }
     match taken {
         Err(error) if !error.is_permanent() => Err(ReconcileError::NotApplied(error)),
         taken => {

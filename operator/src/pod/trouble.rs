@@ -151,8 +151,8 @@ fn of_container(container: &ContainerStatus, words: Words) -> Option<Trouble> {
             Some(Trouble {
                 reason: Reason::CrashLooping,
                 message: format!(
-                    "the {} ends again and again, lately with status {code}: read its log with kubectl logs --previous",
-                    words.process
+                    "the {} ends again and again, lately with status {code}: read its log with kubectl logs --previous --container {}",
+                    words.process, container.name
                 ),
             })
         }

@@ -5,13 +5,14 @@ use dataembassy_contract::custodian::OrderState;
 use dataembassy_contract::report::{MissingSecret, SecretRole};
 use dataembassy_crds::{CurrentDrill, RegistryDrill};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::condition::Finding;
 use crate::drill::course::Step;
 use crate::drill::dereference::Found;
 use crate::drill::status::Seen;
 use crate::drill::{names, record};
-use crate::pod::{self, Words};
+use crate::pod::{self, Trouble, Words};
 use crate::{job, secrets};
 
 /// How our process is spoken of.
@@ -83,10 +84,8 @@ fn at_work(current: &CurrentDrill) -> Finding {
 
 /// What is to be said of a run whose Job is there.
 fn followed(drill: &RegistryDrill, current: &CurrentDrill, found: &Found, now: Timestamp) -> Finding {
-    let trouble = pod::trouble(found.pod.as_ref(), None, WORDS).or_else(|| {
-        let pod = found.pod.as_ref()?;
-        pod::trouble_beside(pod, DATABASE_WORDS)
-    });
+    let pod = found.pod.as_ref();
+    let trouble = pod::trouble(pod, None, WORDS).or_else(|| pod.and_then(of_database));
     if let Some(trouble) = trouble {
         return Finding::no(trouble.reason, trouble.message);
     }
@@ -114,6 +113,17 @@ fn followed(drill: &RegistryDrill, current: &CurrentDrill, found: &Found, now: T
         Some(waits) => Finding::no(waits.reason, waits.message.clone()),
         None => at_work(current),
     }
+}
+
+/// What is wrong with the throw-away database, whose memory nobody has bounded but its limit.
+fn of_database(pod: &Pod) -> Option<Trouble> {
+    let mut trouble = pod::trouble_beside(pod, DATABASE_WORDS)?;
+    if trouble.reason == Reason::OutOfMemory {
+        let words = "the throw-away database was killed at its memory limit: raise spec.server.resources.limits.memory, or lower \
+                     spec.jobs";
+        words.clone_into(&mut trouble.message);
+    }
+    Some(trouble)
 }
 
 /// The sidecar knows its Secrets by what they are for, we by their names.

@@ -98,8 +98,14 @@ async fn a_pod_that_cannot_start_says_why() {
     unscheduled["status"] = json!({"phase": "Pending", "conditions": [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
     ]});
+    let mut killed = database.clone();
+    killed["status"]["initContainerStatuses"][0]["state"] =
+        json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    killed["status"]["initContainerStatuses"][0]["lastState"] =
+        json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
     for (pod, reason, words) in [
         (ours, "ImagePullFailed", "sidecar"),
+        (killed, "OutOfMemory", "spec.server.resources.limits.memory, or"),
         (database, "ImagePullFailed", "postgres:nowhere"),
         (unscheduled, "Unschedulable", "0/1 nodes"),
     ] {

@@ -156,6 +156,10 @@ async fn what_the_custodian_refuses_is_inconclusive_and_what_it_waits_for_is_sai
         "{message}"
     );
     assert_eq!((&last["entry"], &last["report"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&last["copy"]["sequence"], &last["recoverySeconds"]),
+        (&json!(12), &json!(48))
+    );
     let (passed, reason, _) = said(status, "Passed");
     assert_eq!((passed.as_str(), reason.as_str()), ("Unknown", "OrderRefused"));
 
