@@ -384,6 +384,32 @@ async fn an_order_waits_while_the_store_refuses_and_is_carried_out_when_it_does_
 }
 
 #[tokio::test]
+async fn orders_outlive_a_store_that_is_not_there_for_a_while() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(2, &Shape::default()).await;
+    let is_report = |method: &Method, target: &str| method == Method::PUT && target.contains("/reports/");
+    let unavailable = Fault::Answer(StatusCode::SERVICE_UNAVAILABLE);
+    bench.proxy.inject(usize::MAX, unavailable, is_report);
+    bench.config.orders = vec![
+        order(result_of("nightly-1", &made[0], true)),
+        order(result_of("nightly-2", &made[1], true)),
+    ];
+    bench.write_config();
+    let custodian = bench.custodian();
+    let waits =
+        |report: &RegistryReport| matches!(answer(report, "nightly-1"), Some(OrderState::Waiting { .. }));
+    custodian.until_registry("the first to wait", waits).await;
+    assert!(drills(&bench).await.is_empty());
+    bench.proxy.heal();
+    for id in ["nightly-1", "nightly-2"] {
+        until_done(&custodian, id).await;
+    }
+    let signed = drills(&bench).await;
+    let orders: Vec<&str> = signed.iter().map(|drill| drill.order.as_str()).collect();
+    assert_eq!(orders, ["nightly-1", "nightly-2"]);
+}
+
+#[tokio::test]
 async fn an_order_waits_while_nobody_has_said_where_the_ledger_stood() {
     let mut bench = CustodianBench::start().await;
     let made = bench.copies(1, &Shape::default()).await;

@@ -42,6 +42,17 @@ pub struct Count {
     pub refused: u64,
 }
 
+/// What came of an attempt to carry out an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It has its answer.
+    Answered,
+    /// The store refuses what it needs.
+    Waits,
+    /// The store is silent, or the chain must be read again.
+    AllWait,
+}
+
 impl Drills {
     /// Nothing is known any more but what was done.
     #[must_use]
@@ -107,15 +118,17 @@ impl Keeper {
             return Left::Nothing;
         }
         for order in open {
-            if self.carry_out_one(assignment, order).await {
-                return Left::More;
+            match self.carry_out_one(assignment, order).await {
+                Outcome::Answered => return Left::More,
+                Outcome::Waits => {}
+                // What keeps this one waiting keeps the others too, and a slot must not be held for all of them.
+                Outcome::AllWait => break,
             }
         }
         Left::Nothing
     }
 
-    /// Whether the order has its answer now.
-    async fn carry_out_one(&mut self, assignment: &Assignment, order: &DrillOrder) -> bool {
+    async fn carry_out_one(&mut self, assignment: &Assignment, order: &DrillOrder) -> Outcome {
         let now = Timestamp::now();
         let examined = {
             let holdings = self.holdings.lock();
@@ -126,27 +139,30 @@ impl Keeper {
             Err(refusal) => {
                 tracing::warn!(registry = %self.registry, order = %order.id, reason = %refusal.reason, message = refusal.message, "an order is refused");
                 self.drills.refuse(&order.id, refusal);
-                return true;
+                return Outcome::Answered;
             }
         };
         match self.sign_for(assignment, order, examined, now).await {
-            Ok(is_written) => {
-                if is_written {
-                    self.drills.unanswered.remove(&order.id);
-                    self.drills.count.signed += 1;
-                }
-                is_written
+            Ok(true) => {
+                self.drills.unanswered.remove(&order.id);
+                self.drills.count.signed += 1;
+                Outcome::Answered
             }
+            Ok(false) => Outcome::AllWait,
             Err(DepositError::Refused(refusal)) => {
                 tracing::error!(registry = %self.registry, order = %order.id, reason = %refusal.reason, message = refusal.message, "an order is refused");
                 self.drills.refuse(&order.id, refusal);
-                true
+                Outcome::Answered
             }
             Err(DepositError::Store(error)) => {
                 tracing::warn!(registry = %self.registry, order = %order.id, reason = %error.reason(), %error, "an order waits");
                 let message = format!("the reports of this order cannot be put into the store: {error}");
                 self.drills.wait(&order.id, error.reason(), message);
-                false
+                if error.is_permanent() {
+                    Outcome::Waits
+                } else {
+                    Outcome::AllWait
+                }
             }
         }
     }
