@@ -2,7 +2,7 @@
 //!
 //! Each setting below was once a loss without an error: a database or role may set any of them to something else.
 
-use super::{Connection, ConnectionError};
+use super::{Connection, ConnectionError, connection::Peer};
 
 /// Settings that make all sessions write and read values alike.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -168,10 +168,11 @@ fn settings(connection: &Connection, text: &TextSettings) -> Vec<(&'static str, 
     .collect();
     settings.push(("client_encoding", text.client_encoding.clone()));
     settings.push(("lc_monetary", text.lc_monetary.clone()));
-    settings.push((
-        "tcp_user_timeout",
-        super::connection::USER_TIMEOUT.as_millis().to_string(),
-    ));
+    // Where there is no TCP the server reads it back as 0, whatever it was set to.
+    if connection.peer() != Peer::Cell {
+        let timeout = super::connection::USER_TIMEOUT.as_millis();
+        settings.push(("tcp_user_timeout", timeout.to_string()));
+    }
     if major_version(connection).is_some_and(|major| major >= 17) {
         settings.push(("transaction_timeout", "0".into()));
     }

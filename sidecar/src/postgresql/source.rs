@@ -1,28 +1,87 @@
 //! Which database, and how it is reached: values only, no I/O.
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// A database and everything needed to reach it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// DNS name or IP address of the server.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
+    /// Where its server is.
+    pub way: Way,
     /// The database to connect to.
     pub database: String,
     /// The role to log in as.
     pub user: String,
-    /// How the role proves itself.
-    pub credentials: Credentials,
-    /// How the server proves itself. There is no mode without TLS.
-    pub tls: Tls,
-    /// Asked about every address before it is connected to.
-    pub address_guard: AddressGuard,
     /// Time for resolving, connecting, TLS and authentication together.
     pub connect_timeout: Duration,
     /// Holds `<major>/bin/pg_dump` and `<major>/bin/pg_restore` for each major version that is served.
     pub programs: PathBuf,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// At an address. There is no mode without TLS.
+    Network(Network),
+    /// In the same pod: the throw-away server of a drill.
+    Cell(CellSocket),
+}
+
+/// A server at an address.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// DNS name or IP address of the server.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// How the role proves itself.
+    pub credentials: Credentials,
+    /// How the server proves itself.
+    pub tls: Tls,
+    /// Asked about every address before it is connected to.
+    pub address_guard: AddressGuard,
+}
+
+/// The socket of a drill's cell. Whoever reaches it is let in as any role that may log in, and nobody proves anything: its folder is shared by
+/// the two containers of one pod and lives as long as that. Only a drill makes one.
+#[derive(Clone, Debug)]
+pub struct CellSocket(PathBuf);
+
+impl CellSocket {
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        Self(folder.join(".s.PGSQL.5432"))
+    }
+
+    /// The socket's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) => write!(formatter, "{}:{}", network.host, network.port),
+            Self::Cell(socket) => write!(formatter, "{}", socket.0.display()),
+        }
+    }
+}
+
+impl Way {
+    /// What the role proves itself with; nobody does in a cell.
+    #[must_use]
+    pub const fn credentials(&self) -> Option<&Credentials> {
+        match self {
+            Self::Network(network) => Some(&network.credentials),
+            Self::Cell(_) => None,
+        }
+    }
 }
 
 /// How the role proves itself: SCRAM with the password, a client certificate, or both.

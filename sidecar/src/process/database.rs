@@ -9,7 +9,7 @@ use dataembassy_contract::report::SecretRole;
 use dataembassy_contract::sovereignty::{Loopback, Sovereignty};
 
 use super::folder::{Files, FolderError, Needs};
-use crate::postgresql::source::{self, AddressGuard, ClientCertificate, Credentials, Source};
+use crate::postgresql::source::{self, AddressGuard, ClientCertificate, Credentials, Network, Source, Way};
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,21 +77,23 @@ impl DatabaseSecrets {
     pub fn into_source(self, place: DatabasePlace<'_>) -> Source {
         let guard = Sovereignty::default().with_loopback(place.loopback);
         Source {
-            host: place.host.to_owned(),
-            port: place.port,
+            way: Way::Network(Network {
+                host: place.host.to_owned(),
+                port: place.port,
+                credentials: self.credentials,
+                tls: source::Tls {
+                    mode: match place.tls {
+                        TlsMode::VerifyFull => source::TlsMode::VerifyFull,
+                        TlsMode::VerifyCa => source::TlsMode::VerifyCa,
+                    },
+                    authorities: self.authorities,
+                },
+                address_guard: AddressGuard::new(move |address| {
+                    guard.judge_address(address).map_err(|error| error.to_string())
+                }),
+            }),
             database: place.database.to_owned(),
             user: self.user,
-            credentials: self.credentials,
-            tls: source::Tls {
-                mode: match place.tls {
-                    TlsMode::VerifyFull => source::TlsMode::VerifyFull,
-                    TlsMode::VerifyCa => source::TlsMode::VerifyCa,
-                },
-                authorities: self.authorities,
-            },
-            address_guard: AddressGuard::new(move |address| {
-                guard.judge_address(address).map_err(|error| error.to_string())
-            }),
             connect_timeout: CONNECT_TIMEOUT,
             programs: place.programs,
         }

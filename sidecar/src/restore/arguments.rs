@@ -12,7 +12,7 @@ use dataembassy_ledger::{
 
 use super::{Options, copy::Choice, restoration::default_scratch};
 use crate::{
-    postgresql::source::{AddressGuard, ClientCertificate, Credentials, Source, Tls, TlsMode},
+    postgresql::source::{AddressGuard, ClientCertificate, Credentials, Network, Source, Tls, TlsMode, Way},
     store::{
         LedgerSettings, Store,
         arguments::{StoreArguments, read_line, read_text},
@@ -171,24 +171,26 @@ impl Arguments {
             "give --target-password-file or --target-client-certificate: there is no way in without proof"
         );
         Ok(Source {
-            host: target.target_host.clone(),
-            port: target.target_port,
+            way: Way::Network(Network {
+                host: target.target_host.clone(),
+                port: target.target_port,
+                credentials: Credentials {
+                    password,
+                    client_certificate,
+                },
+                tls: Tls {
+                    mode: if target.target_any_name {
+                        TlsMode::VerifyCa
+                    } else {
+                        TlsMode::VerifyFull
+                    },
+                    authorities: read_text(&target.target_ca)?.into_bytes(),
+                },
+                // The person who restores names the target; what they can reach is theirs to say.
+                address_guard: AddressGuard::none(),
+            }),
             database: target.target_database.clone(),
             user: target.target_user.clone(),
-            credentials: Credentials {
-                password,
-                client_certificate,
-            },
-            tls: Tls {
-                mode: if target.target_any_name {
-                    TlsMode::VerifyCa
-                } else {
-                    TlsMode::VerifyFull
-                },
-                authorities: read_text(&target.target_ca)?.into_bytes(),
-            },
-            // The person who restores names the target; what they can reach is theirs to say.
-            address_guard: AddressGuard::none(),
             connect_timeout: CONNECT_TIMEOUT,
             programs: target.postgresql_programs.clone(),
         })

@@ -1,22 +1,22 @@
 //! Ending what a session is doing from outside of it.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use tokio::time::timeout;
 
-use super::{ConnectionError, transport};
+use super::{ConnectionError, Peer, transport};
 use crate::postgresql::source::Source;
 
 /// Identifies one server process for a cancel request.
 #[derive(Clone, Copy, Debug)]
 pub struct CancelKey {
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     pub(super) process_id: i32,
     pub(super) secret_key: i32,
 }
 
 impl CancelKey {
-    /// Cancels what the session is doing, through a connection of its own, over TLS, within `connect_timeout`.
+    /// Cancels what the session is doing, through a connection of its own, by the same way, within `connect_timeout`.
     pub async fn cancel(self, source: &Source) -> Result<(), ConnectionError> {
         timeout(
             source.connect_timeout,

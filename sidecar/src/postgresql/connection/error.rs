@@ -26,24 +26,18 @@ pub enum ConnectionError {
         reason: String,
     },
     /// No address answers.
-    #[error("cannot connect to {host}:{port}: {error}; check host, port and network policies")]
+    #[error("cannot connect to {place}: {error}; check host, port and network policies")]
     Unreachable {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Host and port, or a socket.
+        place: String,
         /// The last address's error.
         error: io::Error,
     },
     /// Connecting took too long.
-    #[error(
-        "{host}:{port} did not complete a connection in {seconds} s; check host, port and network policies"
-    )]
+    #[error("{place} did not complete a connection in {seconds} s; check host, port and network policies")]
     ConnectTimeout {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Host and port, or a socket.
+        place: String,
         /// The limit.
         seconds: u64,
     },

@@ -12,11 +12,10 @@ mod startup;
 mod tls;
 mod transport;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
-use tokio_rustls::client::TlsStream;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 pub use cancel::CancelKey;
 pub(crate) use cancel::CancelOnDrop;
@@ -24,7 +23,8 @@ pub use copy::{CopyIn, CopyOut};
 pub use error::{ConnectionError, ServerError};
 use frames::{Frame, Frames};
 pub use rows::{Row, Rows};
-pub(crate) use transport::USER_TIMEOUT;
+pub use transport::Peer;
+pub(crate) use transport::{Stream, USER_TIMEOUT};
 
 use super::source::Source;
 
@@ -35,9 +35,9 @@ const NOTICES_KEPT: usize = 100;
 
 /// A session with a server.
 pub struct Connection {
-    frames: Frames<TlsStream<TcpStream>>,
+    frames: Frames<Stream>,
     out: BytesMut,
-    peer: SocketAddr,
+    peer: Peer,
     process_id: i32,
     secret_key: i32,
     parameters: BTreeMap<String, String>,
@@ -54,9 +54,9 @@ impl Connection {
 
     /// As [`open`](Self::open), to the one address that the first connection of a run went to, so that a name with
     /// several addresses cannot lead to several servers.
-    pub async fn open_at(source: &Source, address: Option<SocketAddr>) -> Result<Self, ConnectionError> {
+    pub async fn open_at(source: &Source, peer: Option<Peer>) -> Result<Self, ConnectionError> {
         let opening = async {
-            let (stream, peer) = transport::connect(source, address).await?;
+            let (stream, peer) = transport::connect(source, peer).await?;
             let mut connection = Self {
                 frames: Frames::new(stream),
                 out: BytesMut::new(),
@@ -75,16 +75,15 @@ impl Connection {
             .await
             .unwrap_or_else(|_| {
                 Err(ConnectionError::ConnectTimeout {
-                    host: source.host.clone(),
-                    port: source.port,
+                    place: source.way.to_string(),
                     seconds: source.connect_timeout.as_secs(),
                 })
             })
     }
 
-    /// The address that is connected to.
+    /// The server that is connected to.
     #[must_use]
-    pub fn peer(&self) -> SocketAddr {
+    pub fn peer(&self) -> Peer {
         self.peer
     }
 
@@ -206,7 +205,7 @@ impl Connection {
     }
 
     /// Gives the stream away, authenticated and ready for queries, for somebody else to speak on.
-    pub(crate) fn into_stream(self) -> TlsStream<TcpStream> {
+    pub(crate) fn into_stream(self) -> Stream {
         debug_assert_eq!(self.frames.buffered(), 0, "an idle session has nothing unread");
         self.frames.stream
     }
@@ -333,7 +332,7 @@ impl Connection {
 /// What the proxy needs to pass a server's answer on without reading it.
 impl Connection {
     /// The reader.
-    pub(crate) fn frames(&mut self) -> &mut Frames<TlsStream<TcpStream>> {
+    pub(crate) fn frames(&mut self) -> &mut Frames<Stream> {
         &mut self.frames
     }
 

@@ -14,10 +14,10 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 
 use super::ConnectionError;
-use crate::postgresql::source::{Source, TlsMode};
+use crate::postgresql::source::{Network, TlsMode};
 
 /// The TLS side of a source's configuration, checked once.
-pub(super) fn client_config(source: &Source) -> Result<Arc<ClientConfig>, ConnectionError> {
+pub(super) fn client_config(source: &Network) -> Result<Arc<ClientConfig>, ConnectionError> {
     let provider = Arc::new(default_provider());
     let verifier = verifier(source, &provider)?;
     let builder = ClientConfig::builder_with_provider(provider)
@@ -42,7 +42,7 @@ pub(super) fn client_config(source: &Source) -> Result<Arc<ClientConfig>, Connec
 }
 
 fn verifier(
-    source: &Source,
+    source: &Network,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, ConnectionError> {
     let mut roots = RootCertStore::empty();

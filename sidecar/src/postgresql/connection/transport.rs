@@ -1,19 +1,25 @@
-//! From a source to a TLS stream: resolve, ask the guard, connect, keep alive, shake hands.
+//! From a source to a stream. Over the network: resolve, ask the guard, connect, keep alive, shake hands. In a cell: a socket.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, lookup_host},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::{TcpStream, UnixStream, lookup_host},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{ConnectionError, tls};
-use crate::postgresql::source::Source;
+use crate::postgresql::source::{Network, Source, Way};
 
 /// A peer that acknowledges nothing for this long is gone. Above the minute in which a stalled store ends a run, so
 /// that back-pressure is not mistaken for a dead network.
@@ -21,38 +27,76 @@ pub(crate) const USER_TIMEOUT: Duration = Duration::from_mins(2);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// What a session's bytes go over.
+pub(crate) enum Stream {
+    /// To an address, always encrypted.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// Within a pod.
+    Socket(UnixStream),
+}
+
+/// The very server that was connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// The one at this address.
+    Address(SocketAddr),
+    /// The one of the cell.
+    Cell,
+}
+
 /// Connects to the source, or to the one address of it that a run has settled on.
-pub(super) async fn connect(
-    source: &Source,
+pub(super) async fn connect(source: &Source, peer: Option<Peer>) -> Result<(Stream, Peer), ConnectionError> {
+    match &source.way {
+        Way::Network(network) => {
+            let address = match peer {
+                Some(Peer::Address(address)) => Some(address),
+                Some(Peer::Cell) | None => None,
+            };
+            let (stream, address) = connect_encrypted(network, address).await?;
+            Ok((Stream::Tls(Box::new(stream)), Peer::Address(address)))
+        }
+        Way::Cell(socket) => {
+            let connected = UnixStream::connect(socket.path()).await;
+            let stream = connected.map_err(|error| ConnectionError::Unreachable {
+                place: source.way.to_string(),
+                error,
+            })?;
+            Ok((Stream::Socket(stream), Peer::Cell))
+        }
+    }
+}
+
+async fn connect_encrypted(
+    network: &Network,
     address: Option<SocketAddr>,
 ) -> Result<(TlsStream<TcpStream>, SocketAddr), ConnectionError> {
-    let (mut socket, peer) = dial(source, address).await?;
+    let (mut socket, peer) = dial(network, address).await?;
     tune(&socket).map_err(ConnectionError::Lost)?;
     request_tls(&mut socket).await?;
-    let name = ServerName::try_from(source.host.clone()).map_err(|_| ConnectionError::TlsMaterial {
+    let name = ServerName::try_from(network.host.clone()).map_err(|_| ConnectionError::TlsMaterial {
         what: "host",
-        why: format!("{} is no DNS name or address", source.host),
+        why: format!("{} is no DNS name or address", network.host),
     })?;
-    let stream = TlsConnector::from(tls::client_config(source)?)
+    let stream = TlsConnector::from(tls::client_config(network)?)
         .connect(name, socket)
         .await
         .map_err(|error| ConnectionError::TlsFailed {
-            host: source.host.clone(),
+            host: network.host.clone(),
             error,
         })?;
     Ok((stream, peer))
 }
 
 async fn dial(
-    source: &Source,
+    network: &Network,
     address: Option<SocketAddr>,
 ) -> Result<(TcpStream, SocketAddr), ConnectionError> {
     let addresses: Vec<SocketAddr> = match address {
         Some(address) => vec![address],
-        None => lookup_host((source.host.as_str(), source.port))
+        None => lookup_host((network.host.as_str(), network.port))
             .await
             .map_err(|error| ConnectionError::Resolve {
-                host: source.host.clone(),
+                host: network.host.clone(),
                 error,
             })?
             .collect(),
@@ -60,11 +104,11 @@ async fn dial(
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         // The very address that is connected to is judged, each time: a name may resolve differently the next moment.
-        source
+        network
             .address_guard
             .judge(address.ip())
             .map_err(|reason| ConnectionError::AddressRefused {
-                host: source.host.clone(),
+                host: network.host.clone(),
                 address: address.ip(),
                 reason,
             })?;
@@ -74,8 +118,7 @@ async fn dial(
         }
     }
     Err(ConnectionError::Unreachable {
-        host: source.host.clone(),
-        port: source.port,
+        place: format!("{}:{}", network.host, network.port),
         error: last,
     })
 }
@@ -105,10 +148,10 @@ async fn request_tls(socket: &mut TcpStream) -> Result<(), ConnectionError> {
     }
 }
 
-/// Asks the server to cancel what the session with this key is doing, over TLS like everything else.
+/// Asks the server to cancel what the session with this key is doing, by the same way as everything else.
 pub(super) async fn cancel(
     source: &Source,
-    peer: SocketAddr,
+    peer: Peer,
     process_id: i32,
     secret_key: i32,
 ) -> Result<(), ConnectionError> {
@@ -124,5 +167,51 @@ pub(super) async fn cancel(
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
         Ok(_) => Err(ConnectionError::Protocol("answered a cancel request".into())),
         Err(error) => Err(ConnectionError::Lost(error)),
+    }
+}
+
+impl Stream {
+    /// The certificate that the server showed.
+    pub(super) fn server_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates()?.first().map(AsRef::as_ref),
+            Self::Socket(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Socket(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, buffer),
+            Self::Socket(stream) => Pin::new(stream).poll_write(context, buffer),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Socket(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Socket(stream) => Pin::new(stream).poll_shutdown(context),
+        }
     }
 }

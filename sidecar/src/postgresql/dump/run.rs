@@ -14,6 +14,7 @@ use super::{
 };
 use crate::postgresql::{
     Connection, Source,
+    connection::Peer,
     session::{self, SessionError},
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Run {
     pub(super) source: Source,
     pub(super) facts: Facts,
     pub(super) snapshot: String,
-    pub(super) peer: std::net::SocketAddr,
+    pub(super) peer: Peer,
     pub(super) sessions: Arc<Sessions>,
     pub(super) members: mpsc::Sender<Member>,
     pub(super) progress: watch::Sender<Progress>,

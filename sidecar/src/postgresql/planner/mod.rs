@@ -30,6 +30,7 @@ pub use statement::{CapturedCopy, qualified};
 
 use super::{
     Connection,
+    connection::Peer,
     connection::{CancelOnDrop, ServerError},
     session::{self, ServerIdentity, SessionError, TextSettings},
     source::Source,
@@ -63,7 +64,7 @@ pub struct Request<'a> {
     /// Its server, as the leader sees it.
     pub server: &'a ServerIdentity,
     /// Where the leader's connection went.
-    pub peer: std::net::SocketAddr,
+    pub peer: Peer,
     /// The server's major version.
     pub major: u32,
     /// The leader's exported snapshot.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::support::{MAJORS, source_as};
+use crate::support::{MAJORS, network, source_as};
 use dataembassy_sidecar::postgresql::{
     Connection, ConnectionError,
     session::{self, SessionError, TextSettings},
@@ -86,7 +86,7 @@ async fn relayed(
     };
     let relay = Relay::start(server, certificate, change).await.unwrap();
     let mut source = source(server, DUMP_ROLE);
-    source.port = relay.port();
+    network(&mut source).port = relay.port();
     (source, relay)
 }
 
@@ -141,7 +141,7 @@ async fn a_client_certificate_is_enough() {
     let server = Server::shared(15);
     let mut source = source(server, "by_certificate");
     let ours = server.authority().sign_client("by_certificate").unwrap();
-    source.credentials = Credentials {
+    network(&mut source).credentials = Credentials {
         password: None,
         client_certificate: Some(client(ours)),
     };
@@ -157,7 +157,7 @@ async fn a_client_certificate_is_enough() {
         .unwrap()
         .sign_client("by_certificate")
         .unwrap();
-    source.credentials.client_certificate = Some(client(stranger));
+    network(&mut source).credentials.client_certificate = Some(client(stranger));
     assert!(Connection::open(&source).await.is_err());
 }
 
@@ -170,12 +170,12 @@ async fn a_wrong_password_and_a_missing_database_are_told_apart() {
         Connection::open(&source).await.map(|_| ()),
         Err(ConnectionError::DatabaseMissing(_))
     ));
-    source.credentials.password = Some("wrong".into());
+    network(&mut source).credentials.password = Some("wrong".into());
     assert!(matches!(
         Connection::open(&source).await.map(|_| ()),
         Err(ConnectionError::AuthenticationFailed(_))
     ));
-    source.credentials.password = None;
+    network(&mut source).credentials.password = None;
     assert!(matches!(
         Connection::open(&source).await.map(|_| ()),
         Err(ConnectionError::PasswordMissing)
@@ -186,14 +186,14 @@ async fn a_wrong_password_and_a_missing_database_are_told_apart() {
 async fn a_server_must_lead_to_the_authority_and_have_the_hosts_name() {
     let server = Server::shared(17);
     let mut named = source(server, DUMP_ROLE);
-    named.host = "127.0.0.2".into();
+    network(&mut named).host = "127.0.0.2".into();
     assert!(matches!(
         Connection::open(&named).await.map(|_| ()),
         Err(ConnectionError::Unreachable { .. })
     ));
 
     let mut stranger = source(server, DUMP_ROLE);
-    stranger.tls.authorities = Authority::new("somebody else")
+    network(&mut stranger).tls.authorities = Authority::new("somebody else")
         .unwrap()
         .certificate()
         .into_bytes();
@@ -201,7 +201,7 @@ async fn a_server_must_lead_to_the_authority_and_have_the_hosts_name() {
         Connection::open(&stranger).await.map(|_| ()),
         Err(ConnectionError::TlsFailed { .. })
     ));
-    stranger.tls.mode = TlsMode::VerifyCa;
+    network(&mut stranger).tls.mode = TlsMode::VerifyCa;
     assert!(matches!(
         Connection::open(&stranger).await.map(|_| ()),
         Err(ConnectionError::TlsFailed { .. })
@@ -209,10 +209,10 @@ async fn a_server_must_lead_to_the_authority_and_have_the_hosts_name() {
 
     // `::1` and `ip6-localhost` are not in the certificate; the resolver knows the latter.
     let mut renamed = source(server, DUMP_ROLE);
-    renamed.host = "localhost.localdomain".into();
+    network(&mut renamed).host = "localhost.localdomain".into();
     if let Err(ConnectionError::TlsFailed { error, .. }) = Connection::open(&renamed).await.map(|_| ()) {
         assert!(error.to_string().contains("not valid for name"), "{error}");
-        renamed.tls.mode = TlsMode::VerifyCa;
+        network(&mut renamed).tls.mode = TlsMode::VerifyCa;
         Connection::open(&renamed).await.unwrap();
     }
 }
@@ -221,7 +221,8 @@ async fn a_server_must_lead_to_the_authority_and_have_the_hosts_name() {
 async fn the_guard_judges_the_address_that_is_connected_to() {
     let server = Server::shared(17);
     let mut source = source(server, DUMP_ROLE);
-    source.address_guard = AddressGuard::new(|address| Err(format!("{address} is a loopback address")));
+    network(&mut source).address_guard =
+        AddressGuard::new(|address| Err(format!("{address} is a loopback address")));
     let error = Connection::open(&source).await.map(|_| ()).unwrap_err();
     assert!(matches!(error, ConnectionError::AddressRefused { .. }), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use std::{fs::OpenOptions, os::unix::fs::FileExt};
 
-use crate::support::{MAJORS, plain_copy, source, take, take_with};
+use crate::support::{MAJORS, network, plain_copy, source, take, take_with};
 use dataembassy_sidecar::postgresql::{dump::DumpError, source::Source};
 use dataembassy_testkit::postgresql::{Database, Relay, Server};
 
@@ -79,7 +79,7 @@ async fn without_rows(server: &Server, database: &str) -> (Source, Relay) {
     .await
     .unwrap();
     let mut source = source(server, database);
-    source.port = relay.port();
+    network(&mut source).port = relay.port();
     (source, relay)
 }
 
@@ -128,7 +128,7 @@ async fn rows_that_do_not_arrive_are_missed_by_the_servers_own_count() {
             .await
             .unwrap();
         let mut source = source(server, &database.name);
-        source.port = relay.port();
+        network(&mut source).port = relay.port();
         let error = take(&source).await.map(|_| ()).unwrap_err();
         assert!(
             matches!(&error, DumpError::Inconsistent(what) if what.contains("sent 1000 rows of public.t and 999 arrived")),

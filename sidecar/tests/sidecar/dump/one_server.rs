@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{MAJORS, Standing, Taken, plain_copy, source, take, take_expecting};
+use crate::support::{MAJORS, Standing, Taken, network, plain_copy, source, take, take_expecting};
 use dataembassy_archive::inventory::Line;
 use dataembassy_sidecar::postgresql::{
     dump::{DumpError, Identity, probe},
@@ -17,8 +17,8 @@ async fn connections_that_lead_to_two_servers_are_found_out() {
     let (first, second) = (Server::shared(15), Server::shared(17));
     let balancer = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut source = source(first, "postgres");
-    source.port = balancer.local_addr().unwrap().port();
-    source
+    network(&mut source).port = balancer.local_addr().unwrap().port();
+    network(&mut source)
         .tls
         .authorities
         .extend_from_slice(second.authority().certificate().as_bytes());

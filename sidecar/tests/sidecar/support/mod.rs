@@ -11,7 +11,7 @@ use dataembassy_archive::{
 };
 use dataembassy_sidecar::postgresql::{
     dump::{Dump, DumpError, Dumped, Identity, Options, Progress},
-    source::{AddressGuard, Credentials, Source, Tls, TlsMode},
+    source::{AddressGuard, Credentials, Network, Source, Tls, TlsMode, Way},
 };
 use dataembassy_testkit::postgresql::{DUMP_ROLE, Database, DumpDirectory, PASSWORD, Server, programs};
 use tempfile::TempDir;
@@ -32,21 +32,31 @@ pub(crate) fn source(server: &Server, database: &str) -> Source {
 /// A database of a server, reached as another role that has the tests' password.
 pub(crate) fn source_as(server: &Server, database: &str, user: &str) -> Source {
     Source {
-        host: "localhost".into(),
-        port: server.port(),
+        way: Way::Network(Network {
+            host: "localhost".into(),
+            port: server.port(),
+            credentials: Credentials {
+                password: Some(PASSWORD.into()),
+                client_certificate: None,
+            },
+            tls: Tls {
+                mode: TlsMode::VerifyFull,
+                authorities: server.authority().certificate().into_bytes(),
+            },
+            address_guard: AddressGuard::none(),
+        }),
         database: database.into(),
         user: user.into(),
-        credentials: Credentials {
-            password: Some(PASSWORD.into()),
-            client_certificate: None,
-        },
-        tls: Tls {
-            mode: TlsMode::VerifyFull,
-            authorities: server.authority().certificate().into_bytes(),
-        },
-        address_guard: AddressGuard::none(),
         connect_timeout: Duration::from_secs(20),
         programs: programs().unwrap().to_owned(),
+    }
+}
+
+/// The way to a source, to change it.
+pub(crate) fn network(source: &mut Source) -> &mut Network {
+    match &mut source.way {
+        Way::Network(network) => network,
+        Way::Cell(_) => panic!("a source of the tests is at an address"),
     }
 }
 
