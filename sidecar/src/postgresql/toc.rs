@@ -5,6 +5,8 @@
 
 use std::io::{self, Read};
 
+use dataembassy_ledger::Sha256Digest;
+
 /// The longest text an entry may hold: far above any definition, far below what would exhaust a small pod.
 const MAX_TEXT_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_ENTRIES: usize = 16_000_000;
@@ -41,7 +43,31 @@ pub struct Toc {
     pub encoding: String,
     /// All entries, in their order.
     pub entries: Vec<TocEntry>,
+    /// What the definitions are, whatever their order and numbers: the same for two dumps of the same schema by the same version of `pg_dump`.
+    ///
+    /// SHA-256 over the SHA-256 of each definition, 32 bytes each, ascending. That of one is over its kind, its schema, its name and its statement,
+    /// each as its length (8 bytes, most significant first) and its bytes; an absent one as an empty one. Left out are entries without a statement,
+    /// what is data (`TABLE DATA`, `SEQUENCE SET`, `BLOB`, `BLOBS`, `BLOB METADATA`), privileges (`ACL`, `DEFAULT ACL`), what describes the
+    /// archive or its database (`ENCODING`, `STDSTRINGS`, `SEARCHPATH`, `DATABASE`, `DATABASE PROPERTIES`), and comments and labels of the database
+    /// and of large objects.
+    pub schema_digest: Sha256Digest,
 }
+
+/// Kinds of entries that are no definitions.
+const NO_DEFINITIONS: [&str; 12] = [
+    "TABLE DATA",
+    "SEQUENCE SET",
+    "BLOB",
+    "BLOBS",
+    "BLOB METADATA",
+    "ACL",
+    "DEFAULT ACL",
+    "ENCODING",
+    "STDSTRINGS",
+    "SEARCHPATH",
+    "DATABASE",
+    "DATABASE PROPERTIES",
+];
 
 /// One entry.
 #[derive(Clone, Debug)]
@@ -71,6 +97,8 @@ pub struct TocEntry {
     /// For `SEQUENCE SET`, `EXTENSION` and `POLICY`: the statement that makes it so. For `TABLE DATA`: a remark where
     /// its rows are loaded through the partition root.
     pub definition: Option<Vec<u8>>,
+    /// Whether it is a constraint that was not validated at the source.
+    pub not_valid: bool,
 }
 
 /// When an entry is restored.
@@ -93,6 +121,7 @@ impl Toc {
             source,
             integer_bytes: 0,
             minor: 0,
+            definitions: Vec::new(),
         }
         .toc()
     }
@@ -102,6 +131,8 @@ struct Reader<R> {
     source: R,
     integer_bytes: usize,
     minor: u8,
+    /// The digest of each definition.
+    definitions: Vec<[u8; 32]>,
 }
 
 impl<R: Read> Reader<R> {
@@ -144,11 +175,13 @@ impl<R: Read> Reader<R> {
             entries.push(entry);
         }
         let encoding = encoding.ok_or(TocError::Damaged("no encoding"))?;
+        self.definitions.sort_unstable();
         Ok(Toc {
             server_version,
             program_version,
             encoding,
             entries,
+            schema_digest: Sha256Digest::of(&self.definitions.concat()),
         })
     }
 
@@ -189,6 +222,17 @@ impl<R: Read> Reader<R> {
         if description == "ENCODING" {
             *encoding = definition.as_deref().and_then(encoding_of);
         }
+        if let Some(definition) = &definition
+            && !definition.is_empty()
+            && is_definition(&description, &tag)
+        {
+            let schema = namespace.as_deref().unwrap_or_default();
+            let parts = [description.as_bytes(), schema, &tag, definition];
+            self.definitions.push(*digest_of(parts).as_bytes());
+        }
+        let is_not_valid = |text: &[u8]| text.trim_ascii_end().ends_with(b" NOT VALID;");
+        let not_valid =
+            description.ends_with("CONSTRAINT") && definition.as_deref().is_some_and(is_not_valid);
         let keeps = matches!(
             description.as_str(),
             "SEQUENCE SET" | "EXTENSION" | "POLICY" | "TABLE DATA"
@@ -207,6 +251,7 @@ impl<R: Read> Reader<R> {
             dependencies,
             file,
             definition,
+            not_valid,
         })
     }
 
@@ -249,6 +294,22 @@ impl<R: Read> Reader<R> {
     fn number(&mut self) -> Result<u32, TocError> {
         parse_number(&self.text()?.unwrap_or_default())
     }
+}
+
+fn is_definition(description: &str, tag: &[u8]) -> bool {
+    // Comments and labels of the database itself, and of a large object, which is data.
+    let of_none = tag.starts_with(b"DATABASE ") || tag.starts_with(b"LARGE OBJECT");
+    let is_remark = matches!(description, "COMMENT" | "SECURITY LABEL");
+    !(NO_DEFINITIONS.contains(&description) || is_remark && of_none)
+}
+
+fn digest_of(parts: [&[u8]; 4]) -> Sha256Digest {
+    let mut whole = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
+    for part in parts {
+        whole.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        whole.extend_from_slice(part);
+    }
+    Sha256Digest::of(&whole)
 }
 
 fn parse_number(digits: &[u8]) -> Result<u32, TocError> {

@@ -23,6 +23,9 @@ pub trait Status: Clone + Send + Sync + 'static {
 
     /// Whether a configuration is in effect: how well the work goes has conditions of its own.
     fn is_ready(&self) -> bool;
+
+    /// Somebody asked and has this very report already: they have received it.
+    fn is_known(&self, _report: &Self::Report) {}
 }
 
 /// The routes of the status port.
@@ -44,7 +47,12 @@ pub fn metrics(catalog: Arc<Catalog>) -> Router {
 }
 
 async fn report<S: Status>(State(status): State<S>, asked: HeaderMap) -> Response {
-    document(&asked, &status.report())
+    let report = status.report();
+    let answer = document(&asked, &report);
+    if answer.status() == StatusCode::NOT_MODIFIED {
+        status.is_known(&report);
+    }
+    answer
 }
 
 async fn ready<S: Status>(State(status): State<S>) -> StatusCode {

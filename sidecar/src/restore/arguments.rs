@@ -121,6 +121,7 @@ impl Arguments {
             accept_collation: self.accept_different_collation,
             jobs: usize::from(self.jobs),
             scratch: self.scratch.clone().unwrap_or_else(default_scratch),
+            prepared_schemas: Vec::new(),
         }
     }
 

@@ -29,7 +29,7 @@ use progress::Progress;
 
 pub use arguments::Arguments;
 pub use error::RestoreError;
-pub use restoration::restore;
+pub use restoration::{Clock, ReadCopy, restore, restore_read};
 
 /// How a copy is restored.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct Options {
     pub jobs: usize,
     /// Directory for temporary files: the table of contents and a socket.
     pub scratch: PathBuf,
+    /// Schemas of the copy that the target has already, for extensions that were installed into them: they are neither in the way nor made.
+    pub prepared_schemas: Vec<String>,
 }
 
 /// Runs a restore from the command line.

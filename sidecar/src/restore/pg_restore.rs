@@ -17,6 +17,8 @@ use crate::postgresql::client_program;
 
 /// What is kept of its words: the first errors explain the later ones.
 const STDERR_KEPT: usize = 256 * 1024;
+/// What is kept of one line.
+const LINE_KEPT: usize = 64 * 1024;
 
 /// Why a phase did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -182,12 +184,29 @@ impl Said {
         let mut lines = BufReader::new(stderr);
         let mut line = Vec::new();
         loop {
-            line.clear();
-            // A definition may be one line of any length; it is let go after it was looked at.
-            if lines.read_until(b'\n', &mut line).await? == 0 {
+            // A definition may be one line of any length; what tells what a line is stands at its beginning.
+            let piece = lines.fill_buf().await?;
+            if piece.is_empty() {
+                if !line.is_empty() {
+                    self.take(&String::from_utf8_lossy(&line));
+                }
                 return Ok(());
             }
-            self.take(&String::from_utf8_lossy(&line));
+            let end = piece
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map(|place| place + 1);
+            let taken = end.unwrap_or(piece.len());
+            let room = LINE_KEPT.saturating_sub(line.len());
+            line.extend_from_slice(&piece[..taken.min(room)]);
+            lines.consume(taken);
+            if end.is_some() {
+                if !line.ends_with(b"\n") {
+                    line.push(b'\n');
+                }
+                self.take(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
         }
     }
 
@@ -231,6 +250,19 @@ mod tests {
         }
         assert_eq!((said.dump_ids.as_slice(), said.errors), (&[3356][..], 1));
         assert_eq!(said.words.lines().count(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_line_of_any_length_is_heard_and_kept_only_at_its_beginning() {
+        let long = format!(
+            "pg_restore: error: {}\npg_restore: error: short\nlast",
+            "x".repeat(10_000_000)
+        );
+        let mut said = Said::default();
+        said.listen(long.as_bytes()).await.unwrap();
+        assert_eq!(said.errors, 2);
+        assert!(said.words.len() < LINE_KEPT + 100, "{}", said.words.len());
+        assert!(said.words.ends_with("pg_restore: error: short\nlast"));
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub enum Phase {
     Analysing,
     /// Counting in the target.
     Comparing,
+    /// In a drill: the restored database is asked.
+    Questioning,
     /// Done.
     Done,
 }
@@ -59,6 +61,7 @@ impl Phase {
             Self::Constraints => "restoring indexes, constraints and views",
             Self::Analysing => "gathering statistics",
             Self::Comparing => "comparing with the copy",
+            Self::Questioning => "asking questions",
             Self::Done => "done",
         }
     }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Buf as _;
+use bytes::{Buf as _, Bytes};
 use dataembassy_archive::FileName;
 use tempfile::TempDir;
 
@@ -46,21 +46,68 @@ pub async fn restore(
     options: &Options,
     progress: &Progress,
 ) -> Result<Outcome, RestoreError> {
-    let mut clock = Clock::start();
+    let clock = Clock::start();
     progress.enter(Phase::Checking);
-    let mut contents = Contents::read(copy).await?;
-    let planner = &contents.header.planner;
-    let toc_bytes = read_file(copy, &planner.toc, planner.toc_bytes, planner.toc_sha256).await?;
-    let toc = {
+    let read = ReadCopy::read(copy).await?;
+    restore_read(copy, read, target, options, progress, clock).await
+}
+
+/// A copy's inventory and table of contents.
+pub struct ReadCopy {
+    /// The inventory.
+    pub contents: Contents,
+    /// The table of contents.
+    pub toc: Toc,
+    toc_bytes: Bytes,
+}
+
+impl ReadCopy {
+    /// Reads and checks both.
+    pub async fn read(copy: &Arc<impl SealedCopy>) -> Result<Self, RestoreError> {
+        let contents = Contents::read(copy).await?;
+        let planner = &contents.header.planner;
+        let toc_bytes = read_file(copy, &planner.toc, planner.toc_bytes, planner.toc_sha256).await?;
         let bytes = toc_bytes.clone();
-        tokio::task::spawn_blocking(move || Toc::read(bytes.reader()))
+        let toc = tokio::task::spawn_blocking(move || Toc::read(bytes.reader()))
             .await
-            .map_err(|_| RestoreError::Interrupted)??
-    };
+            .map_err(|_| RestoreError::Interrupted)??;
+        Ok(Self {
+            contents,
+            toc,
+            toc_bytes,
+        })
+    }
+}
+
+/// Restores a copy that was read.
+pub async fn restore_read(
+    copy: &Arc<impl SealedCopy>,
+    read: ReadCopy,
+    target: &Source,
+    options: &Options,
+    progress: &Progress,
+    mut clock: Clock,
+) -> Result<Outcome, RestoreError> {
+    let ReadCopy {
+        mut contents,
+        toc,
+        toc_bytes,
+    } = read;
     let mut connection = open(target).await?;
     alone(&mut connection).await?;
-    let facts = Facts::gather(&mut connection, &target.programs, &contents).await?;
-    let selection = Selection::choose(&toc, options.trusting, &facts.installed);
+    let facts = Facts::gather(
+        &mut connection,
+        &target.programs,
+        &contents,
+        &options.prepared_schemas,
+    )
+    .await?;
+    let selection = Selection::choose(
+        &toc,
+        options.trusting,
+        &facts.installed,
+        &options.prepared_schemas,
+    );
     let lacks = facts.lacks(&contents, &toc, &selection, options);
     if !lacks.is_empty() {
         return Err(RestoreError::TargetLacks(lacks));
@@ -367,13 +414,22 @@ fn outcome(identity: &CopyIdentity, facts: &Facts, contents: Contents, loaded: L
     }
 }
 
-struct Clock {
+/// Stops the time of each step.
+pub struct Clock {
     since: Instant,
     phases: Vec<PhaseResult>,
 }
 
+impl Default for Clock {
+    fn default() -> Self {
+        Self::start()
+    }
+}
+
 impl Clock {
-    fn start() -> Self {
+    /// Begins to count.
+    #[must_use]
+    pub fn start() -> Self {
         Self {
             since: Instant::now(),
             phases: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::postgresql::toc::{Section, Toc, TocEntry};
 
 /// What makes rows and is streamed by us.
-const STREAMED: [&str; 2] = ["TABLE DATA", "BLOBS"];
+pub(crate) const STREAMED: [&str; 2] = ["TABLE DATA", "BLOBS"];
 /// What describes the archive or its database and is no object in it.
 const NO_OBJECTS: [&str; 5] = [
     "ENCODING",
@@ -63,9 +63,10 @@ pub struct LeftOut {
 }
 
 impl Selection {
-    /// Chooses. `installed` are extensions that the target has already: their comments belong to somebody else.
+    /// Chooses. `installed` are extensions that the target has already: their comments belong to somebody else. `prepared` are schemas that it
+    /// has for them.
     #[must_use]
-    pub fn choose(toc: &Toc, trusting: bool, installed: &HashSet<String>) -> Self {
+    pub fn choose(toc: &Toc, trusting: bool, installed: &HashSet<String>, prepared: &[String]) -> Self {
         let refused = refused(toc, trusting, installed);
         let mut selection = Self::default();
         let mut at_last = HashSet::new();
@@ -76,7 +77,8 @@ impl Selection {
                 section = entry.section;
             }
             let kind = entry.description.as_str();
-            if NO_OBJECTS.contains(&kind) || is_about_the_database(entry) {
+            let is_prepared = kind == "SCHEMA" && prepared.iter().any(|name| name.as_bytes() == entry.tag);
+            if NO_OBJECTS.contains(&kind) || is_about_the_database(entry) || is_prepared {
                 continue;
             }
             if let Some(reason) = refused.get(&entry.dump_id) {

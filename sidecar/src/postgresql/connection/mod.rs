@@ -1,6 +1,6 @@
 //! One session with a `PostgreSQL` server: simple queries with text rows, COPY in both directions, cancel.
 //!
-//! Only the simple query protocol is spoken. Statements are bytes, because a name in a LATIN1 database is no UTF-8.
+//! Only the simple query protocol is spoken, but for a statement that somebody else wrote. Statements are bytes, because a name in a LATIN1 database is no UTF-8.
 //! A conversation that is dropped half-way leaves its connection unusable, and every later call says so.
 
 mod cancel;
@@ -8,6 +8,7 @@ mod copy;
 mod error;
 pub(crate) mod frames;
 mod rows;
+mod single;
 mod startup;
 mod tls;
 mod transport;
@@ -23,6 +24,7 @@ pub use copy::{CopyIn, CopyOut};
 pub use error::{ConnectionError, ServerError};
 use frames::{Frame, Frames};
 pub use rows::{Row, Rows};
+pub use single::FirstRows;
 pub use transport::Peer;
 pub(crate) use transport::{Stream, USER_TIMEOUT};
 

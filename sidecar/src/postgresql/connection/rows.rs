@@ -49,7 +49,7 @@ pub struct Row {
 }
 
 impl Row {
-    fn parse(body: Bytes) -> Result<Self, ConnectionError> {
+    pub(super) fn parse(body: Bytes) -> Result<Self, ConnectionError> {
         let malformed = || ConnectionError::Protocol("a malformed row".into());
         let mut rest = body.as_ref();
         let count = rest.try_get_u16().map_err(|_| malformed())?;
@@ -73,6 +73,12 @@ impl Row {
     #[must_use]
     pub fn len(&self) -> usize {
         self.body.len()
+    }
+
+    /// How many columns it has.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.columns.len()
     }
 
     /// Whether the row has no column.

@@ -95,6 +95,8 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use dataembassy_ledger::Sha256Digest;
+
     use super::*;
     use crate::postgresql::toc::Section;
 
@@ -112,6 +114,7 @@ mod tests {
             dependencies: Vec::new(),
             file: Some(format!("{dump_id}.dat")),
             definition: None,
+            not_valid: false,
         }
     }
 
@@ -121,6 +124,7 @@ mod tests {
             program_version: "17.12".into(),
             encoding: "UTF8".into(),
             entries,
+            schema_digest: Sha256Digest::of(b"schema"),
         }
     }
 

@@ -10,9 +10,11 @@ use dataembassy_contract::Reason;
 use dataembassy_ledger::{CopyId, RegistryId, Timestamp};
 use tokio::sync::mpsc;
 
+use crate::store::StoreError;
+
 pub use contents::Contents;
 pub use members::{members, read_file};
-pub use stored::{Choice, FindError, StoredCopy};
+pub use stored::{Choice, FindError, FoundCopy, StoredCopy};
 
 /// Why a copy cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +29,13 @@ pub enum CopyError {
         /// The difference.
         why: String,
     },
-    /// An object cannot be read from the store.
-    #[error("{object} cannot be read: {why}")]
+    /// An object cannot be read from the store, which was asked several times.
+    #[error("{object} cannot be read: {error}")]
     Unreadable {
         /// The object's key.
         object: String,
-        /// The store's words.
-        why: String,
+        /// What came of it.
+        error: StoreError,
     },
     /// A segment breaks the format.
     #[error("segment {name} breaks the format: {source}")]
@@ -73,7 +75,13 @@ impl CopyError {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Unreadable { .. } | Self::Ended => Reason::ObjectUnreadable,
+            Self::Unreadable { error, .. } => match error {
+                StoreError::ObjectMissing { .. } => Reason::ObjectMissing,
+                StoreError::ObjectTooLarge { .. } => Reason::ObjectChanged,
+                StoreError::Failed { .. } | StoreError::NotUnderstood { .. } => Reason::ObjectUnreadable,
+                error => error.reason(),
+            },
+            Self::Ended => Reason::ObjectUnreadable,
             Self::NotTheOneNamed { .. }
             | Self::Segment { .. }
             | Self::WrongEnd { .. }

@@ -125,6 +125,72 @@ pub struct StoredCopy {
     key: CopyKey,
 }
 
+/// A copy in the store, named by its ledger and not opened.
+pub struct FoundCopy {
+    store: Store,
+    digest: Sha256Digest,
+    identity: CopyIdentity,
+    body: Box<CopyBody>,
+}
+
+impl FoundCopy {
+    /// Finds a copy through the ledger.
+    pub async fn find(
+        store: Store,
+        ledger: &Ledger,
+        registry: &RegistryId,
+        choice: Choice,
+    ) -> Result<Self, FindError> {
+        let entry = find(&store, ledger, registry, choice).await?;
+        let (digest, header) = (entry.digest, entry.entry.header);
+        let SourceBody::Copy(body) = entry.entry.body;
+        let identity = CopyIdentity {
+            registry: header.registry,
+            sequence: header.sequence.get(),
+            copy_id: body.copy_id,
+            taken_at: body.taken_at,
+            sealed_bytes: body.totals.sealed_bytes,
+        };
+        Ok(Self {
+            store,
+            digest,
+            identity,
+            body,
+        })
+    }
+
+    /// Which copy it is.
+    #[must_use]
+    pub const fn identity(&self) -> &CopyIdentity {
+        &self.identity
+    }
+
+    /// The SHA-256 of its entry.
+    #[must_use]
+    pub const fn digest(&self) -> Sha256Digest {
+        self.digest
+    }
+
+    /// What its entry says.
+    #[must_use]
+    pub const fn body(&self) -> &CopyBody {
+        &self.body
+    }
+
+    /// Opens its key and checks its manifest.
+    pub async fn open(self, identities: &Identities) -> Result<StoredCopy, FindError> {
+        let key = CopyKey::unwrap(&self.body.copy_key, identities)?;
+        let copy = StoredCopy {
+            store: self.store,
+            identity: self.identity,
+            body: self.body,
+            key,
+        };
+        copy.check_manifest().await?;
+        Ok(copy)
+    }
+}
+
 impl StoredCopy {
     /// Finds a copy through the ledger, opens its key and checks its manifest.
     pub async fn open(
@@ -137,25 +203,8 @@ impl StoredCopy {
         for alarm in &ledger.alarms {
             tracing::warn!(%alarm, "the ledger holds something that must not be there");
         }
-        let entry = find(&store, &ledger, &settings.registry, choice).await?;
-        let header = entry.entry.header;
-        let SourceBody::Copy(body) = entry.entry.body;
-        let key = CopyKey::unwrap(&body.copy_key, identities)?;
-        let identity = CopyIdentity {
-            registry: header.registry,
-            sequence: header.sequence.get(),
-            copy_id: body.copy_id,
-            taken_at: body.taken_at,
-            sealed_bytes: body.totals.sealed_bytes,
-        };
-        let copy = Self {
-            store,
-            identity,
-            body,
-            key,
-        };
-        copy.check_manifest().await?;
-        Ok(copy)
+        let found = FoundCopy::find(store, &ledger, &settings.registry, choice).await?;
+        found.open(identities).await
     }
 
     async fn check_manifest(&self) -> Result<(), FindError> {
@@ -209,7 +258,7 @@ impl StoredCopy {
                     _ => {
                         return Err(CopyError::Unreadable {
                             object: key.to_string(),
-                            why: error.to_string(),
+                            error,
                         });
                     }
                 },

@@ -1,4 +1,4 @@
-//! What a restore says about itself while it works.
+//! What a restore, or a drill, says about itself while it works.
 
 use std::{
     sync::Arc,
@@ -15,54 +15,93 @@ use jiff::Timestamp;
 use crate::process::{report, server::Status};
 use crate::restore::progress::{Phase, Progress};
 
-/// The report, shared between the restore and its server.
-#[derive(Clone, Debug)]
-pub(super) struct Board {
-    report: report::Board<RestoreReport>,
+/// A report of a Job that restores.
+pub(crate) trait JobReport: Clone + Send + 'static {
+    /// The report of a Job that has just begun.
+    fn begin(version: String) -> Self;
+
+    /// What all of them have.
+    fn parts(&mut self) -> Parts<'_>;
+}
+
+/// The parts that all of them have.
+pub(crate) struct Parts<'a> {
+    pub(crate) missing_secrets: &'a mut Vec<MissingSecret>,
+    pub(crate) waits: &'a mut Option<Fault>,
+    pub(crate) copy: &'a mut Option<ChosenCopy>,
+    pub(crate) progress: &'a mut RestoreProgress,
+}
+
+impl JobReport for RestoreReport {
+    fn begin(version: String) -> Self {
+        Self {
+            version,
+            ..Self::default()
+        }
+    }
+
+    fn parts(&mut self) -> Parts<'_> {
+        Parts {
+            missing_secrets: &mut self.missing_secrets,
+            waits: &mut self.waits,
+            copy: &mut self.copy,
+            progress: &mut self.progress,
+        }
+    }
+}
+
+/// The report, shared between the Job and its server.
+#[derive(Debug)]
+pub(crate) struct Board<R> {
+    report: report::Board<R>,
     progress: Progress,
     is_configured: Arc<AtomicBool>,
 }
 
-impl Default for Board {
-    fn default() -> Self {
-        let version = env!("CARGO_PKG_VERSION").to_owned();
+impl<R> Clone for Board<R> {
+    fn clone(&self) -> Self {
         Self {
-            report: report::Board::begin(RestoreReport {
-                version,
-                ..RestoreReport::default()
-            }),
+            report: self.report.clone(),
+            progress: self.progress.clone(),
+            is_configured: Arc::clone(&self.is_configured),
+        }
+    }
+}
+
+impl<R: JobReport> Default for Board<R> {
+    fn default() -> Self {
+        Self {
+            report: report::Board::begin(R::begin(env!("CARGO_PKG_VERSION").to_owned())),
             progress: Progress::default(),
             is_configured: Arc::default(),
         }
     }
 }
 
-impl Board {
+impl<R: JobReport> Board<R> {
     /// Where the restore tells how far it is.
-    pub(super) const fn progress(&self) -> &Progress {
+    pub(crate) const fn progress(&self) -> &Progress {
         &self.progress
     }
 
     /// Everything that must be there is.
-    pub(super) fn configured(&self) {
+    pub(crate) fn configured(&self) {
         self.is_configured.store(true, Relaxed);
-        self.report.write(|report| report.missing_secrets.clear());
+        self.report.write(|report| report.parts().missing_secrets.clear());
     }
 
     /// Secrets are not there yet.
-    pub(super) fn misses(&self, missing: &[MissingSecret]) {
+    pub(crate) fn misses(&self, missing: &[MissingSecret]) {
         self.report
-            .write(|report| report.missing_secrets = missing.to_vec());
+            .write(|report| *report.parts().missing_secrets = missing.to_vec());
     }
 
     /// Something that is needed is out of reach.
-    pub(super) fn waits(&self, reason: Reason, message: String) {
+    pub(crate) fn waits(&self, reason: Reason, message: String) {
         self.report.write(|report| {
-            let since = report
-                .waits
-                .as_ref()
-                .map_or_else(Timestamp::now, |waits| waits.since);
-            report.waits = Some(Fault {
+            let waits = report.parts().waits;
+            let since = waits.as_ref().map_or_else(Timestamp::now, |waits| waits.since);
+            *waits = Some(Fault {
                 reason,
                 message,
                 since,
@@ -71,39 +110,61 @@ impl Board {
     }
 
     /// Nothing is waited for any more.
-    pub(super) fn goes_on(&self) {
-        self.report.write(|report| report.waits = None);
+    pub(crate) fn goes_on(&self) {
+        self.report.write(|report| *report.parts().waits = None);
     }
 
     /// The copy was chosen.
-    pub(super) fn chosen(&self, copy: ChosenCopy) {
-        self.report.write(|report| report.copy = Some(copy));
+    pub(crate) fn chosen(&self, copy: ChosenCopy) {
+        self.report.write(|report| *report.parts().copy = Some(copy));
     }
 
-    /// The copy, once it was chosen.
-    pub(super) fn copy(&self) -> Option<ChosenCopy> {
-        self.report.look(|report| report.copy.clone())
+    /// Looks at the report as it was written last.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&R) -> T) -> T {
+        self.report.look(look)
     }
-}
 
-impl Status for Board {
-    type Report = RestoreReport;
+    /// Changes the report.
+    pub(crate) fn write(&self, change: impl FnOnce(&mut R)) {
+        self.report.write(change);
+    }
 
-    fn report(&self) -> RestoreReport {
-        let mut report = self.report.look(Clone::clone);
-        report.progress = told(&self.progress);
-        if !self.is_ready() {
-            report.progress.phase = RestorePhase::Waiting;
+    /// How far it is.
+    pub(crate) fn told(&self) -> RestoreProgress {
+        let mut progress = told(&self.progress);
+        if !self.has_everything() {
+            progress.phase = RestorePhase::Waiting;
         }
+        progress
+    }
+
+    /// The report as it is now.
+    pub(crate) fn now(&self) -> R {
+        let mut report = self.report.look(Clone::clone);
+        let parts = report.parts();
+        *parts.progress = self.told();
         // What was waited for came.
         if self.progress.has_written() {
-            report.waits = None;
+            *parts.waits = None;
         }
         report
     }
 
-    fn is_ready(&self) -> bool {
+    /// Whether configuration and Secrets are there.
+    pub(crate) fn has_everything(&self) -> bool {
         self.is_configured.load(Relaxed)
+    }
+}
+
+impl Status for Board<RestoreReport> {
+    type Report = RestoreReport;
+
+    fn report(&self) -> RestoreReport {
+        self.now()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.has_everything()
     }
 }
 
@@ -140,6 +201,7 @@ const fn word(phase: &Phase) -> RestorePhase {
         Phase::Constraints => RestorePhase::Constraints,
         Phase::Analysing => RestorePhase::Analysing,
         Phase::Comparing => RestorePhase::Comparing,
+        Phase::Questioning => RestorePhase::Questioning,
         Phase::Done => RestorePhase::Done,
     }
 }

@@ -2,7 +2,10 @@
 
 use dataembassy_archive::{Identities, KeyError};
 use dataembassy_contract::{
-    Reason, files,
+    Reason,
+    config::{CustodianKey, Floor, SovereigntyConfig, StoreConfig},
+    custodian::SignerConfig,
+    files,
     report::SecretRole,
     restore::{CopyChoice, IfNotEmpty, RestoreConfig},
 };
@@ -16,10 +19,10 @@ use crate::postgresql::Source;
 use crate::process::{
     conversion,
     database::{DatabasePlace, DatabaseSecrets},
-    folder::{Files, FolderError},
+    folder::{Files, FolderError, Needs},
 };
 use crate::restore::{Options, copy::Choice};
-use crate::store::{DepositKeys, LedgerSettings, StoreError, StoreSettings};
+use crate::store::{DepositKeys, LedgerSettings, Store, StoreError, StoreSettings};
 
 /// The folder's files that a restore reads.
 pub(super) const NAMES: &[&str] = &[
@@ -34,20 +37,86 @@ pub(super) const NAMES: &[&str] = &[
     files::DATABASE_CA,
 ];
 
+/// Where copies are, who writes them, and what opens them.
+pub(crate) struct Access {
+    store: StoreSettings,
+    keys: DepositKeys,
+    pub(crate) ledger: LedgerSettings,
+    pub(crate) identities: Identities,
+}
+
+/// What a document says of that.
+pub(crate) struct Named<'a> {
+    pub(crate) registry: &'a str,
+    pub(crate) store: &'a StoreConfig,
+    pub(crate) sovereignty: &'a SovereigntyConfig,
+    pub(crate) signers: &'a [SignerConfig],
+    pub(crate) custodian_keys: &'a [CustodianKey],
+    pub(crate) floor: Option<&'a Floor>,
+}
+
+/// The Secrets for it, if they are there: what is missing, [`Needs::met`] tells.
+pub(crate) struct AccessSecrets<'a> {
+    access_key_id: &'a str,
+    secret_access_key: &'a str,
+    identity: &'a str,
+}
+
+impl<'a> AccessSecrets<'a> {
+    pub(crate) fn take(needs: &mut Needs<'a>) -> Result<Self, FolderError> {
+        Ok(Self {
+            access_key_id: needs.take(files::RETRIEVAL_ACCESS_KEY_ID, SecretRole::Retrieval)?,
+            secret_access_key: needs.take(files::RETRIEVAL_SECRET_ACCESS_KEY, SecretRole::Retrieval)?,
+            identity: needs.take(files::IDENTITY, SecretRole::Identity)?,
+        })
+    }
+}
+
+impl Access {
+    /// Judges both together.
+    pub(crate) fn judge(
+        named: &Named<'_>,
+        secrets: &AccessSecrets<'_>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigurationError> {
+        let loopback = environment.place.loopback;
+        Ok(Self {
+            store: StoreSettings::judge(named.store, named.sovereignty, loopback)?,
+            keys: DepositKeys {
+                access_key_id: secrets.access_key_id.to_owned(),
+                secret_access_key: secrets.secret_access_key.to_owned(),
+            },
+            ledger: LedgerSettings {
+                registry: named.registry.parse()?,
+                signers: named
+                    .signers
+                    .iter()
+                    .map(conversion::signer)
+                    .collect::<Result<_, _>>()?,
+                custodians: conversion::custodians(named.custodian_keys)?,
+                floor: conversion::floor(named.floor)?,
+            },
+            identities: Identities::parse(&format!("{}\n", secrets.identity))?,
+        })
+    }
+
+    /// The store, as these keys reach it.
+    pub(crate) fn connect(&self) -> Result<Store, StoreError> {
+        Store::connect(&self.store, &self.keys)
+    }
+}
+
 /// One restore's configuration and secrets, checked.
 pub(super) struct Configuration {
-    pub(super) store: StoreSettings,
-    pub(super) keys: DepositKeys,
-    pub(super) ledger: LedgerSettings,
+    pub(super) access: Access,
     pub(super) choice: Choice,
-    pub(super) identities: Identities,
     pub(super) target: Source,
     pub(super) options: Options,
 }
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConfigurationError {
+pub(crate) enum ConfigurationError {
     /// The folder's files cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -69,7 +138,7 @@ pub(super) enum ConfigurationError {
 }
 
 impl ConfigurationError {
-    pub(super) fn reason(&self) -> Reason {
+    pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Folder(error) => error.reason(),
             Self::NotADocument(_) | Self::InvalidValue(_) | Self::NoTime(_) => Reason::ConfigurationInvalid,
@@ -85,20 +154,20 @@ impl Configuration {
         let config = RestoreConfig::from_json(files.document()?)?;
         let loopback = environment.place.loopback;
         let mut needs = files.needs();
-        let access_key_id = needs.take(files::RETRIEVAL_ACCESS_KEY_ID, SecretRole::Retrieval)?;
-        let secret_access_key = needs.take(files::RETRIEVAL_SECRET_ACCESS_KEY, SecretRole::Retrieval)?;
-        let identity = needs.take(files::IDENTITY, SecretRole::Identity)?;
+        let secrets = AccessSecrets::take(&mut needs)?;
         let database = DatabaseSecrets::take(files, &mut needs)?;
         needs.met()?;
+        let named = Named {
+            registry: &config.registry,
+            store: &config.store,
+            sovereignty: &config.sovereignty,
+            signers: &config.signers,
+            custodian_keys: &config.custodian_keys,
+            floor: config.floor.as_ref(),
+        };
         Ok(Self {
-            store: StoreSettings::judge(&config.store, &config.sovereignty, loopback)?,
-            keys: DepositKeys {
-                access_key_id: access_key_id.to_owned(),
-                secret_access_key: secret_access_key.to_owned(),
-            },
-            ledger: ledger(&config)?,
+            access: Access::judge(&named, &secrets, environment)?,
             choice: choice(&config.copy)?,
-            identities: Identities::parse(&format!("{identity}\n"))?,
             target: database.into_source(DatabasePlace {
                 host: &config.target.host,
                 port: config.target.port,
@@ -114,22 +183,10 @@ impl Configuration {
                 accept_collation: config.accept_different_collation,
                 jobs: usize::from(config.jobs.clamp(1, 64)),
                 scratch: environment.scratch.clone(),
+                prepared_schemas: Vec::new(),
             },
         })
     }
-}
-
-fn ledger(config: &RestoreConfig) -> Result<LedgerSettings, InvalidValue> {
-    Ok(LedgerSettings {
-        registry: config.registry.parse()?,
-        signers: config
-            .signers
-            .iter()
-            .map(conversion::signer)
-            .collect::<Result<_, _>>()?,
-        custodians: conversion::custodians(&config.custodian_keys)?,
-        floor: conversion::floor(config.floor.as_ref())?,
-    })
 }
 
 fn choice(choice: &CopyChoice) -> Result<Choice, ConfigurationError> {

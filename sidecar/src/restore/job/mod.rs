@@ -3,9 +3,9 @@
 //!
 //! Nothing is retried once something was written: another restore is another resource.
 
-mod board;
-mod configuration;
-mod words;
+pub(crate) mod board;
+pub(crate) mod configuration;
+pub(crate) mod words;
 
 use std::{
     path::PathBuf,
@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use clap::Args;
 use dataembassy_contract::{
     Reason, files,
-    restore::{ChosenCopy, Ending, RestoreResult},
+    restore::{ChosenCopy, Ending, RestoreReport, RestoreResult},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,19 +29,20 @@ use super::{
 };
 use crate::process::{self as running, Place, ProcessArguments, folder::Files, server};
 use crate::store::Store;
-use board::Board;
+use board::{Board, JobReport};
 use configuration::{Configuration, ConfigurationError, NAMES};
 
 /// How long store and target may be out of reach before that is the restore's end: a new pod is not known to every policy at once.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at what is not there yet.
-const PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const PAUSE: Duration = Duration::from_secs(2);
 
-/// Command line of `dataembassy-sidecar restore-job`.
+/// Command line of `dataembassy-sidecar restore-job`, and of a drill.
 #[derive(Debug, Args)]
+#[group(id = "job")]
 pub struct Arguments {
     #[command(flatten)]
-    process: ProcessArguments,
+    pub(crate) process: ProcessArguments,
     /// The folder that holds `<major>/bin/pg_restore` for each major version of PostgreSQL.
     #[arg(
         long,
@@ -54,7 +55,17 @@ pub struct Arguments {
     scratch: PathBuf,
     /// The file that the result is written to, at most 4,096 bytes of JSON.
     #[arg(long, default_value = files::TERMINATION_MESSAGE)]
-    termination_message: PathBuf,
+    pub(crate) termination_message: PathBuf,
+}
+
+impl Arguments {
+    pub(crate) fn environment(&self) -> Environment {
+        Environment {
+            place: self.process.place(),
+            programs: self.postgresql_programs.clone(),
+            scratch: self.scratch.clone(),
+        }
+    }
 }
 
 /// Where the Job runs.
@@ -70,11 +81,7 @@ pub struct Environment {
 
 /// Restores once, and leaves what came of it.
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let environment = Environment {
-        place: arguments.process.place(),
-        programs: arguments.postgresql_programs,
-        scratch: arguments.scratch,
-    };
+    let environment = arguments.environment();
     let path = arguments.termination_message;
     let job = async |ending| {
         let result = run_until(&environment, ending).await?;
@@ -93,7 +100,7 @@ pub async fn run_until(
     environment: &Environment,
     ending: CancellationToken,
 ) -> anyhow::Result<RestoreResult> {
-    let board = Board::default();
+    let board: Board<RestoreReport> = Board::default();
     let _status = running::serve(environment.place.status_address, server::status(board.clone())).await?;
     let began = Instant::now();
     let done = tokio::select! {
@@ -102,7 +109,7 @@ pub async fn run_until(
     };
     let seconds = began.elapsed().as_secs_f64();
     Ok(match done {
-        Ok(outcome) => restored(&outcome, board.copy(), seconds),
+        Ok(outcome) => restored(&outcome, board.look(|report| report.copy.clone()), seconds),
         Err(failure) => failed(&failure, &board, seconds),
     })
 }
@@ -128,6 +135,12 @@ impl Failure {
     }
 }
 
+impl From<ConfigurationError> for Failure {
+    fn from(error: ConfigurationError) -> Self {
+        Self::new(error.reason(), error.to_string())
+    }
+}
+
 impl From<FindError> for Failure {
     fn from(error: FindError) -> Self {
         Self::new(error.reason(), error.to_string())
@@ -143,9 +156,12 @@ impl From<RestoreError> for Failure {
     }
 }
 
-async fn work(environment: &Environment, board: &Board) -> Result<Outcome, Failure> {
-    let configuration = configured(environment, board).await?;
-    let store = Store::connect(&configuration.store, &configuration.keys)
+async fn work(environment: &Environment, board: &Board<RestoreReport>) -> Result<Outcome, Failure> {
+    let judge = |files: &Files| Configuration::judge(files, environment);
+    let configuration = configured(environment, board, NAMES, judge).await?;
+    let store = configuration
+        .access
+        .connect()
         .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
     let copy = Arc::new(opened(&store, &configuration, board).await?);
     board.chosen(chosen(copy.identity()));
@@ -160,9 +176,13 @@ async fn work(environment: &Environment, board: &Board) -> Result<Outcome, Failu
 }
 
 /// The copy, chosen once.
-async fn opened(store: &Store, configuration: &Configuration, board: &Board) -> Result<StoredCopy, Failure> {
+async fn opened(
+    store: &Store,
+    configuration: &Configuration,
+    board: &Board<RestoreReport>,
+) -> Result<StoredCopy, Failure> {
     let until = Instant::now() + PATIENCE;
-    let (ledger, identities) = (&configuration.ledger, &configuration.identities);
+    let (ledger, identities) = (&configuration.access.ledger, &configuration.access.identities);
     loop {
         match StoredCopy::open(store.clone(), ledger, configuration.choice, identities).await {
             Ok(copy) => {
@@ -175,7 +195,7 @@ async fn opened(store: &Store, configuration: &Configuration, board: &Board) -> 
 }
 
 /// Waits for a moment where the failure may pass by itself and nothing was written; otherwise it is the end.
-async fn bide(board: &Board, failure: Failure, until: Instant) -> Result<(), Failure> {
+async fn bide(board: &Board<RestoreReport>, failure: Failure, until: Instant) -> Result<(), Failure> {
     if !failure.passes || board.progress().has_written() || Instant::now() >= until {
         return Err(failure);
     }
@@ -186,13 +206,16 @@ async fn bide(board: &Board, failure: Failure, until: Instant) -> Result<(), Fai
 }
 
 /// Waits until configuration and Secrets are there, as long as the Job may take.
-async fn configured(environment: &Environment, board: &Board) -> Result<Configuration, Failure> {
+pub(crate) async fn configured<R: JobReport, C>(
+    environment: &Environment,
+    board: &Board<R>,
+    names: &'static [&'static str],
+    judge: impl Fn(&Files) -> Result<C, ConfigurationError>,
+) -> Result<C, ConfigurationError> {
     loop {
         let folder = environment.place.config_dir.clone();
-        let files = tokio::task::spawn_blocking(move || Files::read(&folder, NAMES))
-            .await
-            .map_err(|_| Failure::new(Reason::InternalError, "the folder was not read"))?;
-        match Configuration::judge(&files, environment) {
+        let files = tokio::task::spawn_blocking(move || Files::read(&folder, names)).await;
+        match judge(&files.unwrap_or_default()) {
             Ok(configuration) => {
                 board.configured();
                 return Ok(configuration);
@@ -200,13 +223,13 @@ async fn configured(environment: &Environment, board: &Board) -> Result<Configur
             Err(ConfigurationError::Folder(error)) if !error.missing().is_empty() => {
                 board.misses(error.missing());
             }
-            Err(error) => return Err(Failure::new(error.reason(), error.to_string())),
+            Err(error) => return Err(error),
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-fn chosen(identity: &CopyIdentity) -> ChosenCopy {
+pub(crate) fn chosen(identity: &CopyIdentity) -> ChosenCopy {
     ChosenCopy {
         sequence: identity.sequence,
         copy_id: identity.copy_id.to_string(),
@@ -254,7 +277,7 @@ fn restored(outcome: &Outcome, copy: Option<ChosenCopy>, seconds: f64) -> Restor
     }
 }
 
-fn failed(failure: &Failure, board: &Board, seconds: f64) -> RestoreResult {
+fn failed(failure: &Failure, board: &Board<RestoreReport>, seconds: f64) -> RestoreResult {
     let counters = &board.progress().counters;
     let said = words::of_the_resource(&failure.message);
     let (ending, message) = if board.progress().has_written() {
@@ -275,7 +298,7 @@ fn failed(failure: &Failure, board: &Board, seconds: f64) -> RestoreResult {
         ending,
         reason: failure.reason,
         message,
-        copy: board.copy(),
+        copy: board.look(|report| report.copy.clone()),
         tables: 0,
         rows: counters.rows.load(Relaxed),
         bytes: counters.bytes.load(Relaxed),

@@ -27,7 +27,7 @@ const FIELDS: [(&str, &str); 8] = [
 ];
 
 /// A message that names flags, for people who have fields.
-pub(super) fn of_the_resource(message: &str) -> String {
+pub(crate) fn of_the_resource(message: &str) -> String {
     let replace = |text: String, (flag, field): &(&str, &str)| text.replace(flag, field);
     FIELDS.iter().fold(message.to_owned(), replace)
 }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use dataembassy_archive::inventory::LocaleProvider;
+use dataembassy_archive::inventory::{Database, LocaleProvider};
 
 use super::{
     Options,
@@ -49,6 +49,7 @@ impl Facts {
         connection: &mut Connection,
         programs: &Path,
         contents: &Contents,
+        prepared_schemas: &[String],
     ) -> Result<Self, ConnectionError> {
         let target = Target::look(connection).await?;
         let mut available = HashMap::new();
@@ -70,7 +71,7 @@ impl Facts {
             tablespaces: names(connection, "SELECT spcname FROM pg_catalog.pg_tablespace").await?,
             has_program,
             money_locale: knows_locale(connection, contents).await?,
-            objects: objects(connection, OBJECTS_NAMED).await?,
+            objects: objects(connection, OBJECTS_NAMED, prepared_schemas).await?,
             unfinished: Mark::found(connection).await?,
             target,
         })
@@ -200,25 +201,7 @@ impl Facts {
     }
 
     fn recreate(&self, contents: &Contents) -> String {
-        let source = &contents.header.database;
-        let provider = match source.locale_provider {
-            LocaleProvider::Libc => String::new(),
-            LocaleProvider::Icu => format!(
-                " LOCALE_PROVIDER icu ICU_LOCALE {}",
-                literal(source.locale.as_deref().unwrap_or_default())
-            ),
-            LocaleProvider::Builtin => format!(
-                " LOCALE_PROVIDER builtin BUILTIN_LOCALE {}",
-                literal(source.locale.as_deref().unwrap_or_default())
-            ),
-        };
-        format!(
-            "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}{provider}",
-            identifier(&self.target.database),
-            literal(&source.encoding),
-            literal(&source.collate),
-            literal(&source.ctype),
-        )
+        create_database(&self.target.database, &contents.header.database)
     }
 
     fn extensions(&self, toc: &Toc, options: &Options, lacks: &mut Vec<String>) {
@@ -253,22 +236,54 @@ impl Facts {
             }
             return;
         }
-        let mut missing: Vec<String> = Vec::new();
-        for entry in toc.entries.iter().filter(|entry| entry.description == "POLICY") {
-            let definition = entry.definition.as_deref().unwrap_or_default();
-            for role in policy::roles(&String::from_utf8_lossy(definition)) {
-                if !self.roles.contains(&role) && !missing.contains(&role) {
-                    missing.push(role);
-                }
+        for role in policy_roles(toc) {
+            if self.roles.contains(&role) {
+                continue;
             }
-        }
-        for role in missing {
             let name = identifier(&role);
             lacks.push(format!(
                 "role {name} is missing, which a row security policy names: CREATE ROLE {name}"
             ));
         }
     }
+}
+
+/// The statement that makes a database which takes a copy of `source` as it is.
+#[must_use]
+pub fn create_database(name: &str, source: &Database) -> String {
+    let provider = match source.locale_provider {
+        LocaleProvider::Libc => String::new(),
+        LocaleProvider::Icu => format!(
+            " LOCALE_PROVIDER icu ICU_LOCALE {}",
+            literal(source.locale.as_deref().unwrap_or_default())
+        ),
+        LocaleProvider::Builtin => format!(
+            " LOCALE_PROVIDER builtin BUILTIN_LOCALE {}",
+            literal(source.locale.as_deref().unwrap_or_default())
+        ),
+    };
+    format!(
+        "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}{provider}",
+        identifier(name),
+        literal(&source.encoding),
+        literal(&source.collate),
+        literal(&source.ctype),
+    )
+}
+
+/// The roles that row security policies name, each once.
+#[must_use]
+pub fn policy_roles(toc: &Toc) -> Vec<String> {
+    let mut named: Vec<String> = Vec::new();
+    for entry in toc.entries.iter().filter(|entry| entry.description == "POLICY") {
+        let definition = entry.definition.as_deref().unwrap_or_default();
+        for role in policy::roles(&String::from_utf8_lossy(definition)) {
+            if !named.contains(&role) {
+                named.push(role);
+            }
+        }
+    }
+    named
 }
 
 async fn names(connection: &mut Connection, query: &str) -> Result<HashSet<String>, ConnectionError> {

@@ -2,7 +2,7 @@
 //!
 //! What extensions own does not count: an administrator may have installed them for the restore.
 
-use crate::postgresql::{Connection, ConnectionError};
+use crate::postgresql::{Connection, ConnectionError, session::literal};
 
 /// Objects dropped in one transaction: each needs locks, and the server's default has room for 6,400.
 const DROPPED_AT_ONCE: usize = 100;
@@ -49,12 +49,27 @@ pub enum ObjectsLeft {
     Stays(String),
 }
 
-/// Up to `limit` objects of the database, each as type and name.
-pub async fn objects(connection: &mut Connection, limit: usize) -> Result<Vec<String>, ConnectionError> {
+/// Up to `limit` objects of the database, each as type and name; schemas that were `prepared` do not count.
+pub async fn objects(
+    connection: &mut Connection,
+    limit: usize,
+    prepared: &[String],
+) -> Result<Vec<String>, ConnectionError> {
+    let most = limit + prepared.len();
+    let names: Vec<String> = prepared.iter().map(|name| literal(name)).collect();
+    let but_prepared = if names.is_empty() {
+        String::new()
+    } else {
+        let names = names.join(", ");
+        format!(
+            "WHERE u.classid <> 'pg_catalog.pg_namespace'::pg_catalog.regclass OR u.objid NOT IN \
+             (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname IN ({names}))"
+        )
+    };
     let rows = connection
         .query(format!(
-            "SELECT i.type || ' ' || i.identity FROM ({USER_OBJECTS} LIMIT {limit}) u, \
-             pg_catalog.pg_identify_object(u.classid, u.objid, 0) i"
+            "SELECT i.type || ' ' || i.identity FROM ({USER_OBJECTS} LIMIT {most}) u, \
+             pg_catalog.pg_identify_object(u.classid, u.objid, 0) i {but_prepared} LIMIT {limit}"
         ))
         .await?;
     rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()

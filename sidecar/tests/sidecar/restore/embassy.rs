@@ -10,7 +10,7 @@ use dataembassy_archive::{Identities, Recipients};
 use dataembassy_ledger::{
     ObjectKey, SigningKey,
     chain::{CustodianKey, SignerRange},
-    entry::{PartRef, SourceBody},
+    entry::{CopyBody, PartRef, SourceBody},
     key::CopyObject,
     manifest::{ManifestWriter, SegmentRecord},
     value::{CopyId, PartNumber, Recipient, SegmentNumber, Sha256Digest},
@@ -30,19 +30,19 @@ use dataembassy_testkit::{
     provisioned,
 };
 
-pub(super) fn key(seed: u8) -> SigningKey {
+pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&[seed; 32])
 }
 
 /// A store made ready, and a person's identity as `age-keygen` makes it.
-pub(super) struct Embassy {
-    pub(super) bench: StoreBench,
-    pub(super) retrieval: Credentials,
-    pub(super) identity: String,
+pub(crate) struct Embassy {
+    pub(crate) bench: StoreBench,
+    pub(crate) retrieval: Credentials,
+    pub(crate) identity: String,
 }
 
 impl Embassy {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let bench = StoreBench::start().await;
         initialise(&bench.custody().await, &key(9)).await.unwrap();
         let registry = REGISTRY.to_owned();
@@ -55,7 +55,7 @@ impl Embassy {
         }
     }
 
-    pub(super) fn recipient(&self) -> Recipient {
+    pub(crate) fn recipient(&self) -> Recipient {
         let line = self
             .identity
             .lines()
@@ -63,11 +63,11 @@ impl Embassy {
         line.unwrap().parse().unwrap()
     }
 
-    pub(super) fn retrieval(&self) -> Store {
+    pub(crate) fn retrieval(&self) -> Store {
         StoreBench::store_as(&self.bench.settings(BUCKET), &self.retrieval)
     }
 
-    pub(super) fn trust() -> LedgerSettings {
+    pub(crate) fn trust() -> LedgerSettings {
         LedgerSettings {
             registry: registry(),
             signers: vec![SignerRange::always(key(1).public_key())],
@@ -80,19 +80,32 @@ impl Embassy {
     }
 
     /// Puts a copy and commits its entry, as a mirror does: with deposit credentials.
-    pub(super) async fn publish(&self, copy: &MemoryCopy, id: u8) {
+    pub(crate) async fn publish(&self, copy: &MemoryCopy, id: u8) {
+        self.publish_with(copy, id, |_, bytes| bytes.clone(), |_| ())
+            .await;
+    }
+
+    /// The same in a store that keeps something else of a segment than it was given, and of an entry that was changed before it was signed.
+    pub(crate) async fn publish_with(
+        &self,
+        copy: &MemoryCopy,
+        id: u8,
+        keeps: impl Fn(u32, &Bytes) -> Bytes,
+        change: impl FnOnce(&mut CopyBody),
+    ) {
         let store = self.bench.deposit().await;
         let id = CopyId::from_bytes([id; 16]);
         assert_eq!(id, copy.identity.copy_id, "the inventory names the copy");
         let mut manifest = ManifestWriter::new();
         for (place, bytes) in copy.segments.iter().enumerate() {
             let number = SegmentNumber::new(place as u64 + 1).unwrap();
-            let part = put(&store, id, CopyObject::Segment(number), bytes).await;
+            let kept = keeps(number.get(), bytes);
+            let part = put(&store, id, CopyObject::Segment(number), &kept).await;
             let record = SegmentRecord {
                 number,
                 version: part.version,
-                size: part.size,
-                sha256: part.sha256,
+                size: bytes.len() as u64,
+                sha256: Sha256Digest::of(bytes),
             };
             assert!(manifest.push(&record).unwrap().is_none());
         }
@@ -113,13 +126,14 @@ impl Embassy {
         assert_eq!(copy.inventory.len(), 1);
         let object = CopyObject::Inventory(PartNumber::FIRST);
         body.inventory = vec![put(&store, id, object, &copy.inventory[0]).await];
+        change(body);
         let signed = entry.sign(&key(1)).unwrap();
         commit(&store, &entry.object_key(), &signed, Duration::from_secs(20))
             .await
             .unwrap();
     }
 
-    pub(super) async fn open(&self, choice: &str) -> Result<StoredCopy, FindError> {
+    pub(crate) async fn open(&self, choice: &str) -> Result<StoredCopy, FindError> {
         let identities = Identities::parse(&self.identity).unwrap();
         StoredCopy::open(
             self.retrieval(),
@@ -130,7 +144,7 @@ impl Embassy {
         .await
     }
 
-    pub(super) async fn restore_into(&self, target: &Database) -> Result<Outcome, String> {
+    pub(crate) async fn restore_into(&self, target: &Database) -> Result<Outcome, String> {
         let copy = self.open("latest").await.map_err(|error| error.to_string())?;
         let into = source_as(target.server, &target.name, OWNER);
         let restored = restore(&Arc::new(copy), &into, &options(), &Progress::default()).await;
@@ -138,7 +152,7 @@ impl Embassy {
     }
 }
 
-pub(super) async fn put(store: &Store, copy: CopyId, object: CopyObject, bytes: &Bytes) -> PartRef {
+pub(crate) async fn put(store: &Store, copy: CopyId, object: CopyObject, bytes: &Bytes) -> PartRef {
     let key = ObjectKey::Copy {
         registry: registry(),
         copy,
@@ -156,17 +170,17 @@ pub(super) async fn put(store: &Store, copy: CopyId, object: CopyObject, bytes: 
     }
 }
 
-pub(super) fn stock() -> PathBuf {
+pub(crate) fn stock() -> PathBuf {
     provisioned::path("rootfs-stock").unwrap()
 }
 
 /// A Go program, which needs no library.
-pub(super) fn age_keygen() -> String {
+pub(crate) fn age_keygen() -> String {
     let made = Command::new(stock().join("usr/bin/age-keygen")).output().unwrap();
     String::from_utf8(made.stdout).unwrap()
 }
 
-pub(super) const CONTENT: &str = "\
+pub(crate) const CONTENT: &str = "\
     CREATE TABLE \"Ödd \"\"one\" (id int PRIMARY KEY, text text);
     INSERT INTO \"Ödd \"\"one\" SELECT n, E'row\\t' || md5(n::text) FROM generate_series(1, 60000) n;
     CREATE TABLE \"with line
@@ -177,7 +191,7 @@ feed\" VALUES (E'\\\\.');
     CREATE SEQUENCE s; SELECT nextval('s');
     SELECT lo_from_bytea(4711, 'small'); SELECT lo_from_bytea(4713, decode(repeat('ab', 3000000), 'hex'));";
 
-pub(super) const COMPARED: [&str; 5] = [
+pub(crate) const COMPARED: [&str; 5] = [
     "SELECT * FROM \"Ödd \"\"one\" ORDER BY id",
     "SELECT * FROM \"with line\nfeed\"",
     "SELECT md5(value), length(value) FROM huge",
@@ -185,25 +199,25 @@ pub(super) const COMPARED: [&str; 5] = [
     "SELECT oid, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY oid",
 ];
 
-pub(super) fn assert_equal(source: &Database, target: &Database) {
+pub(crate) fn assert_equal(source: &Database, target: &Database) {
     for query in COMPARED {
         assert_eq!(plain_copy(source, query), plain_copy(target, query), "{query}");
     }
 }
 
-pub(super) async fn filled(server: &'static Server) -> Database {
+pub(crate) async fn filled(server: &'static Server) -> Database {
     let database = server.database().await.unwrap();
     database.execute(CONTENT).await.unwrap();
     database
 }
 
 /// Loses an object's data on the store's own disk, as a broken store could.
-pub(super) fn lose(embassy: &Embassy, object: &str) {
+pub(crate) fn lose(embassy: &Embassy, object: &str) {
     std::fs::rename(on_disk(embassy, object), lost(embassy)).unwrap();
 }
 
 /// Puts back what [`lose`] took away.
-pub(super) fn find_again(embassy: &Embassy, object: &str) {
+pub(crate) fn find_again(embassy: &Embassy, object: &str) {
     std::fs::rename(lost(embassy), on_disk(embassy, object)).unwrap();
 }
 

@@ -1,7 +1,7 @@
 //! What comes back, and what is refused.
 
 mod contents;
-mod embassy;
+pub(crate) mod embassy;
 mod job;
 mod refusals;
 mod store;

@@ -179,6 +179,7 @@ pub(crate) fn options() -> Options {
         accept_collation: false,
         jobs: 3,
         scratch: std::env::temp_dir(),
+        prepared_schemas: Vec::new(),
     }
 }
 
