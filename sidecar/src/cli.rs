@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{custodian, gate, mirror, restore, store, trust_sheet};
+use crate::{custodian, drill, gate, mirror, restore, store, trust_sheet};
 
 /// Mirrors one registry into the embassy's store, and restores from it.
 #[derive(Debug, Parser)]
@@ -26,6 +26,8 @@ enum Command {
     Restore(Box<restore::Arguments>),
     /// Restore one copy as the operator's Job does: told by a folder, asked at a port, ended with last words.
     RestoreJob(restore::job::Arguments),
+    /// Restore one copy into a throw-away database, question it and time it, as the operator's Job does.
+    Drill(drill::Arguments),
     /// Make an object store ready.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -69,6 +71,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Gate(arguments) => gate::run(arguments).await,
             Command::Restore(arguments) => restore::run(*arguments).await,
             Command::RestoreJob(arguments) => restore::job::run(arguments).await,
+            Command::Drill(arguments) => drill::run(arguments).await,
             Command::Store(StoreCommand::Init(arguments)) => {
                 store::init::run(&arguments)
                     .await?

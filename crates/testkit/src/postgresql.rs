@@ -3,6 +3,7 @@
 //! A server runs chrooted into the provisioned root file system, in a mount namespace of its own, so it needs root. It
 //! dies with the test process, however that ends: its supervisor waits for the end of a pipe.
 
+mod cell;
 mod directory;
 mod programs;
 mod relay;
@@ -24,6 +25,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
+pub use cell::Cell;
 pub use directory::DumpDirectory;
 pub use programs::{programs, scripted_pg_dump};
 pub use relay::Relay;

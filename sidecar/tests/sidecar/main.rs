@@ -12,6 +12,7 @@
 
 mod bench;
 mod custodian;
+mod drill;
 mod drill_reports;
 mod dump;
 mod gate;
