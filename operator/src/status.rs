@@ -48,12 +48,17 @@ pub async fn write<K: Observed>(
     if *status == before {
         return Ok(());
     }
-    let patch = json!({"apiVersion": K::api_version(&()), "kind": kind, "status": status});
+    let mut patch = json!({"apiVersion": K::api_version(&()), "kind": kind, "status": status});
+    // It is written to what was judged and to nothing else: one that has changed meanwhile, or was made again under the same name, is judged
+    // anew. The API server does not look at a UID here, only at this.
+    if let Some(version) = resource.resource_version() {
+        patch["metadata"] = json!({"resourceVersion": version});
+    }
     let parameters = PatchParams::apply(manager).force();
     match api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
         Ok(_) => {}
-        // Deleted meanwhile: there is nobody left to tell.
-        Err(kube::Error::Api(error)) if error.code == 404 => return Ok(()),
+        // Deleted meanwhile: there is nobody left to tell. Changed meanwhile: the watch brings what it is now.
+        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => return Ok(()),
         Err(source) => {
             return Err(ReconcileError::StatusNotWritten {
                 source: Box::new(source),

@@ -98,6 +98,31 @@ fn last_words(words: &str, code: i32) -> Value {
 }
 
 #[tokio::test]
+async fn a_status_goes_to_what_was_judged_and_one_that_comes_late_is_no_failure() {
+    let mut resource = restore("back");
+    resource["metadata"]["resourceVersion"] = "17".into();
+    let world = abroad(&resource);
+    let live = resource.clone();
+    let (client, log) = client(move |asked| {
+        let conflict = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "message": "modified", "code": 409});
+        match asked.path.as_str() {
+            LIVE => Some((200, live.clone())),
+            path => path.ends_with("/status").then_some((409, conflict)),
+        }
+    });
+    let done = reconcile(
+        Arc::new(read::<RegistryRestore>(&resource)),
+        world.context(client),
+    )
+    .await;
+    assert!(done.is_ok(), "{done:?}");
+    assert_eq!(
+        written(&log.take(), "/status")["metadata"],
+        json!({"resourceVersion": "17"})
+    );
+}
+
+#[tokio::test]
 async fn a_new_restore_gets_its_objects_its_job_last_and_a_status() {
     let resource = restore("back");
     let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
