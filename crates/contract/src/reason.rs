@@ -192,7 +192,6 @@ reasons! {
     Drilling = "Drilling": "A drill is at work.", "Wait; status.current says how far it is.";
     Recording = "Recording": "The drill has ended, and the custodian is asked to sign what it found.", "Wait; if it stays, look at the custodian.";
     DrillOverdue = "DrillOverdue": "No copy passed a drill for longer than the registry's drills.every.", "Look at the RegistryDrill, and at why it fails or does not run.";
-    DrillInconclusive = "DrillInconclusive": "The latest drill could say nothing of its copy: what it needed was not there, or it was stopped.", "Read the message, and mend what it names.";
     AnswerWrong = "AnswerWrong": "The copy was restored, and gave an answer that it must not give.", "Read in the report which one; find out whether the copy or the expectation is wrong.";
     RtoMissed = "RTOMissed": "The recovery took longer than it may.", "Give the drill more processors or jobs, or correct the objective.";
     CopyDamaged = "CopyDamaged": "What the store holds of the copy is not what the ledger says.", "Take another copy; find out who changed the store.";

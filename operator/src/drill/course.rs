@@ -84,7 +84,7 @@ pub fn step(
     let seconds = seconds_left(drill, current, now);
     if found.job.is_none() && current.job_uid.is_none() {
         return match judged {
-            _ if seconds < LEAST_SECONDS => conclude(never_made(drill)),
+            _ if seconds < LEAST_SECONDS => conclude(too_late(drill, "no Job could be made")),
             Ok(_) => Step::Start(seconds),
             Err(_) => Step::Follow,
         };
@@ -148,17 +148,17 @@ fn seconds_left(drill: &RegistryDrill, current: &CurrentDrill, now: Timestamp) -
     deadline.saturating_sub(u64::try_from(gone).unwrap_or_default())
 }
 
-/// A run whose Job could not be made in its time ends without one. Why, the status has said.
-fn never_made(drill: &RegistryDrill) -> (Reason, String) {
+/// A run that was not done in its time, and what the status has said last of why it does not come on.
+fn too_late(drill: &RegistryDrill, what: &str) -> (Reason, String) {
     let said = drill
         .status
         .as_ref()
         .and_then(|status| find(&status.conditions, "Ready"));
     let why = said
         .filter(|ready| ready.status == ConditionStatus::False)
-        .map_or_else(String::new, |ready| format!(": {}", ready.message));
+        .map_or_else(String::new, |ready| format!("; at last: {}", ready.message));
     let message = format!(
-        "no Job could be made within spec.schedule.deadline, {}{why}",
+        "{what} within spec.schedule.deadline, {}{why}",
         drill.spec.schedule.deadline
     );
     (Reason::DeadlineExceeded, message)
@@ -213,11 +213,8 @@ fn end(drill: &RegistryDrill, found: &Found) -> Option<End> {
     }
     let failed = found.job.as_ref().and_then(job::failure);
     if failed == Some(TOO_LONG) {
-        let message = format!(
-            "it took longer than spec.schedule.deadline, {}",
-            drill.spec.schedule.deadline
-        );
-        return Some(End::Final(Reason::DeadlineExceeded, message));
+        let (reason, message) = too_late(drill, "it was not done");
+        return Some(End::Final(reason, message));
     }
     let terminated = found.pod.as_ref().and_then(|pod| job::terminated(pod, CONTAINER));
     if let Some(words) = terminated.and_then(|ended| LastWords::read(ended.message.as_deref()?)) {

@@ -302,6 +302,26 @@ async fn what_another_attempt_would_not_change_is_not_tried_again() {
         let asked = run(&abroad(&resource), &cluster, &resource).await;
         assert_eq!(kept(written(&asked, "/status"))["reason"], reason);
     }
+    // What kept it waiting is not forgotten.
+    let mut waiting = resource.clone();
+    waiting["status"]["conditions"][0]["status"] = "False".into();
+    waiting["status"]["conditions"][0]["message"] = "no node takes it".into();
+    let mut late = job(1);
+    late["status"] =
+        json!({"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]});
+    let late = Cluster {
+        job: Some(late),
+        ..Cluster::default()
+    };
+    let asked = run(&abroad(&waiting), &late, &waiting).await;
+    let result = kept(written(&asked, "/status"));
+    assert!(
+        result["message"]
+            .as_str()
+            .unwrap()
+            .ends_with("at last: no node takes it"),
+        "{result}"
+    );
     // One that is told to stop says so, and is tried again.
     let words =
         json!({"verdict": "Inconclusive", "reason": "Interrupted", "message": "told to stop"}).to_string();
