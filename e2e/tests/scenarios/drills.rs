@@ -183,7 +183,8 @@ async fn wrong_answer(world: &'static World) -> Result<()> {
 async fn spoiled_copy(world: &'static World) -> Result<()> {
     let subject = mirrored(world, "spoiled").await?;
     let id = subject.id.as_str();
-    let copy = Custody::of(&world.product, id).newest().await?;
+    let points = Custody::of(&world.product, id).proven(PATIENCE).await?;
+    let copy = points.first().context("there is no recovery point")?;
     let store = world.product.bed.store().await?;
     let segment = store.first_segment(id, &copy.copy_id).await?;
     Disk::of(&world.product.bed).await?.flip(&segment)?;
