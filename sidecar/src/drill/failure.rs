@@ -108,7 +108,7 @@ impl From<ConnectionError> for Failure {
         match server.code.get(..2).unwrap_or_default() {
             // Out of disk, memory or sessions; a limit of ours.
             "53" if matches!(server.code.as_str(), "53100" | "53400") => {
-                Self::inconclusive(Reason::CellFull, &discreet(server))
+                Self::inconclusive(Reason::CellFull, &with_remedy(&discreet(server)))
             }
             // Ended by somebody, crashed, going down; its disk or files.
             "53" | "57" | "58" | "08" => Self::inconclusive(Reason::CellLost, &discreet(server)),
@@ -218,12 +218,19 @@ fn of_the_program(error: &ProgramError) -> Failure {
     if status.code().is_none() {
         Failure::inconclusive(Reason::Interrupted, &said)
     } else if has(&FULL) {
-        Failure::inconclusive(Reason::CellFull, &said)
+        Failure::inconclusive(Reason::CellFull, &with_remedy(&said))
     } else if has(&GONE) {
         Failure::inconclusive(Reason::CellLost, &said)
     } else {
         Failure::of_the_copy(Reason::RestoreFailed, &said)
     }
+}
+
+/// What a server without room said, and what to do about it.
+fn with_remedy(said: &str) -> String {
+    format!(
+        "the throw-away database has no room: {said}; raise spec.server.volumeSize, or find out what in the copy grows"
+    )
 }
 
 /// The server's words without what may be a row of the registry: a detail names keys and values.

@@ -20,11 +20,12 @@ pub(in crate::drill) struct Guard {
 }
 
 impl Guard {
-    /// Begins to watch; `limit` is in bytes.
+    /// Begins to watch over a cell whose volume has so many bytes. An eighth is left to what the server has besides, and to what grows between
+    /// two looks: a kubelet would remove the pod, and the result with it.
     pub(in crate::drill) async fn open(
         cell: &Cell,
         prepared: &Prepared,
-        limit: u64,
+        volume: u64,
     ) -> Result<Self, Failure> {
         let way = cell.source(&prepared.guard, MAINTENANCE);
         // What is being written counts as well: tables of a transaction that is open, its log, what is sorted.
@@ -38,7 +39,7 @@ impl Guard {
             connection: Connection::open(&way).await?,
             way,
             question,
-            limit,
+            limit: volume - volume / 8,
         })
     }
 
