@@ -13,7 +13,7 @@ use kube::ResourceExt;
 
 use crate::condition::{find, rfc3339};
 use crate::drill::agenda::{Due, Look};
-use crate::drill::build::CONTAINER;
+use crate::drill::build::{CONTAINER, DATABASE};
 use crate::drill::dereference::Found;
 use crate::drill::validate::{self, Checked};
 use crate::drill::{names, record};
@@ -236,6 +236,9 @@ fn end(drill: &RegistryDrill, found: &Found) -> Option<End> {
             ended.exit_code
         ));
     }
+    if let Some(ended) = found.pod.as_ref().and_then(database_ended) {
+        return Some(ended);
+    }
     let Some(job) = &found.job else {
         return lost("its Job is gone".to_owned());
     };
@@ -243,6 +246,31 @@ fn end(drill: &RegistryDrill, found: &Found) -> Option<End> {
         return lost("its Job completed, and its pod is gone with the result".to_owned());
     }
     failed.and_then(|failed| lost(format!("its Job failed ({failed})")))
+}
+
+/// A database that Kubernetes has started again is not the one that was restored into, and begins no other: its script ends at once, again
+/// and again. Whoever waits in the same pod for a Secret, or for the server to come up, cannot know that.
+fn database_ended(pod: &Pod) -> Option<End> {
+    let beside = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    let database = beside.iter().find(|container| container.name == DATABASE)?;
+    if database.restart_count == 0 {
+        return None;
+    }
+    if is_database_out_of_memory(pod) {
+        let message = "the throw-away database was killed at its memory limit: raise spec.server.resources.limits.memory";
+        return Some(End::Final(Reason::OutOfMemory, message.to_owned()));
+    }
+    let states = [&database.last_state, &database.state];
+    let mut ends = states
+        .into_iter()
+        .filter_map(|state| state.as_ref()?.terminated.as_ref());
+    let status = ends
+        .next()
+        .map_or(String::new(), |ended| format!(" with status {}", ended.exit_code));
+    let message = format!(
+        "the throw-away database ended before its time{status}: look whether somebody or something killed it, and whether the image          starts at all"
+    );
+    Some(End::Final(Reason::CellLost, message))
 }
 
 /// A result that nobody has received is none: only its few words are left, and nothing can be signed.

@@ -232,7 +232,19 @@ async fn each_end_without_a_result_has_its_reason() {
         with_pod(pod)
     };
     let killed = pod(&json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}));
+    let database = |reason: &str| {
+        let mut pod = pod(&json!({"running": {}}));
+        pod["status"]["phase"] = "Running".into();
+        pod["status"]["initContainerStatuses"] = json!([{
+            "name": "database", "image": "postgres:17", "imageID": "", "ready": false, "restartCount": 1,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"exitCode": 137, "reason": reason}},
+        }]);
+        with_pod(pod)
+    };
     for (cluster, reason, said) in [
+        (database("Error"), "CellLost", "with status 137"),
+        (database("OOMKilled"), "OutOfMemory", "spec.server.resources"),
         (failed("DeadlineExceeded"), "DeadlineExceeded", "2h"),
         (
             failed("BackoffLimitExceeded"),
