@@ -260,15 +260,15 @@ fn database_ended(pod: &Pod) -> Option<End> {
         let message = "the throw-away database was killed at its memory limit: raise spec.server.resources.limits.memory";
         return Some(End::Final(Reason::OutOfMemory, message.to_owned()));
     }
-    let states = [&database.last_state, &database.state];
-    let mut ends = states
+    let looks = [&database.last_state, &database.state];
+    let mut ends = looks
         .into_iter()
         .filter_map(|state| state.as_ref()?.terminated.as_ref());
-    let status = ends
+    let how = ends
         .next()
         .map_or(String::new(), |ended| format!(" with status {}", ended.exit_code));
     let message = format!(
-        "the throw-away database ended before its time{status}: look whether somebody or something killed it, and whether the image          starts at all"
+        "the throw-away database ended before its time{how}: look whether somebody or something killed it, and whether the image          starts at all"
     );
     Some(End::Final(Reason::CellLost, message))
 }
