@@ -222,13 +222,14 @@ fn people(owner: &str, guard: &str, config: &DrillConfig) -> Vec<String> {
     ]
 }
 
-/// Lets the owner load the rows of extensions' tables that the copy carries.
+/// Lets the owner load the rows of extensions' tables, and set the sequences of theirs, that the copy carries.
 fn let_in(owner: &str) -> String {
     format!(
-        "DO $$ DECLARE one pg_catalog.regclass; BEGIN \
-         FOR one IN SELECT c.oid::pg_catalog.regclass FROM pg_catalog.pg_extension e, pg_catalog.unnest(e.extconfig) AS t (oid) \
-             JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relkind IN ('r', 'p') LOOP \
-             EXECUTE pg_catalog.format('GRANT ALL ON TABLE %s TO %I', one, {}); \
+        "DO $$ DECLARE one record; BEGIN \
+         FOR one IN SELECT c.oid::pg_catalog.regclass AS name, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind \
+             FROM pg_catalog.pg_extension e, pg_catalog.unnest(e.extconfig) AS t (oid) \
+             JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relkind IN ('r', 'p', 'S') LOOP \
+             EXECUTE pg_catalog.format('GRANT ALL ON %s %s TO %I', one.kind, one.name, {}); \
          END LOOP; END $$",
         literal(owner)
     )
