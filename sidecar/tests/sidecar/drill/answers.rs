@@ -18,6 +18,8 @@ const CONTENT: &str = "\
     CREATE SCHEMA register; CREATE SCHEMA codes; CREATE EXTENSION hstore SCHEMA codes;
     CREATE TABLE register.person (id int PRIMARY KEY, name text NOT NULL, born date, changed timestamptz DEFAULT now(), marks codes.hstore);
     INSERT INTO register.person SELECT n, 'person ' || n, date '1950-01-01' + n, now() - interval '10 min', 'a=>1' FROM generate_series(1, 5000) n;
+    ALTER TABLE register.person ENABLE ROW LEVEL SECURITY; ALTER TABLE register.person FORCE ROW LEVEL SECURITY;
+    CREATE POLICY nobody ON register.person USING (false);
     CREATE TABLE house (id int PRIMARY KEY, person int REFERENCES register.person, CHECK (id > 0));
     INSERT INTO house SELECT n, n FROM generate_series(1, 500) n;
     ALTER TABLE house ADD CONSTRAINT low CHECK (id < 100) NOT VALID;
