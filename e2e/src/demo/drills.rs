@@ -73,8 +73,10 @@ pub(super) async fn fails(product: &Product, registry: Registry, progress: &Prog
     show(product, progress).await?;
     ensure!(
         ended.result == DrillOutcome::Failed,
-        "a spoiled copy was drilled with the result {:?}",
-        ended.result
+        "a spoiled copy was drilled with the result {:?}, {}: {}",
+        ended.result,
+        ended.reason,
+        ended.message
     );
     progress.line(&format!("  {}: {}", ended.reason, ended.message));
     Ok(())

@@ -26,7 +26,7 @@ use crate::restore::{
     progress::Phase,
     restore_read,
 };
-use crate::store::{Ledger, Store};
+use crate::store::{Ledger, LedgerSettings, Store};
 
 /// Drills; what it finds on its way stands in the record, whatever ends it.
 pub(super) async fn run(
@@ -49,18 +49,18 @@ pub(super) async fn run(
     let ledger = access.ledger.clone();
     drop(access);
     record.step("finding the copy");
-    let done = in_cell(environment, config, board, record, &cell, &copy).await;
-    match done {
-        Err(failure) if failure.blames_object && !gives_others(&store, &ledger).await => {
-            Err(Failure::inconclusive(Reason::StoreUnreachable, &failure.message))
-        }
-        done => done,
+    match in_cell(environment, config, board, record, &cell, &copy).await {
+        Err(failure) => Err(judged(failure, &store, &ledger).await),
+        Ok(()) => Ok(()),
     }
 }
 
-/// Whether the store gives anything at all: then an object that it does not give is lost.
-async fn gives_others(store: &Store, ledger: &crate::store::LedgerSettings) -> bool {
-    Ledger::read(store, ledger).await.is_ok()
+/// Where an object did not come: if the store gives nothing else either, that is not the copy's fault.
+async fn judged(failure: Failure, store: &Store, ledger: &LedgerSettings) -> Failure {
+    if failure.blames_object && Ledger::read(store, ledger).await.is_err() {
+        return Failure::inconclusive(Reason::StoreUnreachable, &failure.message);
+    }
+    failure
 }
 
 /// The copy, picked once and opened.
@@ -86,8 +86,8 @@ async fn opened(
             }
             Err(error) => Failure::from(error),
         };
-        let is_lost = failure.blames_object && !gives_others(store, &access.ledger).await;
-        if !(failure.passes || is_lost) || Instant::now() >= until {
+        let failure = judged(failure, store, &access.ledger).await;
+        if !failure.passes || Instant::now() >= until {
             return Err(failure);
         }
         tracing::warn!(reason = %failure.reason, error = failure.message, "tried again in a moment");

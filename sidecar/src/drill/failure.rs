@@ -82,8 +82,12 @@ impl From<CopyError> for Failure {
                 StoreError::ObjectMissing { .. } | StoreError::ObjectTooLarge { .. } => {
                     Self::of_the_copy(Reason::CopyDamaged, &error)
                 }
-                // It was asked several times. If it gives other objects, this one is lost.
-                StoreError::Failed { .. } | StoreError::NotUnderstood { .. } => Self {
+                // It was asked several times. If it gives other objects, this one is lost: a store that finds out in the middle of an
+                // object that it cannot read the rest ends the connection.
+                StoreError::Failed { .. }
+                | StoreError::NotUnderstood { .. }
+                | StoreError::Unreachable { .. }
+                | StoreError::NoAnswer { .. } => Self {
                     blames_object: true,
                     ..Self::of_the_copy(Reason::CopyDamaged, &error)
                 },
@@ -291,14 +295,14 @@ mod tests {
         let missing = StoreError::ObjectMissing {
             target: "segment".into(),
         };
-        let unreachable = StoreError::NoAnswer {
-            endpoint: "store".into(),
+        let denied = StoreError::AccessDenied {
             operation: "GetObject",
-            seconds: 1,
+            target: "segment".into(),
+            bucket: "registries".into(),
         };
         for (error, judgement) in [
             (missing, (Verdict::Failed, Reason::CopyDamaged)),
-            (unreachable, (Verdict::Inconclusive, Reason::StoreUnreachable)),
+            (denied, (Verdict::Inconclusive, Reason::StoreAccessDenied)),
         ] {
             let object = "segment".to_owned();
             assert_eq!(
@@ -310,6 +314,20 @@ mod tests {
             judged(RestoreError::TargetLacks(vec!["postgis".into()])),
             (Verdict::Inconclusive, Reason::TargetLacks)
         );
+    }
+
+    #[test]
+    fn an_object_that_does_not_come_is_the_copys_fault_only_if_others_do() {
+        let silent = StoreError::NoAnswer {
+            endpoint: "store".into(),
+            operation: "GetObject",
+            seconds: 1,
+        };
+        let failure = Failure::from(CopyError::Unreadable {
+            object: "segment".into(),
+            error: silent,
+        });
+        assert!(failure.blames_object && failure.reason == Reason::CopyDamaged);
     }
 
     #[test]
