@@ -36,9 +36,15 @@ async fn deleted(world: &'static World) -> Result<()> {
         signing_key(world, &subject).await? == key,
         "the signing key is another one"
     );
+    // The custodian may have signed a proof meanwhile; nothing else is new, and nothing is gone.
+    let now = stored(world, &subject).await?;
+    let custody = format!("registries/{}/custody/", subject.id);
     ensure!(
-        stored(world, &subject).await? == held,
-        "the store does not hold what it held"
+        held.iter().all(|version| now.contains(version))
+            && now
+                .iter()
+                .all(|version| held.contains(version) || version.key.starts_with(&custody)),
+        "the store does not hold what it held: {held:?}, and now {now:?}"
     );
 
     // The same mirror again finds its ledger, and goes on with it under the same key.
