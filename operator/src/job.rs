@@ -1,14 +1,16 @@
-//! A Job of one pod, made once: whether the one that is there is ours, which pod is its, and how it ended.
+//! A Job of one pod, made once: what it is made with, whether the one that is there is ours, which pod is its, and how it ended.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStateTerminated, Pod, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
 
-use crate::apply::{ApplyError, is_owned};
+use crate::apply::{ApplyError, Owner, Writer, is_owned};
 use crate::metrics::Metrics;
-use crate::run::ReconcileError;
+use crate::run::{Context, ReconcileError};
 
 /// The word of a Job's condition when it was stopped at its deadline.
 pub const TOO_LONG: &str = "DeadlineExceeded";
@@ -16,6 +18,37 @@ pub const TOO_LONG: &str = "DeadlineExceeded";
 pub const OOM_KILLED: &str = "OOMKilled";
 /// How long a Job may have no pod.
 const POD_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+
+/// A Job and what it needs, as they should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// The UID of the resource that all of it is made for.
+    pub owner: String,
+    /// An identity without a token and without a right.
+    pub service_account: Value,
+    /// The configuration.
+    pub config_map: Value,
+    /// What the pod may reach, and who may reach it.
+    pub network_policy: Value,
+    /// The work.
+    pub job: Value,
+}
+
+/// Makes everything, the Job last. Where that was interrupted, doing it again is harmless.
+pub async fn make(desired: &Desired, manager: &'static str, context: &Context) -> Result<(), ApplyError> {
+    let owner = Owner::Resource(&desired.owner);
+    let writer = Writer::new(context.client.clone(), manager, &context.metrics);
+    writer
+        .apply::<ServiceAccount>(None, &desired.service_account, owner)
+        .await?;
+    writer
+        .apply::<ConfigMap>(None, &desired.config_map, owner)
+        .await?;
+    writer
+        .apply::<NetworkPolicy>(None, &desired.network_policy, owner)
+        .await?;
+    writer.apply::<Job>(None, &desired.job, owner).await
+}
 
 /// The Job of that name that `owner` controls, and that is the one with the UID `made` where one was recorded. Any other is not touched,
 /// and stands in the way of ours.

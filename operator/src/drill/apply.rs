@@ -1,32 +1,17 @@
 //! Makes the objects of a run, removes its Job when it has served, and calls the kubelet while its Secrets are awaited.
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
 
-use crate::apply::{ApplyError, Owner, Writer};
+use crate::apply::ApplyError;
 use crate::drill::MANAGER;
-use crate::drill::build::Desired;
 use crate::drill::dereference::Found;
-use crate::job;
+use crate::job::{self, Desired};
 use crate::pod::{self, Call};
 use crate::run::Context;
 
 /// Makes everything, the Job last. Where that was interrupted, doing it again is harmless.
 pub async fn start(desired: &Desired, context: &Context) -> Result<(), ApplyError> {
-    let owner = Owner::Resource(&desired.owner);
-    let writer = Writer::new(context.client.clone(), MANAGER, &context.metrics);
-    writer
-        .apply::<ServiceAccount>(None, &desired.service_account, owner)
-        .await?;
-    writer
-        .apply::<ConfigMap>(None, &desired.config_map, owner)
-        .await?;
-    writer
-        .apply::<NetworkPolicy>(None, &desired.network_policy, owner)
-        .await?;
-    writer.apply::<Job>(None, &desired.job, owner).await
+    job::make(desired, MANAGER, context).await
 }
 
 /// Removes the Job, and with it the pod, the throw-away database and the identity that was mounted.

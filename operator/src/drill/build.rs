@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::apply::with_digest;
 use crate::drill::names;
 use crate::drill::validate::Checked;
+use crate::job::Desired;
 use crate::policy;
 use crate::settings::Settings;
 use crate::workload::{Amounts, Companion, Mount, Volume, Workload, config_data};
@@ -36,21 +37,6 @@ const SOCKET_SIZE: &str = "16Mi";
 pub const MARGIN_SECONDS: u64 = 5 * 60;
 /// When Kubernetes deletes a Job that has ended and that nobody else has deleted, because there is no operator.
 const TIME_TO_LIVE_SECONDS: u32 = 60 * 60;
-
-/// The objects as they should be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Desired {
-    /// The UID of the drill.
-    pub owner: String,
-    /// An identity without a token and without a right.
-    pub service_account: Value,
-    /// The configuration of the run.
-    pub config_map: Value,
-    /// What the pod may reach, and who may reach it.
-    pub network_policy: Value,
-    /// The work.
-    pub job: Value,
-}
 
 /// Builds everything for the attempt that `current` names, which has so many seconds.
 #[must_use]

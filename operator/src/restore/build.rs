@@ -4,6 +4,7 @@ use dataembassy_contract::files;
 use serde_json::{Value, json};
 
 use crate::apply::with_digest;
+use crate::job::Desired;
 use crate::policy;
 use crate::restore::names;
 use crate::restore::validate::{Checked, Secrets};
@@ -20,21 +21,6 @@ const AMOUNTS: Amounts = Amounts {
     memory: "96Mi",
     limit: "192Mi",
 };
-
-/// The objects as they should be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Desired {
-    /// The UID of the restore.
-    pub owner: String,
-    /// An identity without a token and without a right.
-    pub service_account: Value,
-    /// The configuration.
-    pub config_map: Value,
-    /// What the pod may reach, and who may reach it.
-    pub network_policy: Value,
-    /// The work.
-    pub job: Value,
-}
 
 /// Builds everything for one restore.
 #[must_use]
