@@ -4,7 +4,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryDrill, RegistryMirror, RegistryRestore};
+use crate::{
+    DataEmbassy, EmbassyActivation, RecoveryPoint, RegistryCustody, RegistryDrill, RegistryMirror,
+    RegistryRestore,
+};
 
 /// Every kind's definition, in alphabetical order.
 ///
@@ -15,6 +18,7 @@ use crate::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryDrill, Registry
 pub fn all() -> Vec<CustomResourceDefinition> {
     [
         DataEmbassy::crd(),
+        EmbassyActivation::crd(),
         RecoveryPoint::crd(),
         RegistryCustody::crd(),
         RegistryDrill::crd(),

@@ -72,6 +72,10 @@ pub struct DataEmbassySpec {
     /// How far copies may go. Endpoints of commercial clouds are refused whatever is written here; this narrows further.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sovereignty: Option<SovereigntySpec>,
+    /// Who may order that registries are served from the embassy, the same at home and at the embassy: home believes no other order. Default:
+    /// nobody may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<ActivationOrder>,
     /// At the embassy: how its custodian and its gate run, in the operator's namespace. Default: none run. At home it means nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custodian: Option<Custodian>,
@@ -203,6 +207,41 @@ pub struct RetiredFor {
     /// The last custody entry that the key signed, 1 or more.
     #[schemars(range(min = 1, max = 999_999_999_999_i64))]
     pub until_sequence: i64,
+}
+
+/// Who may order an activation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = kube::core::Rule::new("self.required <= self.approvers.size()")
+        .message("activation.required must not be more than there are approvers")
+        .field_path(".required")
+)]
+pub struct ActivationOrder {
+    /// The approvers, 1 to 16. Each holds a key of their own, best on a machine that nothing is connected to.
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub approvers: Vec<Approver>,
+    /// How many of them must sign, 1 to 16. Example: `2`.
+    #[schemars(range(min = 1, max = 16))]
+    pub required: i32,
+}
+
+/// Somebody who may approve an activation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approver {
+    /// Who it is, for people. Example: `prime-minister`.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// The public key in OpenSSH form; it has no other role. Example: `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…`.
+    #[schemars(
+        length(min = 20, max = 512),
+        regex(pattern = r"^ssh-ed25519 [A-Za-z0-9+/=]+( [^\r\n]*)?$")
+    )]
+    pub public_key: String,
 }
 
 /// How far copies may go.

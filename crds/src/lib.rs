@@ -4,6 +4,12 @@
 //! which the reference is generated. The schemas and their CEL rules are the only admission control; what they cannot judge, the
 //! operator does. [`all`] gives the definitions as `crds/*.yaml` hold them.
 
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema derives a public twin of each struct with rules"
+)]
+mod activation;
+mod activation_status;
 mod condition;
 #[expect(
     unreachable_pub,
@@ -50,6 +56,15 @@ mod restore;
 mod restore_status;
 mod sidecar;
 
+pub use activation::{
+    ActivatedRegistry, ActivationCopy, ActivationDeadlines, ActivationMode, ActivationState,
+    ActivationTarget, Approval, EmbassyActivation, EmbassyActivationSpec, ExternalDatabase, ManagedDatabase,
+    UnfencedChoice,
+};
+pub use activation_status::{
+    ActivatedState, ActivationPhase, ActivationStep, Approvals, EmbassyActivationStatus, RefusedApproval,
+    RegistryPhase, Statement, TermSigner,
+};
 pub use condition::{Condition, ConditionStatus};
 pub use custodian::{Custodian, Gate, GateService, ServiceType, StoreCheck, StorePods, Verification};
 pub use custody::{
@@ -65,8 +80,8 @@ pub use drill::{
 };
 pub use drill_status::{CurrentDrill, DrillOutcome, EndedDrill, RegistryDrillStatus};
 pub use embassy::{
-    Addressing, CustodianKey, DataEmbassy, DataEmbassySpec, Immutability, LockMode, Recipient, RetiredFor,
-    SovereigntySpec, Store,
+    ActivationOrder, Addressing, Approver, CustodianKey, DataEmbassy, DataEmbassySpec, Immutability,
+    LockMode, Recipient, RetiredFor, SovereigntySpec, Store,
 };
 pub use embassy_status::{DataEmbassyStatus, Space, StoreDoors};
 pub use mirror::{

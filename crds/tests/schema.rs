@@ -159,7 +159,7 @@ fn every_amount_of_bytes_that_the_operator_reads_has_the_contracts_pattern() {
             );
         }
     });
-    assert_eq!(amounts, 5);
+    assert_eq!(amounts, 6);
 }
 
 #[test]
@@ -181,8 +181,9 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
                 .collect()
         })
         .collect();
+    assert_eq!(columns[1], ["MODE", "PHASE", "APPROVED", "SERVING", "RTO", "AGE"]);
     assert_eq!(
-        columns[1],
+        columns[2],
         [
             "REGISTRY",
             "SEQ",
@@ -194,7 +195,7 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
         ]
     );
     assert_eq!(
-        columns[2],
+        columns[3],
         [
             "REGISTRY",
             "LAST-COPY",
@@ -207,13 +208,13 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
         ]
     );
     assert_eq!(
-        columns[3],
+        columns[4],
         [
             "REGISTRY", "RESULT", "SEQ", "RECOVERY", "ENDED", "NOW", "NEXT", "REPORT"
         ]
     );
     assert_eq!(
-        columns[4],
+        columns[5],
         [
             "REGISTRY",
             "EMBASSY",
@@ -227,7 +228,7 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
         ]
     );
     assert_eq!(
-        columns[5],
+        columns[6],
         ["REGISTRY", "SEQ", "TAKEN", "DATABASE", "PHASE", "PROGRESS", "AGE"]
     );
 }

@@ -3,6 +3,8 @@
 //! It holds no secret. The operator has judged every value; the sidecar judges again what it acts on, because the file reaches it
 //! through a volume that others in the namespace may write.
 
+use dataembassy_ledger::InvalidValue;
+use dataembassy_ledger::activation::{Approver, Approvers};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -68,6 +70,9 @@ pub struct EmbassyConfig {
     /// Whose custody entries count for this registry; empty before a custodian exists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub custodian_keys: Vec<CustodianKey>,
+    /// Who may order that the registry is served from the embassy; absent where nobody may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<ApproversConfig>,
     /// How far copies may go.
     #[serde(default)]
     pub sovereignty: SovereigntyConfig,
@@ -125,6 +130,40 @@ pub struct CustodianKey {
     /// The last custody entry of this registry that a retired key signed; absent while it is in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_sequence: Option<u64>,
+}
+
+/// Who may order that registries are served from the embassy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApproversConfig {
+    /// They, 1 to 16.
+    pub approvers: Vec<ApproverConfig>,
+    /// How many of them must.
+    pub required: u32,
+}
+
+/// Somebody who may approve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApproverConfig {
+    /// Who it is, for people.
+    pub name: String,
+    /// `ssh-ed25519 AAAA…`
+    pub public_key: String,
+}
+
+impl ApproversConfig {
+    /// The same, judged: keys are keys, and nobody stands there twice.
+    pub fn checked(&self) -> Result<Approvers, InvalidValue> {
+        let approver = |one: &ApproverConfig| {
+            Ok(Approver {
+                name: one.name.clone(),
+                key: one.public_key.parse()?,
+            })
+        };
+        let all: Result<Vec<_>, InvalidValue> = self.approvers.iter().map(approver).collect();
+        Approvers::new(all?, usize::try_from(self.required).unwrap_or(usize::MAX))
+    }
 }
 
 /// A key that this mirror signed with before.

@@ -201,6 +201,29 @@ reasons! {
     OrderRefused = "OrderRefused": "The custodian did not sign what a drill found.", "Read the message; the next drill is signed anew.";
     UnknownCopy = "UnknownCopy": "The ledger holds no living copy such as a drill names.", "Nothing, if the copy went by retention meanwhile; else find out who made the result.";
 
+    // Activations.
+    AwaitingApproval = "AwaitingApproval": "The activation waits for approvers to sign its statement.", "Sign status.statement.text with ssh-keygen -Y sign -n dataembassy-activation-v1, and put the signature into spec.approvals.";
+    Approved = "Approved": "Enough approvers have signed the statement.", "Nothing.";
+    NotApproved = "NotApproved": "An order is not approved by enough of those who may.", "Read the message; have the statement signed by approvers that the DataEmbassy names.";
+    NoApprovers = "NoApprovers": "The DataEmbassy names nobody who may order an activation.", "Name them in its spec.activation.";
+    OrderExpired = "OrderExpired": "The order was not carried out before its validUntil.", "Set a later spec.validUntil, and have the new statement signed.";
+    OrderUsed = "OrderUsed": "An order of this id is in the ledger already.", "Change the spec, so that a new statement is made, and have it signed.";
+    AlreadyActivated = "AlreadyActivated": "Another order serves the registry from the embassy.", "Stand that activation down first.";
+    NotActivated = "NotActivated": "The registry is not served from the embassy, so it cannot be stood down.", "Nothing, or correct spec.registries.";
+    Fencing = "Fencing": "Home is being cut off and fenced.", "Wait.";
+    Unfenced = "Unfenced": "The registry is served without a fence: the store cannot be written, so nothing keeps home from committing too.", "See to it that nobody writes at home.";
+    StartingDatabase = "StartingDatabase": "The registry's database is coming up.", "Wait; if it stays, look at its pod.";
+    Serving = "Serving": "The registry is served from the embassy.", "Nothing.";
+    Rehearsed = "Rehearsed": "The registry was restored and questioned, and could have been served.", "Nothing.";
+    StandingDown = "StandingDown": "The registry is on its way back home.", "Wait.";
+    StoodDown = "StoodDown": "The registry was released to home.", "Restore the released copy there, and name the release in the mirror's spec.registry.adoptRelease.";
+    WaitsForOthers = "WaitsForOthers": "Registries that this one depends on are not served yet.", "Wait.";
+    DependencyFailed = "DependencyFailed": "A registry that this one depends on could not be brought up.", "Look at that one.";
+    NoIntactCopy = "NoIntactCopy": "The registry has no copy that the choice allows.", "Choose another copy: copy.latest takes one that was not read back yet.";
+    StepOverdue = "StepOverdue": "A step takes longer than spec.deadlines allows.", "Look at the registry's message in status.registries.";
+    OnTime = "OnTime": "No step takes longer than it may.", "Nothing.";
+    FenceNotApproved = "FenceNotApproved": "The embassy's ledger fences this registry by an order that those who may did not approve.", "Speak with the embassy over another channel: its custodian's key may be in other hands, or spec.activation differs at home.";
+
     // Runs and objectives.
     Interrupted = "Interrupted": "The run was stopped with its pod.", "Nothing for a mirror or a drill, which make up for it; a restore is asked for anew.";
     DeadlineExceeded = "DeadlineExceeded": "The run took longer than its deadline.", "Raise the deadline, or for a mirror maxConnections.";

@@ -3,11 +3,13 @@
 //! This crate does no I/O, reads no clock and draws no randomness: bytes, times and seeds are arguments. The normative text is
 //! `docs/format.md`; where it and this code disagree, one of them is wrong.
 
+pub mod activation;
 pub mod chain;
 pub mod door;
 pub mod entry;
 mod json;
 pub mod key;
+mod lines;
 pub mod manifest;
 pub mod retention;
 pub mod signature;

@@ -206,6 +206,7 @@ fn config(minio: &Minio) -> Result<CustodianConfig> {
             public_key: custodian_key().public_key().to_string(),
             retired: Vec::new(),
         }],
+        approvers: None,
         verification: VerificationConfig {
             period: day,
             bytes_per_second: 1 << 40,

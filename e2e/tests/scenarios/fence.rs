@@ -50,6 +50,7 @@ async fn there_and_back(world: &'static World) -> Result<()> {
             next_term: Term::new(term)?,
             signer,
             order: None,
+            warrant: None,
         })
     };
     custody

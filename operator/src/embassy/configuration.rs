@@ -75,6 +75,7 @@ pub fn compose(
             immutability: embassy.immutability(),
             recipients: embassy.recipients().to_vec(),
             custodian_keys: embassy.trusted_custodians(),
+            approvers: embassy.approvers().cloned(),
             verification: standing.verification.clone(),
             capacity_bytes: standing.capacity_bytes,
             sweep_after: standing.sweep_after,

@@ -1,8 +1,8 @@
 //! Judges an embassy. What comes out holds only values that were checked.
 
 use dataembassy_contract::config::{
-    Addressing, CustodianKey, EmbassyConfig, ImmutabilityConfig, LockMode, RecipientConfig,
-    SovereigntyConfig, StoreConfig,
+    Addressing, ApproverConfig, ApproversConfig, CustodianKey, EmbassyConfig, ImmutabilityConfig, LockMode,
+    RecipientConfig, SovereigntyConfig, StoreConfig,
 };
 use dataembassy_contract::custodian::{self, TrustedCustodian};
 use dataembassy_contract::{Duration, Endpoint, Quantity, Reason, Sovereignty, recipient};
@@ -38,6 +38,7 @@ pub struct CheckedEmbassy {
     networks: Vec<String>,
     recipients: Vec<RecipientConfig>,
     custodian_keys: Vec<(PublicKey, Vec<crds::RetiredFor>)>,
+    approvers: Option<ApproversConfig>,
     lock: Duration,
     spec: DataEmbassySpec,
 }
@@ -77,9 +78,32 @@ pub fn check(spec: &DataEmbassySpec) -> Result<CheckedEmbassy, Refusal> {
                 ))
             })
             .collect::<Result<_, Refusal>>()?,
+        approvers: spec.activation.as_ref().map(approvers).transpose()?,
         lock,
         spec: spec.clone(),
     })
+}
+
+/// Judges who may order an activation.
+fn approvers(order: &crds::ActivationOrder) -> Result<ApproversConfig, Refusal> {
+    let approver = |one: &crds::Approver| {
+        Ok(ApproverConfig {
+            name: one.name.clone(),
+            public_key: public_key("spec.activation.approvers", &one.public_key)?.to_string(),
+        })
+    };
+    let config = ApproversConfig {
+        approvers: order
+            .approvers
+            .iter()
+            .map(approver)
+            .collect::<Result<_, Refusal>>()?,
+        required: u32::try_from(order.required).unwrap_or_default(),
+    };
+    config
+        .checked()
+        .map_err(|error| Refusal::new(Reason::NoApprovers, format!("spec.activation: {error}")))?;
+    Ok(config)
 }
 
 /// Judges the embassy that a resource names in `spec.embassyRef`, as far as it was found.
@@ -117,9 +141,16 @@ impl CheckedEmbassy {
                 .iter()
                 .filter_map(|key| custodian_key(key, registry))
                 .collect(),
+            approvers: self.approvers.clone(),
             sovereignty: self.sovereignty(),
             immutability: self.immutability(),
         }
+    }
+
+    /// Who may order an activation; absent where nobody may.
+    #[must_use]
+    pub const fn approvers(&self) -> Option<&ApproversConfig> {
+        self.approvers.as_ref()
     }
 
     /// The store, as whoever calls it is told.

@@ -320,7 +320,11 @@ fn orders(config: &CustodianConfig) -> Result<BTreeMap<String, Vec<DrillOrder>>,
     let mut all: BTreeMap<String, Vec<DrillOrder>> = BTreeMap::new();
     for one in &config.orders {
         let id: OrderId = one.id.parse()?;
-        let OrderBody::Drill(result) = &one.body;
+        let OrderBody::Drill(result) = &one.body else {
+            return Err(ConfigurationError::Orders(format!(
+                "{id} is of a kind that this version does not know"
+            )));
+        };
         let mut result = DrillResult::clone(result);
         result.bound();
         let registry: String = one.registry.chars().take(64).collect();

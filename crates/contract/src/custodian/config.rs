@@ -1,8 +1,11 @@
 //! What the operator tells a custodian: one JSON document in [`files::CONFIG_FILE`](crate::files::CONFIG_FILE). It holds no secret.
 
+use dataembassy_ledger::activation::Warrant;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Floor, ImmutabilityConfig, RecipientConfig, SovereigntyConfig, StoreConfig};
+use crate::config::{
+    ApproversConfig, Floor, ImmutabilityConfig, RecipientConfig, SovereigntyConfig, StoreConfig,
+};
 use crate::drill::DrillResult;
 use crate::duration::Duration;
 
@@ -25,6 +28,9 @@ pub struct CustodianConfig {
     pub recipients: Vec<RecipientConfig>,
     /// Whose custody entries count.
     pub custodian_keys: Vec<TrustedCustodian>,
+    /// Who may order that registries are served from the embassy; absent where nobody may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<ApproversConfig>,
     /// How copies are read back.
     pub verification: VerificationConfig,
     /// The bytes that the store can hold; absent where nobody said so, and then nothing is forecast.
@@ -61,10 +67,14 @@ pub struct OrderConfig {
 
 /// What the custodian is asked to sign.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind", content = "result")]
+#[serde(rename_all = "camelCase", tag = "kind", content = "body")]
 pub enum OrderBody {
     /// What a drill found.
     Drill(Box<DrillResult>),
+    /// That the registry is served from the embassy. The gates refuse its puts already.
+    Activate(Box<Warrant>),
+    /// That the registry goes back home. Its last copy from the embassy is in the ledger already.
+    Release(Box<Warrant>),
 }
 
 /// How the store is probed.

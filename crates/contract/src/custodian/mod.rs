@@ -10,8 +10,8 @@ pub use config::{
 };
 pub use report::{
     Alarm, Arrival, CopyReport, CustodianReport, DoorsReport, LastDrilled, MAX_BYTES, MAX_COPIES, MAX_DOORS,
-    OrderAnswer, OrderState, RegistryReport, RegistrySummary, RetentionReport, SpaceReport,
-    VerificationReport,
+    OrderAnswer, OrderState, RegistryReport, RegistrySummary, RetentionReport, SpaceReport, TermHolder,
+    TermOpening, VerificationReport,
 };
 
 /// The path of a registry's report.

@@ -40,6 +40,9 @@ pub struct CustodianReport {
     /// Keys of Secrets that are not there yet, at most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing_secrets: Vec<MissingSecret>,
+    /// The store's id, once its `embassy.json` was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_id: Option<String>,
     /// The public half of the key that signs custody entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer: Option<String>,
@@ -119,6 +122,9 @@ pub struct RegistryReport {
     pub process: String,
     /// The term in which the source chain is written.
     pub term: u32,
+    /// What opened the term; absent in term 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opening: Option<TermOpening>,
     /// Whether nobody has said yet where the ledger stood before: then its heads are for people to compare, and for nobody to remember.
     /// True too until both chains were read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -154,6 +160,36 @@ pub struct RegistryReport {
     /// The latest copy that passed a drill, as the custody chain says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_drilled: Option<LastDrilled>,
+}
+
+/// What opened a term after the first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TermOpening {
+    /// Who holds the registry in it.
+    pub holder: TermHolder,
+    /// The number of the custody entry that opened it.
+    pub sequence: u64,
+    /// The entry's SHA-256; the mirror that comes home names a release's.
+    pub digest: String,
+    /// The last source entry of the term before; absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_head: Option<Head>,
+    /// Who writes the source chain in it.
+    pub signer: String,
+    /// The order that it carried out, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+}
+
+/// Who holds a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TermHolder {
+    /// It was activated: its home is fenced.
+    Embassy,
+    /// It was released.
+    #[serde(other)]
+    Home,
 }
 
 /// What became of an order.
@@ -329,6 +365,9 @@ impl CustodianReport {
             clean(&mut fault.message, MAX_MESSAGE);
         }
         clean_missing(&mut self.missing_secrets);
+        if let Some(store) = &mut self.store_id {
+            clean(store, MAX_TEXT);
+        }
         if let Some(signer) = &mut self.signer {
             clean(signer, MAX_TEXT);
         }
@@ -375,6 +414,16 @@ impl RegistryReport {
             .flatten()
         {
             clean(&mut head.digest, MAX_TEXT);
+        }
+        if let Some(opening) = &mut self.opening {
+            clean(&mut opening.digest, MAX_TEXT);
+            clean(&mut opening.signer, MAX_TEXT);
+            if let Some(head) = &mut opening.source_head {
+                clean(&mut head.digest, MAX_TEXT);
+            }
+            if let Some(order) = &mut opening.order {
+                clean(order, MAX_TEXT);
+            }
         }
         clean(&mut self.ledger.message, MAX_MESSAGE);
         clean(&mut self.intact.message, MAX_MESSAGE);

@@ -30,6 +30,8 @@ pub struct Opening {
     pub kind: OpeningKind,
     /// The custody entry that opened it; a mirror adopts a release by naming its digest.
     pub entry: EntryRef,
+    /// The order that it carried out, if there was one.
+    pub order: Option<OrderId>,
 }
 
 /// Why a signer may not write now.
@@ -116,6 +118,7 @@ impl CustodyView {
                 signer: opening.signer,
                 kind: opening.kind,
                 entry: opening.entry,
+                order: opening.order.clone(),
             });
             if let Some(head) = opening.source_head {
                 view.name(head);
@@ -153,6 +156,7 @@ impl CustodyView {
                     source_head: opening.source_head,
                     next_term: opening.term,
                     signer: opening.signer,
+                    order: opening.order.clone(),
                 })
                 .collect(),
             void: self.void.iter().copied().collect(),
@@ -294,6 +298,7 @@ impl CustodyView {
             signer,
             kind,
             entry,
+            order: body.order.clone(),
         });
         Ok(())
     }
@@ -396,11 +401,17 @@ impl CustodyView {
             .max_by_key(|drill| drill.source_sequence)
     }
 
-    /// The custody entry that carried out an order of a drill, if it is remembered.
+    /// The custody entry that carried out an order, if it is remembered: those of all terms are, and those of drills as long as the drills.
     #[must_use]
     pub fn carried_out(&self, order: &OrderId) -> Option<Sequence> {
         let drill = self.drills.iter().find(|drill| drill.order == *order);
-        drill.map(|drill| drill.entry)
+        let opening = self
+            .openings
+            .iter()
+            .find(|opening| opening.order.as_ref() == Some(order));
+        drill
+            .map(|drill| drill.entry)
+            .or_else(|| opening.map(|opening| opening.entry.sequence))
     }
 
     /// Whether a person has vouched for a head, among the entries taken in since the view began.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::drill::DrillBody;
 use super::proof::ProofBody;
 use super::{Body, Chain, EntryRef, Header, unknown_kind};
+use crate::activation::Warrant;
 use crate::signature::{PublicKey, Role};
 use crate::signed_line::ReadError;
 use crate::value::{CopyId, OrderId, Sequence, Term};
@@ -103,6 +104,9 @@ pub struct TermBody {
     /// The order that this entry carries out, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderId>,
+    /// Who ordered it: home believes no activation without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warrant: Option<Warrant>,
 }
 
 impl Body for CustodyBody {
@@ -141,6 +145,9 @@ impl Body for CustodyBody {
         match self {
             Self::Activation(body) | Self::Release(body) if header.term.next() != Some(body.next_term) => {
                 Err("nextTerm must be the entry's own term + 1")
+            }
+            Self::Activation(body) | Self::Release(body) => {
+                body.warrant.as_ref().map_or(Ok(()), Warrant::check)
             }
             Self::Proof(body) => body.check(header),
             Self::Drill(body) => body.check(),

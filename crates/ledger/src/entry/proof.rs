@@ -6,7 +6,7 @@ use super::custody::ascending;
 use super::drill::StandingDrill;
 use super::{EntryRef, Header};
 use crate::signature::PublicKey;
-use crate::value::{CopyId, SegmentNumber, Sequence, Sha256Digest, Term, Timestamp};
+use crate::value::{CopyId, OrderId, SegmentNumber, Sequence, Sha256Digest, Term, Timestamp};
 
 /// The most ranges of copies that one `proof` says it has read back.
 pub const MAX_VERIFIED: usize = 64;
@@ -119,7 +119,7 @@ pub struct Standing {
 }
 
 /// The opening of a term, as its entry said it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StandingOpening {
     /// The entry.
@@ -133,6 +133,9 @@ pub struct StandingOpening {
     pub next_term: Term,
     /// Who writes the source chain in that term.
     pub signer: PublicKey,
+    /// The order that it carried out, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderId>,
 }
 
 /// Which kind of entry opened a term.

@@ -9,18 +9,16 @@ mod text;
 
 use crate::chain::{CustodianKey, SignerRange};
 use crate::entry::EntryRef;
+pub use crate::lines::{Expected, LineFault, MAX_LINE_BYTES, WrongLine};
 use crate::signature::{PublicKey, Role, SignatureError, SigningError, SigningKey};
 use crate::value::{
-    BucketName, EmbassyName, InvalidValue, RegistryId, Sequence, Sha256Digest, StoreEndpoint, StoreId, Term,
-    Timestamp,
+    BucketName, EmbassyName, RegistryId, Sequence, Sha256Digest, StoreEndpoint, StoreId, Term, Timestamp,
 };
 
 /// The value of `format` in a trust sheet.
 pub const SHEET_FORMAT: &str = "dataembassy-trust-sheet/1";
 /// The most bytes of a sheet, its signature included.
 pub const MAX_SHEET_BYTES: usize = 1024 * 1024;
-/// The most bytes of one of its lines, without the LF.
-pub const MAX_LINE_BYTES: usize = 600;
 /// The most registries of a sheet: as many as a custodian keeps.
 pub const MAX_REGISTRIES: usize = 512;
 /// The most custodian keys, those in use and, for each registry, retired ones.
@@ -107,13 +105,8 @@ pub enum SheetError {
         size: usize,
     },
     /// A line is not what must stand there.
-    #[error("trust sheet, line {line}: {fault}; compare this line with the paper")]
-    WrongLine {
-        /// The line's number, from 1.
-        line: usize,
-        /// What is wrong with it.
-        fault: LineFault,
-    },
+    #[error("trust sheet, {0}; compare this line with the paper")]
+    WrongLine(#[from] WrongLine),
     /// What the lines say together breaks a rule.
     #[error("trust sheet breaks a rule{}: {rule}", of_registry(.registry.as_ref()))]
     BrokenRule {
@@ -139,42 +132,6 @@ pub enum SheetError {
     /// The key cannot sign.
     #[error(transparent)]
     NotSigned(#[from] SigningError),
-}
-
-/// What is wrong with a line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LineFault {
-    /// It has characters that a sheet has not, or too many.
-    #[error("a line has at most {MAX_LINE_BYTES} printable ASCII characters and ends with LF")]
-    NotALine,
-    /// Something else must stand there.
-    #[error("here must stand {0}")]
-    Expected(Expected),
-    /// A value breaks its rule.
-    #[error(transparent)]
-    InvalidValue(#[from] InvalidValue),
-}
-
-/// What must stand in a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// Exactly this text.
-    Text(&'static str),
-    /// A field of this name.
-    Field(&'static str),
-    /// What the word describes.
-    Form(&'static str),
-}
-
-impl std::fmt::Display for Expected {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Text("") => formatter.write_str("nothing: the line is empty"),
-            Self::Text(text) => write!(formatter, "'{text}'"),
-            Self::Field(word) => write!(formatter, "'{word}: …'"),
-            Self::Form(form) => formatter.write_str(form),
-        }
-    }
 }
 
 fn of_registry(registry: Option<&RegistryId>) -> String {

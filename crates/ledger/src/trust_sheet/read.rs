@@ -1,17 +1,15 @@
 //! Reads a sheet line by line. Whoever typed it from paper is told which line is not what it should be.
 
-use std::str::FromStr;
-
 use super::text::TITLE;
 use super::{
-    Expected, LineFault, MAX_CUSTODIANS, MAX_LINE_BYTES, MAX_REGISTRIES, MAX_SHEET_BYTES, MAX_SIGNERS,
-    MAX_TERMS, RegistrySheet, RetiredCustodian, SHEET_FORMAT, SheetError, SourceHead, TrustSheet,
-    VerifiedSheet,
+    Expected, MAX_CUSTODIANS, MAX_REGISTRIES, MAX_SHEET_BYTES, MAX_SIGNERS, MAX_TERMS, RegistrySheet,
+    RetiredCustodian, SHEET_FORMAT, SheetError, SourceHead, TrustSheet, VerifiedSheet, WrongLine,
 };
 use crate::chain::SignerRange;
 use crate::entry::EntryRef;
-use crate::signature::{self, PublicKey, Role};
-use crate::value::{InvalidValue, Sequence, Term};
+use crate::lines::Lines;
+use crate::signature::{self, Role};
+use crate::value::{Sequence, Term};
 
 /// How a signature begins.
 const ARMOR: &str = "-----BEGIN SSH SIGNATURE-----";
@@ -54,9 +52,11 @@ fn read(text: &[u8]) -> Result<TrustSheet, SheetError> {
     lines.fixed("")?;
     let format = lines.field("format")?;
     if format != SHEET_FORMAT {
-        return Err(lines.fault(Expected::Form(
-            "'format: dataembassy-trust-sheet/1', the only one that this version knows",
-        )));
+        return Err(lines
+            .fault(Expected::Form(
+                "'format: dataembassy-trust-sheet/1', the only one that this version knows",
+            ))
+            .into());
     }
     let mut sheet = TrustSheet {
         printed_at: lines.value("printed")?,
@@ -77,12 +77,13 @@ fn read(text: &[u8]) -> Result<TrustSheet, SheetError> {
         sheet.registries.push(registry(&mut lines)?);
         lines.fixed("")?;
     }
-    lines.end()?;
+    // Nothing may stand between the last registry and the signature.
+    lines.end(Expected::Text(ARMOR))?;
     sheet.check()?;
     Ok(sheet)
 }
 
-fn registry(lines: &mut Lines<'_>) -> Result<RegistrySheet, SheetError> {
+fn registry(lines: &mut Lines<'_>) -> Result<RegistrySheet, WrongLine> {
     let mut one = RegistrySheet {
         registry: lines.value("registry")?,
         signers: Vec::new(),
@@ -112,7 +113,7 @@ fn registry(lines: &mut Lines<'_>) -> Result<RegistrySheet, SheetError> {
     Ok(one)
 }
 
-fn signer(lines: &Lines<'_>, range: &str, key: &str) -> Result<SignerRange, SheetError> {
+fn signer(lines: &Lines<'_>, range: &str, key: &str) -> Result<SignerRange, WrongLine> {
     let form = Expected::Form("'signer: <first>-<last, or nothing> ssh-ed25519 …'");
     let (from, until) = range.split_once('-').ok_or_else(|| lines.fault(form))?;
     let until = (!until.is_empty()).then(|| lines.sequence(until));
@@ -123,7 +124,7 @@ fn signer(lines: &Lines<'_>, range: &str, key: &str) -> Result<SignerRange, Shee
     })
 }
 
-fn source_head(lines: &mut Lines<'_>) -> Result<Option<SourceHead>, SheetError> {
+fn source_head(lines: &mut Lines<'_>) -> Result<Option<SourceHead>, WrongLine> {
     const FORM: &str = "'source: none', or term, '-', number with twelve digits and SHA-256";
     let value = lines.field("source")?;
     if value == "none" {
@@ -138,7 +139,7 @@ fn source_head(lines: &mut Lines<'_>) -> Result<Option<SourceHead>, SheetError> 
     Ok(Some(SourceHead { term, entry }))
 }
 
-fn custody_head(lines: &mut Lines<'_>) -> Result<Option<EntryRef>, SheetError> {
+fn custody_head(lines: &mut Lines<'_>) -> Result<Option<EntryRef>, WrongLine> {
     const FORM: &str = "'custody: none', or number with twelve digits and SHA-256";
     let value = lines.field("custody")?;
     if value == "none" {
@@ -149,114 +150,9 @@ fn custody_head(lines: &mut Lines<'_>) -> Result<Option<EntryRef>, SheetError> {
     entry(lines, sequence, digest).map(Some)
 }
 
-fn entry(lines: &Lines<'_>, sequence: &str, digest: &str) -> Result<EntryRef, SheetError> {
+fn entry(lines: &Lines<'_>, sequence: &str, digest: &str) -> Result<EntryRef, WrongLine> {
     Ok(EntryRef {
         sequence: Sequence::from_key(sequence).map_err(|error| lines.invalid(error))?,
         digest: digest.parse().map_err(|error| lines.invalid(error))?,
     })
-}
-
-/// The lines of a text, and how many of them were read.
-struct Lines<'a> {
-    lines: Vec<&'a str>,
-    read: usize,
-}
-
-impl<'a> Lines<'a> {
-    fn cut(text: &'a [u8]) -> Result<Self, SheetError> {
-        let mut lines = Vec::new();
-        for (place, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let line = line
-                .strip_suffix(b"\n")
-                .filter(|line| line.len() <= MAX_LINE_BYTES)
-                .filter(|line| line.iter().all(|byte| matches!(byte, b' '..=b'~')))
-                .and_then(|line| std::str::from_utf8(line).ok());
-            lines.push(line.ok_or(SheetError::WrongLine {
-                line: place + 1,
-                fault: LineFault::NotALine,
-            })?);
-        }
-        Ok(Self { lines, read: 0 })
-    }
-
-    fn next(&mut self) -> &'a str {
-        let line = self.lines.get(self.read).copied().unwrap_or_default();
-        self.read += 1;
-        line
-    }
-
-    fn ended(&self) -> bool {
-        self.read >= self.lines.len()
-    }
-
-    /// Nothing may stand between the last registry and the signature.
-    fn end(&mut self) -> Result<(), SheetError> {
-        if self.ended() {
-            return Ok(());
-        }
-        self.read += 1;
-        Err(self.fault(Expected::Text(ARMOR)))
-    }
-
-    fn next_is(&self, word: &str) -> bool {
-        let line = self.lines.get(self.read);
-        line.is_some_and(|line| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(": ")))
-    }
-
-    fn fixed(&mut self, text: &'static str) -> Result<(), SheetError> {
-        let ended = self.ended();
-        if self.next() == text && !ended {
-            return Ok(());
-        }
-        Err(self.fault(Expected::Text(text)))
-    }
-
-    fn field(&mut self, word: &'static str) -> Result<&'a str, SheetError> {
-        let value = self
-            .next()
-            .strip_prefix(word)
-            .and_then(|rest| rest.strip_prefix(": "));
-        value.ok_or_else(|| self.fault(Expected::Field(word)))
-    }
-
-    /// A value that has one spelling.
-    fn value<T: FromStr<Err = InvalidValue>>(&mut self, word: &'static str) -> Result<T, SheetError> {
-        let text = self.field(word)?;
-        text.parse().map_err(|error| self.invalid(error))
-    }
-
-    /// A field's two values: the second is what follows the first blank.
-    fn pair(&mut self, word: &'static str, form: &'static str) -> Result<(&'a str, &'a str), SheetError> {
-        let pair = self.field(word)?.split_once(' ');
-        pair.ok_or_else(|| self.fault(Expected::Form(form)))
-    }
-
-    fn key(&self, text: &str) -> Result<PublicKey, SheetError> {
-        PublicKey::try_from(text.to_owned()).map_err(|error| self.invalid(error))
-    }
-
-    /// A number as people write it: no leading zero, no sign.
-    fn sequence(&self, text: &str) -> Result<Sequence, SheetError> {
-        let number = text
-            .parse()
-            .ok()
-            .filter(|number: &u64| number.to_string() == text);
-        Sequence::new(number.unwrap_or_default()).map_err(|error| self.invalid(error))
-    }
-
-    fn fault(&self, expected: Expected) -> SheetError {
-        self.wrong(LineFault::Expected(expected))
-    }
-
-    fn invalid(&self, error: InvalidValue) -> SheetError {
-        self.wrong(LineFault::InvalidValue(error))
-    }
-
-    /// What is wrong with the line that was read last.
-    fn wrong(&self, fault: LineFault) -> SheetError {
-        SheetError::WrongLine {
-            line: self.read,
-            fault,
-        }
-    }
 }

@@ -76,4 +76,4 @@ macro_rules! text_value {
         }
     };
 }
-use text_value;
+pub(crate) use text_value;

@@ -107,6 +107,7 @@ fn opening(next: u64, head: Option<EntryRef>, signer: &SigningKey) -> TermBody {
         next_term: term(next),
         signer: signer.public_key(),
         order: None,
+        warrant: None,
     }
 }
 

@@ -52,6 +52,7 @@ fn each_custody_kind_reads_back_as_written() {
         next_term: sample::term(2),
         signer: sample::embassy_key().public_key(),
         order: Some("activate-1".parse().unwrap()),
+        warrant: None,
     };
     for body in [
         CustodyBody::Proof(ProofBody::new(head)),
@@ -218,6 +219,7 @@ fn a_term_opens_only_after_the_one_before() {
         next_term: sample::term(3),
         signer: sample::embassy_key().public_key(),
         order: None,
+        warrant: None,
     };
     let entry = sample::custody_entry(1, 1, sample::genesis(), CustodyBody::Activation(body));
     assert!(matches!(

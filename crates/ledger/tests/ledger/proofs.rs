@@ -31,6 +31,7 @@ fn opening(entry: u64, next_term: u64, head: Option<u64>) -> StandingOpening {
         source_head: head.map(reference),
         next_term: term(next_term),
         signer: embassy_key().public_key(),
+        order: None,
     }
 }
 

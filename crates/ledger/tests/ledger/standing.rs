@@ -61,6 +61,7 @@ impl Chain {
             next_term: self.view.current_term().next().unwrap(),
             signer: if activation { embassy_key() } else { home_key() }.public_key(),
             order: None,
+            warrant: None,
         };
         self.write(if activation {
             CustodyBody::Activation(body)

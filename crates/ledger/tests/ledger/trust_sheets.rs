@@ -5,6 +5,7 @@ use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::signature::SignatureError;
 use dataembassy_ledger::trust_sheet::{
     LineFault, MAX_REGISTRIES, MAX_SHEET_BYTES, RegistrySheet, RetiredCustodian, SheetError, SourceHead,
+    WrongLine,
 };
 use dataembassy_ledger::{PublicKey, Role, Sha256Digest, SigningKey, StoreId, Timestamp, TrustSheet};
 use proptest::prelude::*;
@@ -168,7 +169,7 @@ fn a_mistyped_line_is_named() {
             .collect();
         assert_ne!(changed, text, "{word}");
         let error = refused(&changed);
-        let SheetError::WrongLine { line: named, .. } = &error else {
+        let SheetError::WrongLine(WrongLine { line: named, .. }) = &error else {
             panic!("{word}: {error}");
         };
         assert_eq!(*named, line, "{error}");
@@ -203,10 +204,10 @@ fn lines_that_are_missing_added_or_no_text_are_refused() {
     let error = refused(&text.replacen("luxembourg", "luxémbourg", 1));
     assert!(matches!(
         error,
-        SheetError::WrongLine {
+        SheetError::WrongLine(WrongLine {
             line: 7,
             fault: LineFault::NotALine
-        }
+        })
     ));
 }
 

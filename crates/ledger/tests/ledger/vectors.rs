@@ -182,6 +182,7 @@ fn custody_vectors(head: EntryRef) -> BTreeMap<String, Vec<u8>> {
         next_term: sample::term(2),
         signer: sample::embassy_key().public_key(),
         order: Some("activate-2026".parse().unwrap()),
+        warrant: None,
     };
     let expiry = ExpiryBody {
         copies: vec![sample::expired(1), sample::expired(2)],

@@ -392,7 +392,9 @@ async fn the_custodian_is_told_of_an_order_and_its_kubelet_is_called_for_it() {
         (order.id.as_str(), order.registry.as_str()),
         (ORDER, "population")
     );
-    let OrderBody::Drill(found) = &order.body;
+    let OrderBody::Drill(found) = &order.body else {
+        panic!("another order: {order:?}");
+    };
     assert_eq!(found.verdict, Verdict::Passed);
     assert_ne!(before.custodian_digest(), after.custodian_digest());
     assert_eq!(before.gate_digest(), after.gate_digest());

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::{
     CopyReport, LastDrilled, MAX_BYTES, MAX_COPIES, RegistryReport, RegistrySummary, RetentionReport,
-    VerificationReport,
+    TermHolder, TermOpening, VerificationReport,
 };
 use dataembassy_contract::report::{Check, CheckState, Fault, Head};
 use dataembassy_ledger::RegistryId;
-use dataembassy_ledger::chain::CustodyView;
+use dataembassy_ledger::chain::{CustodyView, Opening, OpeningKind};
 use dataembassy_ledger::entry::{EntryRef, StandingDrill};
 use dataembassy_ledger::value::Sequence;
 use jiff::Timestamp;
@@ -71,6 +71,9 @@ impl Keeper {
             generation: assignment.settings.generation,
             process: self.office.process.clone(),
             term: chains.map_or(1, |chains| chains.view().current_term().get()),
+            opening: chains
+                .and_then(|chains| chains.view().openings().last())
+                .map(told_opening),
             unwitnessed: !chains.is_some_and(|chains| chains.is_witnessed(&assignment.settings)),
             source_head: head.map(told_head),
             custody_head: chains.and_then(LedgerState::custody_head).map(told_head),
@@ -163,6 +166,20 @@ fn told_head(head: EntryRef) -> Head {
     Head {
         sequence: head.sequence.get(),
         digest: head.digest.to_string(),
+    }
+}
+
+fn told_opening(opening: &Opening) -> TermOpening {
+    TermOpening {
+        holder: match opening.kind {
+            OpeningKind::Activation => TermHolder::Embassy,
+            OpeningKind::Release => TermHolder::Home,
+        },
+        sequence: opening.entry.sequence.get(),
+        digest: opening.entry.digest.to_string(),
+        source_head: opening.source_head.map(told_head),
+        signer: opening.signer.to_string(),
+        order: opening.order.as_ref().map(ToString::to_string),
     }
 }
 

@@ -403,6 +403,7 @@ fn config(minio: &Minio, proxy: &FaultProxy) -> CustodianConfig {
             public_key: custodian_key().public_key().to_string(),
             retired: Vec::new(),
         }],
+        approvers: None,
         verification: VerificationConfig {
             period: "7d".parse().unwrap(),
             bytes_per_second: 1 << 30,

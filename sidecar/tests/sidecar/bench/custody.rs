@@ -114,6 +114,7 @@ impl CustodyWriter {
             next_term: self.view.current_term().next().unwrap(),
             signer: signer.public_key(),
             order: None,
+            warrant: None,
         };
         match kind {
             OpeningKind::Activation => CustodyBody::Activation(body),

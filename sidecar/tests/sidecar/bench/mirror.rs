@@ -374,6 +374,7 @@ fn config(store: &StoreBench, database: &Database) -> MirrorConfig {
                 public_key: RECIPIENT.into(),
             }],
             custodian_keys: Vec::new(),
+            approvers: None,
             sovereignty: SovereigntyConfig::default(),
             immutability: ImmutabilityConfig {
                 mode: LockMode::Compliance,

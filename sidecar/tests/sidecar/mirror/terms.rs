@@ -23,6 +23,7 @@ fn opening(number: u64, source_head: Option<EntryRef>, signer: &SigningKey) -> T
         next_term: term(number),
         signer: signer.public_key(),
         order: None,
+        warrant: None,
     }
 }
 

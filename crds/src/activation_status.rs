@@ -1,0 +1,230 @@
+//! What an activation says about itself.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Condition;
+use crate::restore_status::RestoredCopy;
+
+/// How far an activation is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EmbassyActivationStatus {
+    /// The `metadata.generation` that was judged last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub observed_generation: Option<i64>,
+    /// Where the whole stands.
+    pub phase: ActivationPhase,
+    /// `Ready` (what was ordered is so), `Approved`, `OnTime`, `ObjectivesMet`; only while true: `Reconciling`, `Stalled`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// What approvers sign; made once for each spec without its approvals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<Statement>,
+    /// What the approvals are worth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Approvals>,
+    /// When enough had approved, RFC 3339 in UTC: from here the recovery time counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub approved_at: Option<String>,
+    /// How far each registry is, in the order of the spec, at most 24.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 24), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub registries: Vec<ActivatedState>,
+    /// How many registries are served, of how many, for people. Example: `2/3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub serving: Option<String>,
+    /// How long it took from the last approval to the last registry served, for people. Example: `4m12s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub recovery: Option<String>,
+    /// When the whole ended, RFC 3339 in UTC; absent before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub ended_at: Option<String>,
+}
+
+/// Where an activation stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ActivationPhase {
+    /// The spec was not judged yet, or cannot be followed; `Stalled` says why.
+    #[default]
+    Pending,
+    /// The statement waits for signatures.
+    AwaitingApproval,
+    /// Registries are being fenced, restored, questioned.
+    Recovering,
+    /// All registries are served from here.
+    Serving,
+    /// The rehearsal has ended well, and was cleaned up.
+    Rehearsed,
+    /// The registries are on their way home.
+    StandingDown,
+    /// They were released to home.
+    StoodDown,
+    /// Some registries could not be brought up; others may be served.
+    Failed,
+}
+
+/// What approvers sign.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Statement {
+    /// The text, to its last line: save it with `kubectl get act <name> -o jsonpath='{.status.statement.text}'`.
+    #[schemars(length(max = 24_576))]
+    pub text: String,
+    /// The SHA-256 of the text, to be compared over a second channel.
+    #[schemars(length(max = 64))]
+    pub sha256: String,
+    /// The order's id, as it stands in the ledger.
+    #[schemars(length(max = 63))]
+    pub order: String,
+    /// The SHA-256 of the spec without its approvals; another spec is another statement.
+    #[schemars(length(max = 64))]
+    pub spec_sha256: String,
+    /// When it was made, RFC 3339 in UTC.
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub made_at: String,
+}
+
+/// What the approvals are worth.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approvals {
+    /// How many count, of how many that must, for people. Example: `1/2`.
+    #[schemars(length(max = 16))]
+    pub words: String,
+    /// Who has approved, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub approved: Vec<String>,
+    /// Approvals that do not count, and why, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub refused: Vec<RefusedApproval>,
+}
+
+/// An approval that does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedApproval {
+    /// Its place in `spec.approvals`, from 0.
+    #[schemars(range(min = 0, max = 15))]
+    pub place: i32,
+    /// Why, and what to do.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// How far a registry is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivatedState {
+    /// Its id.
+    #[schemars(length(max = 40))]
+    pub id: String,
+    /// The step that it is at.
+    pub phase: RegistryPhase,
+    /// Why it is there: a word of the closed set.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// What, why, and what to do.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// The key that writes the next term, and the Secret of this namespace that holds it; absent in a rehearsal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<TermSigner>,
+    /// The number of the custody entry that fenced home; absent before, and where the order goes on unfenced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 999_999_999_999_i64))]
+    pub fence: Option<i64>,
+    /// The copy, once it was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<RestoredCopy>,
+    /// How often it was restored, the one at work included.
+    #[schemars(range(min = 0))]
+    pub attempts: i64,
+    /// The Secret of this namespace with the database's superuser, of a managed one: keys `username`, `password` and `ca.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub credentials: Option<String>,
+    /// When each step began and ended, in order, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub steps: Vec<ActivationStep>,
+    /// How old the last committed copy was at the fence, in seconds; in a rehearsal when the copy was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub rpo_seconds: Option<i64>,
+    /// How long it took from the last approval until it was served, in seconds; in a rehearsal until it could have been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub rto_seconds: Option<i64>,
+    /// Whether both objectives of its `RegistryCustody` were met; absent before they can be judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objectives_met: Option<bool>,
+    /// The SHA-256 of the release by which it went home: what the mirror there names in `adoptRelease`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub release: Option<String>,
+}
+
+/// The step that a registry is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RegistryPhase {
+    /// It waits for approvals, or for registries that it depends on.
+    #[default]
+    Waiting,
+    /// The gate is being told to refuse its puts.
+    Cutting,
+    /// The ledger is being told that another term has begun.
+    Fencing,
+    /// Its database is coming up.
+    Starting,
+    /// Its copy is being restored and questioned.
+    Restoring,
+    /// It is served from here.
+    Serving,
+    /// In a rehearsal: it could have been served.
+    Rehearsed,
+    /// Its last copy is being taken, and it is being released to home.
+    StandingDown,
+    /// It was released.
+    StoodDown,
+    /// It could not be brought up; `reason` and `message` say why.
+    Failed,
+    /// A registry that it depends on failed, so it was not begun.
+    Skipped,
+}
+
+/// The key that writes the next term.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TermSigner {
+    /// The public key in OpenSSH form.
+    #[schemars(length(max = 512))]
+    pub public_key: String,
+    /// The Secret of this namespace with the private one: key `ssh-privatekey`.
+    #[schemars(length(max = 253))]
+    pub secret: String,
+}
+
+/// A step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivationStep {
+    /// Its name: `cut`, `fence`, `database`, `restore`, `serve`, `copy` or `release`.
+    #[schemars(length(max = 32))]
+    pub name: String,
+    /// When it began, RFC 3339 in UTC.
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub started_at: String,
+    /// When it ended; absent while it is at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub ended_at: Option<String>,
+}
