@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::activation_status::EmbassyActivationStatus;
-use crate::drill::{Assertion, PullPolicy};
+use crate::assertion::Assertion;
+use crate::drill::PullPolicy;
 use crate::mirror::PostgresqlTls;
 use crate::pod::Resources;
 use crate::reference::{EmbassyRef, SecretRef};

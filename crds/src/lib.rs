@@ -10,6 +10,11 @@
 )]
 mod activation;
 mod activation_status;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema derives a public twin of each struct with rules"
+)]
+mod assertion;
 mod condition;
 #[expect(
     unreachable_pub,
@@ -65,6 +70,7 @@ pub use activation_status::{
     ActivatedState, ActivationPhase, ActivationStep, Approvals, EmbassyActivationStatus, RefusedApproval,
     RegistryPhase, Statement, TermSigner,
 };
+pub use assertion::{Assertion, Bounds};
 pub use condition::{Condition, ConditionStatus};
 pub use custodian::{Custodian, Gate, GateService, ServiceType, StoreCheck, StorePods, Verification};
 pub use custody::{
@@ -75,9 +81,7 @@ pub use custody_status::{
     CustodyAlarm, CustodyCopy, RegistryCustodyStatus, RetentionState, VerificationProgress,
 };
 pub use definition::all;
-pub use drill::{
-    Assertion, Bounds, DrillHistory, DrillPick, DrillServer, PullPolicy, RegistryDrill, RegistryDrillSpec,
-};
+pub use drill::{DrillHistory, DrillPick, DrillServer, PullPolicy, RegistryDrill, RegistryDrillSpec};
 pub use drill_status::{CurrentDrill, DrillOutcome, EndedDrill, RegistryDrillStatus};
 pub use embassy::{
     ActivationOrder, Addressing, Approver, CustodianKey, DataEmbassy, DataEmbassySpec, Immutability,
@@ -96,7 +100,7 @@ pub use recovery_point::{Known, RecoveryPoint, RecoveryPointSpec, RecoveryPointS
 pub use reference::{EmbassyRef, SecretRef};
 pub use restore::{CopyChoice, IfNotEmpty, RegistryRestore, RegistryRestoreSpec, RestoredRegistry, Target};
 pub use restore_status::{
-    LeftOut, RegistryRestoreStatus, RestorePhase, RestoreProgress, Restored, RestoredCopy,
+    GivenAnswer, LeftOut, RegistryRestoreStatus, RestorePhase, RestoreProgress, Restored, RestoredCopy,
 };
 pub use sidecar::Sidecar;
 

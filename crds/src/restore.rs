@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::assertion::Assertion;
 use crate::mirror::PostgresqlTls;
 use crate::reference::{EmbassyRef, SecretRef};
 use crate::restore_status::RegistryRestoreStatus;
@@ -22,7 +23,7 @@ use crate::sidecar::Sidecar;
     namespaced,
     status = "RegistryRestoreStatus",
     derive = "PartialEq",
-    doc = "One copy of a registry that is restored into one database, once. What the target lacks is found before anything is written; each byte is compared with the ledger on its way, and counts and digests at the end. A restore that ends before its end leaves the database marked as not usable. Deleting a restore that is at work stops it; it touches no copy.",
+    doc = "One copy of a registry that is restored into one database, once. What the target lacks is found before anything is written; each byte is compared with the ledger on its way, and counts and digests at the end; then the database is asked what `spec.assertions` says. A restore that ends before its end leaves the database marked as not usable. Deleting a restore that is at work stops it; it touches no copy.",
     printcolumn(name = "REGISTRY", type_ = "string", json_path = ".spec.registry.id", description = "The registry's id."),
     printcolumn(name = "SEQ", type_ = "integer", json_path = ".status.copy.sequence", description = "The number of the copy in the ledger, once it was chosen."),
     printcolumn(name = "TAKEN", type_ = "string", json_path = ".status.copy.takenAt", description = "When the copy's snapshot was taken."),
@@ -72,7 +73,13 @@ pub struct RegistryRestoreSpec {
     #[serde(default = "default_jobs")]
     #[schemars(range(min = 1, max = 64))]
     pub jobs: i32,
-    /// The longest that the restore may take. A whole number and one of s, m, h, d. Default: `6h`.
+    /// What the database is asked when everything is restored, at most 64 statements; that tables, rows and digests are those of the copy's
+    /// inventory is always compared. A wrong answer ends the restore as failed, and takes nothing of the copy away. What a statement calls may
+    /// come from the copy, and runs as the role that restores: best one that owns the database and nothing else. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub assertions: Vec<Assertion>,
+    /// The longest that the restore may take, its questions included. A whole number and one of s, m, h, d. Default: `6h`.
     #[serde(default = "default_deadline")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     pub deadline: String,

@@ -36,13 +36,18 @@ pub struct RegistryRestoreStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub ended_at: Option<String>,
-    /// What was restored; absent unless the restore ended well.
+    /// What was restored; absent unless the target holds the copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Restored>,
     /// What the copy holds and was not restored, by kind, at most 16; the Job's log names each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind"]))]
     pub left_out: Vec<LeftOut>,
+    /// What the restored database answered to `spec.assertions`, in their order, at most 64. Where they take too much room, texts are cut and
+    /// answers that were as they must be are left out; the condition `Ready` says how many were wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub assertions: Vec<GivenAnswer>,
 }
 
 /// Where a restore stands.
@@ -53,9 +58,10 @@ pub enum RestorePhase {
     Pending,
     /// Its Job is there.
     Running,
-    /// The target holds the copy: all counts and digests were compared.
+    /// The target holds the copy: all counts and digests were compared, and every answer was as it must be.
     Restored,
-    /// It ended without that; the condition `Ready` says why, and whether anything was written.
+    /// It ended without that; the condition `Ready` says why, and whether anything was written. Where only an answer was wrong, `restored` is
+    /// there: the target holds the copy whole.
     Failed,
 }
 
@@ -127,4 +133,23 @@ pub struct LeftOut {
     /// How many.
     #[schemars(range(min = 0))]
     pub count: i64,
+}
+
+/// What came of one question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GivenAnswer {
+    /// What the question is called in `spec.assertions`.
+    #[schemars(length(min = 1, max = 64))]
+    pub name: String,
+    /// Whether the answer was as it must be.
+    pub passed: bool,
+    /// What it must be, in words. Example: `at least 1000`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 256))]
+    pub expected: String,
+    /// What it was, or why there was none. Example: `999`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 256))]
+    pub found: String,
 }

@@ -445,6 +445,24 @@ fn an_assertion_has_one_expectation() {
 }
 
 #[test]
+fn a_restore_asks_as_a_drill_does() {
+    let asking = |expected: Value| {
+        let mut object = restore();
+        object["spec"]["assertions"] = json!([question(&expected)]);
+        object
+    };
+    let object = asking(json!({"notOlderThan": "1d"}));
+    assert_eq!(violations("RegistryRestore", &object, None), Vec::<String>::new());
+    serde_json::from_value::<RegistryRestore>(object).unwrap();
+    assert_violates(
+        "RegistryRestore",
+        &asking(json!({})),
+        None,
+        "exactly one of equals, within and notOlderThan",
+    );
+}
+
+#[test]
 fn a_drill_stays_one_of_its_registry_and_has_a_name_that_its_objects_can_bear() {
     let object = drill(&question(&json!({"equals": "7"})));
     for name in ["a".repeat(41), "with.dot".to_owned(), "-a".to_owned()] {

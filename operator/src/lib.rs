@@ -5,6 +5,7 @@
 //! last two write. With the operator down, every sidecar goes on as it was told last.
 
 pub mod apply;
+pub mod assertion;
 pub mod backoff;
 pub mod cli;
 pub mod condition;

@@ -192,7 +192,7 @@ reasons! {
     Drilling = "Drilling": "A drill is at work.", "Wait; status.current says how far it is.";
     Recording = "Recording": "The drill has ended, and the custodian is asked to sign what it found.", "Wait; if it stays, look at the custodian.";
     DrillOverdue = "DrillOverdue": "No copy passed a drill for longer than the registry's drills.every.", "Look at the RegistryDrill, and at why it fails or does not run.";
-    AnswerWrong = "AnswerWrong": "The copy was restored, and gave an answer that it must not give.", "Read in the report which one; find out whether the copy or the expectation is wrong.";
+    AnswerWrong = "AnswerWrong": "The copy was restored, and gave an answer that it must not give.", "Read in the report of a drill, or in the status of a restore, which one; find out whether the copy or the expectation is wrong.";
     RtoMissed = "RTOMissed": "The recovery took longer than it may.", "Give the drill more processors or jobs, or correct the objective.";
     CopyDamaged = "CopyDamaged": "What the store holds of the copy is not what the ledger says.", "Take another copy; find out who changed the store.";
     CellLost = "CellLost": "The throw-away database of a drill ended before its time.", "Read the log of the container `database`; raise its memory or its volume.";

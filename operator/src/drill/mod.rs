@@ -8,7 +8,6 @@ pub mod agenda;
 pub mod apply;
 pub mod build;
 pub mod course;
-mod decimal;
 pub mod dereference;
 pub mod names;
 pub mod orders;

@@ -1,19 +1,15 @@
 //! Judges a drill together with its embassy and its registry. What comes out holds only values that were checked, so building cannot fail.
 
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-
-use dataembassy_contract::drill::{AssertionConfig, DrillConfig, Expectation, Pick};
+use dataembassy_contract::drill::{DrillConfig, Pick};
 use dataembassy_contract::{Duration, Reason, Schedule};
-use dataembassy_crds::{
-    Assertion, Bounds, DrillPick, DrillServer, RegistryCustody, RegistryDrill, RegistryDrillSpec, Sidecar,
-};
+use dataembassy_crds::{DrillPick, DrillServer, RegistryCustody, RegistryDrill, RegistryDrillSpec, Sidecar};
 use dataembassy_ledger::{RegistryId, Sha256Digest};
 use kube::ResourceExt;
 
+use crate::assertion;
 use crate::custody::validate::judge_signers;
 use crate::drill::dereference::Found;
-use crate::drill::{decimal, names};
+use crate::drill::names;
 use crate::embassy::validate::{Refusal, check_referred, duration, quantity};
 
 /// A drill that was judged and found valid.
@@ -109,7 +105,7 @@ pub fn validate(drill: &RegistryDrill, found: &Found) -> Result<Checked, Refusal
             deadline_seconds: 0,
             database_limit_bytes: quantity("spec.server.volumeSize", &spec.server.volume_size)?,
             schema_digest: spec.schema_digest.as_deref().map(schema_digest).transpose()?,
-            assertions: judge_assertions(&spec.assertions)?,
+            assertions: assertion::judge(&spec.assertions)?,
         },
         server: judge_server(&spec.server)?,
     })
@@ -171,67 +167,4 @@ fn judge_server(server: &DrillServer) -> Result<DrillServer, Refusal> {
         return Err(Refusal::new(Reason::InvalidName, message));
     }
     Ok(server.clone())
-}
-
-fn judge_assertions(given: &[Assertion]) -> Result<Vec<AssertionConfig>, Refusal> {
-    let mut seen = BTreeSet::new();
-    given
-        .iter()
-        .map(|assertion| {
-            let name = &assertion.name;
-            if !seen.insert(name) {
-                let message = format!("spec.assertions: there are two called {name}: name each differently");
-                return Err(Refusal::new(Reason::InvalidName, message));
-            }
-            if assertion.sql.trim().is_empty() {
-                let message = format!("spec.assertions[{name}].sql is empty: write one statement");
-                return Err(Refusal::new(Reason::InvalidName, message));
-            }
-            Ok(AssertionConfig {
-                name: name.clone(),
-                sql: assertion.sql.clone(),
-                expect: judge_expectation(assertion)?,
-            })
-        })
-        .collect()
-}
-
-fn judge_expectation(assertion: &Assertion) -> Result<Expectation, Refusal> {
-    let name = &assertion.name;
-    match (&assertion.equals, &assertion.within, &assertion.not_older_than) {
-        (Some(text), None, None) => Ok(Expectation::Equals(text.clone())),
-        (None, Some(bounds), None) => judge_bounds(name, bounds),
-        (None, None, Some(age)) => {
-            let field = format!("spec.assertions[{name}].notOlderThan");
-            Ok(Expectation::NotOlderThan(seconds(&field, age)?))
-        }
-        _ => {
-            let message =
-                format!("spec.assertions[{name}]: set exactly one of equals, within and notOlderThan");
-            Err(Refusal::new(Reason::InvalidName, message))
-        }
-    }
-}
-
-fn judge_bounds(name: &str, bounds: &Bounds) -> Result<Expectation, Refusal> {
-    let refuse = |words: &str| {
-        let message = format!("spec.assertions[{name}].within: {words}");
-        Err(Refusal::new(Reason::InvalidName, message))
-    };
-    let Bounds { at_least, at_most } = bounds;
-    let mut given = at_least.iter().chain(at_most).peekable();
-    if given.peek().is_none() {
-        return refuse("set atLeast, atMost, or both");
-    }
-    if let Some(text) = given.find(|text| decimal::compare(text, text).is_none()) {
-        return refuse(&format!("'{text}' is not a decimal number such as 1000 or -0.5"));
-    }
-    let both = at_least.as_ref().zip(at_most.as_ref());
-    if both.is_some_and(|(least, most)| decimal::compare(least, most) == Some(Ordering::Greater)) {
-        return refuse("atLeast is more than atMost, so no answer could be right");
-    }
-    Ok(Expectation::Within {
-        at_least: at_least.clone(),
-        at_most: at_most.clone(),
-    })
 }

@@ -4,7 +4,7 @@ use dataembassy_contract::report::{MissingSecret, SecretRole};
 use dataembassy_contract::restore::{Ending, RestoreProgress as Reported, RestoreReport, RestoreResult};
 use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
-    Condition, ConditionStatus, LeftOut, RegistryRestore, RegistryRestoreStatus, RestorePhase,
+    Condition, ConditionStatus, GivenAnswer, LeftOut, RegistryRestore, RegistryRestoreStatus, RestorePhase,
     RestoreProgress, Restored,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -144,8 +144,13 @@ fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
             finding: Finding::no(
                 reason,
                 format!(
-                    "{message}; if it had begun to write, the database is marked as not usable: make another restore with \
-                     ifNotEmpty: Replace"
+                    "{message}; if it had begun to write{}, the database is marked as not usable: make another restore with \
+                     ifNotEmpty: Replace",
+                    if restore.spec.assertions.is_empty() {
+                        ""
+                    } else {
+                        ", and had not come to its questions"
+                    }
                 ),
             ),
             result: None,
@@ -236,7 +241,8 @@ fn missing(restore: &RegistryRestore, missing: &[MissingSecret]) -> Option<Findi
 }
 
 fn take(status: &mut RegistryRestoreStatus, result: &RestoreResult) {
-    if result.ending == Ending::Restored {
+    // A wrong answer takes nothing of the copy away.
+    if matches!(result.ending, Ending::Restored | Ending::Unconfirmed) {
         status.restored = Some(Restored {
             tables: number(result.tables),
             rows: number(result.rows),
@@ -260,6 +266,18 @@ fn take(status: &mut RegistryRestoreStatus, result: &RestoreResult) {
         .map(|left_out| LeftOut {
             kind: left_out.kind.clone(),
             count: number(left_out.count),
+        })
+        .collect();
+    let mut names = std::collections::BTreeSet::new();
+    status.assertions = result
+        .assertions
+        .iter()
+        .filter(|answer| !answer.name.is_empty() && names.insert(&answer.name))
+        .map(|answer| GivenAnswer {
+            name: answer.name.clone(),
+            passed: answer.passed,
+            expected: answer.expected.clone(),
+            found: answer.found.clone(),
         })
         .collect();
 }

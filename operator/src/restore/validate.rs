@@ -9,6 +9,7 @@ use dataembassy_crds::{self as crds, RegistryMirror, RegistryRestore, Sidecar};
 use dataembassy_ledger::RegistryId;
 use kube::ResourceExt;
 
+use crate::assertion;
 use crate::custody::validate::judge_signers;
 use crate::embassy::validate::{CheckedEmbassy, Refusal, check_referred, duration, public_key};
 use crate::heads;
@@ -95,6 +96,7 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
                 .ok()
                 .filter(|jobs| (1..=64).contains(jobs))
                 .ok_or_else(|| Refusal::new(Reason::InvalidName, "spec.jobs must be 1 to 64"))?,
+            assertions: assertion::judge(&spec.assertions)?,
         },
     })
 }

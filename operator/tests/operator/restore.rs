@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dataembassy_contract::assertion::Expectation;
 use dataembassy_contract::files;
 use dataembassy_contract::restore::RestoreConfig;
 use dataembassy_crds::RegistryRestore;
@@ -274,6 +275,61 @@ async fn the_last_words_are_the_result() {
     );
     assert_eq!(status["status"]["leftOut"], json!([{"kind": "ROLE", "count": 2}]));
     assert!(status["status"]["endedAt"].is_string());
+}
+
+#[tokio::test]
+async fn what_the_database_is_asked_goes_to_the_job_and_what_cannot_be_asked_is_refused() {
+    let mut resource = restore("back");
+    resource["spec"]["assertions"] = json!([
+        {"name": "rows", "sql": "SELECT count(*) FROM person", "within": {"atLeast": "7"}},
+        {"name": "fresh", "sql": "SELECT max(born) FROM person", "notOlderThan": "1d"},
+    ]);
+    let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+    let map = written(&asked, "/configmaps/back-restore");
+    let document = map["data"][files::CONFIG_FILE].as_str().unwrap();
+    let assertions = RestoreConfig::from_json(document.as_bytes()).unwrap().assertions;
+    assert_eq!(assertions.len(), 2);
+    assert_eq!(assertions[1].expect, Expectation::NotOlderThan(86_400));
+    resource["spec"]["assertions"][1]["name"] = "rows".into();
+    let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+    assert_eq!(lines(&asked), [format!("GET {JOB}"), STATUS.to_owned()]);
+    let (_, reason, message) = said(written(&asked, "/status"), "Ready");
+    assert_eq!(reason, "InvalidName");
+    assert!(message.contains("two called rows"), "{message}");
+}
+
+#[tokio::test]
+async fn a_wrong_answer_fails_a_restore_whose_copy_is_there() {
+    let (resource, mut cluster) = begun().await;
+    let answer = |name: &str, found: &str| json!({"name": name, "expected": "'1'", "found": found});
+    let mut right = answer("right", "1");
+    right["passed"] = true.into();
+    let words = json!({
+        "ending": "Unconfirmed", "reason": "AnswerWrong", "message": "population holds the copy whole, but gave a wrong answer",
+        "tables": 4, "rows": 7, "bytes": 100, "largeObjects": 1, "seconds": 2.25,
+        // Somebody made up a name twice, and one that is none.
+        "assertions": [right, answer("wrong", "2\u{1b}[2J"), answer("wrong", "3"), answer("", "4")],
+    });
+    cluster.pod = Some(last_words(&words.to_string(), 1));
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    let status = written(&asked, "/status");
+    assert_eq!(status["status"]["phase"], "Failed");
+    let (ready, reason, message) = said(status, "Ready");
+    assert_eq!((ready.as_str(), reason.as_str()), ("False", "AnswerWrong"));
+    assert!(message.contains("holds the copy whole"), "{message}");
+    assert_eq!(said(status, "Stalled").0, "True");
+    assert_eq!(status["status"]["restored"]["rows"], 7);
+    assert_eq!(
+        status["status"]["assertions"],
+        json!([
+            {"name": "right", "passed": true, "expected": "'1'", "found": "1"},
+            {"name": "wrong", "passed": false, "expected": "'1'", "found": "2[2J"},
+        ])
+    );
+    // A person looks; the operator does nothing any more.
+    let ended = after(&resource, &asked);
+    let asked = run(&abroad(&ended), &cluster, &ended).await;
+    assert_eq!(lines(&asked), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -199,7 +199,8 @@ async fn restore_and_ask(
     record.assertions.push(constraints);
     let taken_at = copy.identity().taken_at.as_jiff();
     for assertion in &config.assertions {
-        let answered = question::statement::ask(target, assertion, taken_at).await;
+        let longest = environment.job.longest_question;
+        let answered = question::statement(target, assertion, taken_at, longest).await;
         record.assertions.push(answered);
     }
     record

@@ -46,7 +46,7 @@ pub enum Phase {
     Analysing,
     /// Counting in the target.
     Comparing,
-    /// In a drill: the restored database is asked.
+    /// The restored database is asked.
     Questioning,
     /// Done.
     Done,

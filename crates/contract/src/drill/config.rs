@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::assertion::AssertionConfig;
 use crate::config::{CustodianKey, Floor, SovereigntyConfig, StoreConfig};
 use crate::custodian::SignerConfig;
 
@@ -62,39 +63,6 @@ pub enum Pick {
     Random,
     /// The oldest living one that was never drilled; where there is none, the one whose drill is longest ago.
     OldestUndrilled,
-}
-
-/// One question, and what its answer must be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AssertionConfig {
-    /// What the report calls it: a DNS label of at most 63 characters.
-    pub name: String,
-    /// One statement that gives one row with one column; it runs read-only, as the role that owns what was restored.
-    pub sql: String,
-    /// What the value must be.
-    pub expect: Expectation,
-}
-
-/// What the answer to a question must be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Expectation {
-    /// The value as PostgreSQL writes it is this text.
-    Equals(String),
-    /// The value is a number within these bounds, decimal; at least one is set.
-    #[serde(rename_all = "camelCase")]
-    Within {
-        /// The least.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        at_least: Option<String>,
-        /// The most.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        at_most: Option<String>,
-    },
-    /// The value is a `timestamptz` (or a `timestamp` in UTC, or a date) that lies at most so many seconds before the moment at which the copy
-    /// was taken.
-    NotOlderThan(u64),
 }
 
 impl DrillConfig {

@@ -8,7 +8,7 @@ mod report;
 mod result;
 
 pub use cell::{CELL_SCRIPT, CELL_USER};
-pub use config::{AssertionConfig, DrillConfig, Expectation, Pick};
+pub use config::{DrillConfig, Pick};
 pub use last_words::LastWords;
 pub use report::DrillReport;
 pub use result::{

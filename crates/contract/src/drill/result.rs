@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Pick;
+use crate::assertion::{MAX_VALUE, clean_name};
 use crate::reason::Reason;
 use crate::report::{MAX_MESSAGE, MAX_TEXT, clean};
 
@@ -18,10 +19,6 @@ const MAX_STEPS: usize = 16;
 const MAX_LEFT_OUT: usize = 24;
 /// The most notes.
 const MAX_NOTES: usize = 16;
-/// The most bytes of the name of a step, an assertion or a kind.
-const MAX_NAME: usize = 64;
-/// The most characters of a value that was expected or found.
-const MAX_VALUE: usize = 256;
 
 /// What a drill found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -225,17 +222,17 @@ impl DrillResult {
         }
         self.steps.truncate(MAX_STEPS);
         for step in &mut self.steps {
-            name(&mut step.name);
+            clean_name(&mut step.name);
         }
         self.assertions.truncate(MAX_ASSERTIONS);
         for assertion in &mut self.assertions {
-            name(&mut assertion.name);
+            clean_name(&mut assertion.name);
             clean(&mut assertion.expected, MAX_VALUE);
             clean(&mut assertion.found, MAX_VALUE);
         }
         self.left_out.truncate(MAX_LEFT_OUT);
         for left_out in &mut self.left_out {
-            name(&mut left_out.kind);
+            clean_name(&mut left_out.kind);
             clean(&mut left_out.reason, MAX_VALUE);
         }
         self.notes.truncate(MAX_NOTES);
@@ -282,13 +279,6 @@ impl DrillResult {
         result.bound();
         Some(result)
     }
-}
-
-/// A name is cut by bytes, so that all of them together have a bound that leaves room for what was found.
-fn name(text: &mut String) {
-    clean(text, MAX_NAME);
-    let end = text.floor_char_boundary(MAX_NAME);
-    text.truncate(end);
 }
 
 #[cfg(test)]

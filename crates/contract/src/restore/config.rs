@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::assertion::AssertionConfig;
 use crate::config::{CustodianKey, Floor, SovereigntyConfig, StoreConfig, TlsMode};
 use crate::custodian::SignerConfig;
 
@@ -43,6 +44,9 @@ pub struct RestoreConfig {
     pub accept_different_collation: bool,
     /// Sessions that load and build indexes at once, 1 to 64.
     pub jobs: u16,
+    /// What the restored database is asked when everything else is done, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<AssertionConfig>,
 }
 
 /// Which copy is restored.

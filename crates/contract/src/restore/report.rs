@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::assertion::{Answer, MAX_ASSERTIONS};
 use crate::reason::Reason;
 use crate::report::{Fault, MAX_BYTES, MAX_TEXT, MissingSecret, clean, clean_missing};
 
@@ -15,6 +16,10 @@ pub const MAX_RESULT_BYTES: usize = 4_096;
 const MAX_KIND: usize = 64;
 /// The most kinds of things that are told to be left out.
 const MAX_LEFT_OUT: usize = 16;
+/// What a value is not cut below before something else is given up, in characters.
+const SHORT_VALUE: usize = 32;
+/// What a message is not cut below before something else is given up, in characters.
+const SHORT_MESSAGE: usize = 256;
 
 /// How far a restore is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -85,7 +90,7 @@ pub enum RestorePhase {
     Constraints,
     /// Statistics are gathered.
     Analysing,
-    /// In a drill: the restored database is asked.
+    /// The restored database is asked.
     Questioning,
     /// Everything is done.
     Done,
@@ -126,13 +131,19 @@ pub struct RestoreResult {
     /// What the copy holds and was not restored, by kind; the Job's log names each. At most 16 kinds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// What the restored database answered, at most 64. Where not all of them fit, texts are cut and answers that were as they must be are
+    /// left out; wrong ones go last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<Answer>,
 }
 
 /// How a restore ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
-    /// The target holds the copy.
+    /// The target holds the copy, and gave every answer as it must.
     Restored,
+    /// The target holds the copy whole and is not marked, but an answer was not as it must be, or not every question was asked.
+    Unconfirmed,
     /// Nothing was written.
     NothingWritten,
     /// Something was written, and the database is marked as not usable.
@@ -182,34 +193,80 @@ impl RestoreResult {
         if let Some(copy) = &mut result.copy {
             clean(&mut copy.copy_id, MAX_TEXT);
         }
-        result.left_out.truncate(MAX_LEFT_OUT);
-        for left_out in &mut result.left_out {
-            clean(&mut left_out.kind, MAX_KIND);
-        }
+        result.bound_lists();
         Some(result)
     }
 
-    /// The last words: at most [`MAX_RESULT_BYTES`]. A message that is too long is cut at its end.
+    /// The last words: at most [`MAX_RESULT_BYTES`]. What is too long is cut at its end, a wrong answer last of all.
     #[must_use]
     pub fn to_json(mut self) -> String {
-        self.left_out.truncate(MAX_LEFT_OUT);
-        for left_out in &mut self.left_out {
-            clean(&mut left_out.kind, MAX_KIND);
-        }
-        let mut characters = MAX_MESSAGE;
+        self.bound_lists();
+        cut(&mut self.message, MAX_MESSAGE);
         loop {
-            self.message = self.message.chars().take(characters).collect();
             // Texts and numbers: there is nothing in them that JSON cannot hold.
             let text = serde_json::to_string(&self).unwrap_or_default();
             if text.len() <= MAX_RESULT_BYTES {
                 return text;
             }
-            characters /= 2;
-            if characters == 0 {
-                self.left_out.truncate(self.left_out.len() / 2);
-            }
+            self.shorten();
         }
     }
+
+    fn bound_lists(&mut self) {
+        self.left_out.truncate(MAX_LEFT_OUT);
+        for left_out in &mut self.left_out {
+            clean(&mut left_out.kind, MAX_KIND);
+        }
+        self.assertions.truncate(MAX_ASSERTIONS);
+        self.assertions.iter_mut().for_each(Answer::bound);
+    }
+
+    /// Gives up what is missed least of what it still says.
+    fn shorten(&mut self) {
+        let longest = self.assertions.iter().map(said).max().unwrap_or_default();
+        let right = |answer: &Answer| answer.passed;
+        if longest > SHORT_VALUE {
+            let characters = (longest / 2).max(SHORT_VALUE);
+            for answer in &mut self.assertions {
+                cut(&mut answer.expected, characters);
+                cut(&mut answer.found, characters);
+            }
+        } else if self
+            .assertions
+            .iter()
+            .any(|answer| right(answer) && said(answer) > 0)
+        {
+            self.assertions
+                .iter_mut()
+                .filter(|answer| answer.passed)
+                .for_each(name_only);
+        } else if let Some(last) = self.assertions.iter().rposition(right) {
+            self.assertions.remove(last);
+        } else if self.message.chars().count() > SHORT_MESSAGE {
+            let half = self.message.chars().count() / 2;
+            cut(&mut self.message, half);
+        } else if !self.left_out.is_empty() {
+            self.left_out.truncate(self.left_out.len() / 2);
+        } else if longest > 0 {
+            self.assertions.iter_mut().for_each(name_only);
+        } else if self.assertions.pop().is_none() {
+            self.message.clear();
+        }
+    }
+}
+
+/// How many characters an answer has besides its name, in the longer one of its texts.
+fn said(answer: &Answer) -> usize {
+    answer.expected.chars().count().max(answer.found.chars().count())
+}
+
+fn name_only(answer: &mut Answer) {
+    answer.expected.clear();
+    answer.found.clear();
+}
+
+fn cut(text: &mut String, characters: usize) {
+    *text = text.chars().take(characters).collect();
 }
 
 /// Cleans each line by itself: a list stays a list.
@@ -245,7 +302,60 @@ mod tests {
                 };
                 40
             ],
+            assertions: Vec::new(),
         }
+    }
+
+    /// Every third answer is wrong.
+    fn answers(count: usize, name: &str, value: &str) -> Vec<Answer> {
+        let answer = |number: usize| Answer {
+            name: format!("{name}-{number}"),
+            passed: !number.is_multiple_of(3),
+            expected: value.to_owned(),
+            found: value.to_owned(),
+        };
+        (0..count).map(answer).collect()
+    }
+
+    #[test]
+    fn wrong_answers_are_told_whatever_else_must_be_left_out() {
+        for value in ["42".to_owned(), "x".repeat(300), "😀\"\\".repeat(300)] {
+            let mut result = failed(value.repeat(40));
+            result.assertions = answers(64, "a-question-of-some-length", &value);
+            let text = result.clone().to_json();
+            assert!(text.len() <= MAX_RESULT_BYTES, "{}", text.len());
+            let read = RestoreResult::read(&text).unwrap();
+            let wrong = |answers: &[Answer]| -> Vec<String> {
+                let wrong = answers.iter().filter(|answer| !answer.passed);
+                wrong.map(|answer| answer.name.clone()).collect()
+            };
+            assert_eq!(wrong(&read.assertions), wrong(&result.assertions));
+            assert!(!read.message.is_empty());
+        }
+    }
+
+    #[test]
+    fn answers_that_fit_are_told_whole_and_in_their_order() {
+        let mut result = failed("short".into());
+        result.assertions = answers(12, "question", "1234");
+        let read = RestoreResult::read(&result.clone().to_json()).unwrap();
+        assert_eq!(read.assertions, result.assertions);
+    }
+
+    #[test]
+    fn more_answers_than_anybody_asked_for_and_names_of_any_length_stay_within_their_bounds() {
+        let mut result = failed("ä".repeat(9_000));
+        result.assertions = answers(1_000, &"😀".repeat(100), "\u{1b}[2J");
+        let text = result.to_json();
+        assert!(text.len() <= MAX_RESULT_BYTES, "{}", text.len());
+        assert!(RestoreResult::read(&text).unwrap().assertions.len() <= MAX_ASSERTIONS);
+        let flood = serde_json::json!({"ending": "Restored", "reason": "Restored", "assertions": vec![serde_json::json!({"name": "n"}); 200]});
+        let read = RestoreResult::read(&flood.to_string()).unwrap();
+        assert_eq!(read.assertions.len(), MAX_ASSERTIONS);
+        assert!(
+            read.assertions.iter().all(|answer| !answer.passed),
+            "silence is no right answer"
+        );
     }
 
     #[test]

@@ -1,10 +1,33 @@
-//! What must be so in a restored database. Each question is asked whatever came of those before it.
+//! What must be so in a drill's database. Each question is asked whatever came of those before it.
 
 pub(super) mod constraints;
-mod expectation;
-pub(super) mod statement;
 
-use dataembassy_contract::drill::{AssertionKind, AssertionResult, DrillConfig};
+use std::time::Duration;
+
+use dataembassy_contract::{
+    assertion::AssertionConfig,
+    drill::{AssertionKind, AssertionResult, DrillConfig},
+};
+use jiff::Timestamp;
+
+use crate::{postgresql::Source, question};
+
+/// Asks a statement of the user's; the report tells it with its answer.
+pub(super) async fn statement(
+    target: &Source,
+    assertion: &AssertionConfig,
+    taken_at: Timestamp,
+    longest: Duration,
+) -> AssertionResult {
+    let answer = question::ask(target, assertion, taken_at, longest).await;
+    AssertionResult {
+        name: answer.name,
+        kind: AssertionKind::Sql,
+        passed: answer.passed,
+        expected: format!("{}, by: {}", answer.expected, assertion.sql),
+        found: answer.found,
+    }
+}
 
 /// Whether the definitions have the digest that somebody named, if somebody did.
 pub(super) fn schema(config: &DrillConfig, found: Option<&str>) -> Option<AssertionResult> {

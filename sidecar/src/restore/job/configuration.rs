@@ -3,6 +3,7 @@
 use dataembassy_archive::{Identities, KeyError};
 use dataembassy_contract::{
     Reason,
+    assertion::AssertionConfig,
     config::{CustodianKey, Floor, SovereigntyConfig, StoreConfig},
     custodian::SignerConfig,
     files,
@@ -112,6 +113,7 @@ pub(super) struct Configuration {
     pub(super) choice: Choice,
     pub(super) target: Source,
     pub(super) options: Options,
+    pub(super) assertions: Vec<AssertionConfig>,
 }
 
 /// Why a configuration cannot be used.
@@ -185,6 +187,7 @@ impl Configuration {
                 scratch: environment.scratch.clone(),
                 prepared_schemas: Vec::new(),
             },
+            assertions: config.assertions,
         })
     }
 }

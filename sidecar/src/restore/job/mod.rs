@@ -5,11 +5,12 @@
 
 pub(crate) mod board;
 pub(crate) mod configuration;
+mod result;
 pub(crate) mod words;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,12 +26,15 @@ use super::{
     RestoreError,
     copy::{CopyIdentity, FindError, SealedCopy as _, StoredCopy},
     outcome::Outcome,
+    progress::Phase,
     restore,
 };
 use crate::process::{self as running, Place, ProcessArguments, folder::Files, server};
+use crate::question;
 use crate::store::Store;
 use board::{Board, JobReport};
 use configuration::{Configuration, ConfigurationError, NAMES};
+use result::Whole;
 
 /// How long store and target may be out of reach before that is the restore's end: a new pod is not known to every policy at once.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -64,6 +68,7 @@ impl Arguments {
             place: self.process.place(),
             programs: self.postgresql_programs.clone(),
             scratch: self.scratch.clone(),
+            longest_question: question::LONGEST,
         }
     }
 }
@@ -77,6 +82,8 @@ pub struct Environment {
     pub programs: PathBuf,
     /// For temporary files.
     pub scratch: PathBuf,
+    /// The longest that one question to the restored database may take.
+    pub longest_question: Duration,
 }
 
 /// Restores once, and leaves what came of it.
@@ -108,10 +115,38 @@ pub async fn run_until(
         () = ending.cancelled() => Err(Failure::new(Reason::Interrupted, "it was told to end")),
     };
     let seconds = began.elapsed().as_secs_f64();
-    Ok(match done {
-        Ok(outcome) => restored(&outcome, board.look(|report| report.copy.clone()), seconds),
-        Err(failure) => failed(&failure, &board, seconds),
-    })
+    let (configuration, outcome) = match done {
+        Ok(restored) => restored,
+        Err(failure) => return Ok(result::failed(&failure, &board, seconds)),
+    };
+    let copy = board.look(|report| report.copy.clone());
+    let mut whole = Whole::new(outcome, copy, seconds, configuration.assertions.len());
+    // The copy is there, whatever comes of the questions.
+    tokio::select! {
+        () = questions(environment, &configuration, &board, &mut whole) => {}
+        () = ending.cancelled() => {}
+    }
+    Ok(whole.result())
+}
+
+/// Asks what the resource asks, each question whatever came of those before it.
+async fn questions(
+    environment: &Environment,
+    configuration: &Configuration,
+    board: &Board<RestoreReport>,
+    whole: &mut Whole,
+) {
+    if configuration.assertions.is_empty() {
+        return;
+    }
+    board.progress().enter(Phase::Questioning);
+    let taken_at = whole.outcome.taken_at.as_jiff();
+    for assertion in &configuration.assertions {
+        let longest = environment.longest_question;
+        let answer = question::ask(&configuration.target, assertion, taken_at, longest).await;
+        whole.answers.push(answer);
+    }
+    board.progress().enter(Phase::Done);
 }
 
 /// Why a restore ended before its end.
@@ -156,7 +191,10 @@ impl From<RestoreError> for Failure {
     }
 }
 
-async fn work(environment: &Environment, board: &Board<RestoreReport>) -> Result<Outcome, Failure> {
+async fn work(
+    environment: &Environment,
+    board: &Board<RestoreReport>,
+) -> Result<(Configuration, Outcome), Failure> {
     let judge = |files: &Files| Configuration::judge(files, environment);
     let configuration = configured(environment, board, NAMES, judge).await?;
     let store = configuration
@@ -169,7 +207,7 @@ async fn work(environment: &Environment, board: &Board<RestoreReport>) -> Result
     loop {
         let (target, options) = (&configuration.target, &configuration.options);
         match restore(&copy, target, options, board.progress()).await {
-            Ok(outcome) => return Ok(outcome),
+            Ok(outcome) => return Ok((configuration, outcome)),
             Err(error) => bide(board, error.into(), until).await?,
         }
     }
@@ -234,76 +272,5 @@ pub(crate) fn chosen(identity: &CopyIdentity) -> ChosenCopy {
         sequence: identity.sequence,
         copy_id: identity.copy_id.to_string(),
         taken_at: identity.taken_at.as_jiff(),
-    }
-}
-
-fn restored(outcome: &Outcome, copy: Option<ChosenCopy>, seconds: f64) -> RestoreResult {
-    for left in &outcome.not_restored {
-        tracing::info!(
-            kind = left.kind,
-            name = left.name,
-            reason = left.reason,
-            "not restored"
-        );
-    }
-    for left in &outcome.not_carried {
-        tracing::info!(
-            kind = left.kind,
-            name = left.name,
-            reason = left.reason,
-            "not in the copy"
-        );
-    }
-    for note in &outcome.notes {
-        tracing::info!(note, "to be known");
-    }
-    RestoreResult {
-        ending: Ending::Restored,
-        reason: Reason::Restored,
-        message: format!(
-            "{} tables, {} rows and {} large objects are in {}; all counts and digests are equal",
-            outcome.tables.len(),
-            outcome.rows,
-            outcome.large_objects.objects,
-            outcome.target.database
-        ),
-        copy,
-        tables: u64::try_from(outcome.tables.len()).unwrap_or(u64::MAX),
-        rows: outcome.rows,
-        bytes: outcome.bytes,
-        large_objects: outcome.large_objects.objects,
-        seconds,
-        left_out: words::by_kind(&outcome.not_restored),
-    }
-}
-
-fn failed(failure: &Failure, board: &Board<RestoreReport>, seconds: f64) -> RestoreResult {
-    let counters = &board.progress().counters;
-    let said = words::of_the_resource(&failure.message);
-    let (ending, message) = if board.progress().has_written() {
-        // First what to do: what a program said may be long, and is cut at its end.
-        let marked = if failure.is_unmarked {
-            "the database could not be marked, and nothing else was written"
-        } else {
-            "the database is marked as not usable: make another restore with ifNotEmpty: Replace"
-        };
-        (Ending::Unfinished, format!("{marked}. {said}"))
-    } else if said.starts_with(words::NOTHING) {
-        (Ending::NothingWritten, said)
-    } else {
-        (Ending::NothingWritten, format!("{}: {said}", words::NOTHING))
-    };
-    tracing::error!(reason = %failure.reason, message, "the restore failed");
-    RestoreResult {
-        ending,
-        reason: failure.reason,
-        message,
-        copy: board.look(|report| report.copy.clone()),
-        tables: 0,
-        rows: counters.rows.load(Relaxed),
-        bytes: counters.bytes.load(Relaxed),
-        large_objects: 0,
-        seconds,
-        left_out: Vec::new(),
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use dataembassy_contract::{
     Reason,
-    drill::{AssertionKind, DrillResult, Expectation, Pick, Verdict},
+    assertion::Expectation,
+    drill::{AssertionKind, DrillResult, Pick, Verdict},
     files,
     restore::RestorePhase,
 };

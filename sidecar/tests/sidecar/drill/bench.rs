@@ -7,16 +7,15 @@ use std::{
 };
 
 use dataembassy_contract::{
-    drill::{
-        AssertionConfig, AssertionResult, CELL_SCRIPT, CELL_USER, DrillConfig, DrillReport, DrillResult,
-        Expectation, LastWords,
-    },
+    assertion::{AssertionConfig, Expectation},
+    drill::{AssertionResult, CELL_SCRIPT, CELL_USER, DrillConfig, DrillReport, DrillResult, LastWords},
     files,
     sovereignty::Loopback,
 };
 use dataembassy_sidecar::{
     drill::{Environment, run_until},
     process::Place,
+    question,
     restore::job,
 };
 use dataembassy_testkit::{
@@ -80,6 +79,8 @@ pub(super) struct Drill {
     folder: TempDir,
     status: SocketAddr,
     cell: PathBuf,
+    /// The longest that a question may take.
+    pub(super) longest_question: Duration,
 }
 
 impl Drill {
@@ -89,6 +90,7 @@ impl Drill {
             folder: TempDir::new().unwrap(),
             status: SocketAddr::from(([127, 0, 0, 1], free_port().unwrap())),
             cell: cell.sockets(),
+            longest_question: question::LONGEST,
         };
         let mut config: DrillConfig = serde_json::from_value(json!({
             "drill": "drills/population",
@@ -137,6 +139,7 @@ impl Drill {
                 },
                 programs: programs().unwrap().into(),
                 scratch: std::env::temp_dir(),
+                longest_question: self.longest_question,
             },
             cell: self.cell.clone(),
             termination_message: self.folder.path().join("last-words"),

@@ -15,6 +15,7 @@ use dataembassy_contract::{
 use dataembassy_ledger::value::CopyId;
 use dataembassy_sidecar::{
     process::Place,
+    question,
     restore::job::{Environment, run_until},
 };
 use dataembassy_testkit::{
@@ -32,17 +33,17 @@ use crate::sealed::{OWNER, seal, target};
 use crate::support::source;
 
 /// The longest that anything here may take.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A folder as the kubelet makes one, and where the process answers.
-struct Folder {
-    place: TempDir,
+pub(super) struct Folder {
+    pub(super) place: TempDir,
     status: SocketAddr,
 }
 
 impl Folder {
     /// Everything that a restore of the latest copy into `target` needs, after `change`.
-    fn new(embassy: &Embassy, target: &Database, change: impl FnOnce(&mut RestoreConfig)) -> Self {
+    pub(super) fn new(embassy: &Embassy, target: &Database, change: impl FnOnce(&mut RestoreConfig)) -> Self {
         let folder = Self {
             place: TempDir::new().unwrap(),
             status: SocketAddr::from(([127, 0, 0, 1], free_port().unwrap())),
@@ -81,7 +82,7 @@ impl Folder {
         std::fs::remove_file(self.place.path().join(name)).unwrap();
     }
 
-    fn environment(&self) -> Environment {
+    pub(super) fn environment(&self) -> Environment {
         Environment {
             place: Place {
                 config_dir: self.place.path().to_owned(),
@@ -91,17 +92,18 @@ impl Folder {
             },
             programs: programs().unwrap().into(),
             scratch: std::env::temp_dir(),
+            longest_question: question::LONGEST,
         }
     }
 
-    async fn run(&self) -> RestoreResult {
+    pub(super) async fn run(&self) -> RestoreResult {
         let environment = self.environment();
         let ran = run_until(&environment, CancellationToken::new());
         tokio::time::timeout(PATIENCE, ran).await.unwrap().unwrap()
     }
 
     /// Waits until the report is as it is wanted.
-    async fn until(&self, wanted: impl Fn(&RestoreReport) -> bool) -> RestoreReport {
+    pub(super) async fn until(&self, wanted: impl Fn(&RestoreReport) -> bool) -> RestoreReport {
         let deadline = Instant::now() + PATIENCE;
         let mut last = None;
         while Instant::now() < deadline {
@@ -119,7 +121,8 @@ impl Folder {
     }
 }
 
-async fn published() -> (Embassy, Database) {
+/// A store with the copy of a database, and that database.
+pub(super) async fn published() -> (Embassy, Database) {
     let embassy = Embassy::start().await;
     let server = Server::shared(17);
     let database = filled(server).await;
@@ -293,7 +296,7 @@ async fn a_restore_that_is_told_to_end_says_so_and_whether_it_has_written() {
 }
 
 /// Runs the program itself; returns whether it succeeded, and its last words.
-fn run_program(folder: &Folder, words: &Path) -> (bool, String) {
+pub(super) fn run_program(folder: &Folder, words: &Path) -> (bool, String) {
     let metrics = free_port().unwrap();
     let ran = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"))
         .env_clear()

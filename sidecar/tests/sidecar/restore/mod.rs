@@ -3,5 +3,6 @@
 mod contents;
 pub(crate) mod embassy;
 mod job;
+mod questions;
 mod refusals;
 mod store;

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use dataembassy_contract::drill::Expectation;
+use dataembassy_contract::assertion::Expectation;
 use jiff::{
     Timestamp,
     civil::{Date, DateTime},

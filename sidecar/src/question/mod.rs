@@ -1,49 +1,48 @@
-//! A statement of the user's: read-only, alone in a session, at most a minute, one row with one column.
+//! A restored database is asked: a statement of the user's, read-only, alone in a session, for a bounded time, one row with one column. A drill
+//! and a restore ask in the same way.
 //!
-//! The statement comes from the drill's resource and is trusted as far as that; what it calls may come from the copy and is not.
+//! The statement comes from the resource and is trusted as far as that; what it calls may come from the copy and is not.
+
+mod expectation;
 
 use std::time::Duration;
 
-use dataembassy_contract::drill::{AssertionConfig, AssertionKind, AssertionResult};
+use dataembassy_contract::assertion::{Answer, AssertionConfig};
 use jiff::Timestamp;
 
-use super::expectation;
 use crate::postgresql::{Connection, ConnectionError, Source};
 
-/// The longest that a statement may take, as the server counts.
-const LONGEST: Duration = Duration::from_mins(1);
-/// The longest that we wait for it.
-const PATIENCE: Duration = Duration::from_secs(75);
+/// The longest that a statement may take, as the server counts, unless told otherwise.
+pub const LONGEST: Duration = Duration::from_mins(1);
+/// How much longer than that we wait for it.
+const GRACE: Duration = Duration::from_secs(15);
 /// The most bytes of an answer.
 const MOST_BYTES: usize = 1024 * 1024;
 
-/// Asks.
-pub(in crate::drill) async fn ask(
+/// Asks; `longest` is the time that the statement may take, at least a millisecond.
+pub(crate) async fn ask(
     target: &Source,
     assertion: &AssertionConfig,
     taken_at: Timestamp,
-) -> AssertionResult {
-    let answered = tokio::time::timeout(PATIENCE, answer(target, &assertion.sql)).await;
-    let answered = answered.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())));
+    longest: Duration,
+) -> Answer {
+    let patience = longest + GRACE;
+    let answered = tokio::time::timeout(patience, answer(target, &assertion.sql, longest)).await;
+    let answered = answered.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs())));
     let (passed, found) = match answered {
         Ok(value) => expectation::judge(&assertion.expect, &value, taken_at),
         Err(why) => (false, why),
     };
-    AssertionResult {
+    Answer {
         name: assertion.name.clone(),
-        kind: AssertionKind::Sql,
         passed,
-        expected: format!(
-            "{}, by: {}",
-            expectation::words(&assertion.expect, taken_at),
-            assertion.sql
-        ),
+        expected: expectation::words(&assertion.expect, taken_at),
         found,
     }
 }
 
 /// The one value, or why there is none.
-async fn answer(target: &Source, sql: &str) -> Result<String, String> {
+async fn answer(target: &Source, sql: &str, longest: Duration) -> Result<String, String> {
     let refused = |error: ConnectionError| match error.server() {
         // A detail may name rows.
         Some(server) => format!("{} {}: {}", server.severity, server.code, server.message),
@@ -52,7 +51,7 @@ async fn answer(target: &Source, sql: &str) -> Result<String, String> {
     let mut connection = Connection::open(target).await.map_err(refused)?;
     let limits = format!(
         "SET statement_timeout = {}; SET timezone = UTC; SET datestyle = 'ISO, MDY'; SET row_security = off; BEGIN READ ONLY",
-        LONGEST.as_millis()
+        longest.as_millis().max(1)
     );
     connection.execute(limits).await.map_err(refused)?;
     let first = connection.single(sql, 2, MOST_BYTES).await.map_err(refused)?;
