@@ -195,7 +195,7 @@ pub struct ActivationCopy {
         .message("set exactly one of target.managed and target.external")
 )]
 pub struct ActivationTarget {
-    /// A database that the operator makes: StatefulSet, Secret, Service. They stay when this resource is deleted, and so do the volumes: they
+    /// A database that the operator makes: `StatefulSet`, `Secret`, `Service`. They stay when this resource is deleted, and so do the volumes: they
     /// hold the only copy of what is written abroad. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedDatabase>,
@@ -225,7 +225,7 @@ pub struct ManagedDatabase {
     /// The size of its volume. A whole number and one of Ki, Mi, Gi, Ti. Example: `200Gi`.
     #[schemars(length(min = 3, max = 8), regex(pattern = r"^[1-9][0-9]{0,5}(Ki|Mi|Gi|Ti)$"))]
     pub storage: String,
-    /// The StorageClass of its volume. Default: the cluster's.
+    /// The `StorageClass` of its volume. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),

@@ -162,7 +162,7 @@ fn the_definitions_of_the_kinds_are_kept_on_uninstalling_unless_told() {
             .count()
     };
     let definitions = fs::read_dir(chart().join("files/crds")).unwrap().count();
-    assert_eq!(definitions, 6);
+    assert_eq!(definitions, 7);
     assert_eq!(kept(&[]), definitions);
     assert_eq!(kept(&["--set=crds.keep=false"]), 0);
     assert!(!rendered("helm3", &["--set=crds.install=false"]).contains("kind: CustomResourceDefinition"));

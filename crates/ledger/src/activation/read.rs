@@ -42,7 +42,7 @@ impl Statement {
                 &mut lines,
                 "unfenced",
                 &[Unfenced::Refused, Unfenced::Accepted],
-                |unfenced| unfenced.word(),
+                Unfenced::word,
             )?,
             required: required(&mut lines)?,
             approvers: lines.value("approvers")?,
