@@ -1,5 +1,6 @@
 //! The test bed: two clusters, the link between them, and what runs in them for every test.
 
+mod catastrophe;
 pub mod detour;
 pub mod disk;
 pub mod link;
@@ -177,7 +178,8 @@ async fn clear() -> Result<()> {
     let (home, embassy) = tokio::join!(cluster::down(Site::Home), cluster::down(Site::Embassy));
     network::delete().await?;
     home.context("cannot clear the home cluster away")?;
-    embassy.context("cannot clear the embassy cluster away")
+    embassy.context("cannot clear the embassy cluster away")?;
+    catastrophe::forget()
 }
 
 /// Two commands must not build and tear down at once.

@@ -37,7 +37,10 @@ pub async fn up(site: Site, cache: &Cache, images: &[Image], progress: &Progress
     for inner in ["run", "log", "pki", "cni", "volumes"] {
         fs::create_dir_all(folder.join(inner))?;
     }
-    pki::make(site, &folder.join("pki"))?;
+    // A cluster that comes back from its old disk has them already, and its clients know them.
+    if !folder.join("pki/ca.crt").exists() {
+        pki::make(site, &folder.join("pki"))?;
+    }
     configuration::write(site)?;
     cgroup::make(&site.cgroup())?;
 
@@ -153,21 +156,49 @@ spec:
 /// Ends a cluster and removes what it left in the machine: processes, mounts, cgroups, files. Images stay, so
 /// that the next one comes up soon. What is not there is no error, so this also clears a broken one away.
 pub async fn down(site: Site) -> Result<()> {
+    let clean = end(site).await?;
+    // A store of gigabytes is deleted for a while.
+    tokio::task::spawn_blocking(move || remove_state(&site.folder(), clean)).await?
+}
+
+/// Ends a cluster and takes its disk out of the machine: what is left of it is what somebody carried away.
+pub async fn destroy(site: Site) -> Result<()> {
+    end(site).await?;
+    let folder = site.folder();
+    let run = folder.join("run");
+    if run.exists() {
+        fs::remove_dir_all(&run)?;
+    }
+    fs::rename(&folder, carried_away(site)).context("cannot take the disk out")
+}
+
+/// Puts the disk of a cluster that was [destroyed](destroy) back: [`up`] brings it up as it was then.
+pub fn put_disk_back(site: Site) -> Result<()> {
+    fs::rename(carried_away(site), site.folder()).context("cannot put the disk back")
+}
+
+fn carried_away(site: Site) -> PathBuf {
+    site.folder().with_extension("carried-away")
+}
+
+/// Ends every process of a cluster, and removes its mounts and cgroups; says whether it was an orderly end, that leaves only images in the
+/// containers' store.
+async fn end(site: Site) -> Result<bool> {
     let patience = Duration::from_secs(5);
-    let end = |component: Component| async move { Process::of(site, component.name()).stop(patience).await };
+    let stop = |component: Component| async move { Process::of(site, component.name()).stop(patience).await };
     // First those who would start something again.
     tokio::try_join!(
-        end(Component::Kubelet),
-        end(Component::ControllerManager),
-        end(Component::Scheduler)
+        stop(Component::Kubelet),
+        stop(Component::ControllerManager),
+        stop(Component::Scheduler)
     )?;
     tokio::try_join!(
-        end(Component::Proxy),
-        end(Component::Dns),
-        end(Component::Network),
-        end(Component::ApiServer)
+        stop(Component::Proxy),
+        stop(Component::Dns),
+        stop(Component::Network),
+        stop(Component::ApiServer)
     )?;
-    end(Component::Etcd).await?;
+    stop(Component::Etcd).await?;
     wait_for("the end of all pods", Duration::from_secs(20), || async {
         Ok((cgroup::kill(&site.cgroup())? == 0).then_some(()))
     })
@@ -179,15 +210,14 @@ pub async fn down(site: Site) -> Result<()> {
     } else {
         !site.folder().join("run").exists()
     };
-    end(Component::Containerd).await?;
+    stop(Component::Containerd).await?;
     runtime::end_shims(site).await?;
     unmount_below(&site.folder())?;
     wait_for("the end of cgroups", Duration::from_secs(20), || async {
         Ok(cgroup::remove(&site.cgroup())?.then_some(()))
     })
     .await?;
-    // A store of gigabytes is deleted for a while.
-    tokio::task::spawn_blocking(move || remove_state(&site.folder(), clean)).await?
+    Ok(clean)
 }
 
 /// Removes a cluster's files; containerd's store stays if nothing but images is in it.

@@ -37,7 +37,7 @@ pub use self::{
     access::Helm,
     component::{Component, PROVIDE_NETWORK},
     configuration::{ASTRAY_NAME, EMBASSY_NAMES},
-    lifecycle::{down, is_up, runs, up},
+    lifecycle::{destroy, down, is_up, put_disk_back, runs, up},
     remains::remains,
     site::{STATE, Site},
 };
@@ -78,6 +78,12 @@ impl Cluster {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.site.name()
+    }
+
+    /// Where its programs are.
+    #[must_use]
+    pub const fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// A client with all rights.

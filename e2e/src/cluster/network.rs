@@ -22,6 +22,8 @@ use crate::command::{command, output, output_with_input};
 pub const LINK: &str = "site-link";
 /// The name, in a namespace, of the wire to the machine.
 pub const WIRE: &str = "machine";
+/// Where an end of the link is whose site is gone.
+const NOWHERE: &str = "dataembassy-nowhere";
 
 /// Makes both namespaces and everything between them and the machine.
 pub async fn make() -> Result<()> {
@@ -89,16 +91,42 @@ async fn connect(site: Site) -> Result<()> {
     .await
 }
 
+/// Deletes one site's namespace, and leaves the other's as it is: its end of the link goes nowhere.
+pub async fn detach(site: Site) -> Result<()> {
+    ip(&["netns", "add", NOWHERE]).await?;
+    ip(&["-n", &site.namespace(), "link", "set", LINK, "netns", NOWHERE]).await?;
+    ip(&["-n", NOWHERE, "link", "set", LINK, "up"]).await?;
+    delete_one(site).await
+}
+
+/// Makes the namespace of a site that was [detached](detach) anew, at the link's old end.
+pub async fn reattach(site: Site) -> Result<()> {
+    ip(&["netns", "add", &site.namespace()]).await?;
+    ip(&["-n", NOWHERE, "link", "set", LINK, "netns", &site.namespace()]).await?;
+    ip(&["netns", "delete", NOWHERE]).await?;
+    connect(site)
+        .await
+        .with_context(|| format!("cannot make the network of {site}"))
+}
+
 /// Deletes both namespaces, and with them every link and route.
 pub async fn delete() -> Result<()> {
+    if Path::new("/run/netns").join(NOWHERE).exists() {
+        ip(&["netns", "delete", NOWHERE]).await?;
+    }
     for site in Site::BOTH {
-        if exists(site) {
-            ip(&["netns", "delete", &site.namespace()]).await?;
-        }
-        // The kernel dissolves a namespace in its own time; the wire must be gone before it can be made again.
-        if Path::new("/sys/class/net").join(site.wire_name()).exists() {
-            let _ = ip(&["link", "delete", site.wire_name()]).await;
-        }
+        delete_one(site).await?;
+    }
+    Ok(())
+}
+
+async fn delete_one(site: Site) -> Result<()> {
+    if exists(site) {
+        ip(&["netns", "delete", &site.namespace()]).await?;
+    }
+    // The kernel dissolves a namespace in its own time; the wire must be gone before it can be made again.
+    if Path::new("/sys/class/net").join(site.wire_name()).exists() {
+        let _ = ip(&["link", "delete", site.wire_name()]).await;
     }
     Ok(())
 }

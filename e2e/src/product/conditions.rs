@@ -32,7 +32,8 @@ conditioned!(
     dataembassy_crds::RegistryCustody,
     dataembassy_crds::RegistryRestore,
     dataembassy_crds::RegistryDrill,
-    dataembassy_crds::DataEmbassy
+    dataembassy_crds::DataEmbassy,
+    dataembassy_crds::EmbassyActivation
 );
 
 /// Waits until a condition of the newest generation has a status (and a reason, if one is given); returns its message. Fails with the

@@ -23,7 +23,19 @@ pub struct Keys {
     pub custodian: String,
     /// Its public half.
     pub custodian_public: String,
+    /// Those who may order an activation: three, of whom two must.
+    pub approvers: Vec<Approver>,
 }
+
+/// Somebody who may order an activation. Their key never leaves the offline machine, which signs with stock tools.
+#[derive(Clone, Debug)]
+pub struct Approver {
+    key: PathBuf,
+    public: String,
+}
+
+/// Whom the samples name.
+const APPROVERS: [&str; 3] = ["minister-of-interior", "chief-justice", "head-of-archive"];
 
 impl Keys {
     /// Makes the keys, or reads those that this bed has already.
@@ -34,13 +46,12 @@ impl Keys {
         if !identity.exists() {
             output(command("age-keygen").arg("-o").arg(&identity)).await?;
         }
-        let custodian = folder.join("custodian");
-        if !custodian.exists() {
-            let mut keygen = command("ssh-keygen");
-            keygen
-                .args(["-q", "-t", "ed25519", "-N", "", "-C", "custodian", "-f"])
-                .arg(&custodian);
-            output(&mut keygen).await?;
+        let custodian = make_key(&folder, "custodian").await?;
+        let mut approvers = Vec::new();
+        for name in APPROVERS {
+            let key = make_key(&folder, name).await?;
+            let public = read(&key.with_extension("pub"))?.trim().to_owned();
+            approvers.push(Approver { key, public });
         }
         let recipient = output(command("age-keygen").arg("-y").arg(&identity)).await?;
         Ok(Self {
@@ -48,7 +59,43 @@ impl Keys {
             recipient: recipient.trim().to_owned(),
             custodian_public: read(&custodian.with_extension("pub"))?.trim().to_owned(),
             custodian: read(&custodian)?,
+            approvers,
         })
+    }
+}
+
+/// An SSH key of this name, made if it is not there.
+async fn make_key(folder: &Path, name: &str) -> Result<PathBuf> {
+    let key = folder.join(name);
+    if !key.exists() {
+        let mut keygen = command("ssh-keygen");
+        keygen
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
+            .arg(&key);
+        output(&mut keygen).await?;
+    }
+    Ok(key)
+}
+
+impl Approver {
+    /// Their public key, with their name behind it.
+    #[must_use]
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
+    /// Signs a statement, with the command that the statement itself tells.
+    pub async fn sign(&self, statement: &str) -> Result<String> {
+        let folder = tempfile::tempdir()?;
+        let text = folder.path().join("statement.txt");
+        fs::write(&text, statement)?;
+        let mut keygen = command("ssh-keygen");
+        keygen
+            .args(["-q", "-Y", "sign", "-n", "dataembassy-activation-v1", "-f"])
+            .arg(&self.key)
+            .arg(&text);
+        output(&mut keygen).await?;
+        read(&folder.path().join("statement.txt.sig"))
     }
 }
 

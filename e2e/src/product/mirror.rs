@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use dataembassy_crds::{ConditionStatus, RegistryMirror};
 use kube::{
     Api,
@@ -13,10 +13,17 @@ use serde_json::json;
 use super::conditions;
 use crate::{cluster::Cluster, command::wait_for};
 
-/// Replaces what is a reader's own in the sample of a `DataEmbassy`: the authority, the recipient, and the custodian's key.
-pub fn filled_in(sample: &str, authority: &str, recipient: &str, custodian: &str) -> Result<String> {
+/// Replaces what is a reader's own in the sample of a `DataEmbassy`: the authority, the recipient, the custodian's key, and the approvers'.
+pub fn filled_in(
+    sample: &str,
+    authority: &str,
+    recipient: &str,
+    custodian: &str,
+    approvers: &[&str],
+) -> Result<String> {
     let mut lines = Vec::new();
     let (mut in_bundle, mut authorities, mut recipients, mut custodians) = (false, 0, 0, 0);
+    let mut approvers = approvers.iter();
     for line in sample.lines() {
         let words = line.trim_start().trim_start_matches("- ");
         let indent = &line[..line.len() - words.len()];
@@ -27,17 +34,20 @@ pub fn filled_in(sample: &str, authority: &str, recipient: &str, custodian: &str
         } else if words.starts_with("publicKey: age1") {
             recipients += 1;
             lines.push(format!("{indent}publicKey: {recipient}"));
-        } else if words.starts_with("publicKey: ssh-ed25519") {
+        } else if words.starts_with("publicKey: ssh-ed25519") && indent.ends_with("- ") {
             custodians += 1;
             lines.push(format!("{indent}publicKey: {custodian}"));
+        } else if words.starts_with("publicKey: ssh-ed25519") {
+            let approver = approvers.next().context("the sample names more approvers")?;
+            lines.push(format!("{indent}publicKey: {approver}"));
         } else if !in_bundle {
             lines.push(line.to_owned());
         }
         in_bundle &= words != "-----END CERTIFICATE-----";
     }
     ensure!(
-        authorities == 1 && recipients == 1 && custodians == 1,
-        "the sample must have one certificate, one recipient and one custodian key"
+        authorities == 1 && recipients == 1 && custodians == 1 && approvers.next().is_none(),
+        "the sample must have one certificate, one recipient, one custodian key and each approver's"
     );
     Ok(lines.join("\n") + "\n")
 }
@@ -125,10 +135,21 @@ mod tests {
     fn the_sample_embassy_is_filled_in_where_it_says_so_and_nowhere_else() {
         let sample = std::fs::read_to_string(super::super::sample(super::super::EMBASSY)).unwrap();
         let bundle = "-----BEGIN CERTIFICATE-----\nAAAA\nBBBB\n-----END CERTIFICATE-----\n";
-        let filled = filled_in(&sample, bundle, "age1other", "ssh-ed25519 other").unwrap();
+        let filled = filled_in(
+            &sample,
+            bundle,
+            "age1other",
+            "ssh-ed25519 other",
+            &["ssh-ed25519 one", "ssh-ed25519 two", "ssh-ed25519 three"],
+        )
+        .unwrap();
         assert!(filled.contains("      AAAA\n      BBBB\n"), "{filled}");
         assert!(filled.contains("publicKey: age1other"), "{filled}");
         assert!(filled.contains("- publicKey: ssh-ed25519 other"), "{filled}");
+        assert!(
+            filled.contains("        publicKey: ssh-ed25519 two\n"),
+            "{filled}"
+        );
         let kept = |text: &str| {
             text.lines()
                 .filter(|line| line.contains("Name") || line.contains("endpoint"))

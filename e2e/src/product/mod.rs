@@ -1,6 +1,7 @@
 //! The product on the bed, installed the way its users install it: the store made ready by `store init`, the operator by Helm, mirrors by
 //! `kubectl apply`, restores as Jobs. Demo and scenarios share it.
 
+pub mod activation;
 pub mod conditions;
 pub mod custody;
 pub mod drill;
@@ -14,13 +15,14 @@ pub mod registry;
 pub mod restore;
 pub mod sidecar;
 mod store;
+mod tls;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
 pub use self::{
-    keys::Keys,
+    keys::{Approver, Keys},
     operator::{OPERATOR, RELEASE_NAMESPACE, Release, chart},
 };
 use crate::{bed::Bed, progress::Progress};
@@ -75,11 +77,12 @@ impl Product {
         self.filled_in(&std::fs::read_to_string(sample(EMBASSY))?, &authority)
     }
 
-    /// The sample of a `DataEmbassy` with what nobody can know beforehand: the authority of what it reaches, the recipient, and the
-    /// custodian's key.
+    /// The sample of a `DataEmbassy` with what nobody can know beforehand: the authority of what it reaches, the recipient, the custodian's
+    /// key, and the approvers'.
     fn filled_in(&self, sample: &str, authority: &str) -> Result<String> {
         let custodian = &self.keys.custodian_public;
-        mirror::filled_in(sample, authority, &self.keys.recipient, custodian)
+        let approvers: Vec<_> = self.keys.approvers.iter().map(Approver::public).collect();
+        mirror::filled_in(sample, authority, &self.keys.recipient, custodian, &approvers)
     }
 }
 
