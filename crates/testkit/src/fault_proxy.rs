@@ -36,6 +36,8 @@ pub enum Fault {
     LoseReply,
     /// Passes the request on and keeps the answer to itself, until the client is gone: the store has done what it was asked.
     WithholdReply,
+    /// Passes the request on, and cuts the connection in the middle of the answer's body.
+    BreakOff,
     /// Passes half of the body on, and then nothing until the client is gone.
     StallMidway,
     /// Answers with this status without passing the request on.
@@ -220,6 +222,14 @@ async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
             answer.into_body().collect().await?;
             std::future::pending().await
         }
+        Some(Fault::BreakOff) => {
+            let (head, body) = forward(&shared, request).await?.into_parts();
+            let body = BrokenOff::of(body.collect().await?.to_bytes());
+            Ok(Response::from_parts(
+                head,
+                body.map_err(|never| match never {}).boxed(),
+            ))
+        }
         Some(Fault::StallMidway) => {
             let (mut sender, connection) = connect(&shared).await?;
             let half = request.map(|body| Half::of(body).boxed());
@@ -317,6 +327,48 @@ impl hyper::body::Body for Half {
     /// The length that was announced, which is the whole.
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// A body that announces all of its bytes and ends after half of them: whoever sends it cuts the connection.
+struct BrokenOff {
+    half: Option<Bytes>,
+    whole: u64,
+    has_paused: bool,
+}
+
+impl BrokenOff {
+    fn of(whole: Bytes) -> Self {
+        Self {
+            half: Some(whole.slice(..whole.len() / 2)),
+            whole: whole.len() as u64,
+            has_paused: false,
+        }
+    }
+}
+
+impl hyper::body::Body for BrokenOff {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(half) = self.half.take() {
+            return Poll::Ready(Some(Ok(Frame::data(half))));
+        }
+        // What was given is sent before the end is seen.
+        if !self.has_paused {
+            self.has_paused = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(None)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.whole)
     }
 }
 

@@ -54,12 +54,13 @@ pub struct Secrets {
 /// Judges a restore; the first thing that is wrong is said.
 pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Refusal> {
     let spec = &restore.spec;
-    let registry: RegistryId = spec
-        .registry
-        .id
-        .parse()
-        .map_err(|error| Refusal::new(Reason::InvalidName, format!("spec.registry.id: {error}")))?;
-    let embassy = check_referred(&spec.embassy_ref.name, found.embassy.as_deref())?;
+    let registry: RegistryId = spec.registry.id.parse().map_err(|error| {
+        of_the_spec(Refusal::new(
+            Reason::InvalidName,
+            format!("spec.registry.id: {error}"),
+        ))
+    })?;
+    let embassy = judge_embassy(&spec.embassy_ref.name, found)?;
     let (signers, floor) = judge_registry(restore, found, &embassy)?;
     let config = embassy.config(&spec.embassy_ref.name, registry.as_str());
     Ok(Checked {
@@ -72,7 +73,7 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
             database: spec.target.credentials_ref.name.clone(),
             database_ca: spec.target.tls.ca_ref.name.clone(),
         },
-        deadline: duration("spec.deadline", &spec.deadline)?,
+        deadline: duration("spec.deadline", &spec.deadline).map_err(of_the_spec)?,
         sidecar: spec.sidecar.clone().unwrap_or_default(),
         store_port: embassy.store_port(),
         store_networks: embassy.networks().to_vec(),
@@ -83,8 +84,8 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
             signers,
             custodian_keys: config.custodian_keys,
             floor,
-            copy: judge_copy(&spec.copy)?,
-            target: judge_target(&spec.target)?,
+            copy: judge_copy(&spec.copy).map_err(of_the_spec)?,
+            target: judge_target(&spec.target).map_err(of_the_spec)?,
             if_not_empty: match spec.if_not_empty {
                 crds::IfNotEmpty::Refuse => IfNotEmpty::Refuse,
                 crds::IfNotEmpty::Replace => IfNotEmpty::Replace,
@@ -95,10 +96,29 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
             jobs: u16::try_from(spec.jobs)
                 .ok()
                 .filter(|jobs| (1..=64).contains(jobs))
-                .ok_or_else(|| Refusal::new(Reason::InvalidName, "spec.jobs must be 1 to 64"))?,
-            assertions: assertion::judge(&spec.assertions)?,
+                .ok_or_else(|| of_the_spec(Refusal::new(Reason::InvalidName, "spec.jobs must be 1 to 64")))?,
+            assertions: assertion::judge(&spec.assertions).map_err(of_the_spec)?,
         },
     })
+}
+
+/// What is wrong with the restore's own spec is not mended in it.
+fn of_the_spec(refusal: Refusal) -> Refusal {
+    let message = format!(
+        "{}; spec is immutable, so make a new RegistryRestore",
+        refusal.message
+    );
+    Refusal { message, ..refusal }
+}
+
+fn judge_embassy(name: &str, found: &Found) -> Result<CheckedEmbassy, Refusal> {
+    if found.embassy.is_none() {
+        let message = format!(
+            "there is no DataEmbassy '{name}': create it, or make a new RegistryRestore with another spec.embassyRef.name"
+        );
+        return Err(Refusal::new(Reason::UnknownEmbassy, message));
+    }
+    check_referred(name, found.embassy.as_deref())
 }
 
 /// Whose signatures count, and the last head that is known: a restore believes nobody that the cluster does not.
@@ -116,7 +136,7 @@ fn judge_registry(
     }
     let message = format!(
         "nobody here says whose signatures count for the registry '{}': at the embassy that is its RegistryCustody, at home a \
-         RegistryMirror in this namespace; make it, or correct spec.registry.id or spec.embassyRef.name",
+         RegistryMirror in this namespace; make it, or make a new RegistryRestore with another spec.registry.id or spec.embassyRef.name",
         restore.spec.registry.id
     );
     Err(Refusal::new(Reason::UnknownRegistry, message))

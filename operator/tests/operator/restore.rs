@@ -184,7 +184,10 @@ async fn at_home_it_is_the_mirror_of_its_own_namespace_that_says_whose_signature
     assert_eq!(lines(&asked), [format!("GET {JOB}"), STATUS.to_owned()]);
     let (status, reason, message) = said(written(&asked, "/status"), "Stalled");
     assert_eq!((status.as_str(), reason.as_str()), ("True", "UnknownRegistry"));
-    assert!(message.contains("population"), "{message}");
+    assert!(
+        message.contains("population") && message.contains("make a new RegistryRestore"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -206,7 +209,12 @@ async fn nothing_is_made_for_a_restore_that_cannot_be_followed_and_it_says_why()
         let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
         assert_eq!(lines(&asked), [format!("GET {JOB}"), STATUS.to_owned()]);
         let status = written(&asked, "/status");
-        assert_eq!(said(status, "Ready").1, reason);
+        let (_, said_reason, message) = said(status, "Ready");
+        assert_eq!(said_reason, reason);
+        assert!(
+            message.contains("make a new RegistryRestore") && !message.contains("correct spec"),
+            "what cannot be edited is not asked for: {message}"
+        );
         assert_eq!(status["status"]["phase"], "Pending");
     }
 }

@@ -87,6 +87,7 @@ impl From<CopyError> for Failure {
                 StoreError::Failed { .. }
                 | StoreError::NotUnderstood { .. }
                 | StoreError::Unreachable { .. }
+                | StoreError::BrokenOff { .. }
                 | StoreError::NoAnswer { .. } => Self {
                     blames_object: true,
                     ..Self::of_the_copy(Reason::CopyDamaged, &error)

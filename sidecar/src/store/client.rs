@@ -82,6 +82,7 @@ pub struct StoredObject {
     /// Its lock, as far as its reader may see it.
     pub lock: ObjectLock,
     body: ByteStream,
+    received: u64,
     patience: Duration,
     target: String,
     endpoint: String,
@@ -213,6 +214,7 @@ impl Store {
             version: output.version_id().and_then(parse_version),
             lock: ObjectLock::read(output.object_lock_mode(), output.object_lock_retain_until_date()),
             body: output.body,
+            received: 0,
             patience: self.patience.read,
             target,
             endpoint: self.endpoint.clone(),
@@ -315,9 +317,15 @@ impl StoredObject {
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         let next = tokio::time::timeout(self.patience, self.body.try_next()).await;
         match next {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) => Err(StoreError::Unreachable {
+            Ok(Ok(bytes)) => {
+                self.received += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                Ok(bytes)
+            }
+            Ok(Err(error)) => Err(StoreError::BrokenOff {
                 endpoint: self.endpoint.clone(),
+                target: self.target.clone(),
+                received: self.received,
+                size: self.size,
                 cause: error.to_string(),
             }),
             Err(_) => Err(StoreError::NoAnswer {

@@ -39,6 +39,23 @@ pub enum StoreError {
         /// What the network said.
         cause: String,
     },
+    /// It answered, began to send an object, and ended the connection before the end.
+    #[error(
+        "the store at {endpoint} is there, and broke {target} off after {received} of {size} bytes ({cause}): if that happens again, it \
+         cannot read the rest; look into its log and at its disks, and at proxies on the way"
+    )]
+    BrokenOff {
+        /// The endpoint.
+        endpoint: String,
+        /// The key.
+        target: String,
+        /// How many bytes have come.
+        received: u64,
+        /// How many were announced.
+        size: u64,
+        /// What the network said.
+        cause: String,
+    },
     /// No TLS connection that can be trusted.
     #[error(
         "no trusted TLS connection to the store at {endpoint} ({cause}): check its certificate against the caBundle of the DataEmbassy"
@@ -218,7 +235,9 @@ impl StoreError {
             Self::InvalidEndpoint(error) => error.reason(),
             Self::NotSovereign(error) | Self::LeadsAstray { refused: error, .. } => error.reason(),
             Self::CaBundleInvalid => Reason::InvalidCaBundle,
-            Self::Unreachable { .. } | Self::NoAnswer { .. } => Reason::StoreUnreachable,
+            Self::Unreachable { .. } | Self::BrokenOff { .. } | Self::NoAnswer { .. } => {
+                Reason::StoreUnreachable
+            }
             Self::TlsFailed { .. } => Reason::StoreTlsFailed,
             Self::CredentialsRefused { .. } => Reason::StoreCredentialsRefused,
             Self::AccessDenied { .. } => Reason::StoreAccessDenied,
@@ -239,7 +258,10 @@ impl StoreError {
     pub const fn is_permanent(&self) -> bool {
         match self {
             Self::GateRefused { kind, .. } => !matches!(kind, GateRefusal::ForNow),
-            Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::NotUnderstood { .. } => false,
+            Self::Unreachable { .. }
+            | Self::BrokenOff { .. }
+            | Self::NoAnswer { .. }
+            | Self::NotUnderstood { .. } => false,
             Self::Failed { status, .. } => !is_transient(*status),
             _ => true,
         }

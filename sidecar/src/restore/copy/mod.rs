@@ -78,7 +78,9 @@ impl CopyError {
             Self::Unreadable { error, .. } => match error {
                 StoreError::ObjectMissing { .. } => Reason::ObjectMissing,
                 StoreError::ObjectTooLarge { .. } => Reason::ObjectChanged,
-                StoreError::Failed { .. } | StoreError::NotUnderstood { .. } => Reason::ObjectUnreadable,
+                StoreError::Failed { .. }
+                | StoreError::NotUnderstood { .. }
+                | StoreError::BrokenOff { .. } => Reason::ObjectUnreadable,
                 error => error.reason(),
             },
             Self::Ended => Reason::ObjectUnreadable,

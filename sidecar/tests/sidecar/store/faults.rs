@@ -241,6 +241,41 @@ async fn a_stalled_store_is_given_up_within_patience() {
     assert!(matches!(error, StoreError::NoAnswer { .. }), "{error}");
 }
 
+#[tokio::test]
+async fn an_object_that_breaks_off_in_the_middle_is_told_apart_from_a_store_that_is_gone() {
+    let bench = StoreBench::start().await;
+    let body = Bytes::from(vec![7; 400_000]);
+    let key = bench::segment(1);
+    bench
+        .deposit()
+        .await
+        .put(&key, body.clone(), sha256(&body))
+        .await
+        .unwrap();
+    let user = StoreUser::Retrieval {
+        registry: bench::REGISTRY.into(),
+    };
+    let keys = bench.minio.add_user(BUCKET, &user).await.unwrap();
+    let store = StoreBench::store_as(&bench.settings(BUCKET), &keys);
+    bench
+        .proxy
+        .inject(1, Fault::BreakOff, |method, _| method == Method::GET);
+    let object = store.open(&key, None).await.unwrap();
+    let error = object.read(1_000_000).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::BrokenOff { size: 400_000, .. }),
+        "{error}"
+    );
+    let told = error.to_string();
+    for words in ["is there", &key.to_string(), "of 400000 bytes", "disks"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(!told.contains("endpoint, network"), "{told}");
+    assert!(!error.is_permanent(), "it may come whole the next time");
+    let object = store.open(&key, None).await.unwrap();
+    assert_eq!(object.read(1_000_000).await.unwrap(), body);
+}
+
 #[test]
 fn keys_do_not_show_in_debug() {
     let keys = DepositKeys {
