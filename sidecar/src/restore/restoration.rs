@@ -321,6 +321,9 @@ impl Run<'_> {
             }
         }
         self.pg_restore
+            .strictly("row security and policies", &self.selection.row_security)
+            .await?;
+        self.pg_restore
             .strictly("event triggers", &self.selection.at_last)
             .await?;
         Ok(tried_again)

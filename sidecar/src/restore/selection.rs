@@ -14,6 +14,8 @@ const NO_OBJECTS: [&str; 5] = [
     "DATABASE",
     "DATABASE PROPERTIES",
 ];
+/// What hides rows, from their owner too where a table forces it: foreign keys could not be checked any more, nor views be filled.
+const ROW_SECURITY: [&str; 2] = ["ROW SECURITY", "POLICY"];
 /// What runs when the schema changes.
 const EVENT_TRIGGER: &str = "EVENT TRIGGER";
 /// What acts outside its database, or runs whenever anybody does anything, or needs a superuser. Restored on trust only.
@@ -43,6 +45,8 @@ pub struct Selection {
     pub beside_rows: Vec<u32>,
     /// Indexes, constraints, triggers, materialized views.
     pub after_rows: Vec<u32>,
+    /// Row security and its policies, which would hide rows from keys and views.
+    pub row_security: Vec<u32>,
     /// Event triggers, which would act on what is restored after them.
     pub at_last: Vec<u32>,
     /// Entries that are left out, with the reason.
@@ -69,7 +73,7 @@ impl Selection {
     pub fn choose(toc: &Toc, trusting: bool, installed: &HashSet<String>, prepared: &[String]) -> Self {
         let refused = refused(toc, trusting, installed);
         let mut selection = Self::default();
-        let mut at_last = HashSet::new();
+        let (mut hiding, mut at_last) = (HashSet::new(), HashSet::new());
         let mut section = Section::PreData;
         for entry in &toc.entries {
             // Comments and privileges follow what they belong to.
@@ -86,6 +90,10 @@ impl Selection {
             } else if kind == EVENT_TRIGGER || entry.dependencies.iter().any(|id| at_last.contains(id)) {
                 at_last.insert(entry.dump_id);
                 selection.at_last.push(entry.dump_id);
+            } else if ROW_SECURITY.contains(&kind) || entry.dependencies.iter().any(|id| hiding.contains(id))
+            {
+                hiding.insert(entry.dump_id);
+                selection.row_security.push(entry.dump_id);
             } else if !STREAMED.contains(&kind) {
                 match section {
                     Section::None | Section::PreData => selection.before_rows.push(entry.dump_id),

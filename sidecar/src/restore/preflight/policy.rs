@@ -13,10 +13,10 @@ enum Token {
 pub(super) fn roles(definition: &str) -> Vec<String> {
     let mut tokens = tokens(definition);
     // Names before may be anything, quoted ones even `TO`; an expression begins with a parenthesis.
-    let found = tokens
-        .any(|token| matches!(token, Token::Word(ref word) if word == "TO") || token == Token::Mark('('));
+    let ends =
+        tokens.find(|token| matches!(token, Token::Word(word) if word == "TO") || *token == Token::Mark('('));
     let mut roles = Vec::new();
-    if !found {
+    if !matches!(ends, Some(Token::Word(_))) {
         return roles;
     }
     loop {
@@ -78,5 +78,8 @@ mod tests {
     fn a_policy_for_everybody_names_nobody() {
         assert!(roles(r#"CREATE POLICY "TO" ON public."x TO y" USING ((a TO b));"#).is_empty());
         assert!(roles("CREATE POLICY p ON public.x;").is_empty());
+        // One word alone in its parentheses is no role.
+        assert!(roles("CREATE POLICY p ON public.x USING (false);").is_empty());
+        assert!(roles("CREATE POLICY p ON public.x FOR INSERT WITH CHECK (mine);").is_empty());
     }
 }

@@ -137,6 +137,52 @@ async fn a_copy_restores_to_an_equal_database_without_superuser() {
     }
 }
 
+/// Tables that force row security on their owner: one that is referenced, one that references, one that a view is made of, and one that stands
+/// alone. Nobody sees a row of theirs but who is above policies.
+const FORCED: &str = r#"
+    CREATE TABLE person (id int PRIMARY KEY, name text); INSERT INTO person SELECT n, 'p' || n FROM generate_series(1, 500) n;
+    CREATE TABLE residence (person int REFERENCES person, place text); INSERT INTO residence SELECT n, 'x' FROM generate_series(1, 500) n;
+    CREATE TABLE file (person int REFERENCES person); INSERT INTO file SELECT n FROM generate_series(1, 100) n;
+    CREATE TABLE alone (a int); INSERT INTO alone SELECT generate_series(1, 100);
+    CREATE MATERIALIZED VIEW known AS SELECT count(*) AS persons FROM person;
+    ALTER TABLE person ENABLE ROW LEVEL SECURITY; ALTER TABLE person FORCE ROW LEVEL SECURITY;
+    ALTER TABLE file ENABLE ROW LEVEL SECURITY; ALTER TABLE file FORCE ROW LEVEL SECURITY;
+    ALTER TABLE alone ENABLE ROW LEVEL SECURITY; ALTER TABLE alone FORCE ROW LEVEL SECURITY;
+    CREATE POLICY nobody ON person USING (false); COMMENT ON POLICY nobody ON person IS 'nobody at all';
+    CREATE POLICY few ON file USING (person < 10); CREATE POLICY none ON alone USING (false);
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_hide_their_rows_from_their_owner_are_restored_without_superuser() {
+    for (from, to) in WAYS {
+        let database = Server::shared(from).database().await.unwrap();
+        database.execute(FORCED).await.unwrap();
+        let copy = seal(&source(database.server, &database.name)).await;
+        let target = target(Server::shared(to)).await;
+        let outcome = restore_into(&target, copy, &options()).await.unwrap();
+        assert_eq!(outcome.tried_again, Vec::<String>::new());
+        for query in [
+            "TABLE person ORDER BY id",
+            "TABLE residence ORDER BY person",
+            "TABLE file ORDER BY person",
+            "TABLE alone ORDER BY a",
+            "TABLE known",
+            "SELECT conname, convalidated FROM pg_constraint WHERE contype = 'f' ORDER BY conname",
+            "SELECT relname, relrowsecurity, relforcerowsecurity FROM pg_class WHERE relrowsecurity ORDER BY relname",
+            "SELECT tablename, policyname, qual FROM pg_policies ORDER BY policyname",
+            "SELECT obj_description(oid, 'pg_policy') FROM pg_policy WHERE polname = 'nobody'",
+        ] {
+            assert!(
+                plain_copy(&database, query) == plain_copy(&target, query),
+                "{query}"
+            );
+        }
+        let owner = target.server.client_as(OWNER, &target.name).await.unwrap();
+        let seen = owner.query_one("SELECT count(*) FROM person", &[]).await.unwrap();
+        assert_eq!(seen.get::<_, i64>(0), 0, "its owner sees none of its rows again");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn more_open_ranges_than_sessions_are_loaded_all_the_same() {
     let database = Server::shared(17).database().await.unwrap();
