@@ -224,7 +224,7 @@ async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         }
         Some(Fault::BreakOff) => {
             let (head, body) = forward(&shared, request).await?.into_parts();
-            let body = BrokenOff::of(body.collect().await?.to_bytes());
+            let body = BrokenOff::of(&body.collect().await?.to_bytes());
             Ok(Response::from_parts(
                 head,
                 body.map_err(|never| match never {}).boxed(),
@@ -338,7 +338,7 @@ struct BrokenOff {
 }
 
 impl BrokenOff {
-    fn of(whole: Bytes) -> Self {
+    fn of(whole: &Bytes) -> Self {
         Self {
             half: Some(whole.slice(..whole.len() / 2)),
             whole: whole.len() as u64,

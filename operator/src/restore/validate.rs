@@ -103,12 +103,11 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
 }
 
 /// What is wrong with the restore's own spec is not mended in it.
-fn of_the_spec(refusal: Refusal) -> Refusal {
-    let message = format!(
-        "{}; spec is immutable, so make a new RegistryRestore",
-        refusal.message
-    );
-    Refusal { message, ..refusal }
+fn of_the_spec(mut refusal: Refusal) -> Refusal {
+    refusal
+        .message
+        .push_str("; spec is immutable, so make a new RegistryRestore");
+    refusal
 }
 
 fn judge_embassy(name: &str, found: &Found) -> Result<CheckedEmbassy, Refusal> {

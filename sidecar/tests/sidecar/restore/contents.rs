@@ -139,7 +139,7 @@ async fn a_copy_restores_to_an_equal_database_without_superuser() {
 
 /// Tables that force row security on their owner: one that is referenced, one that references, one that a view is made of, and one that stands
 /// alone. Nobody sees a row of theirs but who is above policies.
-const FORCED: &str = r#"
+const FORCED: &str = "
     CREATE TABLE person (id int PRIMARY KEY, name text); INSERT INTO person SELECT n, 'p' || n FROM generate_series(1, 500) n;
     CREATE TABLE residence (person int REFERENCES person, place text); INSERT INTO residence SELECT n, 'x' FROM generate_series(1, 500) n;
     CREATE TABLE file (person int REFERENCES person); INSERT INTO file SELECT n FROM generate_series(1, 100) n;
@@ -150,7 +150,7 @@ const FORCED: &str = r#"
     ALTER TABLE alone ENABLE ROW LEVEL SECURITY; ALTER TABLE alone FORCE ROW LEVEL SECURITY;
     CREATE POLICY nobody ON person USING (false); COMMENT ON POLICY nobody ON person IS 'nobody at all';
     CREATE POLICY few ON file USING (person < 10); CREATE POLICY none ON alone USING (false);
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_hide_their_rows_from_their_owner_are_restored_without_superuser() {
