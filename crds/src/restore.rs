@@ -138,9 +138,14 @@ pub struct Target {
     #[serde(default = "default_port")]
     #[schemars(range(min = 1, max = 65_535))]
     pub port: i32,
-    /// Name of the database. It exists. 1 to 63 bytes. Example: `population`.
+    /// Name of the database. It exists, unless `createIfMissing` is set. 1 to 63 bytes. Example: `population`.
     #[schemars(length(min = 1, max = 63))]
     pub database: String,
+    /// Makes the database if there is none of that name, with the source's encoding and locale. The restoring role may make databases. Where
+    /// the server does not know that locale, text is kept in UTF-8 and sorted by C, which `acceptDifferentCollation` must allow. Default:
+    /// `false`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub create_if_missing: bool,
     /// How the server proves who it is: TLS is always on.
     pub tls: PostgresqlTls,
     /// The Secret of this namespace with the restoring role, the database's owner or a superuser: keys `username` and `password`, or

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::labels::MADE_FOR;
 use crate::metrics::Metrics;
 
 /// The annotation that holds the digest of what was meant.
@@ -74,6 +75,8 @@ pub enum Owner<'a> {
     /// It bears these labels, and stays when the resource that it was made for is gone: what runs is not stopped by a resource that
     /// vanished. Only for objects in the operator's own namespace.
     Labels(&'a Value),
+    /// It says that it was made for the resource with this UID, and stays when that is gone.
+    MadeFor(&'a str),
 }
 
 impl Owner<'_> {
@@ -86,6 +89,7 @@ impl Owner<'_> {
                     .iter()
                     .all(|(name, value)| object.labels().get(name).map(String::as_str) == value.as_str())
             }),
+            Self::MadeFor(uid) => object.annotations().get(MADE_FOR).is_some_and(|of| of == uid),
         }
     }
 }
@@ -271,7 +275,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// An amount in thousandths.
-fn quantity(text: &str) -> Option<u128> {
+pub(crate) fn quantity(text: &str) -> Option<u128> {
     let digits = text
         .find(|sign: char| !sign.is_ascii_digit() && sign != '.')
         .unwrap_or(text.len());

@@ -2,6 +2,10 @@
 
 use serde_json::{Value, json};
 
+/// The annotation that holds the UID of the activation that an object was made for, and that it outlives.
+pub const MADE_FOR: &str = "dataembassy.io/made-for";
+/// The label of a `RegistryRestore`, and then of its pod, that lets it into the managed database of this name.
+pub const DATABASE: &str = "dataembassy.io/database";
 /// The label selector of everything that the operator makes.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=dataembassy-operator";
 /// The label that names the resource that an object was made for.

@@ -4,6 +4,7 @@
 //! folder per kind; each reconcile is `dereference → validate → build → apply → status`: the first reads, the next two are pure, the
 //! last two write. With the operator down, every sidecar goes on as it was told last.
 
+pub mod activation;
 pub mod apply;
 pub mod assertion;
 pub mod backoff;

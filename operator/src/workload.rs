@@ -13,7 +13,7 @@ use crate::settings::Settings;
 /// The user and group that our processes run as.
 const USER: u32 = 65_532;
 /// Secrets are readable by the pod's group only.
-const SECRET_MODE: u32 = 0o440;
+pub(crate) const SECRET_MODE: u32 = 0o440;
 
 /// What differs from one of our pods to another.
 #[derive(Clone, Copy, Debug)]
@@ -247,7 +247,7 @@ impl Companion<'_> {
 }
 
 /// What a container may do to the node: nothing.
-fn confined() -> Value {
+pub(crate) fn confined() -> Value {
     json!({
         "allowPrivilegeEscalation": false,
         "readOnlyRootFilesystem": true,
@@ -276,7 +276,7 @@ fn collector(endpoint: &str, has_ca: bool) -> Vec<Value> {
     variables
 }
 
-fn resources(given: Option<&Resources>, amounts: Amounts) -> Value {
+pub(crate) fn resources(given: Option<&Resources>, amounts: Amounts) -> Value {
     let given = given.cloned().unwrap_or_default();
     let limits = given.limits.unwrap_or_default();
     let limit = limits.memory.clone().unwrap_or_else(|| amounts.limit.to_owned());
@@ -300,7 +300,7 @@ fn resources(given: Option<&Resources>, amounts: Amounts) -> Value {
 }
 
 /// The resource's own pull secrets and the operator's, each once.
-fn pull_secrets(own: &[SecretRef], common: &[String]) -> Vec<Value> {
+pub(crate) fn pull_secrets(own: &[SecretRef], common: &[String]) -> Vec<Value> {
     let mut names: Vec<&str> = own.iter().map(|secret| secret.name.as_str()).collect();
     for name in common {
         if !names.contains(&name.as_str()) {

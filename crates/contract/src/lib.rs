@@ -7,6 +7,7 @@
 pub mod assertion;
 pub mod config;
 pub mod custodian;
+pub mod database;
 pub mod drill;
 pub mod duration;
 pub mod endpoint;

@@ -125,7 +125,10 @@ fn work(checked: &Checked, settings: &Settings) -> Value {
         mounts: &[],
         companion: None,
     };
-    let mut template = workload.template(&names::pod_labels(&checked.name), settings);
+    let mut template = workload.template(
+        &names::pod_labels(&checked.name, checked.managed_database.as_deref()),
+        settings,
+    );
     template["spec"]["restartPolicy"] = "Never".into();
     json!({
         "backoffLimit": 0,

@@ -27,10 +27,14 @@ pub fn labels(restore: &str) -> Value {
     labels::labels(COMPONENT, restore)
 }
 
-/// The labels of its pod, which may reach the store where the store's policy lets such pods in.
+/// The labels of its pod, which may reach the store where the store's policy lets such pods in, and a managed database where the restore is
+/// one of its activation.
 #[must_use]
-pub fn pod_labels(restore: &str) -> Value {
-    let mut labels = labels(restore);
-    labels[STORE_ACCESS] = "true".into();
-    labels
+pub fn pod_labels(restore: &str, database: Option<&str>) -> Value {
+    let mut all = labels(restore);
+    all[STORE_ACCESS] = "true".into();
+    if let Some(database) = database {
+        all[labels::DATABASE] = database.into();
+    }
+    all
 }

@@ -13,6 +13,7 @@ use crate::assertion;
 use crate::custody::validate::judge_signers;
 use crate::embassy::validate::{CheckedEmbassy, Refusal, check_referred, duration, public_key};
 use crate::heads;
+use crate::labels::DATABASE;
 use crate::restore::dereference::Found;
 
 /// A restore that was judged and found valid.
@@ -32,6 +33,8 @@ pub struct Checked {
     pub deadline: Duration,
     /// Settings of the pod.
     pub sidecar: Sidecar,
+    /// The managed database that its pod is let into, where it is one of an activation's.
+    pub managed_database: Option<String>,
     /// The port of the store.
     pub store_port: u16,
     /// The networks that the store may be in; empty where any may.
@@ -75,6 +78,7 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
         },
         deadline: duration("spec.deadline", &spec.deadline).map_err(of_the_spec)?,
         sidecar: spec.sidecar.clone().unwrap_or_default(),
+        managed_database: restore.labels().get(DATABASE).cloned(),
         store_port: embassy.store_port(),
         store_networks: embassy.networks().to_vec(),
         config: RestoreConfig {
@@ -211,6 +215,7 @@ fn judge_target(given: &crds::Target) -> Result<TargetConfig, Refusal> {
             .filter(|port| *port > 0)
             .ok_or_else(|| Refusal::new(Reason::InvalidName, "spec.target.port must be 1 to 65535"))?,
         database: given.database.clone(),
+        create_if_missing: given.create_if_missing,
         tls: match given.tls.mode {
             crds::TlsMode::VerifyFull => TlsMode::VerifyFull,
             crds::TlsMode::VerifyCa => TlsMode::VerifyCa,

@@ -173,6 +173,7 @@ async fn restore_and_ask(
         trusting: false,
         allowed_extensions: config.allowed_extensions.clone(),
         accept_collation: prepared.has_other_collation,
+        create_database: false,
         jobs: usize::from(config.jobs.clamp(1, 64)),
         scratch: environment.job.scratch.clone(),
         prepared_schemas: prepared.schemas.clone(),

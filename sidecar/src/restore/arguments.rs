@@ -119,6 +119,7 @@ impl Arguments {
             trusting: self.trust_source,
             allowed_extensions: self.allowed_extensions.clone(),
             accept_collation: self.accept_different_collation,
+            create_database: false,
             jobs: usize::from(self.jobs),
             scratch: self.scratch.clone().unwrap_or_else(default_scratch),
             prepared_schemas: Vec::new(),

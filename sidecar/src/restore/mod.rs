@@ -33,6 +33,10 @@ pub use restoration::{Clock, ReadCopy, restore, restore_read};
 
 /// How a copy is restored.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own that a person makes"
+)]
 pub struct Options {
     /// Drop what the database holds instead of refusing it.
     pub replace: bool,
@@ -42,6 +46,8 @@ pub struct Options {
     pub allowed_extensions: Vec<String>,
     /// Take a database that sorts text in another way.
     pub accept_collation: bool,
+    /// Make the database like the source's where there is none of its name.
+    pub create_database: bool,
     /// Sessions that load at once, 1 or more.
     pub jobs: usize,
     /// Directory for temporary files: the table of contents and a socket.

@@ -24,14 +24,16 @@ use super::{
     progress::{Phase, Progress},
     roles,
     selection::{Selection, describe},
-    target::{Doorway, Mark, empty},
+    target::{Doorway, Mark, empty, make_like},
 };
 use crate::postgresql::{
-    Connection, Source,
+    Connection, ConnectionError, Source,
     session::{self, TextSettings},
     toc::Toc,
 };
 
+/// The database that every server has, from which another one is made.
+const MAINTENANCE: &str = "postgres";
 /// The advisory lock that a restore holds in its database: `DataEmba`, as a number.
 const LOCK: i64 = 0x4461_7461_456d_6261;
 /// How long the session of a restore that was killed may still be there.
@@ -93,7 +95,7 @@ pub async fn restore_read(
         toc,
         toc_bytes,
     } = read;
-    let mut connection = open(target).await?;
+    let mut connection = open_or_create(target, &contents, options).await?;
     alone(&mut connection).await?;
     let facts = Facts::gather(
         &mut connection,
@@ -208,6 +210,34 @@ async fn open(target: &Source) -> Result<Connection, RestoreError> {
         .execute("SET default_transaction_read_only = off")
         .await?;
     Ok(connection)
+}
+
+/// The same where the database may be missing: it is made, like the source's. Nothing of the copy is in it yet.
+async fn open_or_create(
+    target: &Source,
+    contents: &Contents,
+    options: &Options,
+) -> Result<Connection, RestoreError> {
+    match open(target).await {
+        Err(RestoreError::Target(ConnectionError::DatabaseMissing(_))) if options.create_database => {}
+        opened => return opened,
+    }
+    let server = Source {
+        database: MAINTENANCE.to_owned(),
+        ..target.clone()
+    };
+    let mut connection = open(&server).await?;
+    let (name, source) = (&target.database, &contents.header.database);
+    if let Some(why) = make_like(&mut connection, name, source).await? {
+        tracing::warn!(
+            database = name,
+            collate = source.collate,
+            why,
+            "the server has no such locale, so text is sorted by C"
+        );
+    }
+    connection.close().await;
+    open(target).await
 }
 
 fn sessions(target: &Source, toc: &Toc, contents: &Contents, options: &Options) -> Sessions {
@@ -376,6 +406,12 @@ fn notes(facts: &Facts, contents: &Contents) -> Vec<String> {
         notes.push(format!(
             "text was converted from {} to {}",
             source.encoding, target.encoding
+        ));
+    }
+    if facts.sorts_otherwise(&contents.header.database) {
+        notes.push(format!(
+            "text is sorted by {}, at the source it was sorted by {}",
+            target.collate, source.collate
         ));
     }
     notes

@@ -73,6 +73,9 @@ pub struct TargetConfig {
     pub port: u16,
     /// Database name.
     pub database: String,
+    /// Whether the database is made like the source's where there is none of that name.
+    #[serde(default)]
+    pub create_if_missing: bool,
     /// What of the server's certificate is checked.
     #[serde(default)]
     pub tls: TlsMode,

@@ -13,7 +13,7 @@ use crate::postgresql::{
     Connection, ConnectionError, Source,
     session::{identifier, literal},
 };
-use crate::restore::{ReadCopy, preflight, roles};
+use crate::restore::{ReadCopy, preflight, roles, target::make_like};
 
 /// The schema that every database has.
 const PUBLIC: &str = "public";
@@ -246,20 +246,13 @@ async fn database_like(
     notes: &mut Vec<String>,
 ) -> Result<bool, Failure> {
     let source = &read.contents.header.database;
-    let error = match superuser.execute(preflight::create_database(name, source)).await {
-        Ok(()) => return Ok(false),
-        Err(error) if error.server().is_none() => return Err(error.into()),
-        Err(error) => error,
+    let Some(error) = make_like(superuser, name, source).await? else {
+        return Ok(false);
     };
     notes.push(format!(
         "the throw-away server has no locale {}/{} ({error}), so text is sorted by C in UTF-8 there; an image with that locale says more",
         source.collate, source.ctype
     ));
-    let statement = format!(
-        "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'",
-        identifier(name)
-    );
-    superuser.execute(statement).await?;
     Ok(true)
 }
 

@@ -183,6 +183,7 @@ impl Configuration {
                 trusting: config.trust_source,
                 allowed_extensions: config.allowed_extensions,
                 accept_collation: config.accept_different_collation,
+                create_database: config.target.create_if_missing,
                 jobs: usize::from(config.jobs.clamp(1, 64)),
                 scratch: environment.scratch.clone(),
                 prepared_schemas: Vec::new(),

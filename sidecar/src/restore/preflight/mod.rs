@@ -165,6 +165,34 @@ impl Facts {
                 self.recreate(contents)
             ));
         }
+        if self.sorts_otherwise(source) && encoding_fits && !options.accept_collation {
+            let ours = (provider(source.locale_provider), source.locale.as_deref());
+            let theirs = (target.locale_provider.as_str(), target.locale.as_deref());
+            lacks.push(format!(
+                "the database sorts by {} {}/{}{}, the source by {} {}/{}{}: {}, or say --accept-different-collation",
+                theirs.0,
+                target.collate,
+                target.ctype,
+                theirs.1.map(|locale| format!(" {locale}")).unwrap_or_default(),
+                ours.0,
+                source.collate,
+                source.ctype,
+                ours.1.map(|locale| format!(" {locale}")).unwrap_or_default(),
+                self.recreate(contents)
+            ));
+        }
+        if !self.money_locale {
+            lacks.push(format!(
+                "the server does not know the locale {} that the source writes money with: install it",
+                contents.setting("lc_monetary").unwrap_or_default()
+            ));
+        }
+    }
+
+    /// Whether the target's database sorts text, or tells letters apart, in another way than the source's.
+    #[must_use]
+    pub fn sorts_otherwise(&self, source: &Database) -> bool {
+        let target = &self.target;
         let same_encoding = target.encoding == source.encoding;
         let ours = (
             provider(source.locale_provider),
@@ -178,26 +206,7 @@ impl Facts {
             comparable(&target.ctype, same_encoding),
             target.locale.as_deref(),
         );
-        if ours != theirs && encoding_fits && !options.accept_collation {
-            lacks.push(format!(
-                "the database sorts by {} {}/{}{}, the source by {} {}/{}{}: {}, or say --accept-different-collation",
-                theirs.0,
-                target.collate,
-                target.ctype,
-                theirs.3.map(|locale| format!(" {locale}")).unwrap_or_default(),
-                ours.0,
-                source.collate,
-                source.ctype,
-                ours.3.map(|locale| format!(" {locale}")).unwrap_or_default(),
-                self.recreate(contents)
-            ));
-        }
-        if !self.money_locale {
-            lacks.push(format!(
-                "the server does not know the locale {} that the source writes money with: install it",
-                contents.setting("lc_monetary").unwrap_or_default()
-            ));
-        }
+        ours != theirs
     }
 
     fn recreate(&self, contents: &Contents) -> String {

@@ -1,9 +1,11 @@
 //! The database that is restored into: what it is, whether it is empty, and the mark it bears until it is whole.
 
+mod creation;
 mod doorway;
 mod emptiness;
 mod mark;
 
+pub use creation::make_like;
 pub use doorway::{Doorway, DoorwayError, PORT};
 pub use emptiness::{ObjectsLeft, empty, objects};
 pub use mark::{Mark, MarkError};

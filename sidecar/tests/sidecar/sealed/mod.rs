@@ -177,6 +177,7 @@ pub(crate) fn options() -> Options {
         trusting: false,
         allowed_extensions: Vec::new(),
         accept_collation: false,
+        create_database: false,
         jobs: 3,
         scratch: std::env::temp_dir(),
         prepared_schemas: Vec::new(),

@@ -1,0 +1,399 @@
+//! The database that an activated registry is restored into and served from, where the operator makes it: a `StatefulSet` of one pod with a
+//! volume, the superuser's Secret, a Service for the restore and one for applications, and policies.
+//!
+//! Nothing of it goes when its activation goes, and nothing here can delete a volume: after a rehearsal the `StatefulSet` is deleted, and what
+//! belongs to it goes with it by Kubernetes' own hand.
+
+pub mod build;
+pub mod certificate;
+mod credentials;
+pub mod names;
+mod standing;
+
+use std::collections::BTreeMap;
+
+use dataembassy_contract::{Reason, database};
+use dataembassy_crds::{
+    ActivatedRegistry, ActivationMode, EmbassyActivation, ManagedDatabase, PostgresqlTls, SecretRef, Target,
+    TlsMode,
+};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::Value;
+
+use crate::apply::{ApplyError, Owner, Writer};
+use crate::labels::DATABASE;
+use crate::run::{Context, ReconcileError};
+use build::{Public, Replicas};
+pub use names::Names;
+
+/// The field manager of everything that is made for a managed database.
+pub const MANAGER: &str = "dataembassy-operator/database";
+
+/// A registry whose database the operator makes.
+#[derive(Clone, Copy, Debug)]
+pub struct Managed<'a> {
+    /// The activation that it is made for.
+    pub activation: &'a EmbassyActivation,
+    /// The registry.
+    pub registry: &'a ActivatedRegistry,
+    /// What was asked for.
+    pub spec: &'a ManagedDatabase,
+}
+
+/// How a managed database stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is being made, or does not answer yet.
+    Coming {
+        /// Which of the known reasons.
+        reason: Reason,
+        /// What is awaited, and what to do where something is in the way.
+        message: String,
+    },
+    /// It takes sessions.
+    Ready,
+    /// It cannot be made: a person is needed.
+    Refused {
+        /// Which of the known reasons.
+        reason: Reason,
+        /// What, why, and what to do about it.
+        message: String,
+    },
+}
+
+impl Managed<'_> {
+    /// What its objects are called.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        let tls = self.spec.tls_ref.as_ref().map(|secret| secret.name.as_str());
+        let service = self.spec.service.as_deref();
+        Names::new(self.activation_name(), &self.registry.id, service, tls)
+    }
+
+    /// Where a restore finds it, and as whom. The database in it is made by the restore, like the source's.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        let names = self.names();
+        Target {
+            host: format!("{}.{}.svc", names.internal, self.namespace()),
+            port: i32::from(database::PORT),
+            database: self.spec.database.as_ref().unwrap_or(&self.registry.id).clone(),
+            create_if_missing: true,
+            tls: PostgresqlTls {
+                mode: TlsMode::VerifyFull,
+                ca_ref: SecretRef {
+                    name: names.authority,
+                },
+            },
+            credentials_ref: SecretRef {
+                name: names.superuser,
+            },
+        }
+    }
+
+    /// The labels that a `RegistryRestore` needs, so that its pod is let in.
+    #[must_use]
+    pub fn restore_labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(DATABASE.to_owned(), self.names().instance)])
+    }
+
+    /// The last day on which the operator's own certificate counts; none where one was named.
+    #[must_use]
+    pub fn certificate_ends(&self) -> Option<Date> {
+        let made = self.spec.tls_ref.is_none().then(|| self.made_at())?;
+        Some(certificate::validity(made).1)
+    }
+
+    /// The names that the server is called by, for its certificate.
+    fn host_names(&self) -> Vec<String> {
+        let (names, namespace) = (self.names(), self.namespace());
+        let forms = |name: &str| {
+            [
+                name.to_owned(),
+                format!("{name}.{namespace}"),
+                format!("{name}.{namespace}.svc"),
+                format!("{name}.{namespace}.svc.cluster.local"),
+            ]
+        };
+        forms(&names.public)
+            .into_iter()
+            .chain(forms(&names.internal))
+            .collect()
+    }
+
+    fn activation_name(&self) -> &str {
+        self.activation.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    fn namespace(&self) -> &str {
+        self.activation.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    fn uid(&self) -> &str {
+        self.activation.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// When the activation was made: it never changes, so all that is counted from it stays the same too.
+    fn made_at(&self) -> Timestamp {
+        let made = self.activation.metadata.creation_timestamp.as_ref();
+        made.map_or_else(Timestamp::now, |time| time.0)
+    }
+
+    fn rehearses(&self) -> bool {
+        self.activation.spec.mode == ActivationMode::Rehearse
+    }
+
+    /// What is wrong with the names, where something is.
+    fn judge(&self) -> Option<Standing> {
+        let names = self.names();
+        let id = &self.registry.id;
+        let message = if names.public == names.internal {
+            format!(
+                "registries[{id}].target.managed.service is {}, which is the name of the Service that the restore uses: choose another one",
+                names.public
+            )
+        } else if names.public.starts_with(|letter: char| letter.is_ascii_digit()) {
+            format!(
+                "a Service's name begins with a letter, and {id} does not: set registries[{id}].target.managed.service"
+            )
+        } else {
+            return None;
+        };
+        Some(Standing::Refused {
+            reason: Reason::InvalidName,
+            message,
+        })
+    }
+}
+
+/// Makes what is missing and says how it stands.
+///
+/// The `StatefulSet` comes first, without a pod: in a rehearsal it owns everything else. The pod comes last, when its Secret and the policy
+/// that keeps strangers out are there. Stopped between any two requests, it goes on where it was. Another's object is not touched.
+pub async fn ensure(context: &Context, managed: &Managed<'_>) -> Result<Standing, ReconcileError> {
+    if let Some(refused) = managed.judge() {
+        return Ok(refused);
+    }
+    match bring(context, managed).await {
+        Ok(standing) => Ok(standing),
+        Err(ReconcileError::NotApplied(error)) if error.is_permanent() => Ok(Standing::Refused {
+            reason: error.reason(),
+            message: error.to_string(),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+async fn bring(context: &Context, managed: &Managed<'_>) -> Result<Standing, ReconcileError> {
+    let names = managed.names();
+    let hand = Hand::new(context, managed);
+    let service: Option<Service> = hand.find(&names.public).await?;
+    let public = match &service {
+        Some(service) if is_open(service) => Public::Open,
+        _ => Public::Closed,
+    };
+    let mut anchor = hand.find::<StatefulSet>(&names.internal).await?;
+    if anchor.is_none() {
+        let wanted = build::stateful_set(managed, Replicas::None, public, &context.settings);
+        hand.apply::<StatefulSet>(None, &wanted).await?;
+        anchor = hand.find(&names.internal).await?;
+    }
+    let Some(anchor) = anchor else {
+        return Ok(standing::coming("its StatefulSet was made and is gone again"));
+    };
+    if anchor.metadata.deletion_timestamp.is_some() {
+        return Ok(standing::coming("an earlier one of its name is being deleted"));
+    }
+    let owner = build::owner(managed, anchor.metadata.uid.as_deref().unwrap_or_default());
+    let owner = owner.as_ref();
+    // A server that has begun has the password that it began with: another one would not be its.
+    if !standing::has_begun(&anchor) {
+        credentials::make(context, managed, owner)
+            .await
+            .map_err(ReconcileError::NotApplied)?;
+    }
+    let wanted = build::restore_policy(managed, owner);
+    hand.bring::<NetworkPolicy>(&names.restore_policy, &wanted)
+        .await?;
+    let wanted = build::internal_service(managed, owner);
+    hand.bring::<Service>(&names.internal, &wanted).await?;
+    if !managed.rehearses() {
+        hand.apply(service.as_ref(), &build::public_service(managed, public))
+            .await?;
+    }
+    let wanted = build::stateful_set(managed, Replicas::One, public, &context.settings);
+    if hand.apply(Some(&anchor), &wanted).await? {
+        return Ok(standing::coming("its server is being started"));
+    }
+    standing::judge(context, managed, &anchor).await
+}
+
+/// Lets applications in: a policy, and then a selector for the Service, which thereby has endpoints. To be called only when every question was
+/// answered; doing it again is harmless. A rehearsal lets nobody in.
+pub async fn expose(context: &Context, managed: &Managed<'_>) -> Result<(), ReconcileError> {
+    if managed.rehearses() {
+        return Ok(());
+    }
+    let names = managed.names();
+    let hand = Hand::new(context, managed);
+    hand.bring::<NetworkPolicy>(&names.public_policy, &build::public_policy(managed))
+        .await?;
+    hand.bring::<Service>(&names.public, &build::public_service(managed, Public::Open))
+        .await?;
+    Ok(())
+}
+
+/// After a rehearsal: removes everything that was made, the volume included. Says whether all of it is gone. It deletes the `StatefulSet` with
+/// the UID that it has seen, and nothing else: the rest belongs to that, and Kubernetes takes it away. What a meant activation has made is
+/// never touched.
+pub async fn remove(context: &Context, managed: &Managed<'_>) -> Result<bool, ReconcileError> {
+    if !managed.rehearses() {
+        tracing::error!(
+            activation = managed.activation_name(),
+            "the database of an activation that is meant is not removed"
+        );
+        return Ok(false);
+    }
+    let names = managed.names();
+    let hand = Hand::new(context, managed);
+    if let Some(found) = hand
+        .api::<StatefulSet>()
+        .get_opt(&names.internal)
+        .await
+        .map_err(not_read)?
+    {
+        // Another's is not ours to remove, and nothing of ours is behind it.
+        if !hand.owner().owns(&found) {
+            return Ok(true);
+        }
+        if found.metadata.deletion_timestamp.is_none() {
+            hand.delete(&found).await?;
+        }
+        return Ok(false);
+    }
+    let claim = hand
+        .api::<PersistentVolumeClaim>()
+        .get_opt(&names.claim)
+        .await
+        .map_err(not_read)?;
+    Ok(!claim.is_some_and(|claim| hand.owner().owns(&claim)))
+}
+
+/// Whether a Service has a selector, and thereby endpoints.
+fn is_open(service: &Service) -> bool {
+    let spec = service.spec.as_ref();
+    let selector = spec.and_then(|spec| spec.selector.as_ref());
+    selector.is_some_and(|selector| !selector.is_empty())
+}
+
+fn not_read(source: kube::Error) -> ReconcileError {
+    ReconcileError::NotRead {
+        source: Box::new(source),
+    }
+}
+
+/// Reads and writes the objects of one managed database.
+struct Hand<'a> {
+    context: &'a Context,
+    managed: &'a Managed<'a>,
+    writer: Writer<'a>,
+}
+
+impl<'a> Hand<'a> {
+    fn new(context: &'a Context, managed: &'a Managed<'a>) -> Self {
+        Self {
+            context,
+            managed,
+            writer: Writer::new(context.client.clone(), MANAGER, &context.metrics),
+        }
+    }
+
+    fn owner(&self) -> Owner<'a> {
+        Owner::MadeFor(self.managed.uid())
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.context.client.clone(), self.managed.namespace())
+    }
+
+    /// The object of that name, which must be ours if it is there.
+    async fn find<K: Ours>(&self, name: &str) -> Result<Option<K>, ReconcileError> {
+        let found = self.api::<K>().get_opt(name).await.map_err(not_read)?;
+        match found {
+            Some(found) if !self.owner().owns(&found) => {
+                Err(ReconcileError::NotApplied(ApplyError::Foreign {
+                    kind: K::kind(&()).into_owned(),
+                    name: name.to_owned(),
+                }))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// Writes it where it is not so already, and says whether it did.
+    async fn apply<K: Ours>(&self, live: Option<&K>, wanted: &Value) -> Result<bool, ReconcileError> {
+        let written = self.writer.apply(live, wanted, self.owner()).await;
+        written.map_err(ReconcileError::NotApplied)?;
+        let is_so = live
+            .and_then(|live| serde_json::to_value(live).ok())
+            .is_some_and(|live| crate::apply::is_applied(&live, wanted));
+        Ok(!is_so)
+    }
+
+    /// Brings the object of that name to what is wanted.
+    async fn bring<K: Ours>(&self, name: &str, wanted: &Value) -> Result<bool, ReconcileError> {
+        let live = self.find::<K>(name).await?;
+        self.apply(live.as_ref(), wanted).await
+    }
+
+    /// Deletes the `StatefulSet` that was found, everything that belongs to it first.
+    async fn delete(&self, found: &StatefulSet) -> Result<(), ReconcileError> {
+        let name = found.name_any();
+        let parameters = DeleteParams::foreground().preconditions(Preconditions {
+            uid: found.uid(),
+            resource_version: None,
+        });
+        match self.api::<StatefulSet>().delete(&name, &parameters).await {
+            Ok(_) => {
+                self.context.metrics.wrote("StatefulSet");
+                Ok(())
+            }
+            // It is gone, or its name is another one's by now.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(source) => Err(ReconcileError::NotApplied(ApplyError::Refused {
+                kind: "StatefulSet".to_owned(),
+                name,
+                source: Box::new(source),
+            })),
+        }
+    }
+}
+
+/// A kind of object that is made here.
+trait Ours:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + std::fmt::Debug
+    + serde::Serialize
+    + serde::de::DeserializeOwned
+{
+}
+
+impl<K> Ours for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::Serialize
+        + serde::de::DeserializeOwned
+{
+}

@@ -1,0 +1,3 @@
+//! `EmbassyActivation`: registries served from the embassy.
+
+pub mod database;
