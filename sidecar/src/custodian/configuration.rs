@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataembassy_contract::config::{self, LockMode, SovereigntyConfig, StoreConfig};
+use dataembassy_contract::config::{self, ApproversConfig, LockMode, SovereigntyConfig, StoreConfig};
 use dataembassy_contract::custodian::{
     CheckConfig, CustodianConfig, CustodyConfig, MAX_ORDERS, OrderBody, RetentionConfig, TrustedCustodian,
 };
@@ -12,6 +12,7 @@ use dataembassy_contract::drill::DrillResult;
 use dataembassy_contract::report::{Loaded, MissingSecret, SecretRole};
 use dataembassy_contract::sovereignty::Loopback;
 use dataembassy_contract::{Reason, files};
+use dataembassy_ledger::activation::Approvers;
 use dataembassy_ledger::chain::{CustodianKey, KeyHasTwoRoles, SignerRange};
 use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::value::{InvalidValue, OrderId, Sequence};
@@ -60,6 +61,8 @@ pub struct Configuration {
     pub recipients: BTreeSet<Recipient>,
     /// Every key whose custody entries count somewhere.
     pub custodians: Vec<PublicKey>,
+    /// Who may order that a registry is served from the embassy; none where nobody may.
+    pub approvers: Option<Approvers>,
     /// Within this time every byte of every living copy is read back once.
     pub period: Duration,
     /// The most bytes a second that are read for it.
@@ -217,6 +220,11 @@ impl Configuration {
             keys,
             signer,
             requirements: Requirements::from_config(&config.immutability),
+            approvers: config
+                .approvers
+                .as_ref()
+                .map(ApproversConfig::checked)
+                .transpose()?,
             doors: config
                 .check
                 .as_ref()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use dataembassy_contract::sovereignty::Loopback;
+use dataembassy_ledger::activation::{Approver, Approvers};
 use dataembassy_ledger::chain::{CustodianKey, SignerRange};
 use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::value::{EmbassyName, Sequence};
@@ -29,6 +30,8 @@ pub struct Desk {
     pub signer: SigningKey,
     /// The custodian keys in use.
     pub custodians: Vec<PublicKey>,
+    /// Who may order an activation; none where nobody may.
+    pub approvers: Option<Approvers>,
     /// The registries.
     pub registries: Vec<Wanted>,
 }
@@ -88,6 +91,23 @@ impl FromStr for NamedSigner {
                 .map_err(|error| error.to_string())?,
             range: signer,
         })
+    }
+}
+
+/// Somebody who may order an activation, as the command line names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedApprover(Approver);
+
+impl FromStr for NamedApprover {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "write it like 'chief-justice=ssh-ed25519 AAAA…'";
+        let (name, key) = text.split_once('=').ok_or(FORM)?;
+        Ok(Self(Approver {
+            name: name.to_owned(),
+            key: key.parse::<PublicKey>().map_err(|error| error.to_string())?,
+        }))
     }
 }
 
@@ -165,6 +185,7 @@ impl Desk {
             embassy: configuration.embassy.parse()?,
             signer,
             custodians,
+            approvers: configuration.approvers.clone(),
             registries: configuration.registries.iter().map(wanted).collect(),
         })
     }
@@ -209,8 +230,19 @@ impl Desk {
             signer,
             registries: registries.into_iter().map(wanted).collect(),
             custodians,
+            approvers: approvers(arguments)?,
         })
     }
+}
+
+fn approvers(arguments: &Arguments) -> anyhow::Result<Option<Approvers>> {
+    if arguments.approvers.is_empty() {
+        return Ok(None);
+    }
+    let all = arguments.approvers.iter().map(|NamedApprover(one)| one.clone());
+    let required = arguments.approvals;
+    let required = required.context("say how many of the approvers must sign an order: --approvals")?;
+    Ok(Some(Approvers::new(all.collect(), required)?))
 }
 
 #[cfg(test)]

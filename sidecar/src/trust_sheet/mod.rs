@@ -22,7 +22,7 @@ use dataembassy_ledger::{PublicKey, RegistryId, TrustSheet};
 
 pub use checking::{Checked, Finding, check};
 pub use custodies::custodies;
-pub use desk::{Desk, NamedSigner, Wanted};
+pub use desk::{Desk, NamedApprover, NamedSigner, Wanted};
 pub use printing::{PrintError, print};
 
 use crate::store::arguments::OptionalStore;
@@ -32,7 +32,7 @@ use crate::store::arguments::OptionalStore;
 pub struct Arguments {
     /// Checks the sheet in this file instead of printing one: its signature and, where a store is named, whether that still holds every
     /// entry that the sheet names. `/dev/stdin` is a file too.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "signing_key", "signers", "embassy"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "signing_key", "signers", "approvers", "embassy"])]
     verify: Option<PathBuf>,
     /// With --verify: prints, instead of words, the `RegistryCustody` resources that an empty embassy starts from, for `kubectl apply`. Whom
     /// to trust then comes from the sheet, so --custodian-key must name its signer.
@@ -42,7 +42,7 @@ pub struct Arguments {
     #[arg(long, default_value = "24h", requires = "custodies")]
     rpo: duration::Duration,
     /// A folder with a custodian's configuration and secrets, `/etc/dataembassy` in its pod: it says all that the other flags would.
-    #[arg(long, conflicts_with_all = ["endpoint", "signing_key", "signers", "embassy"])]
+    #[arg(long, conflicts_with_all = ["endpoint", "signing_key", "signers", "approvers", "embassy"])]
     config_dir: Option<PathBuf>,
     /// Only this registry. Given once for each. Default: all that the configuration, --signer or the sheet names.
     #[arg(long = "registry")]
@@ -58,6 +58,13 @@ pub struct Arguments {
     /// the key may sign only some of them, which: 'population=ssh-ed25519 AAAA… 1-41' or '42-'. Given once for each key.
     #[arg(long = "signer", value_name = "REGISTRY=KEY")]
     signers: Vec<NamedSigner>,
+    /// To print without a configuration: somebody who may order an activation, 'chief-justice=ssh-ed25519 AAAA…'. Given once for each. Default:
+    /// nobody may.
+    #[arg(long = "approver", value_name = "NAME=KEY", requires = "approvals")]
+    approvers: Vec<NamedApprover>,
+    /// How many of the approvers must sign an order.
+    #[arg(long, value_name = "NUMBER", requires = "approvers")]
+    approvals: Option<usize>,
     /// To print without a configuration: the name of the `DataEmbassy`.
     #[arg(long)]
     embassy: Option<EmbassyName>,
@@ -146,6 +153,17 @@ fn described(read: &VerifiedSheet, is_trusted: bool, checked: Option<&Checked>) 
             format!("signed by {signer}: compare this key, letter by letter, with the one that you were told")
         },
     ];
+    lines.push(match &sheet.approvers {
+        Some(approvers) => {
+            let names: Vec<_> = approvers.all().iter().map(|one| one.name.as_str()).collect();
+            let required = approvers.required();
+            format!(
+                "{required} of these must sign an activation: {}",
+                names.join(", ")
+            )
+        }
+        None => "nobody may order an activation".to_owned(),
+    });
     for (place, one) in sheet.registries.iter().enumerate() {
         let stood = |head: Option<u64>| head.map_or_else(|| "none".to_owned(), |head| head.to_string());
         let source = one.source_head.map(|head| head.entry.sequence.get());

@@ -106,6 +106,7 @@ pub async fn print(desk: &Desk, now: jiff::Timestamp) -> Result<TrustSheet, Prin
         store_id: document.document.store_id,
         document: document.digest,
         custodians: desk.custodians.clone(),
+        approvers: desk.approvers.clone(),
         registries,
     })
 }

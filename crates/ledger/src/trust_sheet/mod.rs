@@ -7,6 +7,7 @@
 mod read;
 mod text;
 
+use crate::activation::Approvers;
 use crate::chain::{CustodianKey, SignerRange};
 use crate::entry::EntryRef;
 pub use crate::lines::{Expected, LineFault, MAX_LINE_BYTES, WrongLine};
@@ -45,6 +46,8 @@ pub struct TrustSheet {
     pub document: Sha256Digest,
     /// The custodian keys in use, 1 to [`MAX_CUSTODIANS`], none twice; one of them signs the sheet.
     pub custodians: Vec<PublicKey>,
+    /// Who may order that registries are served from the embassy; none where nobody may.
+    pub approvers: Option<Approvers>,
     /// The registries, 1 to [`MAX_REGISTRIES`], ascending by id.
     pub registries: Vec<RegistrySheet>,
 }
@@ -181,6 +184,15 @@ impl TrustSheet {
         if !self.registries.windows(2).all(ascending) {
             return Err(broken("its registries must ascend by id, none twice"));
         }
+        let approvers = self.approvers.iter().flat_map(Approvers::all);
+        if approvers.clone().any(|one| !is_label(&one.name)) {
+            return Err(broken(
+                "an approver's name must have 1 to 63 characters of a-z, 0-9 and '-'",
+            ));
+        }
+        if approvers.clone().any(|one| self.custodians.contains(&one.key)) {
+            return Err(broken("a key must not be both an approver's and a custodian's"));
+        }
         for one in &self.registries {
             one.check(&self.custodians)
                 .map_err(|rule| SheetError::BrokenRule {
@@ -231,6 +243,14 @@ impl RegistrySheet {
         }
         Ok(())
     }
+}
+
+/// Whether a line has room for this name, and for nothing else.
+fn is_label(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 fn has_twice<T: PartialEq>(values: &[T]) -> bool {

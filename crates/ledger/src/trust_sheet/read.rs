@@ -5,6 +5,7 @@ use super::{
     Expected, MAX_CUSTODIANS, MAX_REGISTRIES, MAX_SHEET_BYTES, MAX_SIGNERS, MAX_TERMS, RegistrySheet,
     RetiredCustodian, SHEET_FORMAT, SheetError, SourceHead, TrustSheet, VerifiedSheet, WrongLine,
 };
+use crate::activation::{Approver, Approvers, MAX_APPROVERS};
 use crate::chain::SignerRange;
 use crate::entry::EntryRef;
 use crate::lines::Lines;
@@ -66,12 +67,14 @@ fn read(text: &[u8]) -> Result<TrustSheet, SheetError> {
         store_id: lines.value("store")?,
         document: lines.value("document")?,
         custodians: Vec::new(),
+        approvers: None,
         registries: Vec::new(),
     };
     while sheet.custodians.len() < MAX_CUSTODIANS && lines.next_is("custodian") {
         let key = lines.field("custodian")?;
         sheet.custodians.push(lines.key(key)?);
     }
+    sheet.approvers = approvers(&mut lines)?;
     lines.fixed("")?;
     while sheet.registries.len() < MAX_REGISTRIES && !lines.ended() {
         sheet.registries.push(registry(&mut lines)?);
@@ -81,6 +84,30 @@ fn read(text: &[u8]) -> Result<TrustSheet, SheetError> {
     lines.end(Expected::Text(ARMOR))?;
     sheet.check()?;
     Ok(sheet)
+}
+
+fn approvers(lines: &mut Lines<'_>) -> Result<Option<Approvers>, WrongLine> {
+    const FORM: &str = "'approvals: none', or a number without leading zeros";
+    let text = lines.field("approvals")?;
+    if text == "none" {
+        return Ok(None);
+    }
+    let required = text
+        .parse()
+        .ok()
+        .filter(|number: &usize| number.to_string() == text);
+    let required = required.ok_or_else(|| lines.fault(Expected::Form(FORM)))?;
+    let mut all = Vec::new();
+    while all.len() < MAX_APPROVERS && lines.next_is("approver") {
+        let (name, key) = lines.pair("approver", "'approver: <name> ssh-ed25519 …'")?;
+        all.push(Approver {
+            name: name.to_owned(),
+            key: lines.key(key)?,
+        });
+    }
+    Approvers::new(all, required)
+        .map(Some)
+        .map_err(|error| lines.invalid(error))
 }
 
 fn registry(lines: &mut Lines<'_>) -> Result<RegistrySheet, WrongLine> {

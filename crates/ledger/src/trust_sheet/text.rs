@@ -28,6 +28,15 @@ impl fmt::Display for TrustSheet {
         for key in &self.custodians {
             writeln!(formatter, "custodian: {key}")?;
         }
+        match &self.approvers {
+            Some(approvers) => {
+                writeln!(formatter, "approvals: {}", approvers.required())?;
+                for one in approvers.all() {
+                    writeln!(formatter, "approver: {} {}", one.name, one.key)?;
+                }
+            }
+            None => writeln!(formatter, "approvals: none")?,
+        }
         writeln!(formatter)?;
         for registry in &self.registries {
             writeln!(formatter, "{registry}")?;

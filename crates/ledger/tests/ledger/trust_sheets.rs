@@ -1,5 +1,6 @@
 //! Trust sheets: what is printed is read, and nothing else is.
 
+use dataembassy_ledger::activation::{Approver, Approvers};
 use dataembassy_ledger::chain::{CustodianKey, SignerRange};
 use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::signature::SignatureError;
@@ -23,6 +24,19 @@ fn retired_key() -> SigningKey {
     SigningKey::from_seed(&[5; 32])
 }
 
+fn approvers() -> Approvers {
+    let approver = |name: &str, seed| Approver {
+        name: name.to_owned(),
+        key: SigningKey::from_seed(&[seed; 32]).public_key(),
+    };
+    let all = vec![
+        approver("minister-of-interior", 31),
+        approver("chief-justice", 32),
+        approver("head-of-archive", 33),
+    ];
+    Approvers::new(all, 2).unwrap()
+}
+
 /// A sheet of two registries: one that was activated, and whose keys have changed; and one without a copy.
 pub(crate) fn sheet() -> TrustSheet {
     let home = sample::home_key().public_key();
@@ -34,6 +48,7 @@ pub(crate) fn sheet() -> TrustSheet {
         store_id: sample::store_id(),
         document: sample::genesis(),
         custodians: vec![sample::custodian_key().public_key()],
+        approvers: Some(approvers()),
         registries: vec![
             RegistrySheet {
                 registry: "business".parse().unwrap(),
@@ -181,8 +196,8 @@ fn a_mistyped_line_is_named() {
 fn lines_that_are_missing_added_or_no_text_are_refused() {
     let text = sheet().to_string();
     for line in text.lines() {
-        // Another signer stands beside these two, and nobody knows how many keys retired.
-        let optional = ["retired", "signer: 1-41", "signer: 42"];
+        // Another signer stands beside these two, enough approvers are left, and nobody knows how many keys retired.
+        let optional = ["retired", "signer: 1-41", "signer: 42", "approver: "];
         if !optional.iter().any(|word| line.starts_with(word)) {
             refused(&text.replacen(&format!("{line}\n"), "", 1));
         }
@@ -225,6 +240,16 @@ fn rules_that_span_lines_name_the_registry() {
         (
             change(|sheet, custodian| sheet.custodians.push(custodian)),
             "none twice",
+        ),
+        (
+            change(|sheet, custodian| {
+                let approver = Approver {
+                    name: "minister".to_owned(),
+                    key: custodian,
+                };
+                sheet.approvers = Some(Approvers::new(vec![approver], 1).unwrap());
+            }),
+            "both an approver's and a custodian's",
         ),
         (change(|sheet, _| sheet.registries.reverse()), "ascend"),
         (
@@ -382,10 +407,11 @@ fn any_sheet() -> impl Strategy<Value = TrustSheet> {
         "[a-z0-9][a-z0-9.-]{1,20}[a-z0-9]",
         any::<[u8; 16]>(),
         any::<[u8; 32]>(),
+        any::<bool>(),
         prop::collection::vec(any_registry(), 1..4),
     )
         .prop_map(
-            |(at, embassy, endpoint, bucket, store, document, mut registries)| {
+            |(at, embassy, endpoint, bucket, store, document, has_approvers, mut registries)| {
                 registries.sort_by(|one, other| one.registry.cmp(&other.registry));
                 registries.dedup_by(|one, other| one.registry == other.registry);
                 TrustSheet {
@@ -396,6 +422,7 @@ fn any_sheet() -> impl Strategy<Value = TrustSheet> {
                     store_id: StoreId::from_bytes(store),
                     document: Sha256Digest::from_bytes(document),
                     custodians: vec![SigningKey::from_seed(&[251; 32]).public_key()],
+                    approvers: has_approvers.then(approvers),
                     registries,
                 }
             },

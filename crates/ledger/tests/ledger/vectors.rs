@@ -143,6 +143,13 @@ fn sheet_vectors() -> BTreeMap<String, String> {
         ),
         ("registry_twice", "registry: business", "registry: population"),
         ("no_head", "source: none\n", ""),
+        ("more_approvals_than_approvers", "approvals: 2", "approvals: 4"),
+        (
+            "approver_twice",
+            "approver: chief-justice",
+            "approver: head-of-archive",
+        ),
+        ("no_word_about_approvers", "approvals: 2\n", ""),
         ("two_blanks", "embassy: ", "embassy:  "),
     ] {
         assert!(text.contains(old), "{name}");

@@ -314,6 +314,7 @@ async fn trust_sheet(embassy: &Embassy) -> TrustSheet {
         embassy: "luxembourg".parse().unwrap(),
         signer: key(9),
         custodians: vec![key(9).public_key()],
+        approvers: None,
         registries: vec![Wanted {
             registry: registry(),
             signers: Embassy::trust().signers,
