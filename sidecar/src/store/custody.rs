@@ -1,5 +1,5 @@
 //! The requests that only the custodian sends, to the store itself and never through a gate: locks, folders, deletions of single versions,
-//! and an entry beside an object that has taken its place. A deposit user's policy would refuse most of them.
+//! and an entry or a report beside an object that has taken its place. A deposit user's policy would refuse most of them.
 
 use aws_sdk_s3::types::{ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode};
 use aws_smithy_types::DateTime;
@@ -8,9 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use dataembassy_contract::config::LockMode;
 use dataembassy_ledger::ObjectKey;
-use dataembassy_ledger::entry::SignedObject;
 use dataembassy_ledger::key::CopyObject;
-use dataembassy_ledger::value::{CopyId, RegistryId, VersionId};
+use dataembassy_ledger::value::{CopyId, RegistryId, Sha256Digest, VersionId};
 use jiff::Timestamp;
 
 use super::{PutOutcome, Store, StoreError};
@@ -162,17 +161,17 @@ impl Store {
         })
     }
 
-    /// Puts an entry beside objects that have its place and are no entries, if `newest` is still the newest of them.
+    /// Puts an entry, or a report, beside objects that have its place and are none, if `newest` is still the newest of them.
     ///
     /// Nobody else may write there, and what is there is locked: without this, one object with root's rights would end a custody chain.
     pub async fn put_beside(
         &self,
         key: &ObjectKey,
-        object: &SignedObject,
+        body: Bytes,
+        sha256: Sha256Digest,
         newest: &str,
     ) -> Result<PutOutcome, StoreError> {
         let target = key.to_string();
-        let body = Bytes::copy_from_slice(&object.bytes);
         let request = self
             .client
             .put_object()
@@ -180,7 +179,7 @@ impl Store {
             .key(&target)
             .if_match(newest)
             .content_length(i64::try_from(body.len()).unwrap_or(i64::MAX))
-            .checksum_sha256(STANDARD.encode(object.digest.as_bytes()))
+            .checksum_sha256(STANDARD.encode(sha256.as_bytes()))
             .body(body.into());
         self.send_put(request, target).await
     }

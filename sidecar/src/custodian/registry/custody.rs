@@ -340,7 +340,8 @@ impl Custody {
         } else {
             tracing::error!(%key, "an object that is no entry has the place of the next custody entry, which goes beside it");
             let newest = store.newest_etag(&key).await?.ok_or(AppendError::Moved)?;
-            if store.put_beside(&key, &object, &newest).await? == PutOutcome::Exists {
+            let bytes = Bytes::copy_from_slice(&object.bytes);
+            if store.put_beside(&key, bytes, object.digest, &newest).await? == PutOutcome::Exists {
                 return Err(AppendError::Moved);
             }
             self.look(store).await?;

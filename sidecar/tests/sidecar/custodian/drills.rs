@@ -1,11 +1,13 @@
 //! What becomes of a drill's result: signed for once, whatever dies in between, and told in every place that must know.
 
 use dataembassy_contract::Reason;
-use dataembassy_contract::custodian::{DrillPolicy, OrderState, RegistryReport};
+use dataembassy_contract::custodian::{DrillPolicy, OrderState, RegistryReport, TrustedCustodian};
 use dataembassy_contract::drill::{DrillResult, Verdict};
+use dataembassy_contract::files;
 use dataembassy_contract::report::CheckState;
 use dataembassy_ledger::entry::{CustodyBody, DrillBody};
-use dataembassy_ledger::{Sequence, Sha256Digest};
+use dataembassy_ledger::{Sequence, Sha256Digest, SigningKey};
+use dataembassy_sidecar::custodian::registry::drills::report::Record;
 use dataembassy_testkit::fabricated::{MadeCopy, Shape};
 use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::{BUCKET, BucketKind};
@@ -13,7 +15,7 @@ use hyper::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::bench::REGISTRY;
-use crate::bench::custodian::{Custodian, CustodianBench, alarm};
+use crate::bench::custodian::{Custodian, CustodianBench, alarm, custodian_key};
 use crate::bench::drill::{drilled, order, result};
 
 const ORDER: &str = "nightly-20261128-0300";
@@ -166,6 +168,14 @@ async fn report_of(custodian: &Custodian) -> RegistryReport {
 
 /// Kills the custodian while a request of its own waits for an answer, and lets another one go on.
 async fn killed_at(fault: Fault, is_it: fn(&str) -> bool, is_stored: bool) {
+    let bench = left_at(fault, is_it, is_stored).await;
+    let custodian = bench.custodian();
+    until_done(&custodian, ORDER).await;
+    assert_signed_once(&bench, ORDER).await;
+}
+
+/// What a custodian leaves that is killed while a request of its own waits for an answer.
+async fn left_at(fault: Fault, is_it: fn(&str) -> bool, is_stored: bool) -> CustodianBench {
     let mut bench = CustodianBench::start().await;
     let made = bench.copies(1, &Shape::default()).await;
     let custodian = bench.custodian();
@@ -191,9 +201,72 @@ async fn killed_at(fault: Fault, is_it: fn(&str) -> bool, is_stored: bool) {
     }
     custodian.kill();
     bench.proxy.heal();
+    bench
+}
+
+/// One entry names the newest version of each form; so many of each are there.
+async fn assert_signed_beside(bench: &CustodianBench, versions: [(&str, usize); 2]) {
+    let signed = drills(bench).await;
+    let [drill] = signed.as_slice() else {
+        panic!("there must be one drill: {signed:#?}");
+    };
+    for (form, count) in versions {
+        let named = if form == "json" {
+            &drill.reports.json
+        } else {
+            &drill.reports.html
+        };
+        let key = report_key(ORDER, form);
+        let found = bench.minio.root().versions(BUCKET, &key).await.unwrap();
+        assert_eq!(found.len(), count, "{form}: {found:?}");
+        assert!(
+            found
+                .iter()
+                .any(|version| version.id == named.version.to_string())
+        );
+        let bytes = bytes_of(bench, &key).await;
+        assert_eq!(
+            (bytes.len() as u64, Sha256Digest::of(&bytes)),
+            (named.size, named.sha256)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_custodian_with_a_new_key_signs_for_what_its_predecessor_left() {
+    let is_second_entry = |target: &str| target.contains("/custody/000000000002");
+    let mut bench = left_at(Fault::Stall, is_second_entry, false).await;
+    let key = SigningKey::from_seed(&[10; 32]);
+    bench.config.custodian_keys.push(TrustedCustodian {
+        public_key: key.public_key().to_string(),
+        retired: Vec::new(),
+    });
+    bench.write(files::CUSTODY_SIGNING_KEY, &key.to_openssh().unwrap());
+    bench.write_config();
     let custodian = bench.custodian();
     until_done(&custodian, ORDER).await;
-    assert_signed_once(&bench, ORDER).await;
+    assert_signed_beside(&bench, [("json", 2), ("html", 2)]).await;
+    // Who reads the report is told whose signature to look for.
+    let report = bytes_of(&bench, &report_key(ORDER, "json")).await;
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["custodianKey"], key.public_key().to_string());
+}
+
+#[tokio::test]
+async fn a_custodian_of_another_version_signs_for_its_own_page_and_for_no_other() {
+    let is_page = |target: &str| target.contains("/reports/") && target.contains(".html");
+    let bench = left_at(Fault::Stall, is_page, false).await;
+    let path = format!("/{BUCKET}/{}", report_key(ORDER, "html"));
+    let page = b"<!DOCTYPE html>the page of another version".to_vec();
+    bench
+        .minio
+        .root()
+        .expect(Method::PUT, &path, &[], &[], page)
+        .await
+        .unwrap();
+    let custodian = bench.custodian();
+    until_done(&custodian, ORDER).await;
+    assert_signed_beside(&bench, [("json", 1), ("html", 2)]).await;
 }
 
 #[tokio::test]
@@ -504,25 +577,47 @@ async fn the_commands_on_the_page_check_it_with_stock_tools() {
 async fn another_report_under_the_same_order_is_not_written_over() {
     let mut bench = CustodianBench::start().await;
     let made = bench.copies(1, &Shape::default()).await;
-    let key = report_key(ORDER, "html");
-    let path = format!("/{BUCKET}/{key}");
-    bench
-        .minio
-        .root()
-        .expect(Method::PUT, &path, &[], &[], b"another page".to_vec())
-        .await
-        .unwrap();
-    bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
+    let mut planted = Vec::new();
+    // What a custodian would have put for a drill that passed, and what is no report at all.
+    for (id, is_report) in [("nightly-1", true), ("nightly-2", false)] {
+        let record = Record {
+            store: bench.origin.store_id,
+            registry: &REGISTRY.parse().unwrap(),
+            order: &id.parse().unwrap(),
+            source_entry: made[0].reference,
+            copy: made[0].body.copy_id,
+            custodian: custodian_key().public_key(),
+            result: &result_of(id, &made[0], true),
+        };
+        let report = record.render().unwrap().json.to_vec();
+        let bytes = if is_report {
+            report
+        } else {
+            b"another report".to_vec()
+        };
+        let key = report_key(id, "json");
+        let path = format!("/{BUCKET}/{key}");
+        bench
+            .minio
+            .root()
+            .expect(Method::PUT, &path, &[], &[], bytes.clone())
+            .await
+            .unwrap();
+        bench.config.orders.push(order(result_of(id, &made[0], false)));
+        planted.push((id, key, bytes));
+    }
     bench.write_config();
     let custodian = bench.custodian();
-    let (reason, message) = until_refused(&custodian, ORDER).await;
-    assert_eq!(reason, Reason::OrderRefused);
-    assert!(
-        message.contains(&format!("{key} is in the store already")),
-        "{message}"
-    );
-    assert!(drills(&bench).await.is_empty());
-    assert_eq!(bytes_of(&bench, &key).await, b"another page");
+    for (id, key, bytes) in planted {
+        let (reason, message) = until_refused(&custodian, id).await;
+        assert_eq!(reason, Reason::OrderRefused);
+        assert!(
+            message.contains(&format!("{key} is in the store already")),
+            "{message}"
+        );
+        assert!(drills(&bench).await.is_empty());
+        assert_eq!(bytes_of(&bench, &key).await, bytes);
+    }
 }
 
 #[tokio::test]

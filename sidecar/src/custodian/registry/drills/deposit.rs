@@ -1,14 +1,15 @@
-//! Puts both forms of a report into the store, each once. What is there already is ours if it has our bytes.
+//! Puts both forms of a report into the store, each once. What is there already is ours if it has our bytes; a report of the same result that
+//! another custodian has put stays where it is.
 
 use bytes::Bytes;
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::Sha256Digest;
 use dataembassy_ledger::entry::{DrillReports, MAX_REPORT_BYTES, ReportRef};
 use dataembassy_ledger::key::ReportForm;
-use dataembassy_ledger::value::{OrderId, RegistryId, VersionId};
+use dataembassy_ledger::value::VersionId;
 
 use super::examination::Refusal;
-use super::report::Rendered;
+use super::report::{Record, Rendered};
 use crate::store::{PutOutcome, Store, StoreError};
 
 /// Why the reports are not in the store.
@@ -17,30 +18,42 @@ pub(super) enum DepositError {
     /// They never will be.
     #[error("{}", .0.message)]
     Refused(Refusal),
+    /// Somebody else writes there at the same time; it is tried again.
+    #[error("{0} was written by somebody else meanwhile")]
+    Contended(String),
     /// The store did not take them; it is tried again.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// Puts both forms, and says how an entry names them.
+///
+/// The document says which result has this order's id. Where another custodian, one with another key or of another version, has put a report
+/// of this very result and died before its entry, ours lies beside it as another version of the same key: what an entry names was rendered
+/// by who signs it, byte for byte.
 pub(super) async fn put(
     store: &Store,
-    registry: &RegistryId,
-    order: &OrderId,
+    record: &Record<'_>,
     rendered: Rendered,
 ) -> Result<DrillReports, DepositError> {
     let key = |form| ObjectKey::Report {
-        registry: registry.clone(),
-        order: order.clone(),
+        registry: record.registry.clone(),
+        order: record.order.clone(),
         form,
     };
     Ok(DrillReports {
-        json: put_one(store, &key(ReportForm::Json), rendered.json).await?,
-        html: put_one(store, &key(ReportForm::Html), rendered.html).await?,
+        json: put_one(store, &key(ReportForm::Json), rendered.json, Some(record)).await?,
+        html: put_one(store, &key(ReportForm::Html), rendered.html, None).await?,
     })
 }
 
-async fn put_one(store: &Store, key: &ObjectKey, bytes: Bytes) -> Result<ReportRef, DepositError> {
+/// Puts one form. What is there already must be ours, or a document of the same result where there is one to compare with.
+async fn put_one(
+    store: &Store,
+    key: &ObjectKey,
+    bytes: Bytes,
+    same: Option<&Record<'_>>,
+) -> Result<ReportRef, DepositError> {
     let size = bytes.len() as u64;
     if size > MAX_REPORT_BYTES {
         let message = format!("its report would have {size} bytes, and may have {MAX_REPORT_BYTES}");
@@ -49,13 +62,10 @@ async fn put_one(store: &Store, key: &ObjectKey, bytes: Bytes) -> Result<ReportR
     let sha256 = Sha256Digest::of(&bytes);
     let version = match store.put(key, bytes.clone(), sha256).await? {
         PutOutcome::Stored(version) => version,
-        PutOutcome::Exists => find_ours(store, key, &bytes).await?.ok_or_else(|| {
-            let message = format!(
-                "{key} is in the store already, and is not the report of this result: another result has had this order's id, or another \
-                 version of the custodian has rendered it"
-            );
-            DepositError::Refused(Refusal::new(message))
-        })?,
+        PutOutcome::Exists => match find(store, key, |found| *found == bytes).await? {
+            Some(version) => version,
+            None => put_beside(store, key, bytes, sha256, same).await?,
+        },
     };
     Ok(ReportRef {
         version,
@@ -64,17 +74,49 @@ async fn put_one(store: &Store, key: &ObjectKey, bytes: Bytes) -> Result<ReportR
     })
 }
 
-/// The version that has our bytes: an earlier attempt put it.
-async fn find_ours(store: &Store, key: &ObjectKey, ours: &Bytes) -> Result<Option<VersionId>, StoreError> {
+/// Puts ours beside what has its key.
+async fn put_beside(
+    store: &Store,
+    key: &ObjectKey,
+    bytes: Bytes,
+    sha256: Sha256Digest,
+    same: Option<&Record<'_>>,
+) -> Result<VersionId, DepositError> {
+    let contended = || DepositError::Contended(key.to_string());
+    // Asked before what is there is read: what comes later makes the put fail.
+    let newest = store.newest_etag(key).await?.ok_or_else(contended)?;
+    if let Some(record) = same
+        && find(store, key, |found| record.is_told_by(found))
+            .await?
+            .is_none()
+    {
+        let message = format!(
+            "{key} is in the store already, and is not the report of this result: another result has had this order's id"
+        );
+        return Err(DepositError::Refused(Refusal::new(message)));
+    }
+    tracing::warn!(%key, "another custodian has put this report and written no entry; ours goes beside it");
+    match store.put_beside(key, bytes, sha256, &newest).await? {
+        PutOutcome::Stored(version) => Ok(version),
+        PutOutcome::Exists => Err(contended()),
+    }
+}
+
+/// The first version whose bytes are as they are wanted; longer ones than a report may be are none.
+async fn find(
+    store: &Store,
+    key: &ObjectKey,
+    wanted: impl Fn(&Bytes) -> bool,
+) -> Result<Option<VersionId>, StoreError> {
     for version in store.versions_of(key).await? {
         let Some(id) = version
             .version
-            .filter(|_| !version.is_delete_marker && version.size == ours.len() as u64)
+            .filter(|_| !version.is_delete_marker && version.size <= MAX_REPORT_BYTES)
         else {
             continue;
         };
         let object = store.open(key, Some(&id)).await?;
-        if object.read_up_to(MAX_REPORT_BYTES + 1).await? == *ours {
+        if wanted(&object.read_up_to(MAX_REPORT_BYTES + 1).await?) {
             return Ok(Some(id));
         }
     }

@@ -154,6 +154,14 @@ impl Keeper {
                 self.drills.refuse(&order.id, refusal);
                 Outcome::Answered
             }
+            Err(error @ DepositError::Contended(_)) => {
+                self.drills.wait(
+                    &order.id,
+                    Reason::NotYetKnown,
+                    format!("{error}: it is tried again"),
+                );
+                Outcome::Waits
+            }
             Err(DepositError::Store(error)) => {
                 tracing::warn!(registry = %self.registry, order = %order.id, reason = %error.reason(), %error, "an order waits");
                 let message = format!("the reports of this order cannot be put into the store: {error}");
@@ -187,7 +195,7 @@ impl Keeper {
         let rendered = record.render().map_err(|error| {
             DepositError::Refused(Refusal::new(format!("its report cannot be written: {error}")))
         })?;
-        let reports = deposit::put(&assignment.store, &self.registry, &order.id, rendered).await?;
+        let reports = deposit::put(&assignment.store, &record, rendered).await?;
         let body = CustodyBody::Drill(DrillBody {
             order: order.id.clone(),
             source_entry: examined.source_entry,

@@ -3,7 +3,7 @@
 use dataembassy_contract::drill::DrillResult;
 use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::value::{CopyId, OrderId, RegistryId, StoreId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Record;
 
@@ -40,4 +40,36 @@ pub(super) fn render(record: &Record<'_>) -> Result<Vec<u8>, serde_json::Error> 
     let mut text = serde_json::to_vec_pretty(&document)?;
     text.push(b'\n');
     Ok(text)
+}
+
+/// What a document says of the drill, as far as this version knows it. Who signs is not part of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    store_id: StoreId,
+    registry: RegistryId,
+    order: OrderId,
+    source_entry: EntryRef,
+    copy_id: CopyId,
+    result: DrillResult,
+}
+
+/// Whether a document tells of this very result.
+pub(super) fn tells(document: &[u8], record: &Record<'_>) -> bool {
+    // Ours is written and read too: what a number loses on its way is lost on both sides.
+    let read = |bytes: &[u8]| -> Option<Told> {
+        let mut told: Told = serde_json::from_slice(bytes).ok()?;
+        told.result.bound();
+        Some(told)
+    };
+    let ours = render(record).ok().and_then(|bytes| read(&bytes));
+    let Some((told, ours)) = read(document).zip(ours) else {
+        return false;
+    };
+    told.store_id == ours.store_id
+        && told.registry == ours.registry
+        && told.order == ours.order
+        && told.source_entry == ours.source_entry
+        && told.copy_id == ours.copy_id
+        && told.result == ours.result
 }

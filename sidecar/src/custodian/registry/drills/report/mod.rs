@@ -51,6 +51,12 @@ impl Record<'_> {
         })
     }
 
+    /// Whether these bytes are a report for programs of this very result, whoever has rendered it.
+    #[must_use]
+    pub fn is_told_by(&self, document: &[u8]) -> bool {
+        document::tells(document, self)
+    }
+
     /// The fingerprint of the custodian's key, as `ssh-keygen -l` prints it.
     fn fingerprint(&self) -> String {
         let key = self.custodian.to_string();
