@@ -3,6 +3,7 @@
 mod contents;
 pub(crate) mod embassy;
 mod job;
+mod preflight;
 mod questions;
 mod refusals;
 mod store;

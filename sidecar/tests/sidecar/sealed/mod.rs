@@ -75,6 +75,8 @@ pub(crate) struct Making {
     pub(crate) connections: u32,
     /// Changes a member.
     pub(crate) member: fn(Member) -> Vec<Member>,
+    /// Changes the inventory's header.
+    pub(crate) header: fn(&mut inventory::Header),
     /// Changes an inventory line.
     pub(crate) line: fn(Line) -> Line,
 }
@@ -85,6 +87,7 @@ impl Default for Making {
             cut: 7,
             connections: 6,
             member: |member| vec![member],
+            header: |_| (),
             line: |line| line,
         }
     }
@@ -112,7 +115,7 @@ pub(crate) async fn seal_with(source: &Source, making: Making) -> MemoryCopy {
         .unwrap();
     let segments = sealing.await.unwrap();
     let copy_id = CopyId::from_bytes([7; 16]);
-    let header = inventory::Header {
+    let mut header = inventory::Header {
         format: String::new(),
         registry: "population".parse().unwrap(),
         copy_id,
@@ -121,6 +124,7 @@ pub(crate) async fn seal_with(source: &Source, making: Making) -> MemoryCopy {
         database: dumped.database,
         planner: dumped.planner,
     };
+    (making.header)(&mut header);
     let level = CompressionLevel::new(1).unwrap();
     let mut writer = InventoryWriter::new(&key.recipient(), level, header).unwrap();
     let mut inventory = Vec::new();
