@@ -138,7 +138,8 @@ pub struct DrillServer {
     /// When the image is pulled. Default: `IfNotPresent`.
     #[serde(default)]
     pub image_pull_policy: PullPolicy,
-    /// The most that the throw-away database may take. A whole number and one of Ki, Mi, Gi, Ti. Default: `10Gi`.
+    /// The most that the throw-away database may take; up to an eighth of it, 64 MiB to 4 GiB, is write-ahead log. A whole number and one of Ki,
+    /// Mi, Gi, Ti. Default: `10Gi`.
     #[serde(default = "default_volume")]
     #[schemars(length(min = 3, max = 8), regex(pattern = r"^[1-9][0-9]{0,5}(Ki|Mi|Gi|Ti)$"))]
     pub volume_size: String,

@@ -25,7 +25,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
-pub use cell::Cell;
+pub use cell::{Cell, Container};
 pub use directory::DumpDirectory;
 pub use programs::{programs, scripted_pg_dump};
 pub use relay::Relay;

@@ -18,6 +18,7 @@ mod custody;
 mod definitions;
 mod deletion;
 mod detour;
+mod drilled_samples;
 mod drills;
 mod embassy;
 mod fail_static;

@@ -17,6 +17,8 @@ use crate::workload::{Amounts, Companion, Mount, Volume, Workload, config_data};
 pub const CONTAINER: &str = "drill";
 /// The name of the container with the throw-away database.
 pub const DATABASE: &str = "database";
+/// Bytes of what the cell's script counts its volume in.
+const MEBIBYTE: u64 = 1024 * 1024;
 /// The default of `spec.sidecar.scratchSize`.
 const SCRATCH_SIZE: &str = "1Gi";
 /// The default of `spec.sidecar.resources`.
@@ -103,6 +105,7 @@ fn reach(checked: &Checked, settings: &Settings) -> Value {
 fn work(checked: &Checked, seconds: u64, settings: &Settings) -> Value {
     let object = names::object(&checked.name);
     let (sidecar, server) = (&checked.sidecar, &checked.server);
+    let volume = (checked.config.database_limit_bytes / MEBIBYTE).to_string();
     let socket = Mount {
         volume: "cell",
         path: files::CELL_DIR,
@@ -150,7 +153,7 @@ fn work(checked: &Checked, seconds: u64, settings: &Settings) -> Value {
                 PullPolicy::IfNotPresent => "IfNotPresent",
                 PullPolicy::Never => "Never",
             },
-            command: &["/bin/sh", "-ceu", CELL_SCRIPT],
+            command: &["/bin/sh", "-ceu", CELL_SCRIPT, "cell", &volume],
             user: CELL_USER,
             resources: server.resources.as_ref(),
             amounts: SERVER_AMOUNTS,

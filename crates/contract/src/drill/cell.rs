@@ -1,6 +1,6 @@
 //! What the database container of a drill runs.
 
-/// The script that the database container of a drill runs, as `/bin/sh -ceu <script>`: POSIX, in any image that has `initdb` and `postgres`
+/// The script that the database container of a drill runs, as `/bin/sh -ceu <script> cell <size of its data volume in MiB>`: POSIX, in any image that has `initdb` and `postgres`
 /// on `PATH` or in `/usr/lib/postgresql/<major>/bin`. The newest there is taken.
 ///
 /// It needs two writable folders, [`files::CELL_DIR`](crate::files::CELL_DIR) and [`files::CELL_DATA_DIR`](crate::files::CELL_DATA_DIR), and

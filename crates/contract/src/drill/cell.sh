@@ -1,8 +1,10 @@
-# The throw-away server of one drill, run by /bin/sh -ceu in the database's container. It is given no secret, has no network, and begins once.
+# The throw-away server of one drill, run by /bin/sh -ceu in the database's container, with the size of its volume in MiB as its argument. It is
+# given no secret, has no network, and begins once.
 # shellcheck shell=sh
 sockets=${CELL_SOCKET_DIR:-/cell/socket}
 place=${CELL_DATA_DIR:-/cell-data}
 data=$place/data
+volume=${1:-8192}
 
 ends() {
     echo "cell: $*" >&2
@@ -51,10 +53,16 @@ umask 077
 "$programs/initdb" --pgdata="$data" --username=postgres --auth-local=trust --auth-host=reject \
     --encoding=UTF8 --locale=C --no-sync --no-instructions >/dev/null
 
+# An eighth of the volume is for the write-ahead log, 64 MiB to 4 GiB: a small volume is not full of it, and a large one makes no checkpoint
+# after each gigabyte.
+wal=$((volume / 8))
+[ "$wal" -ge 64 ] || wal=64
+[ "$wal" -le 4096 ] || wal=4096
+
 # Durable as a server that people rely on: its time is measured. It ends with the first crash, and writes no row of the registry into its log.
 "$programs/postgres" -D "$data" \
     -c listen_addresses='' -c port=5432 -c unix_socket_directories="$sockets" -c ssl=off \
-    -c fsync=on -c full_page_writes=on -c max_wal_size=1GB -c min_wal_size=80MB -c wal_keep_size=0 -c max_wal_senders=0 -c wal_level=replica \
+    -c fsync=on -c full_page_writes=on -c max_wal_size="${wal}MB" -c min_wal_size=64MB -c wal_keep_size=0 -c max_wal_senders=0 -c wal_level=replica \
     -c shared_buffers=128MB -c dynamic_shared_memory_type=mmap -c huge_pages=off -c max_connections=100 -c jit=off \
     -c archive_mode=off -c restart_after_crash=off -c logging_collector=off -c log_destination=stderr -c log_min_messages=fatal \
     -c log_min_error_statement=panic -c log_error_verbosity=terse -c log_statement=none -c lc_messages=C &

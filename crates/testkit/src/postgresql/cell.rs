@@ -9,15 +9,16 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+use tokio_postgres::NoTls;
 
 use crate::provisioned;
 
 /// Mounts what a container would have into a root file system seen by nobody else, and ends the script when stdin ends.
 const SUPERVISOR: &str = r#"
-root=$1; place=$2; user=$3; group=$4; script=$5
+root=$1; place=$2; user=$3; group=$4; path=$5; volume=$6; script=$7
 mount --rbind /dev "$root/dev"; mount --rbind /proc "$root/proc"; mount --bind "$place" "$root/srv"
-(exec chroot --userspec="$user:$group" --groups="$group" "$root" /usr/bin/env -i PATH=/usr/bin:/bin \
-    CELL_SOCKET_DIR=/srv/cell/socket CELL_DATA_DIR=/srv/data /bin/sh -ceu "$script") </dev/null &
+(exec chroot --userspec="$user:$group" --groups="$group" "$root" /usr/bin/env -i PATH="$path" \
+    CELL_SOCKET_DIR=/srv/cell/socket CELL_DATA_DIR=/srv/data /bin/sh -ceu "$script" cell "$volume") </dev/null &
 cell=$!
 cat >/dev/null
 kill -TERM "$cell" 2>/dev/null || true
@@ -25,26 +26,70 @@ wait "$cell" || true
 rm -rf "$place"
 "#;
 
+/// What a container is like.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// Its root file system, as it was provisioned.
+    pub root: String,
+    /// The user that it runs as.
+    pub user: u32,
+    /// The group of its volumes.
+    pub group: u32,
+    /// Its `PATH`; its volumes are in `/srv`.
+    pub path: String,
+    /// The size of its data volume in MiB.
+    pub volume: u32,
+}
+
 /// A running cell; dropping it ends its server.
 pub struct Cell {
     place: TempDir,
-    supervisor: Child,
+    supervisors: Vec<Child>,
 }
 
 impl Cell {
     /// Runs `script` as the container of a server of this major version (15 or 17) would; it need not be up yet.
     pub fn start(major: u32, script: &str, user: u32, group: u32) -> Result<Self> {
-        let root = provisioned::path(&format!("rootfs-postgresql-{major}"))?;
+        let container = Container {
+            root: format!("rootfs-postgresql-{major}"),
+            user,
+            group,
+            path: "/usr/bin:/bin".into(),
+            volume: 1024,
+        };
+        Self::start_in(&container, script, &[])
+    }
+
+    /// Runs `script` in a container, with these programs in `/srv/programs`.
+    pub fn start_in(container: &Container, script: &str, programs: &[(&str, &str)]) -> Result<Self> {
         let place = tempfile::Builder::new().prefix("cell-").tempdir()?;
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755))?;
         for folder in ["cell", "data"] {
             let folder = place.path().join(folder);
             fs::create_dir(&folder)?;
             // As a kubelet makes the volumes of a pod with an fsGroup.
-            chown(&folder, Some(0), Some(group))?;
+            chown(&folder, Some(0), Some(container.group))?;
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o2777))?;
         }
-        let log = fs::File::create(place.path().join("log"))?;
+        fs::create_dir(place.path().join("programs"))?;
+        for (name, text) in programs {
+            let program = place.path().join("programs").join(name);
+            fs::write(&program, text)?;
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        }
+        let mut cell = Self {
+            place,
+            supervisors: Vec::new(),
+        };
+        cell.start_again(container, script)?;
+        Ok(cell)
+    }
+
+    /// Runs `script` once more with the same volumes, as a kubelet does with a container that has ended.
+    pub fn start_again(&mut self, container: &Container, script: &str) -> Result<()> {
+        let root = provisioned::path(&container.root)?;
+        let log = self.place.path().join("log");
+        let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
         let supervisor = Command::new("unshare")
             .args([
                 "--mount",
@@ -57,14 +102,16 @@ impl Cell {
             ])
             .arg("supervisor")
             .arg(&root)
-            .arg(place.path())
-            .args([&user.to_string(), &group.to_string(), script])
+            .arg(self.place.path())
+            .args([&container.user.to_string(), &container.group.to_string()])
+            .args([&container.path, &container.volume.to_string(), script])
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("unshare cannot be started")?;
-        Ok(Self { place, supervisor })
+        self.supervisors.push(supervisor);
+        Ok(())
     }
 
     /// The folder that its socket is in, once it is up.
@@ -77,6 +124,20 @@ impl Cell {
     #[must_use]
     pub fn place(&self) -> &Path {
         self.place.path()
+    }
+
+    /// One value, as text, of its server's superuser, who is let in until a drill closes that way.
+    pub async fn value(&self, query: &str) -> Result<String> {
+        let (client, connection) = tokio_postgres::Config::new()
+            .host_path(self.sockets())
+            .user("postgres")
+            .dbname("postgres")
+            .connect(NoTls)
+            .await?;
+        // It ends with its client.
+        tokio::spawn(async move { drop(connection.await) });
+        let row = client.query_one(&format!("SELECT ({query})::text"), &[]).await?;
+        Ok(row.get(0))
     }
 
     /// What its container has logged.
@@ -98,8 +159,10 @@ impl Cell {
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        drop(self.supervisor.stdin.take());
-        // It ends once its input is closed; a failure here means that it is gone already.
-        let _ = self.supervisor.wait();
+        for supervisor in &mut self.supervisors {
+            drop(supervisor.stdin.take());
+            // It ends once its input is closed; a failure here means that it is gone already.
+            let _ = supervisor.wait();
+        }
     }
 }

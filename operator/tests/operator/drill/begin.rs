@@ -167,7 +167,11 @@ async fn the_database_is_a_native_sidecar_that_gets_no_secret_and_no_network_of_
         (&database["name"], &database["restartPolicy"], &database["image"]),
         (&json!("database"), &json!("Always"), &json!("postgres:17"))
     );
-    assert_eq!(database["command"], json!(["/bin/sh", "-ceu", CELL_SCRIPT]));
+    assert_eq!(
+        database["command"],
+        json!(["/bin/sh", "-ceu", CELL_SCRIPT, "cell", "10240"]),
+        "its volume has 10 GiB"
+    );
     for field in ["env", "envFrom", "ports", "args"] {
         assert_eq!(database[field], Value::Null, "{field}");
     }

@@ -4,3 +4,5 @@ mod answers;
 mod attacks;
 mod bench;
 mod broken;
+mod cell;
+mod copies;

@@ -75,6 +75,8 @@ pub(crate) struct Making {
     pub(crate) connections: u32,
     /// Changes a member.
     pub(crate) member: fn(Member) -> Vec<Member>,
+    /// Each byte of the copy's id.
+    pub(crate) copy: u8,
     /// Changes the inventory's header.
     pub(crate) header: fn(&mut inventory::Header),
     /// Changes an inventory line.
@@ -87,6 +89,7 @@ impl Default for Making {
             cut: 7,
             connections: 6,
             member: |member| vec![member],
+            copy: 7,
             header: |_| (),
             line: |line| line,
         }
@@ -114,7 +117,7 @@ pub(crate) async fn seal_with(source: &Source, making: Making) -> MemoryCopy {
         .await
         .unwrap();
     let segments = sealing.await.unwrap();
-    let copy_id = CopyId::from_bytes([7; 16]);
+    let copy_id = CopyId::from_bytes([making.copy; 16]);
     let mut header = inventory::Header {
         format: String::new(),
         registry: "population".parse().unwrap(),
