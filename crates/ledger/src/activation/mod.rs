@@ -6,12 +6,14 @@
 //! meets that entry.
 
 mod approval;
+mod claim;
 mod read;
 mod text;
 
 use serde::{Deserialize, Serialize};
 
 pub use approval::{ApprovalFault, Approver, Approvers, Judgement};
+pub use claim::{Claim, Ordered, WarrantFault};
 
 use crate::entry::EntryRef;
 pub use crate::lines::WrongLine;

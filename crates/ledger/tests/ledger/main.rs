@@ -1,6 +1,7 @@
 //! Tests of the ledger through its public items only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod activations;
 mod chains;
 mod doors;
 mod entries;

@@ -8,7 +8,7 @@ use dataembassy_ledger::entry::{Entry, SourceBody};
 use dataembassy_ledger::signature::{self, SigningError};
 use dataembassy_ledger::{Role, SigningKey};
 
-use crate::{sample, trust_sheets};
+use crate::{activations, sample, trust_sheets};
 
 fn ssh_keygen(folder: &Path, arguments: &[&str], input: Option<&Path>) -> Output {
     let input = input.map_or_else(Stdio::null, |path| fs::File::open(path).unwrap().into());
@@ -72,6 +72,37 @@ fn ssh_keygen_verifies_a_trust_sheet_cut_before_its_signature() {
     )
     .unwrap();
     assert!(!verify(folder.path(), "dataembassy-store-v1"));
+}
+
+#[test]
+fn ssh_keygen_and_we_approve_an_activation_alike() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let text = activations::statement().render().unwrap();
+    fs::write(folder.path().join("line"), &text).unwrap();
+    // Ours, checked by them.
+    let ours = activations::warrant(&text, &[0]).approvals.remove(0);
+    fs::write(folder.path().join("line.sig"), &ours).unwrap();
+    fs::write(
+        folder.path().join("signers"),
+        format!("home {}\n", activations::key(0).public_key()),
+    )
+    .unwrap();
+    assert!(verify(folder.path(), "dataembassy-activation-v1"));
+    assert!(!verify(folder.path(), "dataembassy-custody-v1"));
+    // Theirs, as the statement itself says that it is made.
+    let path = folder.path().join("key");
+    fs::write(&path, activations::key(1).to_openssh().unwrap().as_bytes()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::remove_file(folder.path().join("line.sig")).unwrap();
+    let command = text.lines().find(|line| line.starts_with("ssh-keygen ")).unwrap();
+    let arguments = command.replace("YOUR-KEY", "key").replace("THIS-FILE", "line");
+    let arguments: Vec<&str> = arguments.split(' ').skip(1).collect();
+    assert!(ssh_keygen(folder.path(), &arguments, None).status.success());
+    let theirs = fs::read_to_string(folder.path().join("line.sig")).unwrap();
+    let judgement = activations::approvers(3, 2).judge(&text, &[ours, theirs]);
+    assert_eq!(judgement.approved, ["approver 0", "approver 1"]);
+    assert!(judgement.refused.is_empty(), "{judgement:?}");
 }
 
 #[test]

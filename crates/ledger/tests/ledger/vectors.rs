@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use dataembassy_ledger::activation::{Mode, State, Statement};
 use dataembassy_ledger::entry::{
     ConfirmBody, CustodyBody, Entry, EntryRef, ExpiryBody, PinBody, ProofBody, SourceBody, TermBody,
 };
 use dataembassy_ledger::manifest::{ManifestReader, ManifestWriter, SegmentRecord};
 use dataembassy_ledger::{Role, SegmentNumber, Sha256Digest, StoreDocument, TrustSheet};
 
+use crate::activations;
 use crate::proofs;
 use crate::sample::{self, sign_line};
 use crate::trust_sheets;
@@ -112,9 +114,50 @@ fn vectors() -> BTreeMap<String, Vec<u8>> {
         "fail_manifest_named_twice",
         text.replacen("  00000002", "  00000001", 1).into_bytes(),
     );
-    for (name, text) in sheet_vectors() {
+    for (name, text) in sheet_vectors().into_iter().chain(statement_vectors()) {
         put(&name, text.into_bytes());
     }
+    vectors
+}
+
+/// A statement, that of a rehearsal, and those of which each breaks one rule.
+fn statement_vectors() -> BTreeMap<String, String> {
+    let text = activations::statement().render().unwrap();
+    let mut rehearsal = activations::statement();
+    rehearsal.mode = Mode::Rehearse;
+    rehearsal.registries.iter_mut().for_each(|one| one.signer = None);
+    let rehearsal = rehearsal.render().unwrap();
+    let mut vectors = BTreeMap::new();
+    for (name, old, new) in [
+        ("newer_format", "activation/1", "activation/2"),
+        ("unknown_field", "unfenced: ", "note: none\nunfenced: "),
+        ("unknown_mode", "mode: Activate", "mode: Force"),
+        ("unknown_state", "state: Active", "state: active"),
+        ("unfenced_as_number", "unfenced: refused", "unfenced: 0"),
+        ("leading_zero", "approvals: 2", "approvals: 02"),
+        ("no_approvals", "approvals: 2", "approvals: 0"),
+        ("upper_case_digest", "aaaa", "AAAA"),
+        ("short_number", "0001-0", "0001-"),
+        ("head_without_time", "\ntaken: ", "\ntime: "),
+        ("without_signer", "signer: ssh", "signer: none\nsigner: ssh"),
+        ("registry_twice", "registry: business", "registry: population"),
+        ("after_what_comes_later", "after: none", "after: business"),
+        ("after_itself", "after: population", "after: business"),
+        ("two_blanks", "embassy: ", "embassy:  "),
+        ("blank_at_the_end", "latestDrilled", "latestDrilled "),
+        ("carriage_returns", "\n", "\r\n"),
+        ("empty_line_at_the_end", "port 5432\n", "port 5432\n\n"),
+    ] {
+        assert!(text.contains(old), "{name}");
+        let at = text.rfind(old).filter(|_| name == "empty_line_at_the_end");
+        let changed = match at {
+            Some(at) => text[..at].to_owned() + new,
+            None => text.replacen(old, new, 1),
+        };
+        vectors.insert(format!("fail_statement_{name}"), changed);
+    }
+    vectors.insert("statement".to_owned(), text);
+    vectors.insert("statement_rehearsal".to_owned(), rehearsal);
     vectors
 }
 
@@ -181,6 +224,17 @@ fn sheet_vectors() -> BTreeMap<String, String> {
     vectors
 }
 
+/// The opening of a term by what two have approved.
+fn warranted(term: &TermBody, state: State) -> TermBody {
+    let mut statement = activations::statement();
+    statement.state = state;
+    TermBody {
+        order: Some(statement.order.clone()),
+        warrant: Some(activations::warrant(&statement.render().unwrap(), &[0, 2])),
+        ..term.clone()
+    }
+}
+
 /// A custody entry of each kind, and those of which each breaks one rule.
 fn custody_vectors(head: EntryRef) -> BTreeMap<String, Vec<u8>> {
     let mut vectors = BTreeMap::new();
@@ -219,6 +273,14 @@ fn custody_vectors(head: EntryRef) -> BTreeMap<String, Vec<u8>> {
         (
             "custody_drill_failed",
             CustodyBody::Drill(sample::drill(head, 2, "nightly-20261124-0300", false)),
+        ),
+        (
+            "custody_activation_warranted",
+            CustodyBody::Activation(warranted(&term, State::Active)),
+        ),
+        (
+            "custody_release_warranted",
+            CustodyBody::Release(warranted(&term, State::StoodDown)),
         ),
         ("custody_activation", CustodyBody::Activation(term.clone())),
         ("custody_release", CustodyBody::Release(term)),
@@ -259,6 +321,55 @@ const BROKEN_DRILLS: [(&str, &str, &str); 9] = [
         "\"sourceEntry\":{\"sequence\":0",
     ),
 ];
+
+/// How each rule of an opening and of its warrant is broken: in which entry, what is replaced, and by what.
+fn broken_openings() -> [(&'static str, &'static str, &'static str, String); 10] {
+    let (statement, approvals) = ("\"statement\":\"", "\"approvals\":[");
+    let (activation, release) = ("activation_warranted", "release_warranted");
+    let before = |text: &str| format!("{approvals}{text}");
+    [
+        (
+            "activation",
+            "skips_a_term",
+            "\"nextTerm\":2",
+            "\"nextTerm\":3".into(),
+        ),
+        (
+            activation,
+            "null",
+            "\"warrant\":{",
+            "\"warrant\":null,\"x\":{".into(),
+        ),
+        (
+            activation,
+            "unknown_field",
+            statement,
+            format!("\"note\":\"\",{statement}"),
+        ),
+        (activation, "without_statement", statement, "\"text\":\"".into()),
+        (activation, "without_approvals", approvals, before("],\"x\":[")),
+        (activation, "empty_approval", approvals, before("\"\",")),
+        (activation, "approval_as_number", approvals, before("1,")),
+        (
+            activation,
+            "too_many_approvals",
+            approvals,
+            before(&"\"x\",".repeat(15)),
+        ),
+        (
+            release,
+            "long_approval",
+            approvals,
+            before(&format!("\"{}\",", "x".repeat(1025))),
+        ),
+        (
+            release,
+            "long_statement",
+            statement,
+            format!("{statement}{}", "x".repeat(24 * 1024)),
+        ),
+    ]
+}
 
 /// Custody entries of which each breaks one rule.
 fn broken_custody_lines(good: &BTreeMap<String, Vec<u8>>, whole: &str) -> Vec<(String, String)> {
@@ -358,7 +469,9 @@ fn broken_custody_lines(good: &BTreeMap<String, Vec<u8>>, whole: &str) -> Vec<(S
         "\"sourceHead\":{\"sequence\":2",
         "\"sourceHead\":{\"sequence\":0",
     );
-    fail("activation", "skips_a_term", "\"nextTerm\":2", "\"nextTerm\":3");
+    for (of, name, old, new) in broken_openings() {
+        fail(of, name, old, &new);
+    }
     lines
 }
 
@@ -370,6 +483,8 @@ fn is_read(name: &str, bytes: &[u8]) -> bool {
         Entry::<CustodyBody>::verify(bytes).is_ok()
     } else if kind.starts_with("manifest") {
         ManifestReader::new().read_part(bytes).is_ok()
+    } else if kind.starts_with("statement") {
+        std::str::from_utf8(bytes).is_ok_and(|text| Statement::read(text).is_ok())
     } else if kind.starts_with("sheet") {
         TrustSheet::verify(bytes).is_ok()
     } else {
