@@ -198,7 +198,7 @@ reasons! {
     CellLost = "CellLost": "The throw-away database of a drill ended before its time.", "Read the log of the container `database`; raise its memory or its volume.";
     CellFull = "CellFull": "The throw-away database of a drill grew beyond its volume.", "Raise spec.server.volumeSize, or find out what in the copy grows.";
     DrillNotAllowed = "DrillNotAllowed": "Drills of this registry do not count from this namespace.", "Name the namespace in the RegistryCustody's spec.drills.namespace.";
-    OrderRefused = "OrderRefused": "The custodian did not sign what a drill found.", "Read the message; the next drill is signed anew.";
+    OrderRefused = "OrderRefused": "The custodian did not sign what it was asked to sign.", "Read the message; the next drill, or a new statement, is signed anew.";
     UnknownCopy = "UnknownCopy": "The ledger holds no living copy such as a drill names.", "Nothing, if the copy went by retention meanwhile; else find out who made the result.";
 
     // Activations.
@@ -222,6 +222,7 @@ reasons! {
     NoIntactCopy = "NoIntactCopy": "The registry has no copy that the choice allows.", "Choose another copy: copy.latest takes one that was not read back yet.";
     StepOverdue = "StepOverdue": "A step takes longer than spec.deadlines allows.", "Look at the registry's message in status.registries.";
     OnTime = "OnTime": "No step takes longer than it may.", "Nothing.";
+    LateEntry = "LateEntry": "Something was put into a term after it had ended: it does not count.", "Find out who put it, and how it passed the gate; nothing is lost by it.";
     FenceNotApproved = "FenceNotApproved": "The embassy's ledger fences this registry by an order that those who may did not approve.", "Speak with the embassy over another channel: its custodian's key may be in other hands, or spec.activation differs at home.";
 
     // Runs and objectives.

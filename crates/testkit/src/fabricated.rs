@@ -187,6 +187,22 @@ impl MadeLedger {
         }
     }
 
+    /// The same chain, continued by somebody who makes up other bytes and ids.
+    #[must_use]
+    pub fn apart(&self, seed: &str) -> Self {
+        Self {
+            noise: Noise::new(seed),
+            ..self.clone()
+        }
+    }
+
+    /// Goes on in the next term, with what comes next signed by its signer.
+    pub fn hand_over(&mut self, signer: SigningKey) -> Result<()> {
+        self.term = self.term.next().context("no term is left")?;
+        self.signer = signer;
+        Ok(())
+    }
+
     /// The registry.
     #[must_use]
     pub const fn registry(&self) -> &RegistryId {

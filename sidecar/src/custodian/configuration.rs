@@ -1,24 +1,24 @@
 //! The configuration folder, judged whole: what comes out can be acted on, and what cannot is said in the user's words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dataembassy_contract::config::{self, ApproversConfig, LockMode, SovereigntyConfig, StoreConfig};
 use dataembassy_contract::custodian::{
-    CheckConfig, CustodianConfig, CustodyConfig, MAX_ORDERS, OrderBody, RetentionConfig, TrustedCustodian,
+    CheckConfig, CustodianConfig, CustodyConfig, RetentionConfig, TrustedCustodian,
 };
-use dataembassy_contract::drill::DrillResult;
 use dataembassy_contract::report::{Loaded, MissingSecret, SecretRole};
 use dataembassy_contract::sovereignty::Loopback;
 use dataembassy_contract::{Reason, files};
 use dataembassy_ledger::activation::Approvers;
 use dataembassy_ledger::chain::{CustodianKey, KeyHasTwoRoles, SignerRange};
 use dataembassy_ledger::entry::EntryRef;
-use dataembassy_ledger::value::{InvalidValue, OrderId, Sequence};
+use dataembassy_ledger::value::{InvalidValue, Sequence};
 use dataembassy_ledger::{PublicKey, Recipient, RegistryId, SigningKey};
 
 use super::doors::DoorSettings;
+use super::orders::{self, Orders};
 use crate::process::conversion;
 use crate::process::folder::{Files, FolderError};
 use crate::store::{DepositKeys, Requirements, StoreError, StoreSettings};
@@ -61,7 +61,7 @@ pub struct Configuration {
     pub recipients: BTreeSet<Recipient>,
     /// Every key whose custody entries count somewhere.
     pub custodians: Vec<PublicKey>,
-    /// Who may order that a registry is served from the embassy; none where nobody may.
+    /// Who may order that registries are served from the embassy; none where nobody may.
     pub approvers: Option<Approvers>,
     /// Within this time every byte of every living copy is read back once.
     pub period: Duration,
@@ -107,23 +107,14 @@ pub struct RegistrySettings {
     pub pins: Vec<(Sequence, String)>,
     /// How often a copy must pass a drill, if somebody said so.
     pub drill_every: Option<Duration>,
-    /// What drills of this registry found, to be signed for.
-    pub orders: Vec<DrillOrder>,
+    /// What is to be signed for this registry.
+    pub orders: Orders,
     /// A source entry that a person vouches for.
     pub confirmed_head: Option<EntryRef>,
     /// The last known head of the source chain.
     pub source_floor: Option<EntryRef>,
     /// The last known head of the custody chain.
     pub custody_floor: Option<EntryRef>,
-}
-
-/// An order to sign for what a drill found. The result is not judged yet.
-#[derive(Clone, Debug)]
-pub struct DrillOrder {
-    /// Its id; the reports are named by it.
-    pub id: OrderId,
-    /// What the drill found, bounded.
-    pub result: DrillResult,
 }
 
 impl RegistrySettings {
@@ -160,9 +151,6 @@ pub enum ConfigurationError {
         /// Why.
         why: &'static str,
     },
-    /// There are too many orders, or two with one id.
-    #[error("the orders cannot be carried out: {0}")]
-    Orders(String),
     /// The store's settings cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -174,7 +162,7 @@ impl ConfigurationError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Folder(error) => error.reason(),
-            Self::NotADocument(_) | Self::InvalidValue(_) | Self::Registry { .. } | Self::Orders(_) => {
+            Self::NotADocument(_) | Self::InvalidValue(_) | Self::Registry { .. } => {
                 Reason::ConfigurationInvalid
             }
             Self::SigningKeyInvalid(_) => Reason::SecretInvalid,
@@ -220,11 +208,6 @@ impl Configuration {
             keys,
             signer,
             requirements: Requirements::from_config(&config.immutability),
-            approvers: config
-                .approvers
-                .as_ref()
-                .map(ApproversConfig::checked)
-                .transpose()?,
             doors: config
                 .check
                 .as_ref()
@@ -236,6 +219,11 @@ impl Configuration {
             },
             recipients,
             custodians,
+            approvers: config
+                .approvers
+                .as_ref()
+                .map(ApproversConfig::checked)
+                .transpose()?,
             period: config.verification.period.as_std(),
             bytes_per_second: config.verification.bytes_per_second.max(1),
             capacity_bytes: config.capacity_bytes,
@@ -284,7 +272,7 @@ fn registries(
         registry: registry.chars().take(64).collect(),
         why,
     };
-    let mut orders = orders(config)?;
+    let mut orders = orders::sort(&config.orders);
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
     for one in &config.registries {
@@ -309,39 +297,9 @@ fn registries(
         // One that was let go of meanwhile must not keep the others' settings from being loaded.
         tracing::warn!(
             registry,
-            orders = orders.len(),
+            orders = orders.count(),
             "orders are about a registry that is not kept: nobody answers them"
         );
-    }
-    Ok(all)
-}
-
-/// The orders by their registries.
-fn orders(config: &CustodianConfig) -> Result<BTreeMap<String, Vec<DrillOrder>>, ConfigurationError> {
-    if config.orders.len() > MAX_ORDERS {
-        let why = format!(
-            "there are {}, and at most {MAX_ORDERS} at once",
-            config.orders.len()
-        );
-        return Err(ConfigurationError::Orders(why));
-    }
-    let mut all: BTreeMap<String, Vec<DrillOrder>> = BTreeMap::new();
-    for one in &config.orders {
-        let id: OrderId = one.id.parse()?;
-        let OrderBody::Drill(result) = &one.body else {
-            return Err(ConfigurationError::Orders(format!(
-                "{id} is of a kind that this version does not know"
-            )));
-        };
-        let mut result = DrillResult::clone(result);
-        result.bound();
-        let registry: String = one.registry.chars().take(64).collect();
-        let orders = all.entry(registry).or_default();
-        if orders.iter().any(|order| order.id == id) {
-            let why = format!("registry {} has two with the id {id}", one.registry);
-            return Err(ConfigurationError::Orders(why));
-        }
-        orders.push(DrillOrder { id, result });
     }
     Ok(all)
 }
@@ -372,7 +330,7 @@ fn registry(
         retention: config.retention.clone(),
         pins: pins.collect::<Result<_, InvalidValue>>()?,
         drill_every: config.drills.as_ref().map(|drills| drills.every.as_std()),
-        orders: Vec::new(),
+        orders: Orders::default(),
         confirmed_head: conversion::floor(config.confirmed_head.as_ref())?,
         source_floor: conversion::floor(config.source_floor.as_ref())?,
         custody_floor: conversion::floor(config.custody_floor.as_ref())?,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::registry::drills::Count;
+use super::registry::orders::Count;
 use dataembassy_contract::Reason;
 use dataembassy_ledger::RegistryId;
 use dataembassy_telemetry::metrics::Catalog;

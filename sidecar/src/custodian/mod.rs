@@ -1,8 +1,8 @@
 //! The embassy's long-running process: it follows the ledgers of all accepted registries, proves that their copies are whole without a key
 //! that opens one, and raises the alarm.
 //!
-//! [`configuration`] judges what the folder holds, [`embassy`] looks at the store as a whole, each [`registry`] has a keeper that also
-//! signs for what drills found, [`reading`] reads their copies back, [`finding`] says what is wrong and what still stands, [`doors`] probes what only the gate refuses, [`space`]
+//! [`configuration`] judges what the folder holds and [`orders`] what is to be signed, [`embassy`] looks at the store as a whole, each
+//! [`registry`] has a keeper that also carries those orders out, [`reading`] reads their copies back, [`finding`] says what is wrong and what still stands, [`doors`] probes what only the gate refuses, [`space`]
 //! looks ahead, [`locks`] and [`prolonging`] say what a lock must be and make it so, [`process`] puts them together and [`board`] shows it. The process keeps no truth on disk:
 //! what it must know is in the ledgers and in its configuration.
 
@@ -14,6 +14,7 @@ pub mod finding;
 pub mod locks;
 pub mod metrics;
 pub mod office;
+pub mod orders;
 pub mod process;
 pub mod prolonging;
 pub mod reading;

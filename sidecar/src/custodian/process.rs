@@ -172,7 +172,11 @@ impl Custodian {
         }
         self.office.metrics.store(is_up, look.clock_difference, count);
         match (&look.document, &look.fault) {
-            (Some(document), _) => self.document = Some(document.clone()),
+            (Some(document), _) => {
+                let store_id = Some(document.document.store_id.to_string());
+                self.office.board.write(|report| report.store_id = store_id);
+                self.document = Some(document.clone());
+            }
             // Another store than the one that was agreed on: nothing of it is believed.
             (
                 None,
@@ -182,6 +186,7 @@ impl Custodian {
                     endpoint = store.endpoint(),
                     "this is not the store that was agreed on: every registry waits"
                 );
+                self.office.board.write(|report| report.store_id = None);
                 self.document = None;
             }
             // It cannot be read now; what was read before still holds.

@@ -1,7 +1,7 @@
 //! What the operator tells a custodian: one JSON document in [`files::CONFIG_FILE`](crate::files::CONFIG_FILE). It holds no secret.
 
 use dataembassy_ledger::activation::Warrant;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::{
     ApproversConfig, Floor, ImmutabilityConfig, RecipientConfig, SovereigntyConfig, StoreConfig,
@@ -61,7 +61,8 @@ pub struct OrderConfig {
     pub id: String,
     /// The registry's id.
     pub registry: String,
-    /// What is asked for.
+    /// What is asked for. What cannot be read is refused as this order's answer, and keeps nothing else from being loaded.
+    #[serde(deserialize_with = "read_or_refuse")]
     pub body: OrderBody,
 }
 
@@ -75,6 +76,14 @@ pub enum OrderBody {
     Activate(Box<Warrant>),
     /// That the registry goes back home. Its last copy from the embassy is in the ledger already.
     Release(Box<Warrant>),
+    /// Something that this version cannot read, and why. Nobody writes it.
+    #[serde(skip)]
+    Unreadable(String),
+}
+
+fn read_or_refuse<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OrderBody, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_else(|error| OrderBody::Unreadable(error.to_string())))
 }
 
 /// How the store is probed.

@@ -14,6 +14,7 @@ use super::custody::{Custody, WrittenProof};
 use super::history::History;
 use super::holdings::{Held, Holdings};
 use super::source::Source;
+use super::terms::late::LateEntries;
 use super::witness::{Evidence, Witness};
 use super::{Assignment, Left, proof};
 use crate::custodian::configuration::RegistrySettings;
@@ -42,6 +43,8 @@ pub struct LedgerState {
     history: History,
     /// The custody entry up to which the source chain has heard of the custody chain.
     learned: Option<EntryRef>,
+    /// What stands in terms that have ended.
+    late: LateEntries,
 }
 
 impl LedgerState {
@@ -69,6 +72,7 @@ impl LedgerState {
             last_arrival: None,
             history: History::default(),
             learned: None,
+            late: LateEntries::default(),
         })
     }
 
@@ -199,7 +203,38 @@ impl LedgerState {
         let look = source.look(&assignment.store).await?;
         self.source_more = look.more;
         self.add(assignment, look.arrived, holdings);
-        self.find_confirmed(assignment, holdings).await
+        self.find_confirmed(assignment, holdings).await?;
+        let (store, registry) = (&assignment.store, &self.identity.registry);
+        self.late.look(store, registry, self.custody.view(), now).await
+    }
+
+    /// Reads both chains to their ends, whatever was read before.
+    pub async fn read_anew(
+        &mut self,
+        assignment: &Assignment,
+        holdings: &Holdings,
+    ) -> Result<(), StoreError> {
+        self.custody_more = true;
+        loop {
+            self.look(assignment, holdings).await?;
+            if !self.has_more() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The last entry of the source chain; where several claim to be that, the one that the store had first.
+    #[must_use]
+    pub fn end_of_source(&self) -> Option<EntryRef> {
+        self.source.as_ref().and_then(Source::end)
+    }
+
+    /// Whether the source chain has this entry.
+    pub async fn has(&self, assignment: &Assignment, entry: EntryRef) -> Result<bool, StoreError> {
+        match &self.source {
+            Some(source) => source.has(&assignment.store, self.custody.view(), entry).await,
+            None => Ok(false),
+        }
     }
 
     /// The custody chain must be read anew: somebody else has written to it.
@@ -212,16 +247,25 @@ impl LedgerState {
         if self.was_empty.is_none() && !self.custody_more {
             self.was_empty = Some(self.custody.head().is_none() && self.custody.findings().next().is_none());
         }
-        // Not only what this look brought: what we wrote ourselves counts as well.
-        let head = self.custody.head();
-        if self.learned != head
-            && let Some(source) = &mut self.source
-        {
-            let learned = source.learn(&self.settings, self.custody.view());
-            self.two_roles = learned.err();
-            self.learned = head;
-        }
+        self.learn();
         Ok(())
+    }
+
+    /// Judges the source chain by what the custody chain says now: what we wrote ourselves counts at once, or what home puts behind a fence
+    /// would still be taken for a copy.
+    pub fn learn(&mut self) {
+        let head = self.custody.head();
+        let Some(source) = self.source.as_mut().filter(|_| self.learned != head) else {
+            return;
+        };
+        let view = self.custody.view();
+        self.two_roles = source.learn(&self.settings, view).err();
+        self.learned = head;
+        if source.is_beyond(view) {
+            tracing::warn!(registry = %self.identity.registry, "a term ended before entries that were taken in: the source chain is read anew");
+            self.source = None;
+            self.source_more = true;
+        }
     }
 
     /// What the custody chain says changes which copies live.
@@ -229,9 +273,10 @@ impl LedgerState {
         let expired = self.custody.take_expired();
         let view = self.custody.view();
         let mut holdings = holdings.lock();
-        holdings
-            .copies
-            .retain(|sequence, held| !view.is_expired(*sequence) && !view.is_void(held.copy));
+        holdings.copies.retain(|sequence, held| {
+            let is_of_its_term = view.term_of(*sequence) == held.term;
+            is_of_its_term && !view.is_expired(*sequence) && !view.is_void(held.copy)
+        });
         holdings.expired.extend(expired);
         if let Some(proof) = self.custody.last_proof() {
             proof::learn(&mut holdings, proof);
@@ -349,6 +394,7 @@ impl LedgerState {
         if let Some(source) = &self.source {
             findings.extend(source.findings().cloned());
         }
+        findings.extend(self.late.findings().cloned());
         findings.extend(self.custody.findings());
         if let Some(error) = &self.two_roles {
             findings.push(of_the_whole(

@@ -14,6 +14,7 @@ pub mod holdings;
 pub mod judgement;
 pub mod ledger;
 pub mod listing;
+pub mod orders;
 mod places;
 pub mod presence;
 pub mod proof;
@@ -21,6 +22,7 @@ mod report;
 pub mod retention;
 pub mod source;
 pub mod tally;
+pub mod terms;
 pub mod witness;
 mod writing;
 
@@ -46,8 +48,8 @@ use super::configuration::{Configuration, RegistrySettings};
 use super::finding::{Finding, Watchbook};
 use super::office::Office;
 use crate::store::{Store, StoreError};
-use drills::Drills;
 use ledger::LedgerState;
+use orders::Answers;
 use presence::Presence;
 use retention::Retention;
 
@@ -77,7 +79,7 @@ pub struct Keeper {
     ledger: Option<LedgerState>,
     presence: Presence,
     retention: Retention,
-    drills: Drills,
+    orders: Answers,
     /// Why the last turn could not do its work.
     trouble: Option<(Reason, String)>,
     watchbook: Watchbook,
@@ -119,7 +121,7 @@ impl Keeper {
             ledger: None,
             presence: Presence::default(),
             retention: Retention::default(),
-            drills: Drills::default(),
+            orders: Answers::default(),
             trouble: None,
             watchbook: Watchbook::default(),
             report: report::Told::default(),
@@ -177,6 +179,9 @@ impl Keeper {
             }
             Err(error) => {
                 tracing::warn!(registry = %self.registry, reason = %error.reason(), %error, "a registry cannot be looked at");
+                let why = format!("the ledger of registry {} cannot be read: {error}", self.registry);
+                self.orders
+                    .all_wait(&assignment.settings.orders, error.reason(), &why);
                 self.trouble = Some((error.reason(), error.to_string()));
                 self.set_next_look();
                 Left::Nothing
@@ -200,8 +205,8 @@ impl Keeper {
         self.next_look = next.unwrap_or(now);
     }
 
-    /// One turn: the chains first, then what is new in them, then what is old, then the count, then what is to be said about it, then what
-    /// somebody has ordered, and last what stays and what goes.
+    /// One turn: the chains first, then the terms that somebody has ordered to be opened, then what is new in the chains, then what is old,
+    /// then the count, then what is to be said about it, then the other orders, and last what stays and what goes.
     async fn work(&mut self, assignment: &Assignment, looks: bool) -> Result<Left, StoreError> {
         let is_same = self.ledger.as_ref().is_some_and(|ledger| ledger.fits(assignment));
         if !is_same {
@@ -223,6 +228,10 @@ impl Keeper {
                 return Ok(Left::More);
             }
         }
+        // A registry whose home is lost waits for nothing that takes its time.
+        if self.carry_out(assignment, true).await == Left::More {
+            return Ok(Left::More);
+        }
         let Some(ledger) = &mut self.ledger else {
             return Ok(Left::Nothing);
         };
@@ -234,7 +243,7 @@ impl Keeper {
             return Ok(Left::More);
         }
         self.write_if_due(assignment).await?;
-        if self.carry_out(assignment).await == Left::More {
+        if self.carry_out(assignment, false).await == Left::More {
             return Ok(Left::More);
         }
         // What was found is told before anything is done that may take its time.
@@ -247,7 +256,7 @@ impl Keeper {
         self.ledger = None;
         self.presence = Presence::default();
         self.retention = self.retention.renewed();
-        self.drills = self.drills.renewed();
+        self.orders = self.orders.renewed();
         *self.holdings.lock() = holdings::HoldingsState::default();
         self.ledger = Some(LedgerState::open(assignment).await?);
         Ok(())

@@ -85,9 +85,9 @@ impl Keeper {
             verification: verification.clone(),
             retention,
             used_bytes,
-            orders: chains
-                .map(|chains| self.drills.answers(&assignment.settings.orders, chains.view()))
-                .unwrap_or_default(),
+            orders: self
+                .orders
+                .told(&assignment.settings.orders, chains.map(LedgerState::view)),
             last_drilled: chains
                 .and_then(|chains| chains.view().latest_drilled())
                 .map(told_drill),
@@ -96,7 +96,7 @@ impl Keeper {
         let mut figures = figures(assignment, &holdings, &report, self.retention.deleted(), &counts);
         let passed = chains.and_then(|chains| drills::findings::latest_pass(chains.view()));
         figures.last_drill_passed = passed.map_or(0, Timestamp::as_second);
-        figures.drills = self.drills.count;
+        figures.drills = self.orders.drills;
         let total: u32 = counts.values().sum();
         let summary = RegistrySummary {
             registry: self.registry.to_string(),
@@ -307,7 +307,7 @@ fn figures(
         deleted_bytes: deleted.bytes,
         drill_interval: assignment.settings.drill_every.map_or(0, |every| every.as_secs()),
         last_drill_passed: 0,
-        drills: drills::Count::default(),
+        drills: super::orders::Count::default(),
         alarms: counts.clone(),
     }
 }

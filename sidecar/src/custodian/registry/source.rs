@@ -84,6 +84,22 @@ impl Source {
         self.chain.head()
     }
 
+    /// The last entry; where several claim to be that, the one that the store had first, as long as no entry decides.
+    #[must_use]
+    pub fn end(&self) -> Option<EntryRef> {
+        self.chain.walk().head().map(|head| head.entry.reference())
+    }
+
+    /// Whether entries were taken in that a term has ended before, as is known now.
+    #[must_use]
+    pub fn is_beyond(&self, view: &CustodyView) -> bool {
+        let head = self.chain.walk().head();
+        head.is_some_and(|head| {
+            let header = &head.entry.entry.header;
+            header.term != view.term_of(header.sequence)
+        })
+    }
+
     /// What is wrong with the chain.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.chain.findings().chain(&self.faults)
@@ -203,6 +219,10 @@ impl Source {
 
     /// Whether the chain has this entry: it stands at its place, and the one after it, if there is one, names it.
     pub async fn has(&self, store: &Store, view: &CustodyView, wanted: EntryRef) -> Result<bool, StoreError> {
+        let undecided = self.chain.walk().undecided();
+        if undecided.iter().any(|found| found.entry.reference() == wanted) {
+            return Ok(true);
+        }
         let Some(head) = self.head().filter(|head| head.sequence >= wanted.sequence) else {
             return Ok(false);
         };

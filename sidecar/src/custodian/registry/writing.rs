@@ -5,20 +5,56 @@ use dataembassy_ledger::entry::{ConfirmBody, CustodyBody, ProofBody};
 use jiff::Timestamp;
 
 use super::custody::AppendError;
+use super::orders::Attempt;
 use super::proof::{self, Occasion};
 use super::witness::Witness;
 use super::{Assignment, Keeper};
+use crate::custodian::finding::{Finding, is_of_the_ledger};
 use crate::store::StoreError;
 
 impl Keeper {
     /// Whether anything may be written for this registry.
     pub(super) fn may_write(&self, assignment: &Assignment) -> bool {
+        self.office.may_write() && self.may_append(assignment)
+    }
+
+    /// Whether an entry may be added to the custody chain, whatever the clocks say.
+    fn may_append(&self, assignment: &Assignment) -> bool {
         let Some(ledger) = &self.ledger else { return false };
         assignment.settings.may_sign
-            && self.office.may_write()
             && ledger.is_read()
             && ledger.witness(&assignment.settings) != Witness::Nobody
             && !ledger.is_rolled_back(assignment)
+    }
+
+    /// Why no entry can be added to the custody chain now, whatever the clocks say: what makes it impossible before what is only wrong.
+    pub(super) fn cannot_append(&self, assignment: &Assignment) -> Option<(Reason, String)> {
+        if self.may_append(assignment) {
+            return None;
+        }
+        let findings = self.ledger.as_ref().map(|ledger| ledger.findings(assignment));
+        let findings = findings.unwrap_or_default();
+        let prevents = |finding: &&Finding| {
+            matches!(
+                finding.reason,
+                Reason::RolledBack | Reason::Unwitnessed | Reason::KeyHasTwoRoles
+            )
+        };
+        let finding = findings.iter().find(prevents);
+        let finding = finding.or_else(|| findings.iter().find(|finding| is_of_the_ledger(finding.reason)));
+        Some(finding.map_or_else(
+            || {
+                let why = "this custodian may not write into the custody chain: its key is not in use for this registry, or the chain is being read";
+                (Reason::NotYetKnown, why.to_owned())
+            },
+            |finding| (finding.reason, finding.what.clone()),
+        ))
+    }
+
+    /// What an order is told whose entry was not written.
+    pub(super) fn moved() -> Attempt {
+        let why = "another custodian has written meanwhile, or nobody can say what comes next in the custody chain: it is read again";
+        Attempt::kept_by(Reason::NotYetKnown, why.to_owned())
     }
 
     /// Writes what is due, at most one entry.
@@ -92,6 +128,7 @@ impl Keeper {
                 let head = ledger.custody_head().map(|head| head.sequence.get());
                 tracing::info!(registry = %self.registry, kind, sequence = head, "a custody entry was written");
                 ledger.apply_custody(&self.holdings);
+                ledger.learn();
                 Ok(true)
             }
             Err(AppendError::Store(error)) => Err(error),

@@ -1,5 +1,6 @@
 //! What the store's and the mirror's tests stand on: a real MinIO behind a proxy that makes faults, and a bucket made ready.
 
+pub mod activation;
 pub mod custodian;
 pub mod custody;
 pub mod drill;

@@ -621,38 +621,52 @@ async fn another_report_under_the_same_order_is_not_written_over() {
 }
 
 #[tokio::test]
-async fn orders_that_nobody_could_answer_are_no_configuration() {
+async fn orders_that_cannot_be_used_are_answered_and_keep_nothing_else_from_being_loaded() {
     let mut bench = CustodianBench::start().await;
     let made = bench.copies(1, &Shape::default()).await;
-    let custodian = bench.custodian();
-    custodian.until_head(1).await;
     let good = order(result_of(ORDER, &made[0], true));
-    let mut odd = good.clone();
-    odd.id = "../../x".into();
-    let many = (0..17).map(|number| {
-        let mut one = good.clone();
-        one.id = format!("nightly-{number}");
+    let renamed = |id: &str, passed| {
+        let mut one = order(result_of(id, &made[0], passed));
+        one.id = id.into();
         one
-    });
-    for (orders, words) in [
-        (vec![odd], "order id"),
-        (vec![good.clone(), good.clone()], "two with the id"),
-        (many.collect(), "at most 16"),
-    ] {
-        bench.config.orders = orders;
-        bench.write_config();
-        let refused = |report: &dataembassy_contract::custodian::CustodianReport| {
-            let refused = report.refused.as_ref();
-            refused.is_some_and(|fault| fault.message.contains(words))
-        };
-        custodian.until(words, refused).await;
-    }
-    // An order about a registry that is not kept any more keeps nobody from his work.
+    };
     let mut gone = good.clone();
     gone.registry = "business".into();
-    bench.config.orders = vec![gone, good];
-    bench.write_config();
+    bench.config.orders = vec![
+        gone,
+        renamed("../../x", true),
+        renamed("twice", true),
+        renamed("twice", false),
+        renamed("of-tomorrow", true),
+        good.clone(),
+        // The same once more is the same.
+        good,
+    ];
+    bench
+        .config
+        .orders
+        .extend((0..12).map(|number| renamed(&format!("more-{number}"), true)));
+    let mut document: serde_json::Value = serde_json::from_str(&bench.config.to_json().unwrap()).unwrap();
+    document["orders"][4]["body"]["kind"] = "tidyUp".into();
+    bench.write(dataembassy_contract::files::CONFIG_FILE, &document.to_string());
+    let custodian = bench.custodian();
     until_done(&custodian, ORDER).await;
+    for (id, words) in [
+        ("../../x", "order id"),
+        ("twice", "two orders"),
+        ("of-tomorrow", "tidyUp"),
+    ] {
+        let (reason, message) = until_refused(&custodian, id).await;
+        assert_eq!(reason, Reason::OrderRefused);
+        assert!(message.contains(words), "{message}");
+    }
+    let waits = |report: &RegistryReport| match answer(report, "more-11") {
+        Some(OrderState::Waiting { message, .. }) => message.contains("16 other orders"),
+        _ => false,
+    };
+    let report = custodian.until_registry("the surplus to wait", waits).await;
+    assert!(report.orders.len() <= 16, "{:#?}", report.orders);
+    assert_eq!(custodian.report().await.unwrap().refused, None);
 }
 
 #[tokio::test]

@@ -10,3 +10,4 @@ mod process;
 mod proofs;
 mod retention;
 mod scale;
+mod terms;

@@ -8,8 +8,8 @@ use dataembassy_ledger::entry::{DrillReports, MAX_REPORT_BYTES, ReportRef};
 use dataembassy_ledger::key::ReportForm;
 use dataembassy_ledger::value::VersionId;
 
-use super::examination::Refusal;
 use super::report::{Record, Rendered};
+use crate::custodian::registry::orders::Refusal;
 use crate::store::{PutOutcome, Store, StoreError};
 
 /// Why the reports are not in the store.

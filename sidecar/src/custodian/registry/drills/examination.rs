@@ -7,11 +7,11 @@ use dataembassy_contract::Reason;
 use dataembassy_contract::drill::{AssertionKind, DrillResult, DrilledCopy, Verdict};
 use dataembassy_ledger::RegistryId;
 use dataembassy_ledger::entry::EntryRef;
-use dataembassy_ledger::value::{CopyId, Sequence, Timestamp as LedgerTime};
+use dataembassy_ledger::value::{CopyId, OrderId, Sequence, Timestamp as LedgerTime};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::custodian::configuration::DrillOrder;
 use crate::custodian::registry::holdings::{Held, HoldingsState};
+use crate::custodian::registry::orders::Refusal;
 
 /// By how much the clock of a drill may be ahead of the custodian's.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
@@ -33,39 +33,21 @@ pub(super) struct Examined {
     pub result: DrillResult,
 }
 
-/// Why an order is never carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// Which of the known reasons.
-    pub(super) reason: Reason,
-    /// What, why, and what to do.
-    pub(super) message: String,
-}
-
-impl Refusal {
-    /// For what is wrong with the order itself.
-    pub(super) fn new(message: String) -> Self {
-        Self {
-            reason: Reason::OrderRefused,
-            message,
-        }
-    }
-}
-
 /// Holds a result against the living copies, the clock, and itself.
 pub(super) fn examine(
-    order: &DrillOrder,
+    order: &OrderId,
+    result: &DrillResult,
     registry: &RegistryId,
     holdings: &HoldingsState,
     now: Timestamp,
 ) -> Result<Examined, Refusal> {
-    let mut result = order.result.clone();
+    let mut result = result.clone();
     result.bound();
     let refuse = |message: String| Err(Refusal::new(message));
-    if result.order != order.id.as_str() || result.registry != registry.as_str() {
+    if result.order != order.as_str() || result.registry != registry.as_str() {
         return refuse(format!(
             "order {} of registry {registry} carries the result of order {} of registry {}",
-            order.id, result.order, result.registry
+            order, result.order, result.registry
         ));
     }
     let passed = match result.verdict {

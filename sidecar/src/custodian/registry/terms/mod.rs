@@ -1,0 +1,154 @@
+//! Terms that people have ordered to be opened: the fence of an activation, and the release that ends it.
+//!
+//! **Cut, then fence**: the gates refuse the registry's puts before the order is given. So the source chain, read to its end after the order
+//! was loaded, is all that there will be of the term; one entry names that end, the next term and who signs in it. [`judgement`] says whether
+//! the order may be carried out, [`late`] what somebody puts behind the end nevertheless.
+//!
+//! What is wrong with copies, or beside the chains, holds up nothing here: on the day that home is lost, only what makes it impossible to know
+//! the head, or to sign, does.
+
+mod judgement;
+pub mod late;
+
+use dataembassy_contract::Reason;
+use dataembassy_ledger::activation::{StatedFloor, Warrant};
+use dataembassy_ledger::chain::OpeningKind;
+use dataembassy_ledger::entry::{CustodyBody, TermBody};
+use dataembassy_ledger::value::{OrderId, Timestamp as LedgerTime};
+use jiff::Timestamp;
+
+use super::ledger::LedgerState;
+use super::orders::{Attempt, Refusal};
+use super::{Assignment, Keeper};
+use crate::store::StoreError;
+use judgement::{Bench, Judged};
+
+impl Keeper {
+    /// Opens the next term by an order, if it may be.
+    pub(super) async fn open_term(
+        &mut self,
+        assignment: &Assignment,
+        order: &OrderId,
+        kind: OpeningKind,
+        warrant: &Warrant,
+    ) -> Attempt {
+        let now = Timestamp::now();
+        // What nobody may order is refused whatever the store is like.
+        if let Err(refusal) = self.judge(assignment, order, kind, warrant, now) {
+            return Attempt::Refused(refusal);
+        }
+        if let Err(error) = self.read_anew(assignment).await {
+            return Attempt::stopped_by(
+                &error,
+                "the ledger cannot be read to its head, so no term can be opened",
+            );
+        }
+        let judged = match self.judge(assignment, order, kind, warrant, now) {
+            Ok(judged) => judged,
+            Err(refusal) => return Attempt::Refused(refusal),
+        };
+        if let Some((reason, why)) = self.cannot_append(assignment) {
+            return Attempt::kept_by(reason, format!("no term can be opened: {why}"));
+        }
+        match self.floor_is_there(assignment, judged.ordered.stated.floor).await {
+            Ok(None) => {}
+            Ok(Some(refusal)) => return Attempt::Refused(refusal),
+            Err(error) => return Attempt::stopped_by(&error, "the source chain cannot be read"),
+        }
+        self.write(assignment, order, kind, judged, now).await
+    }
+
+    fn judge(
+        &self,
+        assignment: &Assignment,
+        order: &OrderId,
+        kind: OpeningKind,
+        warrant: &Warrant,
+        now: Timestamp,
+    ) -> Result<Judged, Refusal> {
+        let configuration = &assignment.configuration;
+        let view = self.ledger.as_ref().map(LedgerState::view);
+        let bench = Bench {
+            store: assignment.identity.store_id,
+            embassy: &configuration.embassy,
+            registry: &self.registry,
+            approvers: configuration.approvers.as_ref(),
+            custodians: &configuration.custodians,
+            signers: &assignment.settings.signers,
+            view: view.ok_or_else(|| Refusal::new("the custody chain was not read".to_owned()))?,
+            now: LedgerTime::from_jiff(now).map_err(|error| Refusal::new(error.to_string()))?,
+        };
+        bench.judge(order, kind, warrant)
+    }
+
+    async fn read_anew(&mut self, assignment: &Assignment) -> Result<(), StoreError> {
+        match &mut self.ledger {
+            Some(ledger) => ledger.read_anew(assignment, &self.holdings).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the chain has the head that people saw when they approved.
+    async fn floor_is_there(
+        &self,
+        assignment: &Assignment,
+        floor: Option<StatedFloor>,
+    ) -> Result<Option<Refusal>, StoreError> {
+        let (Some(floor), Some(ledger)) = (floor, &self.ledger) else {
+            return Ok(None);
+        };
+        let entry = floor.entry;
+        if ledger.view().term_of(entry.sequence) == floor.term && ledger.has(assignment, entry).await? {
+            return Ok(None);
+        }
+        Ok(Some(Refusal {
+            reason: Reason::RolledBack,
+            message: format!(
+                "its statement was signed when source entry {} of term {} with SHA-256 {} was the head, and the ledger of registry {} does not \
+                 have that entry: the store was set back, or this is another store",
+                entry.sequence, floor.term, entry.digest, self.registry
+            ),
+        }))
+    }
+
+    /// Writes the entry, which ends the term and opens the next.
+    async fn write(
+        &mut self,
+        assignment: &Assignment,
+        order: &OrderId,
+        kind: OpeningKind,
+        judged: Judged,
+        now: Timestamp,
+    ) -> Attempt {
+        let Some(ledger) = &self.ledger else {
+            return Self::moved();
+        };
+        let Some(next_term) = ledger.view().current_term().next() else {
+            return Attempt::Refused(Refusal::new("the registry has used its last term".to_owned()));
+        };
+        let source_head = ledger.end_of_source();
+        let body = TermBody {
+            source_head,
+            next_term,
+            signer: judged.signer,
+            order: Some(order.clone()),
+            warrant: Some(judged.ordered.warrant),
+        };
+        let body = match kind {
+            OpeningKind::Activation => CustodyBody::Activation(body),
+            OpeningKind::Release => CustodyBody::Release(body),
+        };
+        match self.append(assignment, body, now).await {
+            Ok(true) => {
+                let head = source_head.map_or(0, |head| head.sequence.get());
+                tracing::warn!(
+                    registry = %self.registry, %order, term = %next_term, head, approved = ?judged.ordered.approved,
+                    "a term was opened by order"
+                );
+                Attempt::Done
+            }
+            Ok(false) => Self::moved(),
+            Err(error) => Attempt::stopped_by(&error, "the entry that opens the term cannot be written"),
+        }
+    }
+}
