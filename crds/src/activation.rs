@@ -130,7 +130,7 @@ pub struct ActivatedRegistry {
     /// The Secret of this namespace with the registry's retrieval user of the store: keys `accessKeyId` and `secretAccessKey`.
     pub retrieval_credentials_ref: SecretRef,
     /// The Secret of this namespace with the age identity of one of the copies' recipients: key `identity.txt`. Remove it when the registry is
-    /// served; `status.registries` says since when it lies there.
+    /// served.
     pub identity_ref: SecretRef,
     /// What it is restored into and served from.
     pub target: ActivationTarget,
@@ -264,6 +264,9 @@ pub struct ExternalDatabase {
     pub tls: PostgresqlTls,
     /// The Secret of this namespace with the restoring role: keys `username` and `password`, or `tls.crt` and `tls.key`.
     pub credentials_ref: SecretRef,
+    /// Takes a database that sorts text in another way than the source. Default: `false`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accept_different_collation: bool,
 }
 
 fn default_port() -> i32 {

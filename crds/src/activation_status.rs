@@ -148,6 +148,12 @@ pub struct ActivatedState {
     /// How often it was restored, the one at work included.
     #[schemars(range(min = 0))]
     pub attempts: i64,
+    /// The `RegistryRestore` of this namespace that is at work, or was the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<ActivationRestore>,
+    /// Whether an earlier attempt may have written into the database, so that the next one replaces what it finds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leftovers: bool,
     /// The Secret of this namespace with the database's superuser, of a managed one: keys `username`, `password` and `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
@@ -199,6 +205,22 @@ pub enum RegistryPhase {
     Failed,
     /// A registry that it depends on failed, so it was not begun.
     Skipped,
+}
+
+/// The restore of a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivationRestore {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its UID, once it was made: another one of that name is not it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub uid: Option<String>,
+    /// Which attempt it is under this order, 1 to 5.
+    #[schemars(range(min = 1, max = 5))]
+    pub attempt: i32,
 }
 
 /// The key that writes the next term.

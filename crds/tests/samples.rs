@@ -8,7 +8,9 @@
 
 use std::path::{Path, PathBuf};
 
-use dataembassy_crds::{DataEmbassy, RegistryCustody, RegistryDrill, RegistryMirror, RegistryRestore, all};
+use dataembassy_crds::{
+    DataEmbassy, EmbassyActivation, RegistryCustody, RegistryDrill, RegistryMirror, RegistryRestore, all,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
@@ -62,7 +64,7 @@ fn unknown(path: &str, object: &Value, schema: &JSONSchemaProps) -> Vec<String> 
 #[test]
 fn every_sample_is_let_in_and_has_no_field_that_its_kind_lacks() {
     let mut kinds = Vec::new();
-    for (path, sample) in ["", "embassy", "empty-embassy", "restores", "drills"]
+    for (path, sample) in ["", "embassy", "empty-embassy", "restores", "drills", "activation"]
         .into_iter()
         .flat_map(samples)
     {
@@ -86,6 +88,7 @@ fn every_sample_is_let_in_and_has_no_field_that_its_kind_lacks() {
             "RegistryCustody" => drop(serde_json::from_value::<RegistryCustody>(sample.clone()).unwrap()),
             "RegistryRestore" => drop(serde_json::from_value::<RegistryRestore>(sample.clone()).unwrap()),
             "RegistryDrill" => drop(serde_json::from_value::<RegistryDrill>(sample.clone()).unwrap()),
+            "EmbassyActivation" => drop(serde_json::from_value::<EmbassyActivation>(sample.clone()).unwrap()),
             "RegistryMirror" => drop(serde_json::from_value::<RegistryMirror>(sample.clone()).unwrap()),
             other => panic!("{}: a sample of kind {other}", path.display()),
         }
@@ -97,6 +100,7 @@ fn every_sample_is_let_in_and_has_no_field_that_its_kind_lacks() {
         ("RegistryCustody", 4),
         ("RegistryRestore", 1),
         ("RegistryDrill", 1),
+        ("EmbassyActivation", 2),
     ] {
         assert_eq!(
             kinds.iter().filter(|found| *found == kind).count(),

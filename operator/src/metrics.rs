@@ -15,6 +15,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Unit;
 
+use crate::activation::metrics::Activations;
+
 /// Labels of [`Metrics::reconciles`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReconcileLabels {
@@ -105,6 +107,8 @@ pub struct Metrics {
     pub drill_interval: Family<DrillLabels, Gauge>,
     /// Slots that passed without a drill.
     pub drill_missed: Family<DrillLabels, Counter>,
+    /// What is shown of activations.
+    pub activations: Activations,
     /// The drills that are shown.
     drills: Arc<Mutex<BTreeSet<DrillLabels>>>,
     /// The conditions that are shown, so that those of a resource that is gone can be found.
@@ -174,6 +178,7 @@ impl Metrics {
             &self.conditions,
         );
         self.add_drills(&mut catalog);
+        self.activations.add(&mut catalog);
         catalog
     }
 
@@ -301,6 +306,10 @@ impl Metrics {
                 .get(labels.kind)
                 .is_some_and(|is_there| !is_there(&labels.resource_namespace, &labels.resource))
         });
+        if let Some(is_there) = presence.get("EmbassyActivation") {
+            self.activations
+                .forget(&|namespace, name| !is_there(namespace, name));
+        }
         let Some(is_there) = presence.get("RegistryDrill") else {
             return;
         };

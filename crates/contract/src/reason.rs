@@ -223,6 +223,7 @@ reasons! {
     StepOverdue = "StepOverdue": "A step takes longer than spec.deadlines allows.", "Look at the registry's message in status.registries.";
     OnTime = "OnTime": "No step takes longer than it may.", "Nothing.";
     LateEntry = "LateEntry": "Something was put into a term after it had ended: it does not count.", "Find out who put it, and how it passed the gate; nothing is lost by it.";
+    WrongSide = "WrongSide": "The resource means nothing at this side.", "Make it in the cluster that the message names.";
     FenceNotApproved = "FenceNotApproved": "The embassy's ledger fences this registry by an order that those who may did not approve.", "Speak with the embassy over another channel: its custodian's key may be in other hands, or spec.activation differs at home.";
 
     // Runs and objectives.

@@ -1,3 +1,245 @@
-//! `EmbassyActivation`: registries served from the embassy.
+//! `EmbassyActivation`: registries served from the embassy, because home no longer can; or a rehearsal of that.
+//!
+//! Each reconcile is `dereference → validate → stage → course → apply → status`: the first reads, the next three are pure, the last two write.
+//! What cannot be done twice stands in the status before it is done. Home is fenced by orders to the custodian and lanes of the gate, both of
+//! which the embassy's own reconcile writes from what the status here says.
 
+pub mod apply;
+pub mod approval;
+pub mod course;
 pub mod database;
+pub mod dereference;
+pub mod lanes;
+pub mod metrics;
+pub mod names;
+pub mod orders;
+pub mod signing_key;
+pub mod stage;
+pub mod statement;
+pub mod status;
+pub mod steps;
+pub mod validate;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataembassy_contract::Reason;
+use dataembassy_crds::{ActivationMode, EmbassyActivation, EmbassyActivationStatus};
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+
+use crate::activation::course::Scene;
+use crate::activation::dereference::Found;
+use crate::activation::stage::Stage;
+use crate::activation::status::Seen;
+use crate::activation::validate::Checked;
+use crate::apply::ApplyError;
+use crate::backoff::jittered;
+use crate::condition::rfc3339;
+use crate::embassy::validate::Refusal;
+use crate::run::{Context, ReconcileError, try_again as retry};
+use crate::settings::Side;
+use crate::status::write;
+
+/// The field manager of everything that this controller writes.
+pub const MANAGER: &str = "dataembassy-operator/activation";
+/// How soon the step after one that was taken follows.
+const SOON: Duration = Duration::from_secs(1);
+/// How often one that is carried out is looked at: somebody is watching.
+const POLL: Duration = Duration::from_secs(3);
+/// How often one that waits for people is looked at.
+const LOOK: Duration = Duration::from_secs(15);
+/// How often one that is where it was to come is looked at.
+const REST: Duration = Duration::from_mins(1);
+
+/// Brings one activation on.
+pub async fn reconcile(
+    activation: Arc<EmbassyActivation>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    if activation.metadata.deletion_timestamp.is_some() {
+        // Restores go with it, by owner references; databases stay.
+        return Ok(Action::await_change());
+    }
+    let now = Timestamp::now();
+    let mut found = Found::default();
+    let judged = if context.settings.side == Side::Home {
+        Err(at_home())
+    } else {
+        found = dereference::dereference(&activation, &context).await;
+        validate::validate(&activation, &found)
+    };
+    if let Err(refusal) = &judged {
+        context.metrics.refused(refusal.reason);
+    }
+    let mut status = activation.status.clone().unwrap_or_default();
+    let stage = judged
+        .as_ref()
+        .ok()
+        .map(|checked| stage::advance(&activation, checked, &found, &mut status, now));
+    let api: Api<EmbassyActivation> = Api::namespaced(
+        context.client.clone(),
+        &activation.namespace().unwrap_or_default(),
+    );
+    let acts = matches!(stage, Some(Stage::Keyless(_) | Stage::Ordered(_)));
+    if acts && !is_as_shown(&api, &activation).await? {
+        return Ok(Action::requeue(SOON));
+    }
+    let (taken, overdue) = match (&judged, &stage) {
+        (Ok(checked), Some(stage)) => {
+            take(&activation, checked, stage, &found, &mut status, &context, now).await
+        }
+        _ => (Ok(()), Vec::new()),
+    };
+    let seen = Seen {
+        judged: judged.as_ref().map(drop),
+        stage: stage.as_ref(),
+        overdue: &overdue,
+        found: &found,
+        taken: taken.as_ref().map(drop),
+    };
+    let observed = status::observe(&activation, status, &seen, now);
+    let moved = activation.status.as_ref() != Some(&observed);
+    write(&api, &*activation, &observed, MANAGER, &context).await?;
+    status::show(&activation, &observed, &overdue, &context.metrics);
+    match taken {
+        Err(error) if !error.is_permanent() => Err(ReconcileError::NotApplied(error)),
+        taken => {
+            context.failures.succeeded(&key(&activation));
+            let outcome = if judged.is_err() || taken.is_err() {
+                "refused"
+            } else {
+                "ok"
+            };
+            context.metrics.reconciled("EmbassyActivation", outcome);
+            Ok(again(stage.as_ref(), &observed, moved))
+        }
+    }
+}
+
+/// Nobody is served from home's own cluster by an order that fences it.
+fn at_home() -> Refusal {
+    let message = "registries are activated at the embassy, and this operator runs at home: make the resource in the embassy's cluster";
+    Refusal::new(Reason::WrongSide, message)
+}
+
+/// Whether the resource is, in the API server's own words, as the watch shows it: what the watch shows may be old, and keys and restores are
+/// made once.
+async fn is_as_shown(
+    api: &Api<EmbassyActivation>,
+    activation: &EmbassyActivation,
+) -> Result<bool, ReconcileError> {
+    let live = api
+        .get_opt(&activation.name_any())
+        .await
+        .map_err(|source| ReconcileError::NotRead {
+            source: Box::new(source),
+        })?;
+    Ok(live.is_some_and(|live| {
+        live.uid() == activation.uid()
+            && live.metadata.deletion_timestamp.is_none()
+            && live.spec == activation.spec
+            && live.status == activation.status
+    }))
+}
+
+/// Does what the stage asks for.
+async fn take(
+    activation: &EmbassyActivation,
+    checked: &Checked,
+    stage: &Stage,
+    found: &Found,
+    status: &mut EmbassyActivationStatus,
+    context: &Context,
+    now: Timestamp,
+) -> (Result<(), ApplyError>, Vec<course::Overdue>) {
+    match stage {
+        Stage::Keyless(registries) => {
+            let made = apply::make_keys(activation, registries, status, context).await;
+            (made, Vec::new())
+        }
+        Stage::Ordered(approved_at) => {
+            let standings = if status.ended_at.is_some() && activation.spec.mode == ActivationMode::Rehearse {
+                BTreeMap::new()
+            } else {
+                apply::bring_up(activation, &status.registries, context).await
+            };
+            let scene = Scene {
+                activation,
+                checked,
+                found,
+                standings: &standings,
+                approved_at: *approved_at,
+                now,
+            };
+            let acts = course::advance(&scene, &mut status.registries);
+            apply::carry_out(acts, &scene, &mut status.registries, context).await;
+            let overdue = course::overdue(&scene, &status.registries);
+            end(activation, found, status, context, now).await;
+            (Ok(()), overdue)
+        }
+        Stage::Unstated(_) | Stage::Awaiting | Stage::Expired | Stage::Over => (Ok(()), Vec::new()),
+    }
+}
+
+/// Says when the whole ended; a rehearsal cleans up before.
+async fn end(
+    activation: &EmbassyActivation,
+    found: &Found,
+    status: &mut EmbassyActivationStatus,
+    context: &Context,
+    now: Timestamp,
+) {
+    let is_over = status.registries.iter().all(|state| course::is_over(state.phase));
+    if !is_over || status.ended_at.is_some() {
+        return;
+    }
+    if activation.spec.mode == ActivationMode::Rehearse {
+        match apply::clean(activation, found, context).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(
+                    activation = names::full(activation),
+                    error,
+                    "the rehearsal is not cleaned up yet"
+                );
+                return;
+            }
+        }
+    }
+    status.ended_at = Some(rfc3339(now));
+}
+
+/// When there is something to do next.
+fn again(stage: Option<&Stage>, status: &EmbassyActivationStatus, moved: bool) -> Action {
+    let chance = rand::random();
+    match stage {
+        Some(Stage::Over) => Action::await_change(),
+        Some(Stage::Keyless(_)) => Action::requeue(SOON),
+        Some(Stage::Ordered(_)) if moved => Action::requeue(SOON),
+        Some(Stage::Ordered(_)) if status.ended_at.is_some() => Action::requeue(jittered(REST, chance)),
+        Some(Stage::Ordered(_)) => Action::requeue(jittered(POLL, chance)),
+        Some(Stage::Unstated(_) | Stage::Awaiting | Stage::Expired) | None => {
+            Action::requeue(jittered(LOOK, chance))
+        }
+    }
+}
+
+/// What failures of this activation are counted under.
+#[must_use]
+pub fn key(activation: &EmbassyActivation) -> String {
+    format!("EmbassyActivation/{}", names::full(activation))
+}
+
+/// What a reconcile that failed is followed by.
+#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
+pub fn try_again(
+    activation: Arc<EmbassyActivation>,
+    error: &ReconcileError,
+    context: Arc<Context>,
+) -> Action {
+    retry("EmbassyActivation", &key(&activation), error, &context)
+}

@@ -88,7 +88,8 @@ pub async fn dereference(custody: &RegistryCustody, context: &Context) -> Found 
     }
 }
 
-async fn ask(custody: &RegistryCustody, context: &Context) -> Answer {
+/// Asks the custodian about a registry.
+pub async fn ask(custody: &RegistryCustody, context: &Context) -> Answer {
     let stores = &context.stores;
     let (embassy, registry) = (&custody.spec.embassy_ref.name, &custody.spec.registry.id);
     let deployment = get(

@@ -9,7 +9,7 @@ use dataembassy_crds::{RegistryCustody, RegistryDrill};
 use crate::custody::neighbours::accepted;
 use crate::drill::{names, record, validate};
 
-/// The most bytes of all results together. They share one `ConfigMap`, which holds a mebibyte, with what is said of 512 registries.
+/// The most bytes of all orders together. They share one `ConfigMap`, which holds a mebibyte, with what is said of 512 registries.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// The orders of the embassy called `embassy`: results of drills that count, about a copy, the oldest first. Those that have no room follow
@@ -25,14 +25,20 @@ pub fn orders(
         .filter(|drill| drill.spec.embassy_ref.name == embassy && counts(drill, custodies))
         .filter_map(|drill| Some((drill, order(drill)?)))
         .collect();
-    waiting.sort_by_cached_key(|(drill, (began, order, _))| {
-        (began.clone(), names::full(drill), order.id.clone())
-    });
-    let mut room = MAX_BYTES;
     waiting
-        .into_iter()
+        .sort_by_cached_key(|(drill, (began, order))| (began.clone(), names::full(drill), order.id.clone()));
+    fitting(waiting.into_iter().map(|(_, (_, order))| order))
+}
+
+/// As many of these orders as a configuration has room for, the first ones. Those that have none follow when others were answered.
+#[must_use]
+pub fn fitting(orders: impl Iterator<Item = OrderConfig>) -> Vec<OrderConfig> {
+    let mut room = MAX_BYTES;
+    orders
         .take(MAX_ORDERS)
-        .map_while(|(_, (_, order, bytes))| {
+        .map_while(|order| {
+            // As it is written into the file.
+            let bytes = serde_json::to_string_pretty(&order).ok()?.len();
             room = room.checked_sub(bytes)?;
             Some(order)
         })
@@ -45,8 +51,8 @@ fn counts(drill: &RegistryDrill, custodies: &[Arc<RegistryCustody>]) -> bool {
         && accepted(registry, embassy, custodies).is_some_and(|custody| validate::counts(drill, &custody))
 }
 
-/// When the run began, its order, and how many bytes that has; `None` while there is nothing to be signed.
-fn order(drill: &RegistryDrill) -> Option<(String, OrderConfig, usize)> {
+/// When the run began, and its order; `None` while there is nothing to be signed.
+fn order(drill: &RegistryDrill) -> Option<(String, OrderConfig)> {
     let current = drill.status.as_ref()?.current.as_ref()?;
     let result = record::kept(drill, current)?;
     if result.verdict == Verdict::Inconclusive {
@@ -57,7 +63,5 @@ fn order(drill: &RegistryDrill) -> Option<(String, OrderConfig, usize)> {
         registry: drill.spec.registry.id.clone(),
         body: OrderBody::Drill(Box::new(result)),
     };
-    // As it is written into the file.
-    let bytes = serde_json::to_string_pretty(&order).ok()?.len();
-    Some((current.started_at.clone(), order, bytes))
+    Some((current.started_at.clone(), order))
 }

@@ -3,15 +3,16 @@
 //! It fails static: a registry whose resource is not valid any more stays as it was when it was, because both processes would otherwise
 //! drop it. Only a resource that is gone takes its registry with it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use dataembassy_contract::config;
-use dataembassy_contract::custodian::{CustodianConfig, CustodyConfig, OrderConfig};
+use dataembassy_contract::custodian::{CustodianConfig, CustodyConfig, OrderConfig, RegistryReport};
 use dataembassy_contract::gate::{GateConfig, LaneConfig};
 use dataembassy_crds::{LedgerHead, RegistryCustody};
 use kube::ResourceExt;
 
+use crate::activation::lanes;
 use crate::custody::validate::Checked;
 use crate::embassy::standing::Standing;
 use crate::embassy::validate::CheckedEmbassy;
@@ -39,6 +40,10 @@ pub struct Before {
     pub gate: Option<GateConfig>,
     /// Bytes that each registry has in the store, as the custodian said last.
     pub used_bytes: HashMap<String, u64>,
+    /// What the custodian said last of each registry.
+    pub reports: HashMap<String, Arc<RegistryReport>>,
+    /// Registries that activations keep cut off.
+    pub cut: BTreeSet<String>,
 }
 
 /// The two documents.
@@ -124,9 +129,12 @@ fn registry(accepted: &Accepted, before: &Before) -> Option<(CustodyConfig, Lane
         status.custody_head.as_ref(),
         custody_before.and_then(|before| before.custody_floor.as_ref()),
     );
+    let report = before.reports.get(&lane.registry).map(Arc::as_ref);
+    lane.fenced = lanes::is_closed(before.cut.contains(&lane.registry), report, lane_before);
     // A term never comes back.
     let term = status.term.and_then(|term| u32::try_from(term).ok());
-    lane.term = [term, lane_before.map(|before| before.term)]
+    let reported = report.map(|report| report.term);
+    lane.term = [term, reported, lane_before.map(|before| before.term)]
         .into_iter()
         .flatten()
         .fold(1, u32::max)

@@ -1,9 +1,10 @@
 //! Reads everything that an embassy's standing half depends on: from the watches, and from the reports of custodian and gates.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataembassy_contract::custodian::{CustodianConfig, CustodianReport, OrderConfig};
+use dataembassy_contract::custodian::{CustodianConfig, CustodianReport, OrderConfig, RegistryReport};
 use dataembassy_contract::files::{CONFIG_FILE, STATUS_PATH};
 use dataembassy_contract::gate::GateConfig;
 use dataembassy_crds::DataEmbassy;
@@ -12,9 +13,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 
+use crate::activation::{lanes, orders as activation_orders};
 use crate::custody::neighbours::{is_leaving, neighbours};
-use crate::custody::validate;
-use crate::drill::orders::orders;
+use crate::custody::{report_key, validate};
+use crate::drill::orders::{fitting, orders};
 use crate::embassy::configuration::{Accepted, Before};
 use crate::embassy::gates::{self, Sight};
 use crate::embassy::names::Part;
@@ -81,6 +83,8 @@ pub async fn dereference(embassy: &DataEmbassy, context: &Context) -> Found {
         custodian: read(custodian.config_map.as_deref(), CustodianConfig::from_json),
         gate: read(gate.config_map.as_deref(), GateConfig::from_json),
         used_bytes: used_bytes(&name, context),
+        reports: reports(&name, context),
+        cut: lanes::cut(&name, &stores.activations.state()),
     };
     let gate_pods = gate
         .deployment
@@ -94,7 +98,7 @@ pub async fn dereference(embassy: &DataEmbassy, context: &Context) -> Found {
             &context.settings.namespace,
         ),
         accepted: accepted(embassy, context),
-        orders: orders(&name, &stores.drills.state(), &stores.custodies.state()),
+        orders: asked(embassy, context),
         custodian,
         gate,
         custodian_pod,
@@ -127,15 +131,39 @@ async fn report(
 }
 
 /// What the custodian said last, if it is silent now.
-fn used_bytes(embassy: &str, context: &Context) -> std::collections::HashMap<String, u64> {
+fn used_bytes(embassy: &str, context: &Context) -> HashMap<String, u64> {
     let Some(known) = context.custodian_reports.get(embassy) else {
-        return std::collections::HashMap::new();
+        return HashMap::new();
     };
     let registries = &known.report.registries;
     registries
         .iter()
         .map(|summary| (summary.registry.clone(), summary.used_bytes))
         .collect()
+}
+
+/// What the custodian said last of each registry, whether it is silent now or not.
+fn reports(embassy: &str, context: &Context) -> HashMap<String, Arc<RegistryReport>> {
+    let custodies = context.stores.custodies.state();
+    let ours = custodies
+        .iter()
+        .filter(|custody| custody.spec.embassy_ref.name == embassy);
+    let known = ours.filter_map(|custody| context.registry_reports.get(&report_key(custody)));
+    known
+        .map(|known| (known.report.registry.clone(), known.report))
+        .collect()
+}
+
+/// Fences and releases come first; what drills have found takes the room that is left.
+fn asked(embassy: &DataEmbassy, context: &Context) -> Vec<OrderConfig> {
+    let stores = &context.stores;
+    let name = embassy.name_any();
+    // A resource that is not valid any more changes nothing of who may order.
+    let approvers = crate::embassy::validate::check(&embassy.spec).ok();
+    let approvers = approvers.as_ref().and_then(|checked| checked.approvers());
+    let first = activation_orders::orders(&name, approvers, &stores.activations.state());
+    let further = orders(&name, &stores.drills.state(), &stores.custodies.state());
+    fitting(first.into_iter().chain(further))
 }
 
 /// A configuration that cannot be read is none: it is written anew.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dataembassy_ledger::SigningKey;
+use dataembassy_ledger::{PublicKey, SigningKey};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
@@ -23,7 +23,7 @@ pub async fn make(client: Client, namespace: &str, mirror: &str, name: &str) -> 
         source: Box::new(source),
     };
     let api: Api<Secret> = Api::namespaced(client, namespace);
-    let Some(key) = new_key() else {
+    let Some((_, key)) = draw() else {
         return Err(refused(kube::Error::Service(
             "the system gives no random numbers".into(),
         )));
@@ -46,10 +46,12 @@ pub async fn make(client: Client, namespace: &str, mirror: &str, name: &str) -> 
     }
 }
 
-fn new_key() -> Option<Zeroizing<String>> {
+/// Draws a new key: its public half, and the private one as a Secret holds it; `None` where the system gives no random numbers.
+pub(crate) fn draw() -> Option<(PublicKey, Zeroizing<String>)> {
     let mut seed = Zeroizing::new([0; 32]);
     aws_lc_rs::rand::fill(&mut *seed).ok()?;
-    SigningKey::from_seed(&seed).to_openssh().ok()
+    let key = SigningKey::from_seed(&seed);
+    Some((key.public_key(), key.to_openssh().ok()?))
 }
 
 #[cfg(test)]
@@ -58,8 +60,8 @@ mod tests {
 
     #[test]
     fn a_new_key_can_be_used_and_is_new_each_time() {
-        let one = SigningKey::from_openssh(&new_key().unwrap()).unwrap();
-        let two = SigningKey::from_openssh(&new_key().unwrap()).unwrap();
-        assert_ne!(one.public_key(), two.public_key());
+        let (public, private) = draw().unwrap();
+        assert_eq!(SigningKey::from_openssh(&private).unwrap().public_key(), public);
+        assert_ne!(draw().unwrap().0, public);
     }
 }

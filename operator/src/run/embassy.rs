@@ -1,10 +1,10 @@
-//! The controllers of the embassy: its standing half, the registries that it has accepted, restores and drills. What is made for a restore or
-//! a drill is in its own namespace, everything else in the operator's.
+//! The controllers of the embassy: its standing half, the registries that it has accepted, restores, drills and activations. What is made
+//! for one of those is in its own namespace, everything else in the operator's.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use dataembassy_crds::{DataEmbassy, RecoveryPoint, RegistryCustody, RegistryDrill};
+use dataembassy_crds::{DataEmbassy, EmbassyActivation, RecoveryPoint, RegistryCustody, RegistryDrill};
 use futures::stream::{StreamExt, select};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,7 +14,7 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
 use super::watches::{Objects, scoped, unwatched, watch_ours};
-use super::{Context, Process, ReconcileError, Stores, config, drills, restores, stop};
+use super::{Context, Process, ReconcileError, Stores, activations, config, drills, restores, stop};
 use crate::labels::INSTANCE;
 use crate::{custody, embassy};
 
@@ -26,6 +26,7 @@ pub(super) async fn controllers(process: Process) {
     let custodies = Controller::new(Api::<RegistryCustody>::all(client.clone()), all());
     let restores = restores::watch(&client);
     let drills = drills::watch(&client);
+    let activations = activations::watch(&client);
     let objects = Objects::watch(&client, namespace, made_for_embassy);
     let (services, service_changes) =
         watch_ours::<Service, DataEmbassy>(scoped(&client, namespace), made_for_embassy);
@@ -37,6 +38,7 @@ pub(super) async fn controllers(process: Process) {
         custodies: custodies.store(),
         restores: restores.store(),
         drills: drills.store(),
+        activations: activations.store(),
         recovery_points,
         services,
         config_maps: objects.config_maps,
@@ -68,6 +70,11 @@ pub(super) async fn controllers(process: Process) {
             all(),
             drills::asks_embassy,
         )
+        .watches(
+            Api::<EmbassyActivation>::all(client.clone()),
+            all(),
+            activations::asks_embassy,
+        )
         .reconcile_on(select(objects.changes, service_changes))
         .graceful_shutdown_on(stop(process.stopped.clone()))
         .run(reconcile_embassy, embassy::try_again, context.clone())
@@ -81,7 +88,15 @@ pub(super) async fn controllers(process: Process) {
         .for_each(|_| async {});
     let restores = restores::run(restores, &process, context.clone());
     let drills = drills::run(drills, &client, &process, context.clone());
-    tokio::join!(embassies, custodies, restores, drills, process.announce(&context));
+    let activations = activations::run(activations, &client, &process, context.clone());
+    tokio::join!(
+        embassies,
+        custodies,
+        restores,
+        drills,
+        activations,
+        process.announce(&context)
+    );
 }
 
 fn made_for_embassy(object: &ObjectMeta) -> Option<ObjectRef<DataEmbassy>> {

@@ -1,4 +1,4 @@
-//! The controllers of home: mirrors, the embassies that they name, and restores.
+//! The controllers of home: mirrors, the embassies that they name, and restores. Activations are refused here.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
 use super::watches::{Objects, unwatched};
-use super::{Context, Process, ReconcileError, Stores, config, restores, stop, try_again};
+use super::{Context, Process, ReconcileError, Stores, activations, config, restores, stop, try_again};
 use crate::labels::INSTANCE;
 use crate::{embassy, mirror};
 
@@ -26,6 +26,7 @@ pub(super) async fn controllers(process: Process) {
         watcher::Config::default(),
     );
     let restores = restores::watch(&client);
+    let activations = activations::watch(&client);
     let objects = Objects::watch(&client, None, made_for);
     let stores = Stores {
         embassies: embassies.store(),
@@ -33,6 +34,7 @@ pub(super) async fn controllers(process: Process) {
         custodies: unwatched(),
         restores: restores.store(),
         drills: unwatched(),
+        activations: activations.store(),
         recovery_points: unwatched(),
         services: unwatched(),
         config_maps: objects.config_maps,
@@ -62,7 +64,7 @@ pub(super) async fn controllers(process: Process) {
     let mirrors = mirrors
         .with_config(config())
         .watches(
-            Api::<DataEmbassy>::all(client),
+            Api::<DataEmbassy>::all(client.clone()),
             watcher::Config::default(),
             mirrors_of,
         )
@@ -71,7 +73,14 @@ pub(super) async fn controllers(process: Process) {
         .run(reconcile_mirror, try_mirror_again, context.clone())
         .for_each(|_| async {});
     let restores = restores::run(restores, &process, context.clone());
-    tokio::join!(embassies, mirrors, restores, process.announce(&context));
+    let activations = activations::run(activations, &client, &process, context.clone());
+    tokio::join!(
+        embassies,
+        mirrors,
+        restores,
+        activations,
+        process.announce(&context)
+    );
 }
 
 fn made_for(object: &ObjectMeta) -> Option<ObjectRef<RegistryMirror>> {

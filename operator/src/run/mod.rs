@@ -1,5 +1,6 @@
 //! Wires everything together: watches, controllers, the lease, and an orderly end.
 
+mod activations;
 mod drills;
 mod embassy;
 mod home;
@@ -16,7 +17,8 @@ use dataembassy_contract::gate::GateReport;
 use dataembassy_contract::report::Report;
 use dataembassy_contract::restore::RestoreReport;
 use dataembassy_crds::{
-    DataEmbassy, RecoveryPoint, RegistryCustody, RegistryDrill, RegistryMirror, RegistryRestore,
+    DataEmbassy, EmbassyActivation, RecoveryPoint, RegistryCustody, RegistryDrill, RegistryMirror,
+    RegistryRestore,
 };
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
@@ -75,6 +77,8 @@ pub struct Stores {
     pub restores: Store<RegistryRestore>,
     /// All drills; none at home.
     pub drills: Store<RegistryDrill>,
+    /// All activations.
+    pub activations: Store<EmbassyActivation>,
     /// Ours only, as are all below; none at home.
     pub recovery_points: Store<RecoveryPoint>,
     /// Before gates; none at home.
@@ -102,6 +106,7 @@ impl Stores {
         drop(self.custodies.wait_until_ready().await);
         drop(self.restores.wait_until_ready().await);
         drop(self.drills.wait_until_ready().await);
+        drop(self.activations.wait_until_ready().await);
         drop(self.recovery_points.wait_until_ready().await);
         drop(self.services.wait_until_ready().await);
         drop(self.embassies.wait_until_ready().await);
@@ -166,6 +171,7 @@ impl Context {
         metrics.follow("RegistryCustody", stores.custodies.clone());
         metrics.follow("RegistryRestore", stores.restores.clone());
         metrics.follow("RegistryDrill", stores.drills.clone());
+        metrics.follow("EmbassyActivation", stores.activations.clone());
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,

@@ -9,6 +9,7 @@
     reason = "what tests share fails as tests do"
 )]
 
+mod activation;
 mod custody;
 mod drill;
 mod embassy;

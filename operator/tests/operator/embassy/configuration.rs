@@ -2,9 +2,14 @@
 
 use serde_json::json;
 
-use super::{CUSTODIAN_CONFIG, GATE_CONFIG, STATUS, custodian_config, gate_config, run, settled, world};
-use crate::world::embassy::{CUSTODIAN, KEY, custodian_report, custody, standing};
-use crate::world::{lines, said, written};
+use dataembassy_contract::custodian::RegistryReport;
+use dataembassy_operator::poll::Known;
+
+use super::{
+    CUSTODIAN_CONFIG, GATE_CONFIG, STATUS, custodian_config, gate_config, run, run_in, settled, world,
+};
+use crate::world::embassy::{CUSTODIAN, KEY, custodian_report, custody, registry_report, standing};
+use crate::world::{client, lines, read, said, written};
 
 #[tokio::test]
 async fn both_are_told_of_every_registry_that_was_accepted() {
@@ -194,4 +199,61 @@ async fn used_bytes_reach_the_gate_only_when_they_moved_by_a_hundredth_of_the_qu
     let asked = run(&world, &resource).await;
     assert_eq!(lines(&asked), vec![format!("PATCH {GATE_CONFIG}")]);
     assert_eq!(gate_config(&asked).lanes[0].used_bytes, quota / 100 + 1);
+}
+
+/// A registry's report that says what opened its term.
+fn opened(holder: &str, term: u32) -> serde_json::Value {
+    let mut report = registry_report(&[3]);
+    report["term"] = term.into();
+    report["opening"] = json!({"holder": holder, "sequence": 9, "digest": "f".repeat(64), "signer": "s", "order": "lost-0123abcd"});
+    report
+}
+
+/// The lane of the population register that is written where the custodian said `report` last, after `before` was in effect.
+async fn lane(report: Option<serde_json::Value>, before: Option<(u32, bool)>) -> (u32, bool) {
+    let mut world = world(&standing(), &[custody("population")]);
+    if let Some((term, fenced)) = before {
+        let asked = run(&world, &standing()).await;
+        let mut object = written(&asked, GATE_CONFIG).clone();
+        let mut config = gate_config(&asked);
+        (config.lanes[0].term, config.lanes[0].fenced) = (term, fenced);
+        object["data"][dataembassy_contract::files::CONFIG_FILE] = config.to_json().unwrap().into();
+        world.objects.push(object);
+    }
+    let (client, log) = client(|_| None);
+    let context = world.context(client);
+    if let Some(report) = report {
+        let report = std::sync::Arc::new(read::<RegistryReport>(&report));
+        let known = Known {
+            pod_uid: "uid".to_owned(),
+            etag: None,
+            report,
+        };
+        context
+            .registry_reports
+            .keep("luxembourg/population".to_owned(), known);
+    }
+    run_in(&context, &standing()).await;
+    let lanes = gate_config(&log.take()).lanes;
+    (lanes[0].term, lanes[0].fenced)
+}
+
+#[tokio::test]
+async fn a_lane_is_closed_while_the_embassy_holds_the_registry_and_open_in_the_term_that_gave_it_back() {
+    assert_eq!(lane(None, None).await, (1, false));
+    assert_eq!(lane(Some(opened("Embassy", 2)), None).await, (2, true));
+    assert_eq!(lane(Some(opened("Home", 3)), Some((2, true))).await, (3, false));
+}
+
+#[tokio::test]
+async fn an_operator_that_has_just_begun_and_a_custodian_that_has_read_nothing_open_no_lane() {
+    // The operator was restarted, and nobody has told it anything. What it writes differs from what is in effect in the term alone.
+    let mut older = registry_report(&[3]);
+    older["term"] = 1.into();
+    assert_eq!(lane(Some(older), Some((2, true))).await, (2, true));
+    let mut unread = registry_report(&[]);
+    unread["ledger"] = json!({"state": "Unknown", "reason": "NotYetKnown", "message": ""});
+    unread["term"] = 3.into();
+    assert_eq!(lane(Some(unread), Some((2, true))).await, (3, true));
+    assert_eq!(lane(Some(opened("Embassy", 3)), Some((2, true))).await, (3, true));
 }

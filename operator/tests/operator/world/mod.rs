@@ -257,6 +257,7 @@ impl World {
             custodies: self.store("RegistryCustody"),
             restores: self.store("RegistryRestore"),
             drills: self.store("RegistryDrill"),
+            activations: self.store("EmbassyActivation"),
             recovery_points: self.store("RecoveryPoint"),
             services: self.store("Service"),
             config_maps: self.store("ConfigMap"),

@@ -1,0 +1,300 @@
+//! The restores of a registry: one `RegistryRestore` for each attempt. One that fails for a passing reason is followed by another; one that
+//! fails for the copy's, the target's or the questions' fault is not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dataembassy_contract::Reason;
+use dataembassy_crds::{
+    ActivationRestore, CopyChoice, EmbassyRef, IfNotEmpty, RegistryPhase, RegistryRestore,
+    RegistryRestoreSpec, RestorePhase, RestoredRegistry, Target,
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+
+use super::{Act, Walk};
+use crate::activation::{names, steps};
+use crate::backoff::after_failure;
+use crate::condition::find;
+
+/// How often a registry is restored under one order.
+const MOST: i32 = 5;
+/// The most attempts that have a name.
+const LAST: i64 = 99;
+
+impl Walk<'_> {
+    /// Brings the restore a step on.
+    pub(super) fn restore(&mut self) -> Option<Act> {
+        let now = self.scene.now;
+        steps::begin(&mut self.state, steps::RESTORE, now);
+        let Some(current) = self.state.restore.clone() else {
+            return self.attempt(1);
+        };
+        let Some(restore) = self.find(&current).cloned() else {
+            if current.uid.is_some() {
+                // Nobody knows how far it came.
+                self.state.leftovers = true;
+                return self.again(
+                    &current,
+                    Timestamp::UNIX_EPOCH,
+                    "somebody has deleted its RegistryRestore",
+                );
+            }
+            return self.make();
+        };
+        if current.uid.is_none() {
+            self.state.restore = Some(ActivationRestore {
+                uid: restore.uid(),
+                ..current.clone()
+            });
+        }
+        let status = restore.status.clone().unwrap_or_default();
+        let ready = find(&status.conditions, "Ready");
+        let (reason, message) = ready.map_or((Reason::Applying, "its restore is beginning"), |ready| {
+            (
+                ready.reason.parse().unwrap_or(Reason::Other),
+                ready.message.as_str(),
+            )
+        });
+        match status.phase {
+            RestorePhase::Restored => {
+                steps::end(&mut self.state, steps::RESTORE, now);
+                Some(self.serve())
+            }
+            RestorePhase::Failed => {
+                self.state.leftovers |= may_leave_something(reason);
+                if !is_passing(reason) {
+                    return self.fail(reason, &format!("the restore {} failed: {message}", current.name));
+                }
+                let ended = status.ended_at.as_ref().and_then(|time| time.parse().ok());
+                self.again(&current, ended.unwrap_or(now), message)
+            }
+            RestorePhase::Pending | RestorePhase::Running => {
+                let words = status.progress.as_ref().map(|progress| progress.words.as_str());
+                let message = match (reason, words) {
+                    (Reason::Restoring, Some(words)) => format!("attempt {}: {words}", current.attempt),
+                    _ => format!("attempt {}: {message}", current.attempt),
+                };
+                self.say(RegistryPhase::Restoring, reason, &message);
+                None
+            }
+        }
+    }
+
+    /// The restore that the status names, if it is there: the watch shows only this activation's own.
+    fn find(&self, current: &ActivationRestore) -> Option<&RegistryRestore> {
+        let restores = self.scene.found.restores.iter().map(Arc::as_ref);
+        let mut named = restores
+            .filter(|restore| restore.name_any() == current.name && restore.spec.registry.id == self.spec.id);
+        named.find(|restore| current.uid.is_none() || restore.uid() == current.uid)
+    }
+
+    /// An attempt stands in the status, and so does the copy, before it is made.
+    fn attempt(&mut self, attempt: i32) -> Option<Act> {
+        let name = self.scene.activation.name_any();
+        self.state.attempts = (self.state.attempts + 1).min(LAST);
+        self.state.restore = Some(ActivationRestore {
+            name: names::restore(&name, &self.spec.id, self.state.attempts),
+            uid: None,
+            attempt,
+        });
+        let message = format!("attempt {attempt} begins");
+        self.say(RegistryPhase::Restoring, Reason::Restoring, &message);
+        None
+    }
+
+    /// Another attempt, when a while has passed since the last one ended.
+    fn again(&mut self, last: &ActivationRestore, ended: Timestamp, why: &str) -> Option<Act> {
+        if last.attempt >= MOST || self.state.attempts >= LAST {
+            let message = format!(
+                "it was restored {} times, and failed each time; at last: {why}",
+                last.attempt
+            );
+            return self.fail(Reason::RestoreFailed, &message);
+        }
+        let wait = after_failure(last.attempt.unsigned_abs() + 2, chance(&last.name));
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
+        if self.scene.now.duration_since(ended) < wait {
+            let message = format!("attempt {} failed, and another one follows: {why}", last.attempt);
+            self.say(RegistryPhase::Restoring, Reason::Restoring, &message);
+            return None;
+        }
+        self.attempt(last.attempt + 1)
+    }
+
+    fn make(&mut self) -> Option<Act> {
+        let current = self.state.restore.as_ref()?;
+        // What is being restored under an earlier order would write into the same database.
+        if self.is_another_at_work(&current.name) {
+            self.say(
+                RegistryPhase::Restoring,
+                Reason::Restoring,
+                "a restore of an earlier order is being ended first",
+            );
+            return None;
+        }
+        let restore = self.build(&current.name)?;
+        Some(Act::Restore {
+            registry: self.spec.id.clone(),
+            restore: Box::new(restore),
+        })
+    }
+
+    fn is_another_at_work(&self, name: &str) -> bool {
+        self.scene.found.restores.iter().any(|restore| {
+            restore.spec.registry.id == self.spec.id && restore.name_any() != name && is_at_work(restore)
+        })
+    }
+
+    fn serve(&mut self) -> Act {
+        if !self.rehearses() {
+            steps::begin(&mut self.state, steps::SERVE, self.scene.now);
+        }
+        self.say(
+            RegistryPhase::Restoring,
+            Reason::Restored,
+            "its copy is restored, and every question answered",
+        );
+        Act::Serve {
+            registry: self.spec.id.clone(),
+        }
+    }
+
+    fn build(&self, name: &str) -> Option<RegistryRestore> {
+        let (activation, registry) = (self.scene.activation, self.spec);
+        let copy = self.state.copy.as_ref()?;
+        let (target, accept_different_collation, further) = self.target()?;
+        let mut labels: BTreeMap<String, String> =
+            serde_json::from_value(names::labels(&activation.name_any())).unwrap_or_default();
+        labels.extend(further);
+        Some(RegistryRestore {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: activation.namespace(),
+                labels: Some(labels),
+                owner_references: Some(vec![OwnerReference {
+                    api_version: "dataembassy.io/v1alpha1".to_owned(),
+                    kind: "EmbassyActivation".to_owned(),
+                    name: activation.name_any(),
+                    uid: activation.uid()?,
+                    controller: Some(true),
+                    block_owner_deletion: None,
+                }]),
+                ..ObjectMeta::default()
+            },
+            spec: RegistryRestoreSpec {
+                embassy_ref: EmbassyRef {
+                    name: activation.spec.embassy_ref.name.clone(),
+                },
+                registry: RestoredRegistry {
+                    id: registry.id.clone(),
+                },
+                copy: CopyChoice {
+                    sequence: Some(copy.sequence),
+                    ..CopyChoice::default()
+                },
+                retrieval_credentials_ref: registry.retrieval_credentials_ref.clone(),
+                identity_ref: registry.identity_ref.clone(),
+                target,
+                if_not_empty: if self.state.leftovers {
+                    IfNotEmpty::Replace
+                } else {
+                    IfNotEmpty::Refuse
+                },
+                trust_source: registry.trust_source,
+                allowed_extensions: registry.allowed_extensions.clone(),
+                accept_different_collation,
+                jobs: registry.jobs,
+                assertions: registry.assertions.clone(),
+                deadline: activation.spec.deadlines.restore.clone(),
+                sidecar: registry.sidecar.clone(),
+            },
+            status: None,
+        })
+    }
+
+    /// The database; whether it may sort text in another way than the source, as one that we make may have to; and labels by which it lets the
+    /// restore in.
+    fn target(&self) -> Option<(Target, bool, BTreeMap<String, String>)> {
+        if let Some(managed) = self.managed() {
+            return Some((managed.target(), true, managed.restore_labels()));
+        }
+        let external = self.spec.target.external.as_ref()?;
+        let target = Target {
+            host: external.host.clone(),
+            port: external.port,
+            database: external.database.clone(),
+            create_if_missing: false,
+            tls: external.tls.clone(),
+            credentials_ref: external.credentials_ref.clone(),
+        };
+        Some((target, external.accept_different_collation, BTreeMap::new()))
+    }
+}
+
+/// Whether a restore may still write.
+#[must_use]
+pub(super) fn is_at_work(restore: &RegistryRestore) -> bool {
+    let phase = restore
+        .status
+        .as_ref()
+        .map_or(RestorePhase::Pending, |status| status.phase);
+    matches!(phase, RestorePhase::Pending | RestorePhase::Running)
+}
+
+/// Whether a restore that failed so may well succeed when it is made again.
+const fn is_passing(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Interrupted
+            | Reason::DeadlineExceeded
+            | Reason::OutOfMemory
+            | Reason::RestoreFailed
+            | Reason::TargetUnreachable
+            | Reason::TargetRefused
+            | Reason::StoreUnreachable
+            | Reason::StoreTlsFailed
+            | Reason::StoreStalled
+            | Reason::StoreFailed
+    )
+}
+
+/// Whether a restore that failed so may have written before. What is found before the first byte is written leaves nothing; above all a
+/// database that was not empty: what is in it is not ours to drop.
+const fn may_leave_something(reason: Reason) -> bool {
+    is_passing(reason)
+        || matches!(
+            reason,
+            Reason::AnswerWrong
+                | Reason::CopyDamaged
+                | Reason::ObjectMissing
+                | Reason::ObjectChanged
+                | Reason::ObjectUnreadable
+                | Reason::ScratchSpaceExhausted
+        )
+}
+
+/// A number from 0.0 to 1.0 that is another one for each restore, and always the same for one.
+fn chance(name: &str) -> f64 {
+    f64::from(Sha256::digest(name)[0]) / 255.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_was_found_not_empty_is_never_emptied() {
+        for reason in [
+            Reason::TargetLacks,
+            Reason::NoSuchCopy,
+            Reason::CopyNotOpened,
+            Reason::StoreAccessDenied,
+        ] {
+            assert!(!is_passing(reason) && !may_leave_something(reason), "{reason}");
+        }
+        assert!(may_leave_something(Reason::AnswerWrong) && !is_passing(Reason::AnswerWrong));
+    }
+}

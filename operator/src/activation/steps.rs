@@ -1,0 +1,77 @@
+//! When each step of a registry began and ended. What has ended stays so.
+
+use dataembassy_crds::{ActivatedState, ActivationStep};
+use jiff::Timestamp;
+
+use crate::condition::rfc3339;
+
+/// The gates refuse the registry's puts.
+pub const CUT: &str = "cut";
+/// The ledger holds the fence.
+pub const FENCE: &str = "fence";
+/// The managed database answers.
+pub const DATABASE: &str = "database";
+/// The copy is restored, and every question answered.
+pub const RESTORE: &str = "restore";
+/// Applications reach it.
+pub const SERVE: &str = "serve";
+/// At a stand-down: the last copy is committed.
+pub const COPY: &str = "copy";
+/// At a stand-down: the ledger holds the release.
+pub const RELEASE: &str = "release";
+
+/// A step, if it has begun.
+#[must_use]
+pub fn find<'a>(state: &'a ActivatedState, name: &str) -> Option<&'a ActivationStep> {
+    state.steps.iter().find(|step| step.name == name)
+}
+
+/// Whether a step has begun.
+#[must_use]
+pub fn has_begun(state: &ActivatedState, name: &str) -> bool {
+    find(state, name).is_some()
+}
+
+/// Whether a step has ended.
+#[must_use]
+pub fn has_ended(state: &ActivatedState, name: &str) -> bool {
+    find(state, name).is_some_and(|step| step.ended_at.is_some())
+}
+
+/// When a step began.
+#[must_use]
+pub fn began_at(state: &ActivatedState, name: &str) -> Option<Timestamp> {
+    find(state, name)?.started_at.parse().ok()
+}
+
+/// When a step ended.
+#[must_use]
+pub fn ended_at(state: &ActivatedState, name: &str) -> Option<Timestamp> {
+    find(state, name)?.ended_at.as_ref()?.parse().ok()
+}
+
+/// Lets a step begin, if it has not.
+pub fn begin(state: &mut ActivatedState, name: &str, now: Timestamp) {
+    if !has_begun(state, name) {
+        state.steps.push(ActivationStep {
+            name: name.to_owned(),
+            started_at: rfc3339(now),
+            ended_at: None,
+        });
+    }
+}
+
+/// Lets a step end, if it has not; one that never began has begun now too.
+pub fn end(state: &mut ActivatedState, name: &str, now: Timestamp) {
+    begin(state, name, now);
+    if let Some(step) = state.steps.iter_mut().find(|step| step.name == name)
+        && step.ended_at.is_none()
+    {
+        step.ended_at = Some(rfc3339(now));
+    }
+}
+
+/// Forgets steps, which are taken anew.
+pub fn forget(state: &mut ActivatedState, names: &[&str]) {
+    state.steps.retain(|step| !names.contains(&step.name.as_str()));
+}

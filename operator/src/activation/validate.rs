@@ -1,0 +1,323 @@
+//! Judges an activation together with its embassy, its registries and other activations. What comes out holds only values that were checked.
+
+use std::collections::BTreeSet;
+
+use dataembassy_contract::{Duration, Reason};
+use dataembassy_crds::{
+    ActivatedRegistry, ActivationMode, ActivationPhase, ActivationState, EmbassyActivation, RegistryPhase,
+};
+use dataembassy_ledger::activation::Approvers;
+use dataembassy_ledger::{PublicKey, RegistryId, Timestamp};
+use kube::ResourceExt;
+
+use crate::activation::dereference::Found;
+use crate::activation::names;
+use crate::custody::validate::judge_signers;
+use crate::embassy::validate::{CheckedEmbassy, Refusal, check_referred, duration, public_key};
+
+/// An activation that was judged and found valid.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Who may order it.
+    pub approvers: Approvers,
+    /// Until when it may be carried out.
+    pub valid_until: Timestamp,
+    /// How long each step may take.
+    pub deadlines: Deadlines,
+    /// Its registries, in the order of the spec.
+    pub registries: Vec<CheckedRegistry>,
+}
+
+/// How long each step may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// Cut and fence together.
+    pub fence: Duration,
+    /// The database.
+    pub database: Duration,
+    /// The restore.
+    pub restore: Duration,
+}
+
+/// A registry that was judged.
+#[derive(Clone, Debug)]
+pub struct CheckedRegistry {
+    /// Its id.
+    pub id: RegistryId,
+    /// Those that are served before it.
+    pub after: Vec<RegistryId>,
+    /// At `StoodDown`: who writes the next term.
+    pub home_signer: Option<PublicKey>,
+    /// The newest that its copy may be, where a moment was named.
+    pub at_or_before: Option<Timestamp>,
+}
+
+/// Judges an activation; the first thing that is wrong is said.
+pub fn validate(activation: &EmbassyActivation, found: &Found) -> Result<Checked, Refusal> {
+    let spec = &activation.spec;
+    let embassy = check_referred(&spec.embassy_ref.name, found.embassy.as_deref())?;
+    let approvers = judge_approvers(activation, &embassy)?;
+    let valid_until = moment("spec.validUntil", &spec.valid_until)?;
+    let deadlines = Deadlines {
+        fence: duration("spec.deadlines.fence", &spec.deadlines.fence)?,
+        database: duration("spec.deadlines.database", &spec.deadlines.database)?,
+        restore: duration("spec.deadlines.restore", &spec.deadlines.restore)?,
+    };
+    if spec.mode == ActivationMode::Rehearse && spec.state == ActivationState::StoodDown {
+        let message = "a rehearsal is not stood down: it cleans up by itself; leave spec.state at Active";
+        return Err(Refusal::new(Reason::InvalidName, message));
+    }
+    judge_removed(activation)?;
+    let mut registries = Vec::new();
+    let mut services = BTreeSet::new();
+    for registry in &spec.registries {
+        let checked = judge_registry(activation, registry, &registries)?;
+        judge_service(registry, &mut services)?;
+        judge_custody(registry, activation, found, &embassy, &approvers)?;
+        judge_rivals(activation, registry, found)?;
+        registries.push(checked);
+    }
+    Ok(Checked {
+        approvers,
+        valid_until,
+        deadlines,
+        registries,
+    })
+}
+
+/// Who may order it: people whose keys have no other role.
+fn judge_approvers(activation: &EmbassyActivation, embassy: &CheckedEmbassy) -> Result<Approvers, Refusal> {
+    let name = &activation.spec.embassy_ref.name;
+    let Some(config) = embassy.approvers() else {
+        let message = format!(
+            "the DataEmbassy {name} names nobody who may order an activation: name approvers in its spec.activation, here and at home"
+        );
+        return Err(Refusal::new(Reason::NoApprovers, message));
+    };
+    let approvers = config.checked().map_err(|error| {
+        Refusal::new(
+            Reason::NoApprovers,
+            format!("DataEmbassy {name}: spec.activation: {error}"),
+        )
+    })?;
+    let twice = approvers
+        .all()
+        .iter()
+        .find(|one| embassy.is_custodian_key(&one.key));
+    match twice {
+        Some(one) => Err(two_roles(&one.name, "one of its custodianKeys")),
+        None => Ok(approvers),
+    }
+}
+
+fn two_roles(approver: &str, role: &str) -> Refusal {
+    let message = format!(
+        "the key of the approver {approver} is {role} too, and a key has one role: replace it in the DataEmbassy's \
+         spec.activation.approvers"
+    );
+    Refusal::new(Reason::KeyHasTwoRoles, message)
+}
+
+/// A moment in any spelling of RFC 3339.
+fn moment(field: &str, text: &str) -> Result<Timestamp, Refusal> {
+    let moment = text.parse::<jiff::Timestamp>().ok();
+    moment
+        .and_then(|moment| Timestamp::from_jiff(moment).ok())
+        .ok_or_else(|| {
+            let message = format!("{field}: {text} is no time such as 2026-12-01T12:00:00Z");
+            Refusal::new(Reason::InvalidName, message)
+        })
+}
+
+/// What has begun is not taken out of the list: nobody would know any more where it is served from, and by which key it goes on.
+fn judge_removed(activation: &EmbassyActivation) -> Result<(), Refusal> {
+    let begun = activation.status.iter().flat_map(|status| &status.registries);
+    let has_ended = |phase| {
+        matches!(
+            phase,
+            RegistryPhase::Failed | RegistryPhase::Skipped | RegistryPhase::StoodDown
+        )
+    };
+    let mut removed = begun
+        .filter(|state| !state.steps.is_empty() && (state.fence.is_some() || !has_ended(state.phase)))
+        .filter(|state| activation.spec.registries.iter().all(|one| one.id != state.id));
+    match removed.next() {
+        Some(state) => {
+            let message = format!(
+                "the registry {} was taken out of spec.registries, but its activation has begun: put it back; stand down what is to go \
+                 home",
+                state.id
+            );
+            Err(Refusal::new(Reason::InvalidName, message))
+        }
+        None => Ok(()),
+    }
+}
+
+fn judge_registry(
+    activation: &EmbassyActivation,
+    registry: &ActivatedRegistry,
+    before: &[CheckedRegistry],
+) -> Result<CheckedRegistry, Refusal> {
+    let field = format!("spec.registries[{}]", registry.id);
+    let wrong = |message: String| Err(Refusal::new(Reason::InvalidName, message));
+    let id: RegistryId = registry
+        .id
+        .parse()
+        .map_err(|error| Refusal::new(Reason::InvalidName, format!("{field}.id: {error}")))?;
+    let mut after: Vec<RegistryId> = Vec::new();
+    for needed in &registry.depends_on {
+        let Some(earlier) = before.iter().find(|earlier| earlier.id.as_str() == needed) else {
+            return wrong(format!(
+                "{field}.dependsOn: {needed} does not stand before {id} in spec.registries: add it there, or move it up"
+            ));
+        };
+        if after.contains(&earlier.id) {
+            return wrong(format!("{field}.dependsOn names {needed} twice: name it once"));
+        }
+        after.push(earlier.id.clone());
+    }
+    let home_signer = registry
+        .home_signer
+        .as_deref()
+        .map(|key| public_key(&format!("{field}.homeSigner"), key))
+        .transpose()?;
+    if activation.spec.state == ActivationState::StoodDown && home_signer.is_none() {
+        return wrong(format!(
+            "{field}.homeSigner is missing: name the key of home's mirror, its status.signer, which writes the next term"
+        ));
+    }
+    let at_or_before = registry.copy.at_or_before.as_deref();
+    let at_or_before = at_or_before.map(|text| moment(&format!("{field}.copy.atOrBefore"), text));
+    judge_names(&field, registry)?;
+    Ok(CheckedRegistry {
+        id,
+        after,
+        home_signer,
+        at_or_before: at_or_before.transpose()?,
+    })
+}
+
+/// The statement is printable ASCII, so that what approvers read is what they sign.
+fn judge_names(field: &str, registry: &ActivatedRegistry) -> Result<(), Refusal> {
+    let target = &registry.target;
+    let database = match (&target.managed, &target.external) {
+        (Some(managed), None) => managed.database.as_deref(),
+        (None, Some(external)) => Some(external.database.as_str()),
+        _ => {
+            let message = format!("{field}.target: set exactly one of managed and external");
+            return Err(Refusal::new(Reason::InvalidName, message));
+        }
+    };
+    let is_plain = |name: &str| {
+        (1..=63).contains(&name.len())
+            && name.trim() == name
+            && name.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    };
+    match database {
+        Some(name) if !is_plain(name) => {
+            let message = format!(
+                "{field}.target: the database's name must have 1 to 63 printable ASCII characters, neither beginning nor ending with a blank"
+            );
+            Err(Refusal::new(Reason::InvalidName, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Two registries behind one Service would be one address with the contents of either.
+fn judge_service(registry: &ActivatedRegistry, services: &mut BTreeSet<String>) -> Result<(), Refusal> {
+    let Some(managed) = &registry.target.managed else {
+        return Ok(());
+    };
+    let service = managed.service.as_ref().unwrap_or(&registry.id);
+    if services.insert(service.clone()) {
+        return Ok(());
+    }
+    let message = format!(
+        "spec.registries[{}].target.managed.service: two registries would have the Service {service}: name each differently",
+        registry.id
+    );
+    Err(Refusal::new(Reason::InvalidName, message))
+}
+
+fn judge_custody(
+    registry: &ActivatedRegistry,
+    activation: &EmbassyActivation,
+    found: &Found,
+    embassy: &CheckedEmbassy,
+    approvers: &Approvers,
+) -> Result<(), Refusal> {
+    let Some(custody) = found.custody(&registry.id) else {
+        let message = format!(
+            "no RegistryCustody of the embassy {} is about the registry '{}': make it, or correct spec.registries",
+            activation.spec.embassy_ref.name, registry.id
+        );
+        return Err(Refusal::new(Reason::UnknownRegistry, message));
+    };
+    let (signers, _) = judge_signers(custody, embassy)?;
+    let signs = |key: &PublicKey| signers.iter().any(|signer| signer.public_key == key.to_string());
+    match approvers.all().iter().find(|one| signs(&one.key)) {
+        Some(one) => Err(two_roles(
+            &one.name,
+            &format!("a signer of the registry '{}'", registry.id),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A registry is served by one order at a time: of two activations that have not ended the later one gives way.
+fn judge_rivals(
+    activation: &EmbassyActivation,
+    registry: &ActivatedRegistry,
+    found: &Found,
+) -> Result<(), Refusal> {
+    if activation.spec.mode == ActivationMode::Rehearse {
+        return Ok(());
+    }
+    let age = |one: &EmbassyActivation| {
+        let made = one.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (made, one.uid())
+    };
+    let is_rival = |other: &EmbassyActivation| {
+        other.uid() != activation.uid()
+            && other.metadata.deletion_timestamp.is_none()
+            && other.spec.mode == ActivationMode::Activate
+            && other.spec.embassy_ref == activation.spec.embassy_ref
+            && other.spec.registries.iter().any(|one| one.id == registry.id)
+            && !has_stood_down(other)
+            && age(other) < age(activation)
+    };
+    if let Some(rival) = found.others.iter().find(|other| is_rival(other)) {
+        let message = format!(
+            "the registry '{}' is in the EmbassyActivation {}, which is older and has not been stood down: stand it down, or delete it \
+             while nothing of it is served",
+            registry.id,
+            names::full(rival)
+        );
+        return Err(Refusal::new(Reason::AlreadyActivated, message));
+    }
+    let state = activation
+        .status
+        .iter()
+        .flat_map(|status| &status.registries)
+        .find(|state| state.id == registry.id);
+    match found.opened_by_another(&registry.id, state) {
+        Some(order) => {
+            let message = format!(
+                "the registry '{}' is served from the embassy by the order {order}, which is none of this resource's: have it released \
+                 to home first",
+                registry.id
+            );
+            Err(Refusal::new(Reason::AlreadyActivated, message))
+        }
+        None => Ok(()),
+    }
+}
+
+fn has_stood_down(activation: &EmbassyActivation) -> bool {
+    activation
+        .status
+        .as_ref()
+        .is_some_and(|status| status.phase == ActivationPhase::StoodDown)
+}

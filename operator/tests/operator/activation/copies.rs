@@ -1,0 +1,61 @@
+//! Which copy comes up: at or below the fence, and by the rule of the spec.
+
+use dataembassy_crds::RegistryPhase;
+use serde_json::json;
+
+use super::{alone, approved, phases, step, until};
+
+#[tokio::test]
+async fn a_copy_that_home_commits_behind_the_fence_is_not_taken() {
+    let cluster = approved(alone(true)).await;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Fencing]).await;
+    // The fence names entry 2; home, which knows nothing of it, has committed 3.
+    {
+        let mut cluster = cluster.lock().unwrap();
+        let report = cluster.reports.get_mut("population").unwrap();
+        assert!(report["opening"].is_object());
+        report["opening"]["sourceHead"] = json!({"sequence": 2, "digest": "b".repeat(64)});
+    }
+    let status = until(&cluster, |status| status.registries[0].copy.is_some()).await;
+    assert_eq!(status.registries[0].copy.as_ref().unwrap().sequence, 2);
+}
+
+#[tokio::test]
+async fn a_copy_is_chosen_once() {
+    let cluster = approved(alone(true)).await;
+    let status = until(&cluster, |status| status.registries[0].copy.is_some()).await;
+    let chosen = status.registries[0].copy.clone();
+    cluster.lock().unwrap().reports.get_mut("population").unwrap()["copies"][0]["intact"] = "False".into();
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    assert_eq!(status.registries[0].copy, chosen);
+    let restore = &cluster.lock().unwrap().of_kind("registryrestores")[0];
+    assert_eq!(restore["spec"]["copy"]["sequence"], 3);
+}
+
+#[tokio::test]
+async fn a_registry_without_an_intact_copy_fails_and_says_what_can_be_done() {
+    let cluster = approved(alone(true)).await;
+    for copy in cluster.lock().unwrap().reports.get_mut("population").unwrap()["copies"]
+        .as_array_mut()
+        .unwrap()
+    {
+        copy["intact"] = "Unknown".into();
+    }
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
+    assert_eq!(status.registries[0].reason, "NoIntactCopy");
+    assert!(status.registries[0].message.contains("copy.latest"));
+    // It is fenced, so what helps is another order; the fence stands.
+    cluster
+        .lock()
+        .unwrap()
+        .edit(|activation| activation["spec"]["registries"][0]["copy"]["latest"] = true.into());
+    until(&cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    step(&cluster).await.unwrap();
+    cluster.lock().unwrap().sign(&[1, 3]);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    assert_eq!(status.registries[0].fence, Some(9));
+    assert_eq!(status.registries[0].copy.as_ref().unwrap().sequence, 3);
+}

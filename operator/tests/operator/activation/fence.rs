@@ -1,0 +1,208 @@
+//! Cut, then fence: nothing is restored before home is fenced, and nobody is fenced before the gates refuse its puts.
+
+use dataembassy_contract::config;
+use dataembassy_contract::custodian::OrderBody;
+use dataembassy_contract::files::CONFIG_FILE;
+use dataembassy_crds::RegistryPhase;
+use serde_json::{Value, json};
+
+use super::{Custodian, Shared, alone, approved, look, phases, said, step, until};
+use crate::world::World;
+use crate::world::embassy::{GATES, embassy_settings, gate_report, pod};
+use crate::world::process::Processes;
+
+fn gate_config(fenced: bool) -> String {
+    json!({
+        "embassy": "luxembourg", "generation": 5, "store": {"endpoint": "https://store.embassy.example:9000", "bucket": "registries",
+            "region": "us-east-1", "addressing": "Path", "allowInsecure": false},
+        "lanes": [{"registry": "population", "term": 1, "fenced": fenced}],
+    })
+    .to_string()
+}
+
+/// What the gates are told, and two gates that have loaded these.
+async fn gates(told: &str, loaded: [&str; 2]) -> (impl Fn(&mut World) + use<>, Processes) {
+    let processes = Processes::default();
+    for (gate, loaded) in GATES.into_iter().zip(loaded) {
+        let mut report = gate_report();
+        report["loaded"]["digest"] = config::digest(loaded.as_bytes()).into();
+        processes.say(gate, "/status", report);
+    }
+    let port = processes.listen(&GATES).await;
+    let config_map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "luxembourg-gate", "namespace": "dataembassy"},
+        "data": {CONFIG_FILE: told},
+    });
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "luxembourg-gate", "namespace": "dataembassy", "uid": "uid-luxembourg-gate"},
+        "spec": {"selector": {}, "template": {}},
+    });
+    let change = move |world: &mut World| {
+        world.objects.extend([config_map.clone(), deployment.clone()]);
+        let [set, first] = pod("gate", 0, GATES[0]);
+        let [_, second] = pod("gate", 1, GATES[1]);
+        world.objects.extend([set, first, second]);
+        let mut settings = embassy_settings();
+        settings.status_port = port;
+        world.settings = Some(settings);
+    };
+    (change, processes)
+}
+
+/// An activation that has begun to cut.
+async fn cutting() -> Shared {
+    let cluster = approved(alone(true)).await;
+    cluster.lock().unwrap().custodian = Custodian::Silent;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Cutting]).await;
+    cluster.lock().unwrap().custodian = Custodian::Works;
+    cluster
+}
+
+fn message(cluster: &Shared) -> String {
+    cluster.lock().unwrap().status().registries[0].message.clone()
+}
+
+#[tokio::test]
+async fn the_custodian_is_asked_when_every_gate_that_runs_has_loaded_that_it_refuses_the_puts() {
+    let cluster = cutting().await;
+    let (open, closed) = (gate_config(false), gate_config(true));
+    for (told, loaded, words) in [
+        (&open, [&open, &open], "being told"),
+        (&closed, [&open, &open], "has not loaded"),
+        (&closed, [&closed, &open], "has not loaded"),
+    ] {
+        let (change, _processes) = gates(told, loaded.map(String::as_str)).await;
+        look(&cluster, change).await.unwrap();
+        assert!(message(&cluster).contains(words), "{}", message(&cluster));
+        assert!(cluster.lock().unwrap().orders().is_empty());
+    }
+    // One that runs and says nothing may let puts through.
+    let (change, processes) = gates(&closed, [&closed, &closed]).await;
+    processes.say(GATES[1], "/status", Value::from("nothing"));
+    look(&cluster, change).await.unwrap();
+    assert!(
+        message(&cluster).contains("does not say"),
+        "{}",
+        message(&cluster)
+    );
+    let (change, _processes) = gates(&closed, [&closed, &closed]).await;
+    look(&cluster, change).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    assert_eq!(phases(&status), [RegistryPhase::Fencing]);
+    let orders = cluster.lock().unwrap().orders();
+    assert_eq!(orders.len(), 1);
+    assert_eq!(orders[0].id, status.statement.as_ref().unwrap().order);
+    let OrderBody::Activate(warrant) = &orders[0].body else {
+        panic!("{orders:?}");
+    };
+    assert_eq!(warrant.statement, status.statement.unwrap().text);
+    assert_eq!(warrant.approvals.len(), 2);
+}
+
+#[tokio::test]
+async fn where_no_gate_runs_nobody_can_put_anything() {
+    let cluster = cutting().await;
+    step(&cluster).await.unwrap();
+    assert_eq!(
+        phases(&cluster.lock().unwrap().status()),
+        [RegistryPhase::Fencing]
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_restored_before_the_ledger_has_the_fence() {
+    let cluster = approved(alone(true)).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    for _ in 0..20 {
+        step(&cluster).await.unwrap();
+    }
+    let status = cluster.lock().unwrap().status();
+    assert_eq!(phases(&status), [RegistryPhase::Fencing]);
+    assert_eq!(status.registries[0].reason, "StoreUnreachable");
+    assert_eq!(status.registries[0].copy, None);
+    assert!(cluster.lock().unwrap().made("registryrestores").is_empty());
+    cluster.lock().unwrap().custodian = Custodian::Works;
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    assert_eq!(status.registries[0].fence, Some(9));
+    assert!(cluster.lock().unwrap().orders().is_empty(), "it was answered");
+}
+
+#[tokio::test]
+async fn an_order_that_the_custodian_refuses_is_over_and_home_is_let_in_again() {
+    let cluster = approved(alone(true)).await;
+    cluster.lock().unwrap().custodian = Custodian::Refuses;
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
+    assert_eq!(status.registries[0].reason, "NotApproved");
+    assert!(status.registries[0].message.contains("nobody has signed"));
+    step(&cluster).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    assert_eq!(said(&status, "Stalled").0, "True NotApproved");
+    assert!(cluster.lock().unwrap().made("registryrestores").is_empty());
+}
+
+/// Makes the approval older than any deadline of the fence.
+fn long_ago(cluster: &Shared) {
+    cluster
+        .lock()
+        .unwrap()
+        .edit(|activation| activation["status"]["approvedAt"] = "2026-11-28T09:00:00Z".into());
+}
+
+#[tokio::test]
+async fn a_fence_that_is_overdue_is_an_alarm_and_waited_for_on() {
+    let cluster = approved(alone(true)).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Fencing]).await;
+    let status = cluster.lock().unwrap().status();
+    assert_eq!(said(&status, "OnTime").0, "True OnTime");
+    long_ago(&cluster);
+    step(&cluster).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    let (reason, message) = said(&status, "OnTime");
+    assert_eq!(reason, "False StepOverdue");
+    assert!(
+        message.contains("fence") && message.contains("population"),
+        "{message}"
+    );
+    assert_eq!(phases(&status), [RegistryPhase::Fencing]);
+}
+
+#[tokio::test]
+async fn only_where_the_approvers_say_so_it_goes_on_unfenced_and_it_is_fenced_as_soon_as_it_can_be() {
+    let mut activation = alone(true);
+    activation["spec"]["unfenced"] = "Accepted".into();
+    let cluster = approved(activation).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Fencing]).await;
+    // Not before its time is over.
+    step(&cluster).await.unwrap();
+    assert_eq!(
+        phases(&cluster.lock().unwrap().status()),
+        [RegistryPhase::Fencing]
+    );
+    long_ago(&cluster);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    assert_eq!(
+        (status.registries[0].reason.as_str(), status.registries[0].fence),
+        ("Unfenced", None)
+    );
+    assert_eq!(said(&status, "Ready").0, "True Unfenced");
+    assert_eq!(cluster.lock().unwrap().orders().len(), 1, "it is asked for on");
+    cluster.lock().unwrap().custodian = Custodian::Works;
+    let status = until(&cluster, |status| status.registries[0].fence.is_some()).await;
+    assert_eq!(status.registries[0].reason, "Serving");
+}
+
+#[tokio::test]
+async fn what_is_not_cut_off_in_the_orders_time_is_not_fenced() {
+    let mut activation = alone(true);
+    activation["spec"]["validUntil"] = "2026-11-28T10:00:00Z".into();
+    let cluster = approved(activation).await;
+    // It was approved in time; then the operator was away.
+    long_ago(&cluster);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
+    assert_eq!(status.registries[0].reason, "OrderExpired");
+    assert!(cluster.lock().unwrap().orders().is_empty());
+    assert!(status.registries[0].steps.iter().all(|step| step.name != "cut"));
+}

@@ -1,0 +1,53 @@
+//! A whole activation with an operator that is killed at any of its requests.
+
+use std::collections::BTreeSet;
+
+use dataembassy_crds::{ActivationPhase, RegistryPhase};
+
+use super::{Death, Shared, alone, cluster, phases, until};
+
+/// Lets operators, each of which knows nothing of the one before, follow an activation until it is served.
+async fn follow(cluster: &Shared) {
+    until(cluster, |status| status.statement.is_some()).await;
+    cluster.lock().unwrap().sign(&[1, 2]);
+    until(cluster, |status| status.phase == ActivationPhase::Serving).await;
+}
+
+#[tokio::test]
+async fn an_activation_whose_operator_is_killed_anywhere_is_served_once() {
+    let whole = cluster(alone(false));
+    follow(&whole).await;
+    let requests = whole.lock().unwrap().requests;
+    assert!(requests > 30, "{requests}");
+    for at in 0..requests {
+        for death in [Death::Before, Death::After] {
+            let cluster = cluster(alone(false));
+            cluster.lock().unwrap().dies = Some((at, death));
+            follow(&cluster).await;
+            let cluster = cluster.lock().unwrap();
+            let status = cluster.status();
+            let here = format!("{death:?} at {at}");
+            assert_eq!(phases(&status), [RegistryPhase::Serving], "{here}");
+            let state = &status.registries[0];
+            assert_eq!((state.fence, state.attempts), (Some(9), 1), "{here}");
+            // One restore, whoever made it; and the key that was stated is one that was made.
+            assert_eq!(cluster.of_kind("registryrestores").len(), 1, "{here}");
+            let secrets = cluster.of_kind("secrets");
+            let names: BTreeSet<&str> = secrets
+                .iter()
+                .filter_map(|secret| secret["metadata"]["name"].as_str())
+                .collect();
+            let signer = state.signer.as_ref().unwrap();
+            assert!(names.contains(signer.secret.as_str()), "{here}: {names:?}");
+            assert_eq!(
+                cluster.reports["population"]["opening"]["signer"],
+                signer.public_key.as_str(),
+                "{here}"
+            );
+            assert!(
+                names.iter().filter(|name| name.contains("-term-")).count() <= 2,
+                "{here}: {names:?}"
+            );
+        }
+    }
+}

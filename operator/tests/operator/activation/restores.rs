@@ -1,0 +1,145 @@
+//! The restores of a registry: what is tried again, what is not, and what is never overwritten.
+
+use dataembassy_crds::{ActivationPhase, RegistryPhase};
+use serde_json::Value;
+
+use super::{AT_WORK, alone, approved, phases, said, sample, step, until};
+
+fn endings(cluster: &super::Shared, endings: &[Option<&'static str>]) {
+    cluster.lock().unwrap().restores = endings.to_vec();
+}
+
+fn rules(restores: &[Value]) -> Vec<String> {
+    let rules = restores.iter().map(|restore| {
+        let rule = restore["spec"]["ifNotEmpty"].as_str().unwrap_or("Refuse");
+        rule.to_owned()
+    });
+    rules.collect()
+}
+
+#[tokio::test]
+async fn a_restore_is_told_everything_that_was_approved_and_goes_with_the_activation() {
+    let cluster = approved(alone(false)).await;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    let restore = cluster.lock().unwrap().of_kind("registryrestores").remove(0);
+    assert_eq!(restore["metadata"]["ownerReferences"][0]["uid"], "uid-home-lost");
+    assert_eq!(restore["metadata"]["ownerReferences"][0]["controller"], true);
+    let spec = &restore["spec"];
+    assert_eq!(spec["copy"]["sequence"], 3);
+    assert_eq!(spec["trustSource"], true);
+    assert_eq!(spec["assertions"][0]["name"], "persons-are-there");
+    assert_eq!(spec["deadline"], "6h");
+    assert_eq!(spec["identityRef"]["name"], "ministry-identity");
+    assert_eq!(spec["target"]["createIfMissing"], true);
+    assert_eq!(spec["target"]["database"], "population");
+    assert_eq!(rules(std::slice::from_ref(&restore)), ["Refuse"]);
+}
+
+#[tokio::test]
+async fn a_restore_that_was_lost_is_begun_anew_and_replaces_what_it_finds() {
+    let cluster = approved(alone(true)).await;
+    endings(&cluster, &[Some("Interrupted"), Some("TargetUnreachable"), None]);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    assert_eq!(status.registries[0].attempts, 3);
+    let restores = cluster.lock().unwrap().of_kind("registryrestores");
+    assert_eq!(rules(&restores), ["Refuse", "Replace", "Replace"]);
+    assert!(
+        restores
+            .iter()
+            .all(|restore| restore["spec"]["copy"]["sequence"] == 3)
+    );
+}
+
+#[tokio::test]
+async fn it_is_not_begun_anew_for_ever() {
+    let cluster = approved(alone(true)).await;
+    endings(&cluster, &[Some("StoreUnreachable")]);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
+    assert_eq!(status.registries[0].attempts, 5);
+    assert_eq!(status.registries[0].reason, "RestoreFailed");
+    assert!(
+        status.registries[0].message.contains("5 times"),
+        "{}",
+        status.registries[0].message
+    );
+}
+
+#[tokio::test]
+async fn a_restore_that_somebody_deletes_is_another_attempt() {
+    let cluster = approved(alone(true)).await;
+    endings(&cluster, &[Some(AT_WORK)]);
+    until(&cluster, |status| {
+        status.registries[0]
+            .restore
+            .as_ref()
+            .is_some_and(|restore| restore.uid.is_some())
+    })
+    .await;
+    let is_restore = |path: &String| path.contains("/registryrestores/");
+    cluster
+        .lock()
+        .unwrap()
+        .objects
+        .retain(|path, _| !is_restore(path));
+    endings(&cluster, &[None]);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    assert_eq!(status.registries[0].attempts, 2);
+}
+
+#[tokio::test]
+async fn a_database_that_held_something_is_not_replaced_under_a_new_order_either() {
+    let cluster = approved(alone(true)).await;
+    endings(&cluster, &[Some("TargetLacks"), None]);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
+    assert_eq!(status.registries[0].reason, "TargetLacks");
+    assert_eq!(status.registries[0].attempts, 1);
+    cluster
+        .lock()
+        .unwrap()
+        .edit(|activation| activation["spec"]["registries"][0]["jobs"] = 2.into());
+    until(&cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    cluster.lock().unwrap().sign(&[1, 2]);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    assert_eq!(status.registries[0].attempts, 2);
+    assert_eq!(
+        rules(&cluster.lock().unwrap().of_kind("registryrestores")),
+        ["Refuse", "Refuse"]
+    );
+}
+
+#[tokio::test]
+async fn what_depends_on_a_registry_that_fails_is_not_begun_and_what_does_not_goes_on() {
+    let mut activation = sample(true);
+    // Business depends on nothing any more.
+    activation["spec"]["registries"][2]["dependsOn"] = serde_json::json!([]);
+    let cluster = approved(activation).await;
+    endings(&cluster, &[Some("AnswerWrong"), None]);
+    let status = until(&cluster, |status| status.ended_at.is_some()).await;
+    assert_eq!(
+        phases(&status),
+        [
+            RegistryPhase::Failed,
+            RegistryPhase::Skipped,
+            RegistryPhase::Serving
+        ]
+    );
+    assert_eq!(status.registries[0].reason, "AnswerWrong");
+    assert_eq!(status.registries[1].reason, "DependencyFailed");
+    assert!(status.registries[1].message.contains("population"));
+    step(&cluster).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    assert_eq!(status.phase, ActivationPhase::Failed);
+    assert_eq!(status.serving.as_deref(), Some("1/3"));
+    let (reason, message) = said(&status, "Stalled");
+    assert_eq!(reason, "True AnswerWrong");
+    assert!(message.starts_with("population: "), "{message}");
+    let restored = cluster.lock().unwrap().of_kind("registryrestores");
+    assert!(
+        restored
+            .iter()
+            .all(|restore| restore["spec"]["registry"]["id"] != "health")
+    );
+}

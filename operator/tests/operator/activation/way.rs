@@ -1,0 +1,102 @@
+//! The whole way of an activation, and what is said of it.
+
+use dataembassy_crds::{ActivationPhase, RegistryPhase};
+use dataembassy_operator::activation::lanes;
+use serde_json::Value;
+
+use super::{approved, phases, said, sample, step, until};
+use crate::world::read;
+
+#[tokio::test]
+async fn three_registries_come_up_in_order_and_are_served() {
+    let cluster = approved(sample(false)).await;
+    // Those that wait have their copy chosen and their database up; nothing of them is restored.
+    let status = until(&cluster, |status| {
+        phases(status)
+            == [
+                RegistryPhase::Restoring,
+                RegistryPhase::Waiting,
+                RegistryPhase::Waiting,
+            ]
+            && status.registries[2].copy.is_some()
+    })
+    .await;
+    assert_eq!(status.registries[1].reason, "WaitsForOthers");
+    let restores = cluster.lock().unwrap().of_kind("registryrestores");
+    assert!(
+        restores
+            .iter()
+            .all(|restore| restore["spec"]["registry"]["id"] == "population")
+    );
+    let service = |cluster: &super::Shared, name: &str| -> Value {
+        let services = cluster.lock().unwrap().of_kind("services");
+        services
+            .into_iter()
+            .find(|service| service["metadata"]["name"] == name)
+            .unwrap()
+    };
+    assert!(
+        service(&cluster, "health-db")["spec"]["selector"].is_null(),
+        "nobody is let in yet"
+    );
+
+    let status = until(&cluster, |status| status.phase == ActivationPhase::Serving).await;
+    assert_eq!(phases(&status), [RegistryPhase::Serving; 3]);
+    assert_eq!(status.serving.as_deref(), Some("3/3"));
+    assert!(status.recovery.is_some() && status.ended_at.is_some());
+    for state in &status.registries {
+        let names: Vec<&str> = state.steps.iter().map(|step| step.name.as_str()).collect();
+        for name in ["cut", "fence", "database", "restore", "serve"] {
+            let step = state.steps.iter().find(|step| step.name == name);
+            assert!(
+                step.is_some_and(|step| step.ended_at.is_some()),
+                "{name}: {names:?}"
+            );
+        }
+        assert!(state.rto_seconds.is_some() && state.rpo_seconds.is_some());
+        assert!(state.credentials.is_some());
+        // The copies of the test are days old.
+        assert_eq!(state.objectives_met, Some(false));
+    }
+    assert_eq!(said(&status, "Ready").0, "True Serving");
+    assert_eq!(said(&status, "Approved").0, "True Approved");
+    assert_eq!(said(&status, "OnTime").0, "True OnTime");
+    assert_eq!(said(&status, "ObjectivesMet").0, "False RTOMissed");
+    assert_eq!(
+        (said(&status, "Stalled").0, said(&status, "Reconciling").0),
+        (String::new(), String::new())
+    );
+    assert!(!service(&cluster, "health-db")["spec"]["selector"].is_null());
+    // Home is kept cut off, whatever the custodian says or does not.
+    let activation = std::sync::Arc::new(read(&cluster.lock().unwrap().activation()));
+    assert_eq!(lanes::cut("luxembourg", &[activation]).len(), 3);
+    // Once the StatefulSet says that it is served, nothing is written any more.
+    step(&cluster).await.unwrap();
+    cluster.lock().unwrap().writes.clear();
+    step(&cluster).await.unwrap();
+    assert_eq!(cluster.lock().unwrap().writes, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_was_begun_is_not_taken_out_of_the_list() {
+    let cluster = approved(sample(true)).await;
+    until(&cluster, |status| {
+        phases(status)[1] == RegistryPhase::Waiting && status.registries[1].copy.is_some()
+    })
+    .await;
+    cluster.lock().unwrap().edit(|activation| {
+        activation["spec"]["registries"]
+            .as_array_mut()
+            .unwrap()
+            .truncate(1);
+    });
+    step(&cluster).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    let (reason, message) = said(&status, "Stalled");
+    assert_eq!(reason, "True InvalidName");
+    assert!(
+        message.contains("health") && message.contains("put it back"),
+        "{message}"
+    );
+    assert_eq!(status.registries.len(), 3, "nothing is forgotten");
+}
