@@ -168,14 +168,20 @@ fn the_definitions_of_the_kinds_are_kept_on_uninstalling_unless_told() {
     assert!(!rendered("helm3", &["--set=crds.install=false"]).contains("kind: CustomResourceDefinition"));
 }
 
-/// The roles that are rendered for a side.
-fn roles(side: &str) -> Vec<String> {
+/// All roles that are rendered for a side.
+fn all_roles(side: &str) -> Vec<String> {
     let rendered = rendered("helm3", &[side]);
-    let roles: Vec<String> = rendered
+    rendered
         .split("\n---")
         .filter(|document| document.contains("\nkind: ClusterRole\n") || document.contains("\nkind: Role\n"))
         .map(str::to_owned)
-        .collect();
+        .collect()
+}
+
+/// The operator's own.
+fn roles(side: &str) -> Vec<String> {
+    let mut roles = all_roles(side);
+    roles.retain(|role| !role.contains("-user-"));
     assert_eq!(roles.len(), 2);
     roles
 }
@@ -273,6 +279,61 @@ fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recov
         Some("verbs: [get, list, watch, create, patch]")
     );
     assert!(!own.contains("delete"), "{own}");
+}
+
+/// The role of the chart for people of this kind.
+fn of_users(side: &str, who: &str) -> String {
+    let name = format!("-user-{who}\n");
+    let mut roles = all_roles(side).into_iter();
+    roles.find(|role| role.contains(&name)).unwrap()
+}
+
+#[test]
+fn an_owner_cannot_activate_an_auditor_reads_only_and_nobody_comes_by_the_stewards_role_unasked() {
+    for side in SIDES {
+        let owner = of_users(side, "owner");
+        assert!(owner.contains("aggregate-to-edit: \"true\"") && !owner.contains("aggregate-to-view"));
+        for kept in [
+            "embassyactivations",
+            "dataembassies",
+            "registrycustodies",
+            "secrets",
+        ] {
+            assert!(!owner.contains(kept), "{owner}");
+        }
+        assert!(owner.contains("registryrestores"), "{owner}");
+        let auditor = of_users(side, "auditor");
+        assert!(auditor.contains("aggregate-to-view: \"true\"") && auditor.contains("embassyactivations"));
+        for verb in ["create", "update", "patch", "delete"] {
+            assert!(!auditor.contains(verb), "{auditor}");
+        }
+        let steward = of_users(side, "steward");
+        assert!(!steward.contains("aggregate"), "{steward}");
+        assert!(
+            steward.contains("embassyactivations") && steward.contains("create"),
+            "{steward}"
+        );
+    }
+}
+
+#[test]
+fn an_activation_makes_and_ends_restores_at_the_embassy_and_is_only_refused_at_home() {
+    let rules = |side: &str, resource: &str| -> Vec<String> {
+        roles_of_cluster(side)
+            .split("  - apiGroups: ")
+            .filter(|rule| rule.contains(&format!("resources: [{resource}]")))
+            .filter_map(|rule| verbs(rule, resource).map(str::to_owned))
+            .collect()
+    };
+    for side in SIDES {
+        assert_eq!(rules(side, "embassyactivations"), ["verbs: [get, list, watch]"]);
+        assert_eq!(rules(side, "embassyactivations/status"), ["verbs: [patch]"]);
+    }
+    assert_eq!(rules(SIDES[0], "registryrestores"), ["verbs: [get, list, watch]"]);
+    assert_eq!(
+        rules(SIDES[1], "registryrestores"),
+        ["verbs: [get, list, watch]", "verbs: [create, delete]"]
+    );
 }
 
 #[test]
