@@ -208,8 +208,9 @@ pub struct ActivationTarget {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedDatabase {
-    /// Any image that has PostgreSQL's programs on its `PATH`, or where Debian puts them, in the copy's major version or a newer one. Example:
-    /// `postgres:17`.
+    /// Any image that has PostgreSQL's programs on its `PATH`, or where Debian puts them, in the copy's major version or a newer one, and the
+    /// locale that the source sorts text by: without it text is sorted by C. Once the registry is served, another image, like everything else of
+    /// the pod, is taken when its pod is deleted and not before; its major version stays. Example: `postgres:17`.
     #[schemars(
         length(min = 1, max = 512),
         regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$")
@@ -218,7 +219,7 @@ pub struct ManagedDatabase {
     /// When the image is pulled. Default: `IfNotPresent`.
     #[serde(default)]
     pub image_pull_policy: PullPolicy,
-    /// The name of the database. Default: the registry's id.
+    /// The name of the database. It is made with the source's encoding and locale. Default: the registry's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub database: Option<String>,
@@ -233,12 +234,14 @@ pub struct ManagedDatabase {
     )]
     pub storage_class: Option<String>,
     /// The name of the Service that applications reach it by, in this namespace. It has no endpoints before every question was answered.
-    /// Default: the registry's id.
+    /// From then on pods of this namespace may call it; for others make a `NetworkPolicy` beside it, for pods with the label
+    /// `app.kubernetes.io/component: database`. Default: the registry's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub service: Option<String>,
     /// The Secret of this namespace with the certificate that applications know the server by: keys `tls.crt` and `tls.key`, and `ca.crt` by
-    /// which the restore knows it. Default: the operator makes an authority and a certificate of its own for the Service's names.
+    /// which the restore knows it. A renewed one is taken within a few minutes. Default: the operator makes an authority and a certificate of
+    /// its own for the Service's names, which last ten years; the annotation `dataembassy.io/certificate-ends` says until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_ref: Option<SecretRef>,
     /// Processor and memory of the server. Default: requests 100m and 256Mi, limit 1Gi of memory.

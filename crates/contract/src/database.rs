@@ -7,8 +7,8 @@
 /// `password`, `tls.crt` and `tls.key`. The first start makes a server with nothing in it: one that was killed while it made it begins anew.
 /// Sessions from outside come over TLS and with a password (SCRAM), there is no other way in. A renewed certificate is taken within a minute.
 ///
-/// `DATABASE_SHARED_BUFFERS` and `DATABASE_MAX_CONNECTIONS` size the server; the other variables that the script reads name other places, for
-/// tests.
+/// `DATABASE_SHARED_BUFFERS`, `DATABASE_MAX_WAL_SIZE` and `DATABASE_MAX_CONNECTIONS` size the server; the other variables that the script reads
+/// are for tests.
 pub const SCRIPT: &str = include_str!("database.sh");
 
 /// The script by which the kubelet finds out whether the server takes sessions, as `/bin/sh -ceu <script>`.
@@ -29,3 +29,5 @@ pub const RUN_DIR: &str = "/run/database";
 pub const SECRET_DIR: &str = "/etc/database";
 /// How large the server's own cache is, as PostgreSQL writes sizes.
 pub const SHARED_BUFFERS_VARIABLE: &str = "DATABASE_SHARED_BUFFERS";
+/// How large its write-ahead log may grow between two checkpoints, as PostgreSQL writes sizes.
+pub const MAX_WAL_SIZE_VARIABLE: &str = "DATABASE_MAX_WAL_SIZE";

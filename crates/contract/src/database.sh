@@ -6,6 +6,7 @@ secret=${DATABASE_SECRET_DIR:-/etc/database}
 port=${DATABASE_PORT:-5432}
 address=${DATABASE_ADDRESS:-*}
 look=${DATABASE_LOOK_SECONDS:-60}
+patience=${DATABASE_PATIENCE_SECONDS:-30}
 data=$place/data
 
 ends() {
@@ -65,6 +66,20 @@ umask 077
 rm -f "$run"/.s.PGSQL.* "$run/pg_isready"
 [ ! -x "$programs/pg_isready" ] || ln -s "$programs/pg_isready" "$run/pg_isready"
 
+# One server for one volume. The server's own lock names a process by its number, which means nothing in another container: one that was killed
+# would keep the next one from starting wherever that number is somebody's. This one is the kernel's, and ends with its container.
+exec 9>"$place/lock"
+if command -v flock >/dev/null 2>&1; then
+    tries=0
+    while held=0 && { flock -n 9 || held=$?; } && [ "$held" -eq 1 ]; do
+        # One that was killed a moment ago is not gone yet.
+        tries=$((tries + 1))
+        [ "$tries" -le "$patience" ] || ends "another container is at work on this volume: wait until it has ended"
+        sleep 1
+    done
+fi
+rm -f "$data/postmaster.pid"
+
 # A folder that was not finished is not one: whatever ended in the middle begins anew, and what is called data is whole. The registry's own
 # database is not made here but by whoever restores it, who knows the source's encoding and locale.
 if [ ! -e "$data" ]; then
@@ -101,9 +116,10 @@ take_certificate
     -c listen_addresses="$address" -c port="$port" -c unix_socket_directories="$run" -c hba_file="$run/pg_hba.conf" \
     -c ident_file="$run/pg_ident.conf" -c ssl=on -c ssl_cert_file="$run/tls.crt" -c ssl_key_file="$run/tls.key" \
     -c password_encryption=scram-sha-256 -c fsync=on -c full_page_writes=on -c wal_level=replica \
-    -c shared_buffers="${DATABASE_SHARED_BUFFERS:-128MB}" -c max_connections="${DATABASE_MAX_CONNECTIONS:-200}" -c huge_pages=off \
-    -c logging_collector=off -c log_destination=stderr -c log_min_error_statement=panic -c log_error_verbosity=terse -c log_statement=none \
-    -c lc_messages=C &
+    -c shared_buffers="${DATABASE_SHARED_BUFFERS:-128MB}" -c max_connections="${DATABASE_MAX_CONNECTIONS:-200}" \
+    -c max_wal_size="${DATABASE_MAX_WAL_SIZE:-1GB}" -c min_wal_size=64MB -c huge_pages=off \
+    -c logging_collector=off -c log_destination=stderr -c log_min_messages=log -c log_min_error_statement=panic \
+    -c log_error_verbosity=terse -c log_statement=none -c lc_messages=C &
 server=$!
 # Sessions are ended, and everything is written down: the next start needs no recovery.
 trap 'kill -INT "$server" 2>/dev/null || true' TERM INT

@@ -2,10 +2,12 @@
 # shellcheck shell=sh
 place=${DATABASE_DATA_DIR:-/database}
 run=${DATABASE_RUN_DIR:-/run/database}
+secret=${DATABASE_SECRET_DIR:-/etc/database}
 port=${DATABASE_PORT:-5432}
 [ -S "$run/.s.PGSQL.$port" ]
 if [ -x "$run/pg_isready" ]; then
-    exec "$run/pg_isready" --quiet --host="$run" --port="$port" --timeout=2
+    # As somebody whom the server knows, or it would write into its log whom it refused.
+    exec "$run/pg_isready" --quiet --host="$run" --port="$port" --username="$(cat "$secret/username")" --dbname=postgres --timeout=2
 fi
 # The server's own word, in the eighth line of the file that it writes: it comes after any recovery.
 number=0

@@ -4,6 +4,7 @@
 //! dies with the test process, however that ends: its supervisor waits for the end of a pipe.
 
 mod cell;
+mod container;
 mod directory;
 mod programs;
 mod relay;
@@ -26,6 +27,7 @@ use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
 pub use cell::{Cell, Container};
+pub use container::PodContainer;
 pub use directory::DumpDirectory;
 pub use programs::{programs, scripted_pg_dump};
 pub use relay::Relay;

@@ -11,6 +11,7 @@
 
 mod activation;
 mod custody;
+mod database;
 mod drill;
 mod embassy;
 mod mirror;

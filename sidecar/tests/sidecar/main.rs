@@ -12,6 +12,7 @@
 
 mod bench;
 mod custodian;
+mod database;
 mod drill;
 mod drill_reports;
 mod dump;

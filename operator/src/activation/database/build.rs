@@ -284,7 +284,10 @@ fn container(managed: &Managed<'_>) -> Value {
             PullPolicy::Never => "Never",
         },
         "command": ["/bin/sh", "-ceu", database::SCRIPT],
-        "env": [{"name": database::SHARED_BUFFERS_VARIABLE, "value": shared_buffers(limit)}],
+        "env": [
+            {"name": database::SHARED_BUFFERS_VARIABLE, "value": part(limit, 4, (16, 8192))},
+            {"name": database::MAX_WAL_SIZE_VARIABLE, "value": part(&spec.storage, 8, (64, 4096))},
+        ],
         "ports": [{"name": PORT, "containerPort": database::PORT, "protocol": "TCP"}],
         // No liveness probe: a server that is slow, or recovers, does not come up sooner by being killed.
         "startupProbe": probe(1, START_SECONDS),
@@ -302,9 +305,10 @@ fn container(managed: &Managed<'_>) -> Value {
     })
 }
 
-/// A quarter of the memory, as is usual for a server that has a machine to itself; at least 16 and at most 8192 MB.
-fn shared_buffers(limit: &str) -> String {
+/// One of so many parts of an amount, within bounds in MB. A quarter of the memory is what a server that has it to itself is usually given for
+/// its own cache; an eighth of the volume for the write-ahead log fills no small one, and spares a large one a checkpoint for each gigabyte.
+fn part(amount: &str, of: u128, (least, most): (u128, u128)) -> String {
     const MEBIBYTE: u128 = 1024 * 1024;
-    let quarter = quantity(limit).unwrap_or_default() / 1000 / 4 / MEBIBYTE;
-    format!("{}MB", quarter.clamp(16, 8192))
+    let part = quantity(amount).unwrap_or_default() / 1000 / of / MEBIBYTE;
+    format!("{}MB", part.clamp(least, most))
 }

@@ -229,7 +229,9 @@ async fn bring(context: &Context, managed: &Managed<'_>) -> Result<Standing, Rec
             .await?;
     }
     let wanted = build::stateful_set(managed, Replicas::One, public, &context.settings);
-    if hand.apply(Some(&anchor), &wanted).await? {
+    let is_changed = hand.apply(Some(&anchor), &wanted).await?;
+    // One that serves goes on with what it runs: another template waits for its next pod.
+    if is_changed && public == Public::Closed {
         return Ok(standing::coming("its server is being started"));
     }
     standing::judge(context, managed, &anchor).await

@@ -1,0 +1,90 @@
+//! A registry restored into a server that has nothing, not even its database.
+
+use std::sync::Arc;
+
+use dataembassy_sidecar::restore::{Options, RestoreError, progress::Progress, restore, target::make_like};
+use dataembassy_testkit::postgresql::{PASSWORD, Server};
+
+use super::Managed;
+use crate::sealed::{options, seal};
+use crate::support::{MAJORS, source, take};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_makes_the_database_as_the_source_had_it() {
+    for major in MAJORS {
+        let managed = Managed::started(major);
+        let server = Server::shared(major);
+        for (name, create) in [
+            ("business", "TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'"),
+            ("health", "TEMPLATE template0 ENCODING UTF8 LOCALE 'C.UTF-8'"),
+            ("population", "TEMPLATE template0 ENCODING UTF8 LOCALE 'C'"),
+        ] {
+            let database = server.database_with(create).await.unwrap();
+            database
+                .execute(
+                    "CREATE TABLE persons (name text UNIQUE); INSERT INTO persons VALUES ('Müller'), ('Ærø')",
+                )
+                .await
+                .unwrap();
+            let copy = Arc::new(seal(&source(server, &database.name)).await);
+            let target = managed.source(name, &managed.authority, PASSWORD);
+            let missing = restore(&copy, &target, &options(), &Progress::default())
+                .await
+                .unwrap_err();
+            assert!(matches!(missing, RestoreError::Target(_)), "{missing}");
+            let making = Options {
+                create_database: true,
+                trusting: true,
+                ..options()
+            };
+            let outcome = restore(&copy, &target, &making, &Progress::default())
+                .await
+                .unwrap();
+            assert_eq!(outcome.rows, 2);
+            assert!(
+                outcome.roles_kept.contains(&"postgres".to_owned()),
+                "{:?}",
+                outcome.roles_kept
+            );
+            let like = "SELECT concat_ws(' ', pg_encoding_to_char(encoding), datcollate, datctype) FROM pg_database \
+                        WHERE datname = current_database()";
+            assert_eq!(
+                managed.value(name, like).await,
+                database.value(like).await.unwrap()
+            );
+            let names = "SELECT string_agg(name, ' ' ORDER BY name) FROM persons";
+            assert_eq!(
+                managed.value(name, names).await,
+                database.value(names).await.unwrap()
+            );
+            // One that was begun anew finds it there.
+            let again = Options {
+                replace: true,
+                ..making
+            };
+            restore(&copy, &target, &again, &Progress::default())
+                .await
+                .unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_server_does_not_know_the_locale_the_database_takes_the_rows_and_says_why_it_is_another() {
+    let managed = Managed::started(17);
+    let database = Server::shared(17).database().await.unwrap();
+    let mut like = take(&source(database.server, &database.name))
+        .await
+        .unwrap()
+        .dumped
+        .database;
+    like.collate = "tlh_QO.UTF-8".into();
+    let mut session = managed.session("postgres").await;
+    let why = make_like(&mut session, "land", &like).await.unwrap().unwrap();
+    assert!(why.contains("locale"), "{why}");
+    let made = "SELECT concat_ws(' ', pg_encoding_to_char(encoding), datcollate) FROM pg_database WHERE datname = 'land'";
+    assert_eq!(managed.value("postgres", made).await, "UTF8 C");
+    like.collate.clone_from(&like.ctype);
+    let why = make_like(&mut session, "land", &like).await.unwrap();
+    assert_eq!(why, None, "what is there is left as it is");
+}
