@@ -255,8 +255,8 @@ fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recov
     ] {
         assert_eq!(verbs(cluster, resource), Some(expected));
     }
-    assert_eq!(cluster.matches("delete]").count(), 3, "{cluster}");
-    // A drill's Job is deleted, a recovery point and a rehearsal's database; nothing else is, and at home nothing at all.
+    assert_eq!(cluster.matches("delete]").count(), 4, "{cluster}");
+    // A drill's Job is deleted, a recovery point, a rehearsal's database and an order's restore; nothing else is, and at home nothing at all.
     let jobs = |role: &str| -> Vec<String> {
         role.split("  - apiGroups: ")
             .filter(|rule| rule.contains("resources: [jobs]"))
