@@ -25,7 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataembassy_contract::Reason;
-use dataembassy_crds::{ActivationMode, EmbassyActivation, EmbassyActivationStatus};
+use dataembassy_crds::{
+    ActivationMode, ActivationPhase, EmbassyActivation, EmbassyActivationStatus, RegistryPhase,
+};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
@@ -61,6 +63,10 @@ pub async fn reconcile(
 ) -> Result<Action, ReconcileError> {
     if activation.metadata.deletion_timestamp.is_some() {
         // Restores go with it, by owner references; databases stay.
+        return Ok(Action::await_change());
+    }
+    if let Some(status) = has_been_rehearsed(&activation) {
+        status::show(&activation, status, &[], &context.metrics);
         return Ok(Action::await_change());
     }
     let now = Timestamp::now();
@@ -117,6 +123,16 @@ pub async fn reconcile(
             Ok(again(stage.as_ref(), &observed, moved))
         }
     }
+}
+
+/// The record of a rehearsal that has ended: it is never written anew, unless the spec asks for another one.
+fn has_been_rehearsed(activation: &EmbassyActivation) -> Option<&EmbassyActivationStatus> {
+    let status = activation.status.as_ref()?;
+    let has_ended = activation.spec.mode == ActivationMode::Rehearse
+        && status.ended_at.is_some()
+        && status.observed_generation == activation.metadata.generation
+        && matches!(status.phase, ActivationPhase::Rehearsed | ActivationPhase::Failed);
+    has_ended.then_some(status)
 }
 
 /// Nobody is served from home's own cluster by an order that fences it.
@@ -221,11 +237,18 @@ fn again(stage: Option<&Stage>, status: &EmbassyActivationStatus, moved: bool) -
         Some(Stage::Keyless(_)) => Action::requeue(SOON),
         Some(Stage::Ordered(_)) if moved => Action::requeue(SOON),
         Some(Stage::Ordered(_)) if status.ended_at.is_some() => Action::requeue(jittered(REST, chance)),
+        Some(Stage::Ordered(_)) if is_being_fenced(status) => Action::requeue(jittered(SOON, chance)),
         Some(Stage::Ordered(_)) => Action::requeue(jittered(POLL, chance)),
         Some(Stage::Unstated(_) | Stage::Awaiting | Stage::Expired) | None => {
             Action::requeue(jittered(LOOK, chance))
         }
     }
+}
+
+/// Gates and custodian take seconds, and all that follows waits for them.
+fn is_being_fenced(status: &EmbassyActivationStatus) -> bool {
+    let mut registries = status.registries.iter();
+    registries.any(|state| matches!(state.phase, RegistryPhase::Cutting | RegistryPhase::Fencing))
 }
 
 /// What failures of this activation are counted under.

@@ -127,8 +127,12 @@ fn begin_anew(state: &mut ActivatedState) {
     if stays.contains(&state.phase) {
         return;
     }
-    if is_over(state.phase) && state.fence.is_none() {
-        steps::forget(state, &[steps::CUT, steps::FENCE]);
+    if state.fence.is_none() {
+        // Whether it may go on without a fence is the new order's to say.
+        steps::forget(state, &[steps::FENCE]);
+        if is_over(state.phase) {
+            steps::forget(state, &[steps::CUT]);
+        }
     }
     // A restore that is at work may have written.
     state.leftovers |= state

@@ -272,7 +272,13 @@ fn judge_rivals(
     registry: &ActivatedRegistry,
     found: &Found,
 ) -> Result<(), Refusal> {
-    if activation.spec.mode == ActivationMode::Rehearse {
+    let state = activation
+        .status
+        .iter()
+        .flat_map(|status| &status.registries)
+        .find(|state| state.id == registry.id);
+    let is_home = state.is_some_and(|state| state.phase == RegistryPhase::StoodDown);
+    if activation.spec.mode == ActivationMode::Rehearse || is_home {
         return Ok(());
     }
     let age = |one: &EmbassyActivation| {
@@ -297,11 +303,6 @@ fn judge_rivals(
         );
         return Err(Refusal::new(Reason::AlreadyActivated, message));
     }
-    let state = activation
-        .status
-        .iter()
-        .flat_map(|status| &status.registries)
-        .find(|state| state.id == registry.id);
     match found.opened_by_another(&registry.id, state) {
         Some(order) => {
             let message = format!(

@@ -75,6 +75,7 @@ impl Walk<'_> {
     /// Whether the custodian has answered, or is not waited for any longer.
     fn fences(&mut self) -> bool {
         let now = self.scene.now;
+        steps::begin(&mut self.state, steps::FENCE, now);
         let answer = self.order_state();
         match answer {
             Some(OrderState::Refused { reason, message }) => {

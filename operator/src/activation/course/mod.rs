@@ -160,16 +160,25 @@ pub fn served(scene: &Scene<'_>, state: &mut ActivatedState) {
             Reason::Rehearsed,
             "it was restored and questioned, and could have been served",
         );
-    } else if state.fence.is_none() {
-        tell(state, RegistryPhase::Serving, Reason::Unfenced, UNFENCED);
     } else {
-        tell(
-            state,
-            RegistryPhase::Serving,
-            Reason::Serving,
-            "it is served from the embassy",
-        );
+        tell_served(state);
     }
+}
+
+fn tell_served(state: &mut ActivatedState) {
+    let (reason, message) = match state.fence {
+        Some(_) => (Reason::Serving, "it is served from the embassy"),
+        None => (Reason::Unfenced, UNFENCED),
+    };
+    tell(state, RegistryPhase::Serving, reason, message);
+}
+
+/// Whether a registry that is served has nothing that a person must look at.
+#[must_use]
+pub fn is_well(state: &ActivatedState) -> bool {
+    [Reason::Serving, Reason::Unfenced]
+        .iter()
+        .any(|reason| reason.as_str() == state.reason)
 }
 
 /// What is said of a registry that is served without a fence.
@@ -200,6 +209,7 @@ impl Walk<'_> {
     fn go(&mut self, states: &[ActivatedState]) -> Option<Act> {
         if is_over(self.state.phase) {
             self.fence_late();
+            self.watch_served();
             return None;
         }
         if let Some(managed) = self.managed() {
@@ -274,6 +284,23 @@ impl Walk<'_> {
     fn watch_database(&mut self) {
         if self.scene.standings.get(&self.spec.id) == Some(&Standing::Ready) {
             steps::end(&mut self.state, steps::DATABASE, self.scene.now);
+        }
+    }
+
+    /// Whether a database that is served still is: what has to be looked at by a person is said.
+    fn watch_served(&mut self) {
+        if self.state.phase != RegistryPhase::Serving {
+            return;
+        }
+        match self.scene.standings.get(&self.spec.id) {
+            Some(Standing::Coming { reason, message } | Standing::Refused { reason, message })
+                if *reason != Reason::Applying =>
+            {
+                let message = format!("its database does not answer now: {message}");
+                self.say(RegistryPhase::Serving, *reason, &message);
+            }
+            Some(Standing::Ready) if !is_well(&self.state) => tell_served(&mut self.state),
+            _ => {}
         }
     }
 

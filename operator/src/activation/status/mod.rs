@@ -3,7 +3,7 @@
 
 mod ready;
 
-use dataembassy_contract::Reason;
+use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
     ActivatedState, ActivationMode, ActivationPhase, ActivationState, Condition, EmbassyActivation,
     EmbassyActivationStatus, RegistryPhase,
@@ -17,6 +17,7 @@ use crate::activation::dereference::Found;
 use crate::activation::stage::Stage;
 use crate::apply::ApplyError;
 use crate::condition::{Conditions, Finding};
+use crate::custody::validate::rpo;
 use crate::embassy::validate::Refusal;
 use crate::metrics::Metrics;
 use crate::status::Observed;
@@ -73,7 +74,7 @@ pub fn observe(
     }
     conditions.set("Approved", ready::approved(&status, seen));
     conditions.set("OnTime", on_time(&status, seen));
-    conditions.set("ObjectivesMet", objectives_met(&status));
+    conditions.set("ObjectivesMet", objectives_met(&status, seen.found));
     status.conditions = conditions.finish();
     status
 }
@@ -138,7 +139,7 @@ fn on_time(status: &EmbassyActivationStatus, seen: &Seen<'_>) -> Finding {
     Finding::no(Reason::StepOverdue, late.join("; "))
 }
 
-fn objectives_met(status: &EmbassyActivationStatus) -> Finding {
+fn objectives_met(status: &EmbassyActivationStatus, found: &Found) -> Finding {
     let registries = &status.registries;
     let told: Vec<String> = registries
         .iter()
@@ -160,7 +161,17 @@ fn objectives_met(status: &EmbassyActivationStatus) -> Finding {
     let missed = registries.iter().any(|state| state.objectives_met == Some(false));
     let is_over = !registries.is_empty() && registries.iter().all(|state| course::is_over(state.phase));
     if missed {
-        Finding::no(Reason::RtoMissed, told.join("; "))
+        let is_too_old = |state: &ActivatedState| {
+            let limit = found.custody(&state.id).and_then(rpo).map(Duration::as_secs);
+            let age = state.rpo_seconds.and_then(|age| u64::try_from(age).ok());
+            age > limit && limit.is_some()
+        };
+        let reason = if registries.iter().any(is_too_old) {
+            Reason::RpoMissed
+        } else {
+            Reason::RtoMissed
+        };
+        Finding::no(reason, told.join("; "))
     } else if is_over && !told.is_empty() {
         Finding::yes(Reason::WithinObjective, told.join("; "))
     } else {

@@ -89,13 +89,19 @@ fn ordered(status: &EmbassyActivationStatus) -> Ready {
     };
     let recovery = status.recovery.as_deref().unwrap_or("an unknown time");
     match status.phase {
-        ActivationPhase::Serving => match registries.iter().find(|state| state.fence.is_none()) {
-            Some(state) => settled(Reason::Unfenced, of_one(state)),
-            None => settled(
-                Reason::Serving,
-                format!("all registries are served from the embassy, {recovery} after the last approval"),
-            ),
-        },
+        ActivationPhase::Serving => {
+            let in_need = registries.iter().find(|state| !course::is_well(state));
+            if let Some(state) = in_need {
+                return moving(reason_of(state), of_one(state));
+            }
+            match registries.iter().find(|state| state.fence.is_none()) {
+                Some(state) => settled(Reason::Unfenced, of_one(state)),
+                None => settled(
+                    Reason::Serving,
+                    format!("all registries are served from the embassy, {recovery} after the last approval"),
+                ),
+            }
+        }
         ActivationPhase::Rehearsed => settled(
             Reason::Rehearsed,
             format!(
@@ -147,6 +153,13 @@ pub(super) fn approved(status: &EmbassyActivationStatus, seen: &Seen<'_>) -> Fin
         );
     };
     let names = approvals.approved.join(", ");
+    if status.approved_at.is_some() && !are_enough(&approvals.words) {
+        let message = format!(
+            "enough had approved, and now spec.approvals holds {}: put the signatures back, for no registry is fenced without them",
+            approvals.words
+        );
+        return Finding::no(Reason::NotApproved, message);
+    }
     if status.approved_at.is_some() {
         return Finding::yes(
             Reason::Approved,
@@ -166,4 +179,12 @@ pub(super) fn approved(status: &EmbassyActivationStatus, seen: &Seen<'_>) -> Fin
         ),
         None => Finding::no(Reason::AwaitingApproval, format!("{} approvals", approvals.words)),
     }
+}
+
+/// Whether as many approve as must: `2/2` and more.
+fn are_enough(words: &str) -> bool {
+    let numbers = words
+        .split_once('/')
+        .map(|(given, needed)| (given.parse::<u32>(), needed.parse::<u32>()));
+    matches!(numbers, Some((Ok(given), Ok(needed))) if given >= needed)
 }

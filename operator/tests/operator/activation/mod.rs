@@ -7,6 +7,7 @@ mod fence;
 mod killed;
 mod rehearsal;
 mod restores;
+mod stand_down;
 mod way;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use dataembassy_contract::config::ApproversConfig;
-use dataembassy_contract::custodian::{CustodianReport, OrderConfig, RegistryReport};
+use dataembassy_contract::custodian::{CustodianReport, OrderBody, OrderConfig, RegistryReport};
 use dataembassy_crds::{EmbassyActivation, EmbassyActivationStatus, RegistryPhase};
 use dataembassy_ledger::{Role, SigningKey};
 use dataembassy_operator::activation::{orders, reconcile};
@@ -29,6 +30,8 @@ use crate::world::{Asked, World, client, read};
 const PATIENCE: usize = 120;
 const LIVE: &str = "/apis/dataembassy.io/v1alpha1/namespaces/interior/embassyactivations/home-lost";
 
+/// The key of home's mirror.
+const HOME: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHn22dY2ve98n6oX/KkfPa8DMfEOcM9T9AbhjhFmkdyg";
 /// How a restore ends that is at work still.
 const AT_WORK: &str = "AtWork";
 
@@ -270,6 +273,14 @@ impl Cluster {
                 .unwrap()["signer"]["publicKey"]
                 .clone();
             let state = match self.custodian {
+                Custodian::Works if matches!(order.body, OrderBody::Release(_)) => {
+                    report["term"] = 3.into();
+                    report["opening"] = json!({
+                        "holder": "Home", "sequence": 12, "digest": "e".repeat(64), "signer": HOME, "order": order.id,
+                        "sourceHead": report["sourceHead"],
+                    });
+                    json!({"done": {"sequence": 12}})
+                }
                 Custodian::Works => {
                     report["term"] = 2.into();
                     report["opening"] = json!({

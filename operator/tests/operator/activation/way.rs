@@ -2,9 +2,9 @@
 
 use dataembassy_crds::{ActivationPhase, RegistryPhase};
 use dataembassy_operator::activation::lanes;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{approved, phases, said, sample, step, until};
+use super::{alone, approved, phases, said, sample, step, until};
 use crate::world::read;
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn three_registries_come_up_in_order_and_are_served() {
     assert_eq!(said(&status, "Ready").0, "True Serving");
     assert_eq!(said(&status, "Approved").0, "True Approved");
     assert_eq!(said(&status, "OnTime").0, "True OnTime");
-    assert_eq!(said(&status, "ObjectivesMet").0, "False RTOMissed");
+    assert_eq!(said(&status, "ObjectivesMet").0, "False RPOMissed");
     assert_eq!(
         (said(&status, "Stalled").0, said(&status, "Reconciling").0),
         (String::new(), String::new())
@@ -99,4 +99,35 @@ async fn what_was_begun_is_not_taken_out_of_the_list() {
         "{message}"
     );
     assert_eq!(status.registries.len(), 3, "nothing is forgotten");
+}
+
+#[tokio::test]
+async fn a_database_that_is_served_and_cannot_come_up_again_is_told() {
+    let cluster = approved(alone(false)).await;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    step(&cluster).await.unwrap();
+    let set = "/apis/apps/v1/namespaces/interior/statefulsets/home-lost-population-db";
+    let uid = cluster.lock().unwrap().objects[set]["metadata"]["uid"].clone();
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "home-lost-population-db-0", "namespace": "interior", "uid": "uid-pod",
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "home-lost-population-db", "uid": uid, "controller": true}]},
+        "status": {"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]},
+    });
+    let place = "/api/v1/namespaces/interior/pods/home-lost-population-db-0".to_owned();
+    cluster.lock().unwrap().objects.insert(place, pod);
+    cluster.lock().unwrap().objects.get_mut(set).unwrap()["status"]["readyReplicas"] = 0.into();
+    step(&cluster).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    assert_eq!(phases(&status), [RegistryPhase::Serving], "it is not given up");
+    let (reason, message) = said(&status, "Ready");
+    assert_eq!(reason, "False Unschedulable");
+    assert!(
+        message.contains("does not answer now") && message.contains("0/1 nodes"),
+        "{message}"
+    );
+    cluster.lock().unwrap().objects.get_mut(set).unwrap()["status"]["readyReplicas"] = 1.into();
+    step(&cluster).await.unwrap();
+    assert_eq!(said(&cluster.lock().unwrap().status(), "Ready").0, "True Serving");
 }
