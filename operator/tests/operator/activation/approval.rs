@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
 use super::{Shared, alone, approver, cluster, look, luxembourg, said, sample, stated, step, until};
-use crate::world::{World, read};
+use crate::world::{World, read, settings};
 
 /// What a first look at an activation says in a world.
 async fn refused(change: impl Fn(&mut Value), world: impl FnOnce(&mut World)) -> (String, String) {
@@ -359,4 +359,20 @@ async fn an_order_that_was_not_approved_in_its_time_is_not_carried_out() {
     assert_eq!(said(&status, "Stalled").0, "True OrderExpired");
     assert_eq!(said(&status, "Approved").0, "False OrderExpired");
     assert!(cluster.lock().unwrap().orders().is_empty());
+}
+
+#[tokio::test]
+async fn at_home_an_activation_is_refused_and_nothing_is_made_for_it() {
+    let cluster = cluster(sample(true));
+    for _ in 0..2 {
+        look(&cluster, |world| world.settings = Some(settings()))
+            .await
+            .unwrap();
+    }
+    let cluster = cluster.lock().unwrap();
+    let status = cluster.status();
+    let (reason, message) = said(&status, "Stalled");
+    assert_eq!(reason, "True WrongSide");
+    assert!(message.contains("in the embassy's cluster"), "{message}");
+    assert_eq!(cluster.writes.len(), 1, "{:?}", cluster.writes);
 }

@@ -51,3 +51,35 @@ async fn an_activation_whose_operator_is_killed_anywhere_is_served_once() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_rehearsal_whose_operator_is_killed_anywhere_leaves_nothing_behind() {
+    let rehearsal = || {
+        let mut activation = alone(false);
+        activation["spec"]["mode"] = "Rehearse".into();
+        activation
+    };
+    let follow = async |cluster: &Shared| {
+        until(cluster, |status| status.statement.is_some()).await;
+        cluster.lock().unwrap().sign(&[1, 2]);
+        until(cluster, |status| status.phase == ActivationPhase::Rehearsed).await;
+    };
+    let whole = cluster(rehearsal());
+    follow(&whole).await;
+    let requests = whole.lock().unwrap().requests;
+    assert!(requests > 20, "{requests}");
+    for at in 0..requests {
+        for death in [Death::Before, Death::After] {
+            let cluster = cluster(rehearsal());
+            cluster.lock().unwrap().dies = Some((at, death));
+            follow(&cluster).await;
+            let cluster = cluster.lock().unwrap();
+            let here = format!("{death:?} at {at}");
+            for kind in ["registryrestores", "statefulsets"] {
+                assert!(cluster.of_kind(kind).is_empty(), "{here}: {kind}");
+            }
+            assert!(cluster.orders().is_empty(), "{here}");
+            assert_eq!(cluster.status().registries[0].attempts, 1, "{here}");
+        }
+    }
+}
