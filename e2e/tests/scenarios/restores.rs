@@ -31,6 +31,60 @@ fn home_gets_its_copy_back_while_the_embassy_lets_it_and_not_before() {
     together(home_retrieves);
 }
 
+#[test]
+fn a_restored_database_is_asked_and_a_wrong_answer_fails_the_restore_and_leaves_the_copy() {
+    together(asked);
+}
+
+async fn asked(world: &'static World) -> Result<()> {
+    let subject = mirrored(world, "asked").await?;
+    let signer = subject.mirror.signer().await?;
+    let wanted = subject.wanted(&signer, &subject.id);
+    for (persons, expected) in [("3", RestorePhase::Restored), ("4", RestorePhase::Failed)] {
+        let restoring = restore::begin(&world.product, &wanted, |spec| {
+            spec["assertions"] = json!([
+                {"name": "persons", "sql": "SELECT count(*) FROM public.person", "equals": persons},
+                {"name": "names", "sql": "SELECT count(name) FROM public.person", "within": {"atLeast": "1"}},
+            ]);
+        })
+        .await?;
+        let ended = restoring.ended(PATIENCE).await?;
+        ensure!(phase(&ended) == expected, "{}", said(&ended));
+        let status = ended.status.clone().context("it has no status")?;
+        let answers: Vec<_> = status
+            .assertions
+            .iter()
+            .map(|answer| (answer.name.as_str(), answer.passed, answer.found.as_str()))
+            .collect();
+        let right = expected == RestorePhase::Restored;
+        ensure!(
+            answers == [("persons", right, "3"), ("names", true, "3")],
+            "{answers:?}"
+        );
+        ensure!(
+            status.restored.is_some(),
+            "the copy is there, whatever it answers: {status:?}"
+        );
+        if !right {
+            let message = restoring
+                .condition("Stalled", ConditionStatus::True, "AnswerWrong", MINUTE)
+                .await?;
+            ensure!(message.contains("holds the copy whole"), "{message}");
+        }
+        restoring.delete().await?;
+    }
+    let rows = restore::server(&world.product)
+        .await?
+        .connect(&subject.id)
+        .await?;
+    let count: i64 = rows
+        .query_one("SELECT count(*) FROM public.person", &[])
+        .await?
+        .get(0);
+    ensure!(count == 3, "{count} persons are left");
+    subject.delete().await
+}
+
 async fn waits_for_a_secret(world: &'static World) -> Result<()> {
     let abroad = world.product.bed.embassy();
     let subject = mirrored(world, "waiting").await?;
