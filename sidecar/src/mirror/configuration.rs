@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dataembassy_archive::{KeyError, Recipients};
-use dataembassy_contract::config::{self, MirrorConfig, PostgresqlConfig};
+use dataembassy_contract::config::{self, ApproversConfig, MirrorConfig, PostgresqlConfig};
 use dataembassy_contract::report::{Loaded, SecretRole};
 use dataembassy_contract::schedule::InvalidSchedule;
 use dataembassy_contract::{Reason, Schedule, files};
+use dataembassy_ledger::activation::Approvers;
 use dataembassy_ledger::chain::{CustodyView, Fence, SignerRange};
+use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::signature::SigningError;
 use dataembassy_ledger::value::{InvalidValue, Sequence, Sha256Digest, Term};
 use dataembassy_ledger::{Recipient, RegistryId, SigningKey, Trigger};
@@ -50,6 +52,8 @@ pub struct Configuration {
     pub adopted_release: Option<Sha256Digest>,
     /// Who may write what, and the last known head.
     pub ledger: LedgerSettings,
+    /// Who may order that the registry is served from the embassy; none where nobody may.
+    pub approvers: Option<Approvers>,
     /// Whom copies are sealed to.
     pub recipients: Vec<Recipient>,
     /// The database.
@@ -192,6 +196,12 @@ impl Configuration {
             signer: secrets.signer,
             adopted_release: config.adopt_release.map(|digest| digest.parse()).transpose()?,
             ledger,
+            approvers: config
+                .embassy
+                .approvers
+                .as_ref()
+                .map(ApproversConfig::checked)
+                .transpose()?,
             recipients,
             options: options(postgresql, environment),
             source: secrets.database.into_source(DatabasePlace {
@@ -215,6 +225,32 @@ impl Configuration {
     pub fn may_write(&self, view: &CustodyView, next: Sequence) -> Result<Term, Fence> {
         let key = self.signer.public_key();
         view.may_write(key, &self.ledger.signers, next, self.adopted_release.as_ref())
+    }
+
+    /// Why this mirror must not write any more, as far as terms are concerned.
+    #[must_use]
+    pub fn fence(&self, view: &CustodyView) -> Option<Fence> {
+        let fence = self.may_write(view, Sequence::FIRST).err();
+        fence.filter(|fence| !matches!(fence, Fence::NotASigner { .. }))
+    }
+
+    /// The last known head, where `known` is that of this process and `view` what the custody chain said last.
+    ///
+    /// Whoever adopts a release takes its head for known: what was known before and is not beyond it may have been left behind in a term that the
+    /// embassy has ended.
+    #[must_use]
+    pub fn floor(&self, known: Option<EntryRef>, view: Option<&CustodyView>) -> Option<EntryRef> {
+        let floor = self.ledger.floor.max(known);
+        let adopted = self.adopted_release.and_then(|digest| {
+            let mut openings = view?.openings().iter();
+            openings
+                .find(|opening| opening.entry.digest == digest)?
+                .source_head
+        });
+        match adopted {
+            Some(head) if floor.is_none_or(|floor| floor.sequence <= head.sequence) => Some(head),
+            _ => floor,
+        }
     }
 }
 

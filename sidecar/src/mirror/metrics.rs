@@ -168,7 +168,7 @@ impl Standing {
         catalog.add("fenced", help, None, &[], &self.fenced);
         let help = "The moment when the embassy began to read back the newest copy that it has proven, in seconds since 1970; 0 before the first";
         catalog.add("last_proof_timestamp", help, seconds(), &[], &self.last_proof);
-        let help = "1 while something is wrong with what the label names: source, store (its ledger included), proof, drill, copy or configuration";
+        let help = "1 while something is wrong with what the label names: source, store (its ledger included), proof, drill, copy, fence (an activation) or configuration";
         catalog.add("faults", help, None, &["about", "reason"], &self.faults);
     }
 }
@@ -185,7 +185,11 @@ fn faults(report: &Report) -> BTreeSet<FaultLabels> {
         .into_iter()
         .filter(|(_, check)| check.state == CheckState::False)
         .map(|(about, check)| (about, check.reason));
-    let others = [("copy", &report.suspicious), ("configuration", &report.refused)];
+    let others = [
+        ("copy", &report.suspicious),
+        ("fence", &report.fenced),
+        ("configuration", &report.refused),
+    ];
     let others = others
         .into_iter()
         .filter_map(|(about, fault)| Some((about, fault.as_ref()?.reason)));

@@ -7,6 +7,7 @@
 pub mod agenda;
 pub mod configuration;
 pub mod drills;
+pub mod fence;
 pub mod metrics;
 pub mod pipeline;
 pub mod process;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::agenda::{Agenda, Due, Standing};
 use super::configuration::Configuration;
 use super::drills;
+use super::fence::{FenceWatch, Home};
 use super::metrics::Metrics;
 use super::proof::ProofWatch;
 use super::report::Board;
@@ -45,6 +46,8 @@ pub struct Mirror {
     memory: LedgerMemory,
     /// What is known of the embassy's proofs with the configuration in effect.
     proofs: ProofWatch,
+    /// What is known of the entry that fences us.
+    fence: FenceWatch,
     /// Whether the ledger was read with the configuration in effect.
     oriented: bool,
     /// Whether this process may still have to catch up with what its predecessor left.
@@ -69,6 +72,7 @@ impl Mirror {
             head: None,
             memory: LedgerMemory::of_the_writer(),
             proofs: ProofWatch::default(),
+            fence: FenceWatch::default(),
             oriented: false,
             catching_up: true,
         }
@@ -136,6 +140,7 @@ impl Mirror {
                 self.oriented = false;
                 self.memory = LedgerMemory::of_the_writer();
                 self.proofs = ProofWatch::default();
+                self.fence = FenceWatch::default();
             }
         }
     }
@@ -147,10 +152,12 @@ impl Mirror {
             Ok(_) => Ok(()),
             Err(error) => Err((error.reason(), error.to_string())),
         });
+        // Whatever is wrong with the source chain: who was fenced in the middle of a commit may well have left something there.
+        self.judge_fence(configuration).await;
         let (store, ledger) = looked
             .inspect_err(|error| tracing::warn!(reason = %error.reason(), %error, "the store cannot be used"))
             .ok()?;
-        self.take_over(configuration, &ledger);
+        self.take_over(&ledger);
         self.judge_proofs(configuration, &store, &ledger).await;
         if !self.oriented && !self.orient(configuration, &store, &ledger).await {
             return None;
@@ -163,9 +170,30 @@ impl Mirror {
         let store = Store::connect(&configuration.store, &configuration.keys)?;
         probe(&store, configuration.requirements).await?;
         let mut settings = configuration.ledger.clone();
-        settings.floor = settings.floor.max(self.head);
+        settings.floor = configuration.floor(self.head, self.memory.said().map(|(_, view)| view));
         let ledger = Ledger::read_on(&store, &settings, &mut self.memory).await?;
         Ok((store, ledger))
+    }
+
+    /// Reports whether the custody chain, as it was read last, fences us, and by whose order.
+    async fn judge_fence(&mut self, configuration: &Configuration) -> Option<String> {
+        let (store_id, view) = self.memory.said()?;
+        let told = match configuration.fence(view) {
+            Some(fence) => {
+                let home = Home {
+                    store_id,
+                    registry: &configuration.registry,
+                    approvers: configuration.approvers.as_ref(),
+                    view,
+                };
+                let store = Store::connect(&configuration.store, &configuration.keys).ok();
+                Some(self.fence.tell(store.as_ref(), home, &fence).await)
+            }
+            None => None,
+        };
+        let message = told.as_ref().map(|(_, message)| message.clone());
+        self.board.fenced(told);
+        message
     }
 
     /// Reports what the embassy has drilled and proven. Where that cannot be read now, the last word stands.
@@ -184,7 +212,7 @@ impl Mirror {
     }
 
     /// Reports what the ledger says and remembers its head.
-    fn take_over(&mut self, configuration: &Configuration, ledger: &Ledger) {
+    fn take_over(&mut self, ledger: &Ledger) {
         if let Some(head) = &ledger.head {
             let SourceBody::Copy(copy) = &head.entry.entry.body;
             let reference = head.entry.reference();
@@ -200,11 +228,6 @@ impl Mirror {
                     .map(dataembassy_ledger::Timestamp::as_jiff),
             );
         }
-        let fence = configuration.may_write(&ledger.view, ledger.next);
-        self.board.fenced(fence.err().and_then(|fence| match fence {
-            Fence::NotASigner { .. } => None,
-            other => Some((Reason::Fenced, other.to_string())),
-        }));
         if let Some(alarm) = ledger.alarms.first() {
             tracing::error!(reason = %alarm_reason(alarm), %alarm, "something in the ledger must not be there");
             self.board.suspicious(Some((alarm_reason(alarm), told(alarm))));
@@ -277,7 +300,11 @@ impl Mirror {
         following.abort();
         living.abort();
         let ended_at = Timestamp::now();
-        self.finish(&done, &due, started_at, ended_at);
+        let fenced = match &done {
+            Err(RunError::Fenced(_)) => self.judge_fence(configuration).await,
+            _ => None,
+        };
+        self.finish(&done, fenced, &due, started_at, ended_at);
     }
 
     fn begin_report(&self, configuration: &Configuration, due: &Due, started_at: Timestamp) {
@@ -299,6 +326,7 @@ impl Mirror {
     fn finish(
         &mut self,
         done: &Result<Committed, RunError>,
+        fenced: Option<String>,
         due: &Due,
         started_at: Timestamp,
         ended_at: Timestamp,
@@ -328,7 +356,7 @@ impl Mirror {
             }
             Err(error) => {
                 run.reason = error.reason();
-                run.message = error.to_string();
+                run.message = fenced.unwrap_or_else(|| error.to_string());
                 self.failed(error, ended_at);
             }
         }
@@ -371,7 +399,6 @@ impl Mirror {
         let found = Err((error.reason(), error.to_string()));
         match error {
             RunError::Fenced(Fence::NotASigner { .. }) => self.board.store(found),
-            RunError::Fenced(fence) => self.board.fenced(Some((Reason::Fenced, fence.to_string()))),
             error if error.is_of_the_source() => self.board.source(found),
             RunError::Store(_) | RunError::Ledger(_) | RunError::Upload(_) => self.board.store(found),
             _ => {}

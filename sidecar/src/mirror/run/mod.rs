@@ -24,13 +24,15 @@ use super::configuration::Configuration;
 use super::pipeline::{self, MEMBERS_IN_FLIGHT};
 use super::upload::Uploader;
 use crate::postgresql::dump::{self, Dump, DumpError, Dumped, Identity};
-use crate::store::{Ledger, LedgerMemory, Store, commit, probe};
+use crate::store::{Ledger, LedgerMemory, LedgerSettings, Store, commit, probe};
 pub use error::RunError;
 
 /// How long the store may acknowledge nothing while a snapshot is held.
 const STALL: Duration = Duration::from_mins(1);
 /// How long the store is asked whether an entry was written.
 const COMMIT_PATIENCE: Duration = Duration::from_mins(1);
+/// Between two attempts to ask whether an entry still counts.
+const PAUSE: Duration = Duration::from_secs(1);
 /// A copy with less than this share of the sealed bytes of the one before is worth a look.
 const PLAUSIBLE_SHARE: f64 = 0.5;
 /// Below this many sealed bytes, sizes say nothing.
@@ -335,7 +337,7 @@ impl SealedCopy<'_> {
         let configuration = opened.configuration;
         // Much may have happened since the run began: the embassy may have fenced us, another sidecar may have committed.
         let mut settings = configuration.ledger.clone();
-        settings.floor = opened.ledger.head_reference().max(settings.floor);
+        settings.floor = configuration.floor(opened.ledger.head_reference(), Some(&opened.ledger.view));
         let now = Ledger::read_on(&opened.store, &settings, opened.memory).await?;
         let term = configuration.may_write(&now.view, now.next)?;
         if now.tip != opened.ledger.tip {
@@ -363,6 +365,14 @@ impl SealedCopy<'_> {
         };
         let object = entry.sign(&configuration.signer)?;
         commit_entry(&opened.store, &entry, &object).await?;
+        still_counts(
+            &opened.store,
+            configuration,
+            &settings,
+            opened.memory,
+            &entry.header,
+        )
+        .await?;
         let reference = EntryRef {
             sequence: entry.header.sequence,
             digest: object.digest,
@@ -375,6 +385,37 @@ impl SealedCopy<'_> {
             suspicious,
             alarms: now.alarms,
         })
+    }
+}
+
+/// Whether an entry counts that was acknowledged: while it was on its way, the embassy may have ended its term before it, and a process may have
+/// slept through all of that. The custody chain is asked once more before anything is called a copy.
+async fn still_counts(
+    store: &Store,
+    configuration: &Configuration,
+    settings: &LedgerSettings,
+    memory: &mut LedgerMemory,
+    header: &Header,
+) -> Result<(), RunError> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let read = Ledger::read_on(store, settings, memory).await;
+        // What the custody chain says counts, whatever else could not be read.
+        if let Some((_, view)) = memory.said() {
+            if view.term_of(header.sequence) == header.term {
+                return Ok(());
+            }
+            let sequence = header.sequence.get();
+            return Err(configuration
+                .fence(view)
+                .map_or(RunError::Superseded { sequence }, RunError::Fenced));
+        }
+        match read {
+            Err(error) if error.is_permanent() || begun.elapsed() > COMMIT_PATIENCE => {
+                return Err(error.into());
+            }
+            _ => tokio::time::sleep(PAUSE).await,
+        }
     }
 }
 

@@ -142,6 +142,8 @@ pub struct LedgerMemory {
     barren: Option<ObjectVersion>,
     /// Whether a source entry is believed that names a custody head.
     believes_entries: bool,
+    /// The store, and what its custody chain said at the last look, if it could be read then, whatever came of the source chain.
+    said: Option<(StoreId, CustodyView)>,
 }
 
 impl LedgerMemory {
@@ -153,6 +155,13 @@ impl LedgerMemory {
             believes_entries: true,
             ..Self::default()
         }
+    }
+
+    /// The store, and what its custody chain said at the last look: also where the source chain could not be read, and not where it could not
+    /// be read itself.
+    #[must_use]
+    pub fn said(&self) -> Option<(StoreId, &CustodyView)> {
+        self.said.as_ref().map(|(store, view)| (*store, view))
     }
 }
 
@@ -168,6 +177,7 @@ impl Ledger {
         settings: &LedgerSettings,
         memory: &mut LedgerMemory,
     ) -> Result<Self, LedgerError> {
+        memory.said = None;
         let document = read_document(store).await?;
         let named = document.document.custodian_key;
         if !settings.custodians.is_empty()
@@ -185,6 +195,7 @@ impl Ledger {
         };
         // Boxed, here and below: futures that hold pages and walks are large, and a run's would carry them along.
         let custody = Box::pin(reading.read(memory.custody.as_ref(), &mut memory.barren)).await?;
+        memory.said = Some((document.document.store_id, custody.view.clone()));
         let source = reading.read_source(custody.view, memory.source.as_ref());
         let (mut ledger, held) = Box::pin(source).await?;
         ledger.alarms.splice(..0, custody.alarms);

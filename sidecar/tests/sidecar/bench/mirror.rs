@@ -13,9 +13,10 @@ use dataembassy_contract::config::{
 use dataembassy_contract::files;
 use dataembassy_contract::report::Report;
 use dataembassy_ledger::SigningKey;
+use dataembassy_ledger::activation::State;
 use dataembassy_ledger::chain::{CustodianKey, SignerRange};
 use dataembassy_ledger::entry::{
-    CustodyBody, CustodyEntry, Entry, EntryRef, Header, SignedObject, SourceBody, SourceEntry,
+    CustodyBody, CustodyEntry, Entry, EntryRef, Header, SignedObject, SourceBody, SourceEntry, TermBody,
 };
 use dataembassy_ledger::value::{Sequence, Timestamp};
 use dataembassy_sidecar::store::init::initialise;
@@ -25,7 +26,7 @@ use dataembassy_testkit::minio::BUCKET;
 use dataembassy_testkit::postgresql::{DUMP_ROLE, Database, PASSWORD, Server, programs};
 use tempfile::TempDir;
 
-use super::{REGISTRY, StoreBench, registry};
+use super::{REGISTRY, StoreBench, activation, registry};
 
 /// The age key that copies of tests are sealed to; its private half is in no file.
 pub const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
@@ -95,6 +96,39 @@ impl MirrorBench {
         write(files::DATABASE_PASSWORD, PASSWORD);
         write(files::DATABASE_CA, &authority);
         write(files::SIGNING_KEY, &self.signer.to_openssh().unwrap());
+    }
+
+    /// Goes on in another folder, where another key signs; what was in use before is handed back. The configuration is still to be written.
+    pub async fn move_to(&mut self, folder: TempDir, key: &SigningKey) -> TempDir {
+        let before = std::mem::replace(&mut self.folder, folder);
+        self.write_secrets().await;
+        self.write_secret(files::SIGNING_KEY, &key.to_openssh().unwrap());
+        before
+    }
+
+    /// The term that an order opens, as a custodian writes it, by a warrant that these people have signed.
+    pub async fn open_term(
+        &self,
+        order: &str,
+        state: State,
+        head: Option<EntryRef>,
+        signer: &SigningKey,
+        approved_by: &[&str],
+    ) -> EntryRef {
+        let ledger = self.ledger().await;
+        let statement = activation::statement(ledger.store_id, order, state, signer.public_key());
+        let body = TermBody {
+            source_head: head,
+            next_term: ledger.view.current_term().next().unwrap(),
+            signer: signer.public_key(),
+            order: Some(order.parse().unwrap()),
+            warrant: Some(activation::signed(&statement, approved_by)),
+        };
+        let body = match state {
+            State::Active => CustodyBody::Activation(body),
+            State::StoodDown => CustodyBody::Release(body),
+        };
+        self.append_custody(body).await
     }
 
     /// Replaces one secret.
@@ -306,6 +340,13 @@ impl Sidecar {
 
     pub fn process_id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Sends a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Ends the process as the kernel would.
