@@ -226,7 +226,8 @@ pub struct ManagedDatabase {
     /// The size of its volume. A whole number and one of Ki, Mi, Gi, Ti. Example: `200Gi`.
     #[schemars(length(min = 3, max = 8), regex(pattern = r"^[1-9][0-9]{0,5}(Ki|Mi|Gi|Ti)$"))]
     pub storage: String,
-    /// The `StorageClass` of its volume. Default: the cluster's.
+    /// The `StorageClass` of its volume. Whether the volume of a rehearsal is wiped when its claim is deleted is the class's `reclaimPolicy` to say:
+    /// `Delete` does. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),

@@ -142,8 +142,8 @@ pub struct Target {
     #[schemars(length(min = 1, max = 63))]
     pub database: String,
     /// Makes the database if there is none of that name, with the source's encoding and locale. The restoring role may make databases. Where
-    /// the server does not know that locale, text is kept in UTF-8 and sorted by C, which `acceptDifferentCollation` must allow. Default:
-    /// `false`.
+    /// the server does not know that locale, text is kept in UTF-8 and sorted by C, which `acceptDifferentCollation` must allow. A
+    /// database that was made stays, empty, where the restore then writes nothing. Default: `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub create_if_missing: bool,
     /// How the server proves who it is: TLS is always on.

@@ -147,6 +147,29 @@ async fn a_new_restore_gets_its_objects_its_job_last_and_a_status() {
 }
 
 #[tokio::test]
+async fn a_restore_of_an_activation_makes_the_database_and_is_let_into_it() {
+    let mut resource = restore("back");
+    let plain = run(&abroad(&resource), &Cluster::default(), &resource).await;
+    resource["metadata"]["labels"] =
+        json!({"dataembassy.io/database": "day-population", "theirs": "not ours"});
+    resource["spec"]["target"]["createIfMissing"] = true.into();
+    let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+    let labels = |asked: &[Asked]| written(asked, JOB)["spec"]["template"]["metadata"]["labels"].clone();
+    let mut expected = labels(&plain);
+    expected["dataembassy.io/database"] = "day-population".into();
+    assert_eq!(labels(&asked), expected);
+    let told = |asked: &[Asked]| {
+        let map = written(asked, "/configmaps/back-restore");
+        let document = map["data"][files::CONFIG_FILE].as_str().unwrap();
+        RestoreConfig::from_json(document.as_bytes())
+            .unwrap()
+            .target
+            .create_if_missing
+    };
+    assert!(told(&asked) && !told(&plain));
+}
+
+#[tokio::test]
 async fn the_job_believes_whom_the_cluster_believes_and_knows_the_last_head() {
     let resource = restore("back");
     let mut accepted = custody("population");

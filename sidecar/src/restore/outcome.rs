@@ -41,6 +41,9 @@ pub struct Outcome {
     pub not_restored: Vec<NotRestored>,
     /// What the copy does not hold.
     pub not_carried: Vec<NotRestored>,
+    /// How text is sorted in the target, where that is another way than at the source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sorted_otherwise: Option<String>,
     /// What a person may want to know.
     pub notes: Vec<String>,
 }

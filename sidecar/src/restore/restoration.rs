@@ -408,19 +408,26 @@ fn notes(facts: &Facts, contents: &Contents) -> Vec<String> {
             source.encoding, target.encoding
         ));
     }
-    if facts.sorts_otherwise(&contents.header.database) {
-        notes.push(format!(
-            "text is sorted by {}, at the source it was sorted by {}",
-            target.collate, source.collate
-        ));
-    }
+    notes.extend(sorting(facts, contents));
     notes
+}
+
+/// How text is sorted where that is another way than at the source.
+fn sorting(facts: &Facts, contents: &Contents) -> Option<String> {
+    let (source, target) = (&contents.header.database, &facts.target);
+    facts.sorts_otherwise(source).then(|| {
+        format!(
+            "text is sorted by {}, not by {} as at the source",
+            target.collate, source.collate
+        )
+    })
 }
 
 fn outcome(identity: &CopyIdentity, facts: &Facts, contents: Contents, loaded: Loaded) -> Outcome {
     let mut tables = loaded.tables;
     tables.sort_by(|one, other| one.name.cmp(&other.name));
     let notes = notes(facts, &contents);
+    let sorted_otherwise = sorting(facts, &contents);
     let carried = contents.not_carried.into_iter().map(|one| NotRestored {
         kind: one.what,
         name: one.name,
@@ -449,6 +456,7 @@ fn outcome(identity: &CopyIdentity, facts: &Facts, contents: Contents, loaded: L
         tried_again: Vec::new(),
         not_restored: Vec::new(),
         not_carried: carried.collect(),
+        sorted_otherwise,
         notes,
     }
 }

@@ -94,8 +94,12 @@ impl Whole {
             0 => String::new(),
             all => format!(", and all {all} answers are as they must be"),
         };
+        let sorting = match &outcome.sorted_otherwise {
+            Some(words) => format!("; {words}"),
+            None => String::new(),
+        };
         let message = format!(
-            "{} tables, {} rows and {} large objects are in {}; all counts and digests are equal{asked}",
+            "{} tables, {} rows and {} large objects are in {}; all counts and digests are equal{asked}{sorting}",
             outcome.tables.len(),
             outcome.rows,
             outcome.large_objects.objects,

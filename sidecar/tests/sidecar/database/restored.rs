@@ -41,6 +41,7 @@ async fn a_restore_makes_the_database_as_the_source_had_it() {
                 .await
                 .unwrap();
             assert_eq!(outcome.rows, 2);
+            assert_eq!(outcome.sorted_otherwise, None);
             assert!(
                 outcome.roles_kept.contains(&"postgres".to_owned()),
                 "{:?}",
@@ -67,6 +68,28 @@ async fn a_restore_makes_the_database_as_the_source_had_it() {
                 .unwrap();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_sorts_in_another_way_says_so_when_it_is_restored_into() {
+    let managed = Managed::started(17);
+    let utf8 = "TEMPLATE template0 ENCODING UTF8 LOCALE 'C.UTF-8'";
+    let database = Server::shared(17).database_with(utf8).await.unwrap();
+    managed
+        .execute("postgres", "CREATE DATABASE land TEMPLATE template0 LOCALE 'C'")
+        .await;
+    let copy = Arc::new(seal(&source(database.server, &database.name)).await);
+    let target = managed.source("land", &managed.authority, PASSWORD);
+    let accepting = Options {
+        accept_collation: true,
+        ..options()
+    };
+    let outcome = restore(&copy, &target, &accepting, &Progress::default())
+        .await
+        .unwrap();
+    let words = outcome.sorted_otherwise.unwrap();
+    assert_eq!(words, "text is sorted by C, not by C.UTF-8 as at the source");
+    assert!(outcome.notes.contains(&words), "{:?}", outcome.notes);
 }
 
 #[tokio::test(flavor = "multi_thread")]

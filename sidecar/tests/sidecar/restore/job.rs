@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::embassy::{Embassy, age_keygen, assert_equal, filled, find_again, key, lose};
 use crate::bench::{REGISTRY, http};
-use crate::sealed::{OWNER, seal, target};
+use crate::sealed::{ADMINISTRATOR, OWNER, seal, target};
 use crate::support::source;
 
 /// The longest that anything here may take.
@@ -130,6 +130,24 @@ pub(super) async fn published() -> (Embassy, Database) {
         .publish(&seal(&source(server, &database.name)).await, 7)
         .await;
     (embassy, database)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_missing_is_made_where_that_was_asked_for() {
+    let (embassy, database) = published().await;
+    let mut target = target(Server::shared(17)).await;
+    target.name.push_str("_made");
+    for (create, expected) in [(false, Ending::NothingWritten), (true, Ending::Restored)] {
+        let folder = Folder::new(&embassy, &target, |config| {
+            config.target.create_if_missing = create;
+        });
+        folder.write(files::DATABASE_USERNAME, ADMINISTRATOR);
+        let result = folder.run().await;
+        assert_eq!(result.ending, expected, "{result:?}");
+        assert_eq!(result.reason == Reason::TargetRefused, !create, "{result:?}");
+        assert!(!result.message.contains("sorted by"), "{result:?}");
+    }
+    assert_equal(&database, &target);
 }
 
 #[tokio::test(flavor = "multi_thread")]
