@@ -8,7 +8,7 @@ use dataembassy_crds::ConditionStatus;
 use futures::future::try_join_all;
 
 use crate::{
-    bed::disk::Disk,
+    bed::disk::{Disk, Older},
     product::{
         Product,
         custody::Custody,
@@ -102,9 +102,37 @@ pub(super) fn nothing_lost(before: &Holdings, after: &Holdings) -> Result<()> {
     Ok(())
 }
 
+/// What was spoiled on the store's disk, as it was before.
+pub(super) struct Spoiled {
+    disk: Disk,
+    before: Vec<Older>,
+}
+
+/// Puts back what was spoiled, as the administrator of the store's machine would from a backup of their own, and waits until the embassy has
+/// seen that everything is whole again.
+pub(super) async fn put_right(product: &Product, spoiled: Spoiled, progress: &Progress) -> Result<()> {
+    let step = progress.step("what was spoiled is put back, and the embassy reads it back once more");
+    for older in &spoiled.before {
+        spoiled.disk.put_back(older)?;
+    }
+    try_join_all(Registry::ALL.map(|registry| async move {
+        let custody = Custody::of(product, registry.id());
+        for condition in ["LedgerSound", "Intact"] {
+            custody
+                .condition(condition, ConditionStatus::True, None, PROVEN)
+                .await?;
+        }
+        anyhow::Ok(())
+    }))
+    .await?;
+    step.done();
+    Ok(())
+}
+
 /// Somebody with root on the store's machine spoils three registries' copies, each in another way.
-pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<()> {
+pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<Spoiled> {
     let disk = Disk::of(&product.bed).await?;
+    let mut before = Vec::new();
     let health = Custody::of(product, "health");
     let copy = health.newest().await?;
     let segment = product
@@ -113,6 +141,7 @@ pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<()>
         .await?
         .first_segment("health", &copy.copy_id)
         .await?;
+    before.push(disk.keep(&segment)?);
     found(
         progress,
         "a byte is flipped on the store's disk",
@@ -130,6 +159,7 @@ pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<()>
         .await?
         .first_segment("business", &copy.copy_id)
         .await?;
+    before.push(disk.keep(&segment)?);
     found(
         progress,
         "an object is removed from the store's disk",
@@ -142,6 +172,7 @@ pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<()>
     let population = Custody::of(product, "population");
     let head = population.newest().await?.sequence;
     let entry = format!("registries/population/source/0001-{head:012}");
+    before.push(disk.keep(&entry)?);
     found(
         progress,
         "an older state of the store's disk is put back: the latest entry is gone",
@@ -149,7 +180,8 @@ pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<()>
         "LedgerSound",
         || disk.remove(&entry),
     )
-    .await
+    .await?;
+    Ok(Spoiled { disk, before })
 }
 
 /// Does the damage, waits for the condition that names it, and tells both.

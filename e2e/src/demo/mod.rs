@@ -1,5 +1,6 @@
 //! `cargo e2e demo`: the main job, from nothing, in plain words.
 
+mod activation;
 mod closed_door;
 mod custody;
 mod drills;
@@ -89,7 +90,7 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
     progress.line(&format!(
         "\n5. Life goes on: {NEW_ROWS} rows are written into each registry, and another copy is asked for."
     ));
-    let second = second_copies(&stages, progress).await?;
+    let second = another_copy_of_each(&stages, "after-writing", progress).await?;
 
     progress.line("\n6. In the embassy, each copy is restored into an empty PostgreSQL 17 and compared with its source.");
     let mut rows = Vec::new();
@@ -132,11 +133,32 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
     custody::silence(&product, Registry::Business, frozen, progress).await?;
 
     progress.line("\n13. Somebody with root on the store's machine spoils copies behind its back.");
-    custody::damage(&product, progress).await?;
+    let spoiled = custody::damage(&product, progress).await?;
     drills::fails(&product, Registry::Health, progress).await?;
+    custody::put_right(&product, spoiled, progress).await?;
+
+    progress.line(&format!(
+        "\n14. One more copy of each, after {NEW_ROWS} more rows: they are the last that home commits."
+    ));
+    let last = another_copy_of_each(&stages, "before-the-end", progress).await?;
+    let last = activation::remember(&product, &stages, &last, progress).await?;
+
+    progress.line("\n15. Home is destroyed: its processes, its network, its disks.");
+    activation::destroy(&product, progress).await?;
+
+    progress.line(
+        "\n16. An EmbassyActivation names the three registries, in order. Two of three approvers must sign what it says, \
+         on a machine of their own, with stock tools.",
+    );
+    let active = activation::activate(&product, progress).await?;
+    activation::compare(&product, &active, &last, progress).await?;
+
+    progress.line("\n17. Home comes back, from a disk that somebody carried away, and wants to go on.");
+    activation::come_back(&product, &stages, progress).await?;
     progress.line(
         "\nDone: three registries were mirrored, changed, mirrored again, proven, restored abroad and found equal; \
-         a copy passed a drill that was signed for; and what was done to the copies was seen.",
+         a copy passed a drill that was signed for; what was done to the copies was seen; and when home was lost, the registries \
+         answered from the embassy, and home's ghost was fenced.",
     );
     Ok(())
 }
@@ -202,7 +224,11 @@ async fn first_copies(product: &Product, stages: &[Stage], progress: &Progress) 
     Ok(())
 }
 
-async fn second_copies(stages: &[Stage], progress: &Progress) -> Result<Vec<RegistryMirror>> {
+async fn another_copy_of_each(
+    stages: &[Stage],
+    trigger: &str,
+    progress: &Progress,
+) -> Result<Vec<RegistryMirror>> {
     let step = progress.step("another copy of each");
     let mut copied = Vec::new();
     for stage in stages {
@@ -215,7 +241,7 @@ async fn second_copies(stages: &[Stage], progress: &Progress) -> Result<Vec<Regi
             .status
             .and_then(|status| status.last_copy)
             .context("there was no first copy")?;
-        stage.mirror.trigger("after-writing").await?;
+        stage.mirror.trigger(trigger).await?;
         copied.push(stage.mirror.copied(before.sequence + 1, PATIENCE).await?);
     }
     step.done();

@@ -10,6 +10,7 @@
     reason = "a test's helpers fail as the test does"
 )]
 
+mod activation;
 mod alone;
 mod bed;
 mod break_glass;

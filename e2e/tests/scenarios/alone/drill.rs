@@ -10,13 +10,11 @@ use dataembassy_e2e::{
 use kube::ResourceExt as _;
 use serde_json::json;
 
+use super::kill;
 use crate::{
     drills::{entries_of_drills, mirrored, nothing_left, pods},
     world::{PATIENCE, World, alone},
 };
-
-/// Where operator and custodian run.
-const STANDING: &str = "dataembassy-system";
 
 #[test]
 fn a_drill_ends_and_is_signed_once_although_operator_and_custodian_are_killed_and_ends_when_its_database_is()
@@ -91,22 +89,4 @@ async fn kills(world: &'static World) -> Result<()> {
     nothing_left(world, id).await?;
     drilling.delete().await?;
     subject.delete().await
-}
-
-/// Ends the pods of a part of the embassy's standing half without a word.
-async fn kill(world: &World, component: &str) -> Result<()> {
-    let selector = format!("--selector=app.kubernetes.io/component={component}");
-    let arguments = [
-        "delete",
-        "pods",
-        &selector,
-        "--namespace",
-        STANDING,
-        "--force",
-        "--grace-period=0",
-        "--wait=false",
-    ];
-    let said = world.product.bed.embassy().kubectl(arguments).await?;
-    ensure!(said.contains("deleted"), "there is no {component}: {said}");
-    Ok(())
 }

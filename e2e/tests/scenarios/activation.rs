@@ -1,0 +1,250 @@
+//! Activations: who may order one, what a rehearsal leaves behind, and what becomes of the registries that depend on one that fails. Whoever
+//! is killed meanwhile, and home's end, are scenarios of their own.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use dataembassy_crds::{ActivationPhase, ConditionStatus, EmbassyActivationStatus, RegistryPhase};
+use dataembassy_e2e::{
+    command::wait_for,
+    product::activation::{Activating, NAMESPACE, Wanted},
+};
+use dataembassy_ledger::{Role, SigningKey};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{PersistentVolumeClaim, Secret, Service},
+    networking::v1::NetworkPolicy,
+};
+use kube::{Api, Resource, ResourceExt as _, api::ListParams};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::{
+    ledger,
+    world::{MINUTE, PATIENCE, Subject, World, together},
+};
+
+/// Everything of an activation on a machine that is busy with other things.
+const ACTIVATED: Duration = Duration::from_mins(8);
+
+#[test]
+fn approvals_that_do_not_count_are_named_and_nobody_is_fenced() {
+    together(refused_approvals);
+}
+
+#[test]
+fn a_rehearsal_leaves_nothing_behind_and_touches_no_ledger() {
+    together(rehearsal);
+}
+
+#[test]
+fn what_depends_on_a_registry_that_fails_is_not_begun_and_the_others_are_served() {
+    together(dependency);
+}
+
+/// A registry with three rows and one copy that the embassy has.
+pub(crate) async fn mirrored(world: &'static World, stem: &str) -> Result<Subject> {
+    let ministry = world.ministry(stem).await?;
+    let subject = ministry.small_registry(stem).await?;
+    subject.mirrored().await?;
+    Ok(subject)
+}
+
+async fn refused_approvals(world: &'static World) -> Result<()> {
+    let product = &world.product;
+    let subject = mirrored(world, "unapproved").await?;
+    let wanted = [Wanted::of(&subject.id)];
+    let activating = Activating::begin(product, "unapproved", "Activate", &wanted, |_| ()).await?;
+    let statement = activating.statement().await?;
+    for line in [
+        format!("registry: {}", subject.id),
+        "mode: Activate".to_owned(),
+        "approvals: 2".to_owned(),
+    ] {
+        ensure!(
+            statement.lines().any(|told| told == line),
+            "no {line:?} in {statement}"
+        );
+    }
+
+    let approver = &product.keys.approvers[0];
+    let good = approver.sign(&statement).await?;
+    let of_another_text = product.keys.approvers[1].sign(&format!("{statement}\n")).await?;
+    let stranger = SigningKey::from_seed(&rand::random()).sign(Role::Activation, statement.as_bytes())?;
+    let of_another_role =
+        SigningKey::from_openssh(&product.keys.custodian)?.sign(Role::Custody, statement.as_bytes())?;
+    let signatures = [
+        good.clone(),
+        good.clone(),
+        of_another_text,
+        stranger,
+        of_another_role,
+    ];
+    activating.approve(&signatures).await?;
+    let status = judged(&activating, 4).await?;
+    let approvals = status.approvals.unwrap_or_default();
+    ensure!(approvals.approved.len() == 1, "{approvals:?}");
+    let places: Vec<_> = approvals.refused.iter().map(|refused| refused.place).collect();
+    ensure!(places == [1, 2, 3, 4], "{approvals:?}");
+    ensure!(
+        approvals.refused[0].message.contains("already"),
+        "the same person twice: {approvals:?}"
+    );
+    ensure!(
+        approvals.refused[2].message.contains("none of the approvers"),
+        "a stranger: {approvals:?}"
+    );
+    activating
+        .condition("Approved", ConditionStatus::False, "AwaitingApproval", MINUTE)
+        .await?;
+
+    // Another spec is another statement: what was signed is signed no more.
+    activating
+        .patch(&json!({"spec": {"unfenced": "Accepted"}}))
+        .await?;
+    wait_for("another statement", MINUTE, || async {
+        let another = activating.status().await?.statement;
+        Ok(another.filter(|another| another.text != statement))
+    })
+    .await?;
+    let status = judged(&activating, 5).await?;
+    ensure!(
+        status
+            .approvals
+            .is_some_and(|approvals| approvals.approved.is_empty())
+    );
+
+    let past = Timestamp::now() - SignedDuration::from_mins(1);
+    activating
+        .patch(&json!({"spec": {"validUntil": past.to_string()}}))
+        .await?;
+    activating
+        .condition("Ready", ConditionStatus::False, "OrderExpired", MINUTE)
+        .await?;
+
+    // Home was never cut off.
+    subject.mirror.trigger("all-the-same").await?;
+    subject.mirror.copied(2, PATIENCE).await?;
+    activating.delete().await?;
+    subject.delete().await
+}
+
+/// The status once as many approvals as these were refused.
+async fn judged(activating: &Activating, refused: usize) -> Result<EmbassyActivationStatus> {
+    wait_for("the approvals to be judged", MINUTE, || async {
+        let status = activating.status().await?;
+        let found = status
+            .approvals
+            .as_ref()
+            .map_or(0, |approvals| approvals.refused.len());
+        Ok((found == refused).then_some(status))
+    })
+    .await
+}
+
+async fn rehearsal(world: &'static World) -> Result<()> {
+    let product = &world.product;
+    let subject = mirrored(world, "rehearsed").await?;
+    let mut wanted = Wanted::of(&subject.id);
+    wanted.questions = vec![("three-persons", "SELECT count(*) FROM public.person", "3")];
+    let activating = Activating::begin(product, "rehearsed", "Rehearse", &[wanted], |_| ()).await?;
+    activating.approve_by(product, 2).await?;
+    let status = activating.phase(ActivationPhase::Rehearsed, ACTIVATED).await?;
+    let state = &status.registries[0];
+    ensure!(
+        state.phase == RegistryPhase::Rehearsed && state.rto_seconds.is_some() && state.rpo_seconds.is_some(),
+        "{state:?}"
+    );
+    ensure!(
+        state.fence.is_none() && state.signer.is_none(),
+        "a rehearsal fences nobody: {state:?}"
+    );
+    for left in [
+        left::<StatefulSet>(world, "rehearsed").await?,
+        left::<PersistentVolumeClaim>(world, "rehearsed").await?,
+        left::<Secret>(world, "rehearsed").await?,
+        left::<Service>(world, "rehearsed").await?,
+        left::<NetworkPolicy>(world, "rehearsed").await?,
+    ] {
+        ensure!(left.is_empty(), "the rehearsal left {left:?}");
+    }
+    let kinds = ledger::custody_kinds(world, &subject.id).await?;
+    ensure!(
+        !kinds.contains(&"activation"),
+        "a rehearsal has written into the ledger: {kinds:?}"
+    );
+    subject.mirror.trigger("after-the-rehearsal").await?;
+    subject.mirror.copied(2, PATIENCE).await?;
+    activating.delete().await?;
+    subject.delete().await
+}
+
+/// Names of what is left of an activation of this name.
+async fn left<K>(world: &World, name: &str) -> Result<Vec<String>>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let all: Api<K> = Api::namespaced(world.product.bed.embassy().client().clone(), NAMESPACE);
+    let prefix = format!("{name}-");
+    Ok(all
+        .list(&ListParams::default())
+        .await?
+        .into_iter()
+        .map(|object| object.name_any())
+        .filter(|object| object.contains(&prefix))
+        .collect())
+}
+
+async fn dependency(world: &'static World) -> Result<()> {
+    let product = &world.product;
+    let (first, second, third) = tokio::try_join!(
+        mirrored(world, "fails"),
+        mirrored(world, "depends"),
+        mirrored(world, "free")
+    )?;
+    let mut fails = Wanted::of(&first.id);
+    fails.questions = vec![("four-persons", "SELECT count(*) FROM public.person", "4")];
+    let wanted = [
+        fails,
+        Wanted::of(&second.id).after(&[&first.id]),
+        Wanted::of(&third.id),
+    ];
+    let activating = Activating::begin(product, "dependent", "Activate", &wanted, |_| ()).await?;
+    activating.approve_by(product, 2).await?;
+    let status = activating.phase(ActivationPhase::Failed, ACTIVATED).await?;
+    let phases: Vec<_> = status
+        .registries
+        .iter()
+        .map(|state| (state.phase, state.reason.as_str()))
+        .collect();
+    ensure!(
+        phases
+            == [
+                (RegistryPhase::Failed, "AnswerWrong"),
+                (RegistryPhase::Skipped, "DependencyFailed"),
+                (RegistryPhase::Serving, "Serving"),
+            ],
+        "{phases:?}"
+    );
+    ensure!(
+        status.registries[0].message.contains("four-persons"),
+        "{:?}",
+        status.registries[0]
+    );
+    // Whose registry was not served is fenced all the same: nobody may commit while people decide.
+    for subject in [&first, &third] {
+        subject
+            .mirror
+            .condition("Fenced", ConditionStatus::True, Some("Fenced"), PATIENCE)
+            .await?;
+    }
+    activating.delete().await?;
+    for subject in [first, second, third] {
+        subject.delete().await?;
+    }
+    Ok(())
+}
