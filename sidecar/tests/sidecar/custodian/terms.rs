@@ -1,21 +1,26 @@
 //! Terms that people order: home is fenced at the head that there is, once, by nobody but those who may, and whatever else is wrong.
 
+use std::time::{Duration, Instant};
+
 use dataembassy_contract::Reason;
-use dataembassy_contract::custodian::{OrderBody, OrderConfig, OrderState, RegistryReport, TermHolder};
+use dataembassy_contract::custodian::{
+    OrderBody, OrderConfig, OrderState, RegistryReport, RetentionConfig, TermHolder,
+};
 use dataembassy_contract::report::CheckState;
 use dataembassy_ledger::activation::{Mode, State, Statement, Warrant};
+use dataembassy_ledger::chain::CustodyView;
 use dataembassy_ledger::entry::{CustodyBody, EntryRef, TermBody};
 use dataembassy_ledger::value::Timestamp;
 use dataembassy_ledger::{ObjectKey, Sha256Digest, SigningKey};
 use dataembassy_testkit::fabricated::{MadeCopy, Shape};
 use dataembassy_testkit::fault_proxy::Fault;
-use dataembassy_testkit::minio::BUCKET;
+use dataembassy_testkit::minio::{BUCKET, BucketKind};
 use hyper::{Method, StatusCode};
 use jiff::SignedDuration;
 
 use crate::bench::REGISTRY;
 use crate::bench::activation::{approval, approvers, embassy, key_of, signed, statement, with_floor};
-use crate::bench::custodian::{Custodian, CustodianBench, alarm, custodian_key, home, on_disk};
+use crate::bench::custodian::{Custodian, CustodianBench, DEADLINE, alarm, custodian_key, home, on_disk};
 use crate::bench::drill;
 
 const ORDER: &str = "the-day-1";
@@ -647,4 +652,57 @@ async fn the_embassy_writes_on_is_proven_and_drilled_and_the_registry_goes_home_
         sequence: again.reference.sequence,
     };
     assert!(bench.minio.get(BUCKET, &key.to_string()).await.is_ok());
+}
+
+#[tokio::test]
+async fn copies_of_a_term_that_has_ended_go_as_any_other_and_its_last_one_stays() {
+    let mut bench = CustodianBench::start_with(BucketKind::Lockable).await;
+    bench.lock = Some(Duration::from_secs(4));
+    for flag in ["--prove-every", "--expire-every"] {
+        bench.timing.push((flag, "1s"));
+    }
+    bench.config.immutability.lock_on_arrival = "4s".parse().unwrap();
+    bench.config.approvers = Some(approvers());
+    bench.write_config();
+    let made = bench.copies(2, &Shape::default()).await;
+    let order = activation(&bench, ORDER, &made[1]);
+    bench.config.orders = vec![activate(ORDER, signed(&order, &["anna", "bertil"]))];
+    bench.write_config();
+    let custodian = bench.custodian();
+    until_done(&custodian, ORDER).await;
+    bench.ledger.hand_over(embassy()).unwrap();
+    let theirs = bench.copies(1, &Shape::default()).await.remove(0);
+    custodian.until_head(3).await;
+    bench.config.registries[0].retention = RetentionConfig {
+        keep_within: "1s".parse().unwrap(),
+        daily: 0,
+        weekly: 0,
+        monthly: 0,
+        yearly: 0,
+        minimum: 1,
+        dry_run: false,
+    };
+    bench.write_config();
+    let is_gone = |copy: &MadeCopy| {
+        let sequence = copy.reference.sequence;
+        move |view: &CustodyView| view.is_expired(sequence)
+    };
+    let view = bench.until_view("copy 1 to expire", is_gone(&made[0])).await;
+    assert!(!is_gone(&made[1])(&view) && !is_gone(&theirs)(&view));
+    let begun = Instant::now();
+    while !bench.folder(made[0].body.copy_id).await.is_empty() {
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "a copy of term 1 is still there: {:#?}",
+            custodian.registry().await
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // The last word of a term is pushed out by nobody's.
+    for stays in [&made[1], &theirs] {
+        assert!(!bench.folder(stays.body.copy_id).await.is_empty());
+    }
+    let told = |report: &RegistryReport| (report.retention.kept, report.retention.deleted) == (2, 1);
+    let report = custodian.until_registry("the count of it", told).await;
+    assert_eq!(report.ledger.state, CheckState::True, "{:?}", report.ledger);
 }
