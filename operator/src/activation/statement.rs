@@ -236,9 +236,16 @@ fn floor(registry: &ActivatedRegistry, found: &Found) -> Result<Option<StatedFlo
     entry().map(Some).ok_or_else(unknown)
 }
 
-/// The term of a head: the one that is open, unless the head closed the one before.
+/// The term of a head, as the custodian says it; else the one that is open, unless the head closed the one before.
 fn written_in(term: Option<i32>, head: i64, found: &Found, registry: &ActivatedRegistry) -> u64 {
     let report = found.report(&registry.id);
+    let told = report.filter(|report| {
+        let sequence = report.source_head.as_ref().map(|head| head.sequence);
+        sequence.is_some_and(|sequence| i64::try_from(sequence) == Ok(head))
+    });
+    if let Some(term) = told.and_then(|report| report.source_term) {
+        return u64::from(term);
+    }
     let open = report.map_or(0, |report| u64::from(report.term));
     let open = open
         .max(term.and_then(|term| u64::try_from(term).ok()).unwrap_or(1))

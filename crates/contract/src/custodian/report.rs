@@ -132,6 +132,9 @@ pub struct RegistryReport {
     /// The head of the source chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_head: Option<Head>,
+    /// The term in which that head was written: an earlier one than `term` until somebody has written in that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_term: Option<u32>,
     /// The head of the custody chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custody_head: Option<Head>,

@@ -171,7 +171,7 @@ pub(super) fn approved(status: &EmbassyActivationStatus, seen: &Seen<'_>) -> Fin
     }
     match approvals.refused.first() {
         Some(refused) => Finding::no(
-            Reason::NotApproved,
+            Reason::AwaitingApproval,
             format!(
                 "{} approvals; spec.approvals[{}]: {}",
                 approvals.words, refused.place, refused.message

@@ -271,7 +271,9 @@ async fn too_few_the_same_twice_a_stranger_and_another_text_do_not_count() {
     let (words, _, _) = judged(&cluster, &[custody, "nothing".to_owned()]).await;
     assert_eq!(words, "0/2");
     let status = cluster.lock().unwrap().status();
-    assert_eq!(said(&status, "Approved").0, "False NotApproved");
+    let (reason, message) = said(&status, "Approved");
+    assert_eq!(reason, "False AwaitingApproval");
+    assert!(message.contains("spec.approvals[0]"), "{message}");
     // Nothing was done for it.
     assert!(cluster.lock().unwrap().orders().is_empty());
     assert!(status.registries.iter().all(|state| state.steps.is_empty()));
@@ -375,4 +377,21 @@ async fn at_home_an_activation_is_refused_and_nothing_is_made_for_it() {
     assert_eq!(reason, "True WrongSide");
     assert!(message.contains("in the embassy's cluster"), "{message}");
     assert_eq!(cluster.writes.len(), 1, "{:?}", cluster.writes);
+}
+
+#[tokio::test]
+async fn a_head_from_before_a_fence_and_a_release_is_stated_in_its_own_term() {
+    let cluster = cluster(alone(true));
+    {
+        let mut cluster = cluster.lock().unwrap();
+        let report = cluster.reports.get_mut("population").unwrap();
+        report["term"] = 3.into();
+        report["sourceTerm"] = 1.into();
+        report["opening"] = json!({
+            "holder": "Home", "sequence": 12, "digest": "e".repeat(64), "signer": "s", "sourceHead": report["sourceHead"],
+        });
+    }
+    let status = until(&cluster, |status| status.statement.is_some()).await;
+    let statement = Statement::read(&status.statement.unwrap().text).unwrap();
+    assert_eq!(statement.registries[0].floor.unwrap().term.get(), 1);
 }

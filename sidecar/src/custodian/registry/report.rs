@@ -76,6 +76,9 @@ impl Keeper {
                 .map(told_opening),
             unwitnessed: !chains.is_some_and(|chains| chains.is_witnessed(&assignment.settings)),
             source_head: head.map(told_head),
+            source_term: chains
+                .zip(head)
+                .map(|(chains, head)| chains.view().term_of(head.sequence).get()),
             custody_head: chains.and_then(LedgerState::custody_head).map(told_head),
             ledger: ledger.clone(),
             intact: intact.clone(),

@@ -155,6 +155,7 @@ async fn home_is_fenced_at_the_head_that_there_is_and_the_entry_says_who_ordered
     );
     let told = report.opening.unwrap();
     assert_eq!((report.term, told.holder), (2, TermHolder::Embassy));
+    assert_eq!(report.source_term, Some(1), "nobody has written in term 2");
     assert_eq!(told.order.as_deref(), Some(ORDER));
     assert_eq!(told.source_head.map(|head| head.sequence), Some(3));
     let store = bench.origin.store_id.to_string();
@@ -628,6 +629,7 @@ async fn the_embassy_writes_on_is_proven_and_drilled_and_the_registry_goes_home_
     let report = until_done(&custodian, BACK).await;
     let told = report.opening.unwrap();
     assert_eq!((report.term, told.holder), (3, TermHolder::Home));
+    assert_eq!(report.source_term, Some(2));
     assert_eq!(
         told.source_head.map(|head| head.digest),
         Some(last.reference.digest.to_string())
