@@ -161,11 +161,11 @@ async fn rehearsal(world: &'static World) -> Result<()> {
         "a rehearsal fences nobody: {state:?}"
     );
     for left in [
-        left::<StatefulSet>(world, "rehearsed").await?,
-        left::<PersistentVolumeClaim>(world, "rehearsed").await?,
-        left::<Secret>(world, "rehearsed").await?,
-        left::<Service>(world, "rehearsed").await?,
-        left::<NetworkPolicy>(world, "rehearsed").await?,
+        left::<StatefulSet>(world, "rehearsed", &subject.id).await?,
+        left::<PersistentVolumeClaim>(world, "rehearsed", &subject.id).await?,
+        left::<Secret>(world, "rehearsed", &subject.id).await?,
+        left::<Service>(world, "rehearsed", &subject.id).await?,
+        left::<NetworkPolicy>(world, "rehearsed", &subject.id).await?,
     ] {
         ensure!(left.is_empty(), "the rehearsal left {left:?}");
     }
@@ -180,8 +180,8 @@ async fn rehearsal(world: &'static World) -> Result<()> {
     subject.delete().await
 }
 
-/// Names of what is left of an activation of this name.
-async fn left<K>(world: &World, name: &str) -> Result<Vec<String>>
+/// Names of what is left of a registry in an activation of this name: all of it is named after both, but for the Service.
+async fn left<K>(world: &World, name: &str, registry: &str) -> Result<Vec<String>>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone
@@ -189,13 +189,13 @@ where
         + DeserializeOwned,
 {
     let all: Api<K> = Api::namespaced(world.product.bed.embassy().client().clone(), NAMESPACE);
-    let prefix = format!("{name}-");
+    let both = format!("{name}-{registry}");
     Ok(all
         .list(&ListParams::default())
         .await?
         .into_iter()
         .map(|object| object.name_any())
-        .filter(|object| object.contains(&prefix))
+        .filter(|object| object.contains(&both) || object == registry)
         .collect())
 }
 
