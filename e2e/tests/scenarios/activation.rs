@@ -55,7 +55,8 @@ async fn refused_approvals(world: &'static World) -> Result<()> {
     let product = &world.product;
     let subject = mirrored(world, "unapproved").await?;
     let wanted = [Wanted::of(&subject.id)];
-    let activating = Activating::begin(product, "unapproved", "Activate", &wanted, |_| ()).await?;
+    let activating =
+        Activating::begin(product, &world.unique("unapproved"), "Activate", &wanted, |_| ()).await?;
     let statement = activating.statement().await?;
     for line in [
         format!("registry: {}", subject.id),
@@ -148,7 +149,8 @@ async fn rehearsal(world: &'static World) -> Result<()> {
     let subject = mirrored(world, "rehearsed").await?;
     let mut wanted = Wanted::of(&subject.id);
     wanted.questions = vec![("three-persons", "SELECT count(*) FROM public.person", "3")];
-    let activating = Activating::begin(product, "rehearsed", "Rehearse", &[wanted], |_| ()).await?;
+    let name = world.unique("rehearsal");
+    let activating = Activating::begin(product, &name, "Rehearse", &[wanted], |_| ()).await?;
     activating.approve_by(product, 2).await?;
     let status = activating.phase(ActivationPhase::Rehearsed, ACTIVATED).await?;
     let state = &status.registries[0];
@@ -161,11 +163,11 @@ async fn rehearsal(world: &'static World) -> Result<()> {
         "a rehearsal fences nobody: {state:?}"
     );
     for left in [
-        left::<StatefulSet>(world, "rehearsed", &subject.id).await?,
-        left::<PersistentVolumeClaim>(world, "rehearsed", &subject.id).await?,
-        left::<Secret>(world, "rehearsed", &subject.id).await?,
-        left::<Service>(world, "rehearsed", &subject.id).await?,
-        left::<NetworkPolicy>(world, "rehearsed", &subject.id).await?,
+        left::<StatefulSet>(world, &name, &subject.id).await?,
+        left::<PersistentVolumeClaim>(world, &name, &subject.id).await?,
+        left::<Secret>(world, &name, &subject.id).await?,
+        left::<Service>(world, &name, &subject.id).await?,
+        left::<NetworkPolicy>(world, &name, &subject.id).await?,
     ] {
         ensure!(left.is_empty(), "the rehearsal left {left:?}");
     }
@@ -213,7 +215,8 @@ async fn dependency(world: &'static World) -> Result<()> {
         Wanted::of(&second.id).after(&[&first.id]),
         Wanted::of(&third.id),
     ];
-    let activating = Activating::begin(product, "dependent", "Activate", &wanted, |_| ()).await?;
+    let activating =
+        Activating::begin(product, &world.unique("dependent"), "Activate", &wanted, |_| ()).await?;
     activating.approve_by(product, 2).await?;
     let status = activating.phase(ActivationPhase::Failed, ACTIVATED).await?;
     let phases: Vec<_> = status

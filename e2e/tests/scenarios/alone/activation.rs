@@ -28,7 +28,8 @@ async fn kills(world: &'static World) -> Result<()> {
     let source = Truth::of(&subject.connect().await?).await?;
 
     let wanted = [Wanted::of(&subject.id)];
-    let activating = Activating::begin(product, "killed", "Activate", &wanted, |_| ()).await?;
+    let name = world.unique("killed");
+    let activating = Activating::begin(product, &name, "Activate", &wanted, |_| ()).await?;
     activating.approve_by(product, 2).await?;
     kill(world, "operator").await?;
     kill(world, "custodian").await?;
@@ -81,7 +82,7 @@ async fn kills(world: &'static World) -> Result<()> {
     );
 
     // One registry, one order.
-    let second = Activating::begin(product, "another", "Activate", &wanted, |_| ()).await?;
+    let second = Activating::begin(product, &world.unique("another"), "Activate", &wanted, |_| ()).await?;
     second
         .condition("Ready", ConditionStatus::False, "AlreadyActivated", MINUTE)
         .await?;
@@ -92,7 +93,7 @@ async fn kills(world: &'static World) -> Result<()> {
         .batch_execute("CREATE TABLE public.written_abroad AS SELECT 1 AS n")
         .await?;
     activating.delete().await?;
-    let pod = format!("killed-{id}");
+    let pod = format!("{name}-{id}");
     let pods = abroad
         .kubectl(["get", "pods", "--namespace", NAMESPACE, "--no-headers"])
         .await?;
