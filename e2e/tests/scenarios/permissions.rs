@@ -17,11 +17,14 @@ use serde_json::json;
 use crate::world::{World, together};
 
 /// What it may do in any namespace: resource, with its group, and verbs.
-const EVERYWHERE: [(&str, &str); 15] = [
+const EVERYWHERE: [(&str, &str); 17] = [
     ("configmaps", "create get list patch watch"),
     ("dataembassies.dataembassy.io", "get list watch"),
     ("dataembassies/status.dataembassy.io", "patch"),
     ("deployments.apps", "create get list patch watch"),
+    // To refuse them: registries are served from the embassy.
+    ("embassyactivations.dataembassy.io", "get list watch"),
+    ("embassyactivations/status.dataembassy.io", "patch"),
     ("events.events.k8s.io", "create patch"),
     ("jobs.batch", "create get list patch watch"),
     ("networkpolicies.networking.k8s.io", "create get list patch watch"),
