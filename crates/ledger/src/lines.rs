@@ -3,8 +3,9 @@
 
 use std::str::FromStr;
 
+use crate::entry::EntryRef;
 use crate::signature::PublicKey;
-use crate::value::{InvalidValue, Sequence};
+use crate::value::{InvalidValue, Sequence, Term};
 
 /// The most bytes of a line, without the LF.
 pub const MAX_LINE_BYTES: usize = 600;
@@ -143,11 +144,29 @@ impl<'a> Lines<'a> {
 
     /// A number as people write it: no leading zero, no sign.
     pub(crate) fn sequence(&self, text: &str) -> Result<Sequence, WrongLine> {
-        let number = text
-            .parse()
-            .ok()
-            .filter(|number: &u64| number.to_string() == text);
-        Sequence::new(number.unwrap_or_default()).map_err(|error| self.invalid(error))
+        Sequence::new(number(text).unwrap_or_default()).map_err(|error| self.invalid(error))
+    }
+
+    /// A place in the source chain and what stands there: `<term, 4 digits>-<sequence, 12 digits> <digest>`.
+    pub(crate) fn source_entry(
+        &self,
+        value: &str,
+        form: &'static str,
+    ) -> Result<(Term, EntryRef), WrongLine> {
+        let parts = value
+            .split_once(' ')
+            .and_then(|(place, digest)| Some((place.split_once('-')?, digest)));
+        let ((term, sequence), digest) = parts.ok_or_else(|| self.fault(Expected::Form(form)))?;
+        let term = Term::from_key(term).map_err(|error| self.invalid(error))?;
+        Ok((term, self.entry(sequence, digest)?))
+    }
+
+    /// A place in a chain, in twelve digits, and what stands there.
+    pub(crate) fn entry(&self, sequence: &str, digest: &str) -> Result<EntryRef, WrongLine> {
+        Ok(EntryRef {
+            sequence: Sequence::from_key(sequence).map_err(|error| self.invalid(error))?,
+            digest: digest.parse().map_err(|error| self.invalid(error))?,
+        })
     }
 
     pub(crate) fn fault(&self, expected: Expected) -> WrongLine {
@@ -165,4 +184,9 @@ impl<'a> Lines<'a> {
             fault,
         }
     }
+}
+
+/// A number as people write it: no leading zero, no sign.
+pub(crate) fn number<T: FromStr + ToString>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
 }

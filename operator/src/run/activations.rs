@@ -5,10 +5,11 @@ use std::sync::Arc;
 use dataembassy_crds::{ActivationMode, DataEmbassy, EmbassyActivation, RegistryCustody, RegistryRestore};
 use futures::stream::StreamExt;
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 
+use super::watches::touched;
 use super::{Context, Process, ReconcileError, config, stop};
 use crate::activation;
 use crate::settings::Side;
@@ -60,17 +61,6 @@ pub(super) async fn run(
         .run(reconcile, activation::try_again, context)
         .for_each(|_| async {})
         .await;
-}
-
-fn touched(
-    activations: &Store<EmbassyActivation>,
-    is_touched: impl Fn(&EmbassyActivation) -> bool,
-) -> Vec<ObjectRef<EmbassyActivation>> {
-    let activations = activations.state();
-    let touched = activations.iter().filter(|activation| is_touched(activation));
-    touched
-        .map(|activation| ObjectRef::from_obj(&**activation))
-        .collect()
 }
 
 /// The embassy whose configuration an activation changes. A rehearsal changes none.

@@ -6,10 +6,11 @@ use dataembassy_crds::{DataEmbassy, RegistryCustody, RegistryDrill};
 use futures::stream::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 
+use super::watches::touched;
 use super::{Context, Process, ReconcileError, config, stop};
 use crate::drill;
 use crate::labels::SELECTOR;
@@ -56,15 +57,6 @@ pub(super) async fn run(
         .run(reconcile, drill::try_again, context)
         .for_each(|_| async {})
         .await;
-}
-
-fn touched(
-    drills: &Store<RegistryDrill>,
-    is_touched: impl Fn(&RegistryDrill) -> bool,
-) -> Vec<ObjectRef<RegistryDrill>> {
-    let drills = drills.state();
-    let touched = drills.iter().filter(|drill| is_touched(drill));
-    touched.map(|drill| ObjectRef::from_obj(&**drill)).collect()
 }
 
 /// The embassy whose configuration a drill changes: one that has a result to be signed, or had one. One that is at work tells every few

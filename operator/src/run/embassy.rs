@@ -13,7 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
-use super::watches::{Objects, scoped, unwatched, watch_ours};
+use super::watches::{Objects, scoped, touched, unwatched, watch_ours};
 use super::{Context, Process, ReconcileError, Stores, activations, config, drills, restores, stop};
 use crate::labels::INSTANCE;
 use crate::{custody, embassy};
@@ -52,13 +52,7 @@ pub(super) async fn controllers(process: Process) {
     let all_custodies = stores.custodies.clone();
     let custodies_of = move |embassy: DataEmbassy| {
         let name = embassy.name_any();
-        let custodies = all_custodies.state();
-        let touched = custodies
-            .iter()
-            .filter(|custody| custody.spec.embassy_ref.name == name);
-        touched
-            .map(|custody| ObjectRef::from_obj(&**custody))
-            .collect::<Vec<_>>()
+        touched(&all_custodies, |custody| custody.spec.embassy_ref.name == name)
     };
     // A registry that was changed, or is gone, changes the configuration of its embassy.
     let embassy_of = |custody: RegistryCustody| [ObjectRef::new(&custody.spec.embassy_ref.name)];

@@ -10,7 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
-use super::watches::{Objects, unwatched};
+use super::watches::{Objects, touched, unwatched};
 use super::{Context, Process, ReconcileError, Stores, activations, config, restores, stop, try_again};
 use crate::labels::INSTANCE;
 use crate::{embassy, mirror};
@@ -48,13 +48,7 @@ pub(super) async fn controllers(process: Process) {
     let all_mirrors = stores.mirrors.clone();
     let mirrors_of = move |embassy: DataEmbassy| {
         let name = embassy.name_any();
-        let mirrors = all_mirrors.state();
-        let touched = mirrors
-            .iter()
-            .filter(|mirror| mirror.spec.embassy_ref.name == name);
-        touched
-            .map(|mirror| ObjectRef::from_obj(&**mirror))
-            .collect::<Vec<_>>()
+        touched(&all_mirrors, |mirror| mirror.spec.embassy_ref.name == name)
     };
     let embassies = embassies
         .with_config(config())

@@ -112,3 +112,13 @@ where
     writer.apply_watcher_event(&Event::InitDone);
     reader
 }
+
+/// The resources that something else touches, by what the watch of their own kind knows.
+pub(super) fn touched<K>(all: &Store<K>, is_touched: impl Fn(&K) -> bool) -> Vec<ObjectRef<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let all = all.state();
+    let touched = all.iter().filter(|one| is_touched(one));
+    touched.map(|one| ObjectRef::from_obj(&**one)).collect()
+}

@@ -5,10 +5,9 @@ use super::{
     MAX_STATED, MAX_STATEMENT_BYTES, Mode, STATEMENT_FORMAT, State, StatedFloor, StatedRegistry, Statement,
     StatementError, Unfenced, WrongLine,
 };
-use crate::entry::EntryRef;
-use crate::lines::{Expected, Lines};
+use crate::lines::{Expected, Lines, number};
 use crate::signature::PublicKey;
-use crate::value::{RegistryId, Sequence, Term};
+use crate::value::RegistryId;
 
 impl Statement {
     /// Reads a statement's text.
@@ -73,14 +72,7 @@ fn word<T: Copy>(
 
 fn required(lines: &mut Lines<'_>) -> Result<usize, WrongLine> {
     let text = lines.field("approvals")?;
-    let number = number(text).and_then(|number| usize::try_from(number).ok());
-    number.ok_or_else(|| lines.fault(Expected::Form("a number without leading zeros")))
-}
-
-/// A number as people write it: no leading zero, no sign.
-fn number(text: &str) -> Option<u32> {
-    let number: u32 = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
+    number(text).ok_or_else(|| lines.fault(Expected::Form("a number without leading zeros")))
 }
 
 fn registry(lines: &mut Lines<'_>) -> Result<StatedRegistry, WrongLine> {
@@ -124,16 +116,10 @@ fn floor(lines: &mut Lines<'_>) -> Result<Option<StatedFloor>, WrongLine> {
     if value == NONE {
         return Ok(None);
     }
-    let parts = value
-        .split_once(' ')
-        .and_then(|(place, digest)| Some((place.split_once('-')?, digest)));
-    let ((term, sequence), digest) = parts.ok_or_else(|| lines.fault(Expected::Form(FORM)))?;
+    let (term, entry) = lines.source_entry(value, FORM)?;
     Ok(Some(StatedFloor {
-        term: Term::from_key(term).map_err(|error| lines.invalid(error))?,
-        entry: EntryRef {
-            sequence: Sequence::from_key(sequence).map_err(|error| lines.invalid(error))?,
-            digest: digest.parse().map_err(|error| lines.invalid(error))?,
-        },
+        term,
+        entry,
         taken_at: lines.value("taken")?,
     }))
 }

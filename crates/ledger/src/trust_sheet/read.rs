@@ -8,9 +8,8 @@ use super::{
 use crate::activation::{Approver, Approvers, MAX_APPROVERS};
 use crate::chain::SignerRange;
 use crate::entry::EntryRef;
-use crate::lines::Lines;
+use crate::lines::{Lines, number};
 use crate::signature::{self, Role};
-use crate::value::{Sequence, Term};
 
 /// How a signature begins.
 const ARMOR: &str = "-----BEGIN SSH SIGNATURE-----";
@@ -92,10 +91,7 @@ fn approvers(lines: &mut Lines<'_>) -> Result<Option<Approvers>, WrongLine> {
     if text == "none" {
         return Ok(None);
     }
-    let required = text
-        .parse()
-        .ok()
-        .filter(|number: &usize| number.to_string() == text);
+    let required = number(text);
     let required = required.ok_or_else(|| lines.fault(Expected::Form(FORM)))?;
     let mut all = Vec::new();
     while all.len() < MAX_APPROVERS && lines.next_is("approver") {
@@ -157,12 +153,7 @@ fn source_head(lines: &mut Lines<'_>) -> Result<Option<SourceHead>, WrongLine> {
     if value == "none" {
         return Ok(None);
     }
-    let parts = value
-        .split_once(' ')
-        .and_then(|(place, digest)| Some((place.split_once('-')?, digest)));
-    let ((term, sequence), digest) = parts.ok_or_else(|| lines.fault(Expected::Form(FORM)))?;
-    let term = Term::from_key(term).map_err(|error| lines.invalid(error))?;
-    let entry = entry(lines, sequence, digest)?;
+    let (term, entry) = lines.source_entry(value, FORM)?;
     Ok(Some(SourceHead { term, entry }))
 }
 
@@ -174,12 +165,5 @@ fn custody_head(lines: &mut Lines<'_>) -> Result<Option<EntryRef>, WrongLine> {
     }
     let parts = value.split_once(' ');
     let (sequence, digest) = parts.ok_or_else(|| lines.fault(Expected::Form(FORM)))?;
-    entry(lines, sequence, digest).map(Some)
-}
-
-fn entry(lines: &Lines<'_>, sequence: &str, digest: &str) -> Result<EntryRef, WrongLine> {
-    Ok(EntryRef {
-        sequence: Sequence::from_key(sequence).map_err(|error| lines.invalid(error))?,
-        digest: digest.parse().map_err(|error| lines.invalid(error))?,
-    })
+    lines.entry(sequence, digest).map(Some)
 }

@@ -9,8 +9,8 @@ use dataembassy_contract::config::{
     Addressing, Floor, ImmutabilityConfig, LockMode, RecipientConfig, SovereigntyConfig, StoreConfig,
 };
 use dataembassy_contract::custodian::{
-    CustodianConfig, CustodianReport, CustodyConfig, RegistryReport, RetentionConfig, SignerConfig,
-    TrustedCustodian, VerificationConfig, registry_path,
+    CustodianConfig, CustodianReport, CustodyConfig, OrderState, RegistryReport, RetentionConfig,
+    SignerConfig, TrustedCustodian, VerificationConfig, registry_path,
 };
 use dataembassy_contract::sovereignty::Loopback;
 use dataembassy_contract::{Endpoint, Reason, Sovereignty, files};
@@ -212,6 +212,12 @@ impl CustodianBench {
     }
 }
 
+/// What became of an order, as far as a report says it.
+pub fn answer(report: &RegistryReport, order: &str) -> Option<OrderState> {
+    let answer = report.orders.iter().find(|answer| answer.id == order)?;
+    Some(answer.state.clone())
+}
+
 impl Custodian {
     async fn get<T>(&self, path: &str, read: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         let answer = super::http::get(self.status, path, None).await.ok()?;
@@ -245,6 +251,29 @@ impl Custodian {
         wanted: impl Fn(&RegistryReport) -> bool,
     ) -> RegistryReport {
         wait(what, async || self.registry().await, wanted).await
+    }
+
+    /// Waits until an order has its entry; returns the report that says so.
+    pub async fn until_done(&self, order: &str) -> RegistryReport {
+        let is_done =
+            |report: &RegistryReport| matches!(answer(report, order), Some(OrderState::Done { .. }));
+        let what = format!("the entry of {order}");
+        self.until_registry(&what, is_done).await
+    }
+
+    /// Waits until an order is refused in these words; returns the refusal.
+    pub async fn until_refused(&self, order: &str, words: &str) -> (Reason, String) {
+        let refused = |report: &RegistryReport| match answer(report, order) {
+            Some(OrderState::Refused { reason, message }) if message.contains(words) => {
+                Some((reason, message))
+            }
+            _ => None,
+        };
+        let what = format!("the refusal of {order}, with {words:?}");
+        let report = self
+            .until_registry(&what, |report| refused(report).is_some())
+            .await;
+        refused(&report).unwrap()
     }
 
     /// Waits until the head of the source chain has this number.

@@ -15,7 +15,7 @@ use hyper::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::bench::REGISTRY;
-use crate::bench::custodian::{Custodian, CustodianBench, alarm, custodian_key};
+use crate::bench::custodian::{Custodian, CustodianBench, alarm, answer, custodian_key};
 use crate::bench::drill::{drilled, order, result};
 
 const ORDER: &str = "nightly-20261128-0300";
@@ -40,31 +40,6 @@ async fn drills(bench: &CustodianBench) -> Vec<DrillBody> {
             _ => None,
         })
         .collect()
-}
-
-/// What became of an order, as far as a report says it.
-fn answer(report: &RegistryReport, order: &str) -> Option<OrderState> {
-    let answer = report.orders.iter().find(|answer| answer.id == order)?;
-    Some(answer.state.clone())
-}
-
-async fn until_done(custodian: &Custodian, order: &str) -> RegistryReport {
-    let is_done = |report: &RegistryReport| matches!(answer(report, order), Some(OrderState::Done { .. }));
-    custodian
-        .until_registry(&format!("the entry of {order}"), is_done)
-        .await
-}
-
-async fn until_refused(custodian: &Custodian, order: &str) -> (Reason, String) {
-    let refused = |report: &RegistryReport| match answer(report, order) {
-        Some(OrderState::Refused { reason, message }) => Some((reason, message)),
-        _ => None,
-    };
-    let what = format!("the refusal of {order}");
-    let report = custodian
-        .until_registry(&what, |report| refused(report).is_some())
-        .await;
-    refused(&report).unwrap()
 }
 
 async fn bytes_of(bench: &CustodianBench, key: &str) -> Vec<u8> {
@@ -102,7 +77,7 @@ async fn what_a_drill_found_is_signed_for_once_and_its_reports_are_locked() {
     bench.config.orders = vec![order(found)];
     bench.write_config();
     let custodian = bench.custodian();
-    let report = until_done(&custodian, ORDER).await;
+    let report = custodian.until_done(ORDER).await;
     let drill = assert_signed_once(&bench, ORDER).await;
     assert_eq!(drill.source_entry, made[1].reference);
     assert_eq!(drill.copy_id, made[1].body.copy_id);
@@ -156,7 +131,7 @@ async fn what_a_drill_found_is_signed_for_once_and_its_reports_are_locked() {
     bench.remember(&report_of(&custodian).await);
     custodian.kill();
     let custodian = bench.custodian();
-    let report = until_done(&custodian, ORDER).await;
+    let report = custodian.until_done(ORDER).await;
     assert_eq!(answer(&report, ORDER), Some(OrderState::Done { sequence }));
     assert_eq!(report.last_drilled.map(|last| last.sequence), Some(2));
     assert_signed_once(&bench, ORDER).await;
@@ -170,7 +145,7 @@ async fn report_of(custodian: &Custodian) -> RegistryReport {
 async fn killed_at(fault: Fault, is_it: fn(&str) -> bool, is_stored: bool) {
     let bench = left_at(fault, is_it, is_stored).await;
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_signed_once(&bench, ORDER).await;
 }
 
@@ -244,7 +219,7 @@ async fn a_custodian_with_a_new_key_signs_for_what_its_predecessor_left() {
     bench.write(files::CUSTODY_SIGNING_KEY, &key.to_openssh().unwrap());
     bench.write_config();
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_signed_beside(&bench, [("json", 2), ("html", 2)]).await;
     // Who reads the report is told whose signature to look for.
     let report = bytes_of(&bench, &report_key(ORDER, "json")).await;
@@ -265,7 +240,7 @@ async fn a_custodian_of_another_version_signs_for_its_own_page_and_for_no_other(
         .await
         .unwrap();
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_signed_beside(&bench, [("json", 1), ("html", 2)]).await;
 }
 
@@ -318,8 +293,8 @@ async fn two_custodians_sign_for_one_drill_once() {
     bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
     bench.write_config();
     let (one, other) = (bench.custodian(), bench.custodian());
-    until_done(&one, ORDER).await;
-    until_done(&other, ORDER).await;
+    one.until_done(ORDER).await;
+    other.until_done(ORDER).await;
     assert_signed_once(&bench, ORDER).await;
 }
 
@@ -417,11 +392,11 @@ async fn results_that_cannot_be_are_refused_and_the_others_signed_for() {
     bench.write_config();
     let custodian = bench.custodian();
     for (id, _, expected, words) in &REFUSED {
-        let (reason, message) = until_refused(&custodian, id).await;
+        let (reason, message) = custodian.until_refused(id, "").await;
         assert_eq!(reason, *expected, "{id}: {message}");
         assert!(message.contains(words), "{id}: {message}");
     }
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_signed_once(&bench, ORDER).await;
     let reports = bench
         .minio
@@ -452,7 +427,7 @@ async fn an_order_waits_while_the_store_refuses_and_is_carried_out_when_it_does_
         .until_registry("the proof", |report| report.verification.verified == 1)
         .await;
     bench.proxy.heal();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_signed_once(&bench, ORDER).await;
 }
 
@@ -475,7 +450,7 @@ async fn orders_outlive_a_store_that_is_not_there_for_a_while() {
     assert!(drills(&bench).await.is_empty());
     bench.proxy.heal();
     for id in ["nightly-1", "nightly-2"] {
-        until_done(&custodian, id).await;
+        custodian.until_done(id).await;
     }
     let signed = drills(&bench).await;
     let orders: Vec<&str> = signed.iter().map(|drill| drill.order.as_str()).collect();
@@ -507,7 +482,7 @@ async fn an_order_waits_while_nobody_has_said_where_the_ledger_stood() {
     custodian.until_registry("why it waits", waits).await;
     assert!(drills(&bench).await.is_empty());
     bench.remember(&before);
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_signed_once(&bench, ORDER).await;
 }
 
@@ -529,7 +504,7 @@ async fn the_commands_on_the_page_check_it_with_stock_tools() {
     bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
     bench.write_config();
     let custodian = bench.custodian();
-    let report = until_done(&custodian, ORDER).await;
+    let report = custodian.until_done(ORDER).await;
     let Some(OrderState::Done { sequence }) = answer(&report, ORDER) else {
         panic!("it is done");
     };
@@ -609,7 +584,7 @@ async fn another_report_under_the_same_order_is_not_written_over() {
     bench.write_config();
     let custodian = bench.custodian();
     for (id, key, bytes) in planted {
-        let (reason, message) = until_refused(&custodian, id).await;
+        let (reason, message) = custodian.until_refused(id, "").await;
         assert_eq!(reason, Reason::OrderRefused);
         assert!(
             message.contains(&format!("{key} is in the store already")),
@@ -650,13 +625,13 @@ async fn orders_that_cannot_be_used_are_answered_and_keep_nothing_else_from_bein
     document["orders"][4]["body"]["kind"] = "tidyUp".into();
     bench.write(dataembassy_contract::files::CONFIG_FILE, &document.to_string());
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     for (id, words) in [
         ("../../x", "order id"),
         ("twice", "two orders"),
         ("of-tomorrow", "tidyUp"),
     ] {
-        let (reason, message) = until_refused(&custodian, id).await;
+        let (reason, message) = custodian.until_refused(id, "").await;
         assert_eq!(reason, Reason::OrderRefused);
         assert!(message.contains(words), "{message}");
     }
@@ -748,7 +723,7 @@ async fn a_copy_of_noise_is_intact_but_never_drilled_and_cannot_push_out_one_tha
         order(result_of("nightly-2", &made[2], false)),
     ];
     bench.write_config();
-    until_done(&custodian, "nightly-2").await;
+    custodian.until_done("nightly-2").await;
     let report = custodian
         .until_registry("a plan with drills", |report| plan(report) == [2])
         .await;

@@ -20,7 +20,9 @@ use jiff::SignedDuration;
 
 use crate::bench::REGISTRY;
 use crate::bench::activation::{approval, approvers, embassy, key_of, signed, statement, with_floor};
-use crate::bench::custodian::{Custodian, CustodianBench, DEADLINE, alarm, custodian_key, home, on_disk};
+use crate::bench::custodian::{
+    Custodian, CustodianBench, DEADLINE, alarm, answer, custodian_key, home, on_disk,
+};
 use crate::bench::drill;
 
 const ORDER: &str = "the-day-1";
@@ -80,29 +82,6 @@ async fn openings(bench: &CustodianBench) -> Vec<TermBody> {
         .collect()
 }
 
-fn answer(report: &RegistryReport, order: &str) -> Option<OrderState> {
-    let answer = report.orders.iter().find(|answer| answer.id == order)?;
-    Some(answer.state.clone())
-}
-
-async fn until_done(custodian: &Custodian, order: &str) -> RegistryReport {
-    let is_done = |report: &RegistryReport| matches!(answer(report, order), Some(OrderState::Done { .. }));
-    let what = format!("the entry of {order}");
-    custodian.until_registry(&what, is_done).await
-}
-
-async fn until_refused(custodian: &Custodian, order: &str, words: &str) -> (Reason, String) {
-    let refused = |report: &RegistryReport| match answer(report, order) {
-        Some(OrderState::Refused { reason, message }) if message.contains(words) => Some((reason, message)),
-        _ => None,
-    };
-    let what = format!("the refusal of {order}, with {words}");
-    let report = custodian
-        .until_registry(&what, |report| refused(report).is_some())
-        .await;
-    refused(&report).unwrap()
-}
-
 async fn until_waiting(custodian: &Custodian, order: &str, wanted: Reason) -> String {
     let waits = |report: &RegistryReport| match answer(report, order) {
         Some(OrderState::Waiting { reason, message }) if reason == wanted => Some(message),
@@ -147,7 +126,7 @@ async fn home_is_fenced_at_the_head_that_there_is_and_the_entry_says_who_ordered
     bench.config.orders = vec![activate(ORDER, warrant)];
     bench.write_config();
     let custodian = bench.custodian();
-    let report = until_done(&custodian, ORDER).await;
+    let report = custodian.until_done(ORDER).await;
     let opening = assert_fenced_once(&bench, Some(made[2].reference)).await;
     assert_eq!(
         opening.warrant.unwrap(),
@@ -170,7 +149,7 @@ async fn home_is_fenced_at_the_head_that_there_is_and_the_entry_says_who_ordered
     bench.remember(&report);
     custodian.kill();
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_fenced_once(&bench, Some(made[2].reference)).await;
 }
 
@@ -186,7 +165,7 @@ async fn a_registry_without_a_copy_is_fenced_before_its_first_entry() {
     bench.config.orders = vec![activate(ORDER, signed(&order, &["anna", "bertil"]))];
     bench.write_config();
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_fenced_once(&bench, None).await;
 }
 
@@ -308,7 +287,7 @@ async fn orders_that_nobody_may_give_are_refused_with_the_reason_and_fence_nobod
             "is not served from the embassy",
         ),
     ]) {
-        let (reason, message) = until_refused(&custodian, id, words).await;
+        let (reason, message) = custodian.until_refused(id, words).await;
         assert_eq!(reason, *expected, "{id}: {message}");
     }
     assert!(openings(&bench).await.is_empty());
@@ -336,13 +315,13 @@ async fn approvals_that_do_not_suffice_are_told_one_by_one_and_count_once_they_d
     bench.config.approvers = None;
     bench.write_config();
     let custodian = bench.custodian();
-    let (reason, _) = until_refused(&custodian, ORDER, "spec.activation").await;
+    let (reason, _) = custodian.until_refused(ORDER, "spec.activation").await;
     assert_eq!(reason, Reason::NoApprovers);
 
     // A refusal stands until something is configured anew.
     bench.config.approvers = Some(approvers());
     bench.write_config();
-    let (reason, message) = until_refused(&custodian, ORDER, "1 did (anna)").await;
+    let (reason, message) = custodian.until_refused(ORDER, "1 did (anna)").await;
     assert_eq!(reason, Reason::NotApproved);
     for words in [
         "2 must approve",
@@ -357,7 +336,7 @@ async fn approvals_that_do_not_suffice_are_told_one_by_one_and_count_once_they_d
 
     bench.config.orders[0].body = OrderBody::Activate(Box::new(signed(&order, &["anna", "chiara"])));
     bench.write_config();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_fenced_once(&bench, Some(made[0].reference)).await;
     assert_eq!(
         alarm(&custodian.registry().await.unwrap(), Reason::LateEntry),
@@ -376,7 +355,7 @@ async fn a_registry_is_fenced_whatever_is_wrong_with_its_copies() {
     let order = activation(&bench, ORDER, &made[1]);
     bench.config.orders = vec![activate(ORDER, signed(&order, &["anna", "bertil"]))];
     bench.write_config();
-    let report = until_done(&custodian, ORDER).await;
+    let report = custodian.until_done(ORDER).await;
     assert!(
         alarm(&report, Reason::ObjectMissing).is_some(),
         "{:#?}",
@@ -395,7 +374,7 @@ async fn what_stands_between_two_orders_and_each_other_is_told() {
     )];
     bench.write_config();
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
 
     // Another activation comes too late, and the order's id is no order to release.
     let other = activation(&bench, "the-other", &made[0]);
@@ -406,9 +385,9 @@ async fn what_stands_between_two_orders_and_each_other_is_told() {
         release(ORDER, signed(&back, &two)),
     ];
     bench.write_config();
-    let (reason, message) = until_refused(&custodian, "the-other", "by order the-day-1").await;
+    let (reason, message) = custodian.until_refused("the-other", "by order the-day-1").await;
     assert_eq!(reason, Reason::AlreadyActivated, "{message}");
-    let (reason, message) = until_refused(&custodian, ORDER, "no id is used twice").await;
+    let (reason, message) = custodian.until_refused(ORDER, "no id is used twice").await;
     assert_eq!(reason, Reason::OrderUsed, "{message}");
     assert_fenced_once(&bench, Some(made[0].reference)).await;
 }
@@ -444,7 +423,7 @@ async fn an_order_waits_while_the_store_cannot_be_written_and_says_so() {
     until_waiting(&custodian, ORDER, Reason::StoreUnreachable).await;
     assert!(openings(&bench).await.is_empty());
     bench.proxy.heal();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_fenced_once(&bench, Some(made[0].reference)).await;
 }
 
@@ -471,7 +450,7 @@ async fn an_order_waits_while_nobody_has_said_where_the_ledger_stood_or_it_was_s
     assert!(message.contains("no term can be opened"), "{message}");
     assert!(openings(&bench).await.is_empty());
     std::fs::rename(&aside, &folder).unwrap();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_fenced_once(&bench, Some(made[1].reference)).await;
 }
 
@@ -505,7 +484,7 @@ async fn killed_at(fault: Fault, is_stored: bool) {
     custodian.kill();
     bench.proxy.heal();
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     assert_fenced_once(&bench, Some(made[0].reference)).await;
 }
 
@@ -526,8 +505,8 @@ async fn two_custodians_fence_home_once() {
     bench.config.orders = vec![activate(ORDER, signed(&order, &["anna", "bertil"]))];
     bench.write_config();
     let (one, other) = (bench.custodian(), bench.custodian());
-    until_done(&one, ORDER).await;
-    until_done(&other, ORDER).await;
+    one.until_done(ORDER).await;
+    other.until_done(ORDER).await;
     assert_fenced_once(&bench, Some(made[0].reference)).await;
 }
 
@@ -543,7 +522,7 @@ async fn what_home_puts_after_the_fence_makes_no_copy_and_is_an_alarm() {
     bench.config.orders = vec![activate(ORDER, signed(&order, &["anna", "bertil"]))];
     bench.write_config();
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
 
     // Home does not know, or does not care, and has a way past the gate.
     let mut of_home = bench.ledger.apart("home");
@@ -585,7 +564,7 @@ async fn the_embassy_writes_on_is_proven_and_drilled_and_the_registry_goes_home_
     )];
     bench.write_config();
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     bench.ledger.hand_over(embassy()).unwrap();
     let theirs = bench.copies(2, &Shape::default()).await;
     // Read back, proven and drilled as any other.
@@ -611,7 +590,7 @@ async fn the_embassy_writes_on_is_proven_and_drilled_and_the_registry_goes_home_
     let result = drill::result("nightly-1", drill::drilled(&theirs[1]), true, ended);
     bench.config.orders.push(drill::order(result));
     bench.write_config();
-    until_done(&custodian, "nightly-1").await;
+    custodian.until_done("nightly-1").await;
 
     // A copy comes while the approvers sign: the release names the last one.
     let back = standing_down(&bench, BACK, &theirs[1]);
@@ -625,8 +604,8 @@ async fn the_embassy_writes_on_is_proven_and_drilled_and_the_registry_goes_home_
         release(BACK, signed(&back, &two)),
     ];
     bench.write_config();
-    until_refused(&custodian, "for-itself", "an activation's own").await;
-    let report = until_done(&custodian, BACK).await;
+    custodian.until_refused("for-itself", "an activation's own").await;
+    let report = custodian.until_done(BACK).await;
     let told = report.opening.unwrap();
     assert_eq!((report.term, told.holder), (3, TermHolder::Home));
     assert_eq!(report.source_term, Some(2));
@@ -646,7 +625,7 @@ async fn the_embassy_writes_on_is_proven_and_drilled_and_the_registry_goes_home_
     order = with_floor(order, 3, again.reference);
     bench.config.orders = vec![activate("the-day-3", signed(&order, &two))];
     bench.write_config();
-    until_done(&custodian, "the-day-3").await;
+    custodian.until_done("the-day-3").await;
     assert_eq!(bench.view().await.current_term().get(), 4);
     let key = ObjectKey::Source {
         registry: REGISTRY.parse().unwrap(),
@@ -671,7 +650,7 @@ async fn copies_of_a_term_that_has_ended_go_as_any_other_and_its_last_one_stays(
     bench.config.orders = vec![activate(ORDER, signed(&order, &["anna", "bertil"]))];
     bench.write_config();
     let custodian = bench.custodian();
-    until_done(&custodian, ORDER).await;
+    custodian.until_done(ORDER).await;
     bench.ledger.hand_over(embassy()).unwrap();
     let theirs = bench.copies(1, &Shape::default()).await.remove(0);
     custodian.until_head(3).await;
