@@ -15,7 +15,7 @@ use dataembassy_e2e::{
     },
 };
 use dataembassy_testkit::postgresql::programs;
-use jiff::{ToSpan, Zoned, tz::TimeZone};
+use jiff::{Span, ToSpan, Zoned, tz::TimeZone};
 use serde_json::json;
 
 use crate::world::{PATIENCE, Subject, World, together};
@@ -49,15 +49,10 @@ async fn the_main_line(world: &'static World, sample: Registry, major: u32) -> R
             &Amount::of_scale(0.05),
         )
         .await?;
-    // A minute of the clock that comes once, after the first copy.
-    let slot = Zoned::now()
-        .with_time_zone(TimeZone::UTC)
-        .checked_add(2.minutes())?;
-    let cron = format!("{} {} * * *", slot.minute(), slot.hour());
-
+    let far = daily_in(12.hours())?;
     let first = Copy::of(&subject, 1, None, async {
         subject
-            .apply(|spec| spec["schedule"] = json!({"cron": cron}))
+            .apply(|spec| spec["schedule"] = json!({"cron": far}))
             .await
     })
     .await?;
@@ -66,7 +61,14 @@ async fn the_main_line(world: &'static World, sample: Registry, major: u32) -> R
         "nobody asked for the first copy: {:?}",
         first.run()?
     );
-    let second = Copy::of(&subject, 2, Some(&first), async { Ok(()) }).await?;
+    // Only now: on a slow machine a minute chosen before the first copy would be over when its snapshot is waited for.
+    let second = Copy::of(&subject, 2, Some(&first), async {
+        let soon = daily_in(2.minutes())?;
+        subject
+            .apply(|spec| spec["schedule"] = json!({"cron": soon}))
+            .await
+    })
+    .await?;
     ensure!(
         second.run()?.slot.is_some(),
         "the second copy answers no slot: {:?}",
@@ -86,6 +88,12 @@ async fn the_main_line(world: &'static World, sample: Registry, major: u32) -> R
         copy.comes_back(world, &subject).await?;
     }
     Ok(())
+}
+
+/// A schedule of one minute each day, the one that holds the time after `span`.
+fn daily_in(span: Span) -> Result<String> {
+    let slot = Zoned::now().with_time_zone(TimeZone::UTC).checked_add(span)?;
+    Ok(format!("{} {} * * *", slot.minute(), slot.hour()))
 }
 
 /// A copy that was taken while others wrote, and what was true at its snapshot.
