@@ -12,9 +12,11 @@
 //! remains     what is left of it all the same
 //! container   one container as the kernel sees it
 //! access      what a test does with it: apply, wait, exec, logs, Helm
+//! authorization  who may do what in it
 //! ```
 
 mod access;
+pub mod authorization;
 mod cgroup;
 mod component;
 mod configuration;

@@ -37,6 +37,8 @@ pub struct Wanted<'a> {
     pub after: Vec<&'a str>,
     /// What the restored database is asked: name, statement, answer.
     pub questions: Vec<(&'a str, &'a str, &'a str)>,
+    /// The size of its volume.
+    pub storage: &'a str,
 }
 
 impl<'a> Wanted<'a> {
@@ -47,6 +49,7 @@ impl<'a> Wanted<'a> {
             registry,
             after: Vec::new(),
             questions: Vec::new(),
+            storage: "2Gi",
         }
     }
 
@@ -59,9 +62,8 @@ impl<'a> Wanted<'a> {
             Registry::Business => "SELECT count(*) > 0 FROM business.companies",
         };
         Wanted {
-            registry: registry.id(),
-            after: Vec::new(),
             questions: vec![("rows-are-there", question, "t")],
+            ..Wanted::of(registry.id())
         }
     }
 
@@ -86,7 +88,7 @@ impl<'a> Wanted<'a> {
             "dependsOn": self.after,
             "retrievalCredentialsRef": {"name": retrieval},
             "identityRef": {"name": "identity"},
-            "target": {"managed": {"image": IMAGE, "imagePullPolicy": "Never", "storage": "2Gi"}},
+            "target": {"managed": {"image": IMAGE, "imagePullPolicy": "Never", "storage": self.storage}},
             "allowedExtensions": ["registry_codes"],
             "assertions": questions,
         }))

@@ -164,7 +164,9 @@ async fn pod(product: &Product, part: &str) -> Result<Pod> {
         product.bed.embassy().client().clone(),
         operator::RELEASE_NAMESPACE,
     );
-    let of_part = ListParams::default().labels(&format!("app.kubernetes.io/component={part}"));
+    let of_part = ListParams::default().labels(&format!(
+        "app.kubernetes.io/component={part},app.kubernetes.io/instance={EMBASSY}"
+    ));
     let running = |pod: &Pod| {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         pod.metadata.deletion_timestamp.is_none() && phase == Some("Running")

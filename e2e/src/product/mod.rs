@@ -23,7 +23,7 @@ use anyhow::Result;
 
 pub use self::{
     keys::{Approver, Keys},
-    operator::{OPERATOR, RELEASE_NAMESPACE, Release, chart},
+    operator::{OPERATOR, RELEASE, RELEASE_NAMESPACE, Release, chart},
 };
 use crate::{bed::Bed, progress::Progress};
 

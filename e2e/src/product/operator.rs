@@ -16,7 +16,8 @@ use crate::{
 pub const RELEASE_NAMESPACE: &str = "dataembassy-system";
 /// The name of the operator's Deployment and of its service account.
 pub const OPERATOR: &str = "dataembassy-operator";
-const RELEASE: &str = "dataembassy";
+/// The name of the release.
+pub const RELEASE: &str = "dataembassy";
 /// How long Helm waits for the operator.
 const STARTS: &str = "--timeout=3m";
 

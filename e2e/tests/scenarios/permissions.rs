@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use dataembassy_e2e::{
-    cluster::Cluster,
+    cluster::{Cluster, authorization::Subject},
     command::output_with_input,
     product::{OPERATOR, RELEASE_NAMESPACE},
 };
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec,
-};
-use kube::{Api, api::PostParams};
+use k8s_openapi::api::authorization::v1::SelfSubjectRulesReview;
 use serde_json::json;
 
 use crate::world::{World, together};
@@ -39,6 +36,8 @@ const EVERYWHERE: [(&str, &str); 17] = [
 ];
 /// What it may do in its own namespace besides.
 const AT_HOME: (&str, &str) = ("leases.coordination.k8s.io", "create get update");
+/// Secrets, with their group.
+const SECRETS: (&str, &str) = ("secrets", "");
 /// Groups in which everybody may ask who they are and what they may do.
 const ABOUT_ONESELF: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 
@@ -89,7 +88,7 @@ async fn granted(home: &Cluster, namespace: &str) -> Result<BTreeMap<String, Str
         "--validate=false",
         "--output=json",
         "--as",
-        &operator(),
+        operator().user(),
     ]);
     let answer = output_with_input(&mut kubectl, question.to_string().as_bytes()).await?;
     let review: SelfSubjectRulesReview = serde_json::from_str(&answer)?;
@@ -132,44 +131,19 @@ async fn secrets(world: &'static World) -> Result<()> {
             "deletecollection",
         ] {
             ensure!(
-                !may(home, verb, namespace).await?,
+                !home.may(&operator(), verb, SECRETS, namespace).await?,
                 "the operator may {verb} secrets in '{namespace}'"
             );
         }
         ensure!(
-            may(home, "create", namespace).await?,
+            home.may(&operator(), "create", SECRETS, namespace).await?,
             "the operator may not make a signing key in '{namespace}'"
         );
     }
     Ok(())
 }
 
-/// What `kubectl auth can-i <verb> secrets` asks.
-async fn may(home: &Cluster, verb: &str, namespace: &str) -> Result<bool> {
-    let question = SubjectAccessReview {
-        spec: SubjectAccessReviewSpec {
-            user: Some(operator()),
-            groups: Some(vec![
-                "system:serviceaccounts".to_owned(),
-                format!("system:serviceaccounts:{RELEASE_NAMESPACE}"),
-                "system:authenticated".to_owned(),
-            ]),
-            resource_attributes: Some(ResourceAttributes {
-                namespace: Some(namespace.to_owned()),
-                verb: Some(verb.to_owned()),
-                resource: Some("secrets".to_owned()),
-                ..ResourceAttributes::default()
-            }),
-            ..SubjectAccessReviewSpec::default()
-        },
-        ..SubjectAccessReview::default()
-    };
-    let api: Api<SubjectAccessReview> = Api::all(home.client().clone());
-    let answer = api.create(&PostParams::default(), &question).await?;
-    Ok(answer.status.context("the API server gives no answer")?.allowed)
-}
-
-/// The operator's user name.
-fn operator() -> String {
-    format!("system:serviceaccount:{RELEASE_NAMESPACE}:{OPERATOR}")
+/// The operator, to the API server.
+fn operator() -> Subject {
+    Subject::service_account(RELEASE_NAMESPACE, OPERATOR)
 }
