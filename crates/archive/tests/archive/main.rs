@@ -8,4 +8,5 @@ mod row_digests;
 mod sample;
 mod segments;
 mod stock_tools;
+mod tampering;
 mod vectors;

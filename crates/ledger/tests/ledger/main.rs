@@ -12,6 +12,7 @@ mod retention;
 mod sample;
 mod ssh_keygen;
 mod standing;
+mod tampering;
 mod trust_sheets;
 mod values;
 mod vectors;

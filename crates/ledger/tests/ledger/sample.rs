@@ -196,7 +196,12 @@ pub(crate) fn stored(version: &str, object: &SignedObject) -> StoredVersion {
 
 /// The text of an object's line, without its LF.
 pub(crate) fn line_of(object: &SignedObject) -> String {
-    let text = String::from_utf8(object.bytes.clone()).unwrap();
+    line_of_bytes(&object.bytes)
+}
+
+/// The same, of an object as it is stored.
+pub(crate) fn line_of_bytes(object: &[u8]) -> String {
+    let text = std::str::from_utf8(object).unwrap();
     text.split_once('\n').unwrap().0.to_owned()
 }
 
