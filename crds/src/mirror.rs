@@ -21,7 +21,7 @@ use crate::sidecar::Sidecar;
     namespaced,
     status = "RegistryMirrorStatus",
     derive = "PartialEq",
-    doc = "One registry whose encrypted copies go to a data embassy: its database, when it is copied, and what the copies are held against. Deleting it stops the copying and deletes no copy and no signing key.",
+    doc = "One registry whose encrypted copies go to a data embassy: its database, when it is copied, and what the copies are held against. In the embassy's own cluster it mirrors a registry while an EmbassyActivation serves it, and no other. Deleting it stops the copying and deletes no copy and no signing key.",
     printcolumn(name = "REGISTRY", type_ = "string", json_path = ".spec.registry.id", description = "The registry's id."),
     printcolumn(name = "EMBASSY", type_ = "string", json_path = ".spec.embassyRef.name", description = "Where its copies go."),
     printcolumn(name = "LAST-COPY", type_ = "integer", json_path = ".status.lastCopy.sequence", description = "The number of the latest copy in the ledger."),
@@ -58,12 +58,13 @@ pub struct RegistryMirrorSpec {
     /// The embassy that the copies go to. Immutable once the ledger has an entry.
     pub embassy_ref: EmbassyRef,
     /// The Secret of this namespace with the registry's deposit user of the store: keys `accessKeyId` and `secretAccessKey`. Holding
-    /// them is the permission to deposit.
+    /// them is the permission to deposit. At the embassy the mirror reaches the store itself, and the namespace needs the label
+    /// `dataembassy.io/store-access: "true"`.
     pub deposit_credentials_ref: SecretRef,
     /// The database: exactly one engine.
     pub source: Source,
     /// How entries in the ledger are signed. Default: by a key of its own that the operator makes once, in the Secret
-    /// `<mirror>-signing-key`.
+    /// `<mirror>-signing-key`; at the embassy by the key of the `EmbassyActivation` of this namespace that serves the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing: Option<Signing>,
     /// Lets the schedule rest: there is no pod while this is true, except to answer a new trigger. Default: `false`.
@@ -218,10 +219,12 @@ pub struct AcceptedIdentity {
 #[serde(rename_all = "camelCase", default)]
 pub struct Signing {
     /// A Secret of this namespace with an Ed25519 key of one's own: key `ssh-privatekey`, in OpenSSH form without a passphrase.
-    /// Default: the Secret `<mirror>-signing-key`, which the operator makes once and never reads.
+    /// Default: the Secret `<mirror>-signing-key`, which the operator makes once and never reads; at the embassy the activation's,
+    /// `status.registries[].signer.secret`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer_ref: Option<SecretRef>,
-    /// Keys that this mirror signed with before, at most 16. Default: none.
+    /// Keys that this mirror signed with before, at most 16. At the embassy it means nothing: the signers of the `RegistryCustody` count.
+    /// Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["publicKey"]))]
     pub previous_keys: Vec<PreviousKey>,

@@ -219,25 +219,36 @@ fn the_operator_has_no_wildcard_and_reads_no_secret_on_either_side() {
 }
 
 #[test]
-fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recovery_points_jobs_and_databases()
+fn at_the_embassy_the_operator_makes_what_restores_drills_mirrors_and_databases_need_and_deletes_little_of_it()
  {
     let roles = roles(SIDES[1]);
     let cluster = roles
         .iter()
         .find(|role| role.contains("kind: ClusterRole\n"))
         .unwrap();
-    for resource in ["deployments", "replicasets", "leases", "registrymirrors"] {
-        assert_eq!(verbs(cluster, resource), None, "{resource}: {cluster}");
+    assert_eq!(verbs(cluster, "leases"), None, "{cluster}");
+    // Mirrors of what is served from here are made as at home, in any namespace.
+    let home = roles_of_cluster(SIDES[0]);
+    for resource in [
+        "configmaps",
+        "serviceaccounts",
+        "deployments",
+        "networkpolicies",
+        "replicasets",
+        "pods",
+        "registrymirrors",
+        "registrymirrors/status",
+    ] {
+        let granted = verbs(cluster, resource);
+        assert!(
+            granted.is_some() && granted == verbs(&home, resource),
+            "{resource}: {cluster}"
+        );
     }
     assert_eq!(
         verbs(cluster, "recoverypoints"),
         Some("verbs: [get, list, watch, create, patch, delete]")
     );
-    // What is made for a restore or a drill, in its own namespace.
-    for resource in ["configmaps", "networkpolicies"] {
-        assert_eq!(verbs(cluster, resource), Some("verbs: [get, create, patch]"));
-    }
-    assert_eq!(verbs(cluster, "pods"), Some("verbs: [get, list, patch]"));
     for (resource, expected) in [
         ("registryrestores", "verbs: [get, list, watch]"),
         ("registryrestores/status", "verbs: [patch]"),
@@ -265,7 +276,6 @@ fn at_the_embassy_the_operator_makes_nothing_outside_its_own_namespace_but_recov
     };
     let usual = "verbs: [get, list, watch, create, patch]";
     assert_eq!(jobs(cluster), ["verbs: [delete]", usual]);
-    let home = roles_of_cluster(SIDES[0]);
     assert_eq!(jobs(&home), [usual]);
     assert!(
         !home.contains("delete") && !home.contains("registrydrills"),
@@ -349,8 +359,8 @@ fn the_operator_reaches_the_reports_of_its_own_side_only() {
     let (home, embassy) = (policy(SIDES[0]), policy(SIDES[1]));
     assert!(home.contains("namespaceSelector: {}") && home.contains("values: [mirror, restore]"));
     assert!(!home.contains("custodian"), "{home}");
-    // Restores and drills are in any namespace, custodian and gate in the operator's own.
-    let (anywhere, own) = embassy.split_once("values: [restore, drill]").unwrap();
+    // Mirrors, restores and drills are in any namespace, custodian and gate in the operator's own.
+    let (anywhere, own) = embassy.split_once("values: [mirror, restore, drill]").unwrap();
     assert!(anywhere.contains("namespaceSelector: {}"), "{anywhere}");
     assert!(
         !own.contains("namespaceSelector") && own.contains("values: [custodian, gate]"),

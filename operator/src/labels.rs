@@ -4,8 +4,12 @@ use serde_json::{Value, json};
 
 /// The annotation that holds the UID of the activation that an object was made for, and that it outlives.
 pub const MADE_FOR: &str = "dataembassy.io/made-for";
-/// The label of a `RegistryRestore`, and then of its pod, that lets it into the managed database of this name.
+/// The label of a `RegistryRestore`, and then of its pod, that lets it into the managed database of this name; of a mirror's pod as well.
 pub const DATABASE: &str = "dataembassy.io/database";
+/// The label by which the store's own policy knows which pods of other namespaces may reach it.
+pub const STORE_ACCESS: &str = "dataembassy.io/store-access";
+/// The label that says what an object is a part of.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// The label selector of everything that the operator makes.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=dataembassy-operator";
 /// The label that names the resource that an object was made for.

@@ -8,6 +8,7 @@ use dataembassy_ledger::activation::{Approver, Approvers};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::custodian::SignerConfig;
 use crate::duration::Duration;
 
 /// The whole configuration of one mirror.
@@ -30,6 +31,9 @@ pub struct MirrorConfig {
     /// Earlier keys of this mirror whose entries still count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous_keys: Vec<PreviousKey>,
+    /// Who wrote the source chain in term 1, for a mirror at the embassy, which did not; empty at home, where it is this mirror's own keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<SignerConfig>,
     /// When copies are made.
     pub schedule: ScheduleConfig,
     /// A value that was not answered yet means: mirror now, once. At most 253 characters.

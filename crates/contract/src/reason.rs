@@ -209,7 +209,7 @@ reasons! {
     OrderExpired = "OrderExpired": "The order was not carried out before its validUntil.", "Set a later spec.validUntil, and have the new statement signed.";
     OrderUsed = "OrderUsed": "An order of this id is in the ledger already.", "Change the spec, so that a new statement is made, and have it signed.";
     AlreadyActivated = "AlreadyActivated": "Another order serves the registry from the embassy.", "Stand that activation down first.";
-    NotActivated = "NotActivated": "The registry is not served from the embassy, so it cannot be stood down.", "Nothing, or correct spec.registries.";
+    NotActivated = "NotActivated": "The registry is not served from the embassy, so nothing is stood down, or mirrored from there.", "Nothing, or correct the registry's id.";
     Fencing = "Fencing": "Home is being cut off and fenced.", "Wait.";
     Unfenced = "Unfenced": "The registry is served without a fence: the store cannot be written, so nothing keeps home from committing too.", "See to it that nobody writes at home.";
     StartingDatabase = "StartingDatabase": "The registry's database is coming up.", "Wait; if it stays, look at its pod.";

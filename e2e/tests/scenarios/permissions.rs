@@ -34,15 +34,54 @@ const EVERYWHERE: [(&str, &str); 17] = [
     ("secrets", "create"),
     ("serviceaccounts", "create get list patch watch"),
 ];
+/// What it may do in any namespace at the embassy.
+const EVERYWHERE_ABROAD: [(&str, &str); 25] = [
+    ("configmaps", "create get list patch watch"),
+    ("dataembassies.dataembassy.io", "get list watch"),
+    ("dataembassies/status.dataembassy.io", "patch"),
+    ("deployments.apps", "create get list patch watch"),
+    ("embassyactivations.dataembassy.io", "get list watch"),
+    ("embassyactivations/status.dataembassy.io", "patch"),
+    ("events.events.k8s.io", "create patch"),
+    // A drill's Job goes when its result was received.
+    ("jobs.batch", "create delete get list patch watch"),
+    ("networkpolicies.networking.k8s.io", "create get list patch watch"),
+    ("persistentvolumeclaims", "get"),
+    ("pods", "get list patch watch"),
+    (
+        "recoverypoints.dataembassy.io",
+        "create delete get list patch watch",
+    ),
+    ("recoverypoints/status.dataembassy.io", "patch"),
+    ("registrycustodies.dataembassy.io", "get list watch"),
+    ("registrycustodies/status.dataembassy.io", "patch"),
+    ("registrydrills.dataembassy.io", "get list watch"),
+    ("registrydrills/status.dataembassy.io", "patch"),
+    ("registrymirrors.dataembassy.io", "get list watch"),
+    ("registrymirrors/status.dataembassy.io", "patch"),
+    ("registryrestores.dataembassy.io", "create delete get list watch"),
+    ("registryrestores/status.dataembassy.io", "patch"),
+    ("replicasets.apps", "get list watch"),
+    ("secrets", "create"),
+    ("serviceaccounts", "create get list patch watch"),
+    ("services", "create get patch"),
+];
+/// The databases of activated registries, which it makes, and deletes after a rehearsal.
+const DATABASES: [(&str, &str); 2] = [
+    ("statefulsets.apps", "create delete get patch"),
+    ("statefulsets/finalizers.apps", "update"),
+];
 /// What it may do in its own namespace besides.
-const AT_HOME: (&str, &str) = ("leases.coordination.k8s.io", "create get update");
+const IN_ITS_OWN: (&str, &str) = ("leases.coordination.k8s.io", "create get update");
+/// What it may do there at the embassy: what stands before the gates is its own.
+const GATES: (&str, &str) = ("services", "create get list patch watch");
 /// Secrets, with their group.
 const SECRETS: (&str, &str) = ("secrets", "");
 /// Groups in which everybody may ask who they are and what they may do.
 const ABOUT_ONESELF: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 
 #[test]
-fn the_operator_may_do_what_mirrors_need_and_nothing_else() {
+fn the_operator_may_do_what_its_side_needs_and_nothing_else() {
     together(rights);
 }
 
@@ -55,12 +94,19 @@ async fn rights(world: &'static World) -> Result<()> {
     let ministry = world.ministry("rights").await?;
     let everywhere: BTreeMap<_, _> = EVERYWHERE.into();
     let mut own = everywhere.clone();
-    own.extend([AT_HOME]);
-    for (namespace, expected) in [
-        (ministry.namespace.as_str(), everywhere),
-        (RELEASE_NAMESPACE, own),
+    own.extend([IN_ITS_OWN]);
+    let mut abroad: BTreeMap<_, _> = EVERYWHERE_ABROAD.into();
+    abroad.extend(DATABASES);
+    let mut own_abroad = abroad.clone();
+    own_abroad.extend([IN_ITS_OWN, GATES]);
+    let embassy = world.product.bed.embassy();
+    for (cluster, namespace, expected) in [
+        (world.home(), ministry.namespace.as_str(), everywhere),
+        (world.home(), RELEASE_NAMESPACE, own),
+        (embassy, "default", abroad),
+        (embassy, RELEASE_NAMESPACE, own_abroad),
     ] {
-        let granted = granted(world.home(), namespace).await?;
+        let granted = granted(cluster, namespace).await?;
         let granted: BTreeMap<_, _> = granted
             .iter()
             .map(|(resource, verbs)| (resource.as_str(), verbs.as_str()))
@@ -74,13 +120,13 @@ async fn rights(world: &'static World) -> Result<()> {
 }
 
 /// Everything that the operator may do in a namespace, save asking about itself. Wildcards are taken literally and match nothing expected.
-async fn granted(home: &Cluster, namespace: &str) -> Result<BTreeMap<String, String>> {
+async fn granted(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, String>> {
     let question = json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectRulesReview",
         "spec": {"namespace": namespace},
     });
-    let mut kubectl = home.kubectl_command()?;
+    let mut kubectl = cluster.kubectl_command()?;
     // Validation would read definitions in the operator's name, which it may not.
     kubectl.args([
         "create",

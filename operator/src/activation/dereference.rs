@@ -16,9 +16,8 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::apply::is_owned;
-use crate::custody::dereference::{Answer, ask};
+use crate::custody::dereference::said;
 use crate::custody::neighbours::accepted;
-use crate::custody::report_key;
 use crate::embassy::gates::{self, Sight};
 use crate::embassy::names::Part;
 use crate::run::{Context, get};
@@ -58,7 +57,7 @@ pub async fn dereference(activation: &EmbassyActivation, context: &Context) -> F
         .filter_map(|id| Some((id.clone(), accepted(id, embassy, &all)?)))
         .collect();
     let reports = join_all(custodies.iter().map(async |(id, custody)| {
-        let said = report(custody, context).await;
+        let said = said(custody, context).await;
         said.map(|report| (id.clone(), report))
     }));
     let (reports, sight) = tokio::join!(reports, gates::look(context, embassy, FRESH));
@@ -79,15 +78,6 @@ pub async fn dereference(activation: &EmbassyActivation, context: &Context) -> F
         custodies,
         reports: reports.into_iter().flatten().collect(),
     }
-}
-
-/// What the custodian says now, or said last if it is silent.
-async fn report(custody: &RegistryCustody, context: &Context) -> Option<Arc<RegistryReport>> {
-    if let Answer::Said(report) = ask(custody, context).await {
-        return Some(report);
-    }
-    let known = context.registry_reports.get(&report_key(custody))?;
-    (known.report.registry == custody.spec.registry.id).then_some(known.report)
 }
 
 impl Found {

@@ -111,3 +111,12 @@ pub async fn ask(custody: &RegistryCustody, context: &Context) -> Answer {
         Some(Err(error)) => Answer::Silent(error.to_string()),
     }
 }
+
+/// What the custodian says of a registry now, or said last if it is silent.
+pub async fn said(custody: &RegistryCustody, context: &Context) -> Option<Arc<RegistryReport>> {
+    if let Answer::Said(report) = ask(custody, context).await {
+        return Some(report);
+    }
+    let known = context.registry_reports.get(&report_key(custody))?;
+    (known.report.registry == custody.spec.registry.id).then_some(known.report)
+}

@@ -11,8 +11,6 @@ use crate::labels;
 const COMPONENT: &str = "drill";
 /// How the time in an order is written.
 const STAMP: &str = "00000000t000000z";
-/// The label by which the store's own policy knows who may reach it.
-const STORE_ACCESS: &str = "dataembassy.io/store-access";
 
 /// The name of a drill's `ConfigMap`, `ServiceAccount` and `NetworkPolicy`, which stay from one run to the next.
 #[must_use]
@@ -70,7 +68,7 @@ pub fn labels(drill: &str) -> Value {
 #[must_use]
 pub fn pod_labels(drill: &str) -> Value {
     let mut labels = labels(drill);
-    labels[STORE_ACCESS] = "true".into();
+    labels[labels::STORE_ACCESS] = "true".into();
     labels
 }
 

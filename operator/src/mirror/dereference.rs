@@ -11,9 +11,13 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
+use crate::custody::dereference::said;
+use crate::custody::neighbours::accepted;
 use crate::labels::INSTANCE;
+use crate::mirror::abroad::{Abroad, is_beside};
 use crate::mirror::names;
 use crate::run::{Context, get};
+use crate::settings::Side;
 use crate::{pod, poll};
 
 /// What a mirror depends on, as it is now.
@@ -35,6 +39,8 @@ pub struct Found {
     pub pod: Option<Arc<Pod>>,
     /// What the sidecar says, or why it says nothing; absent where there is no running pod.
     pub report: Option<Result<Arc<Report>, String>>,
+    /// At the embassy: what its other half knows of the registry.
+    pub abroad: Option<Abroad>,
 }
 
 /// Reads what `mirror` depends on.
@@ -48,7 +54,12 @@ pub async fn dereference(mirror: &RegistryMirror, context: &Context) -> Found {
         Some(pod) => report(pod, context).await,
         None => None,
     };
+    let abroad = match context.settings.side {
+        Side::Home => None,
+        Side::Embassy => Some(abroad(mirror, context).await),
+    };
     Found {
+        abroad,
         embassy: stores
             .embassies
             .get(&ObjectRef::new(&mirror.spec.embassy_ref.name)),
@@ -59,6 +70,27 @@ pub async fn dereference(mirror: &RegistryMirror, context: &Context) -> Found {
         deployment,
         pod,
         report,
+    }
+}
+
+async fn abroad(mirror: &RegistryMirror, context: &Context) -> Abroad {
+    let stores = &context.stores;
+    let spec = &mirror.spec;
+    let custody = accepted(
+        &spec.registry.id,
+        &spec.embassy_ref.name,
+        &stores.custodies.state(),
+    );
+    let report = match &custody {
+        Some(custody) => said(custody, context).await,
+        None => None,
+    };
+    Abroad {
+        custody,
+        report,
+        activations: stores
+            .activations
+            .state_filter(|activation| is_beside(activation, mirror)),
     }
 }
 

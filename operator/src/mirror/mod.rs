@@ -1,7 +1,8 @@
-//! `RegistryMirror`: one sidecar beside one database.
+//! `RegistryMirror`: one sidecar beside one database. At home it is the registry's own; at the embassy the one that an activation serves.
 //!
 //! Each reconcile is `dereference → validate → build → apply → status`.
 
+pub mod abroad;
 pub mod apply;
 pub mod build;
 pub mod dereference;

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use crate::labels;
+use crate::mirror::abroad::Reach;
 
 /// The component of every mirror's objects.
-const COMPONENT: &str = "mirror";
+pub const COMPONENT: &str = "mirror";
 
 /// The name of a mirror's Deployment, `ConfigMap`, `ServiceAccount` and `NetworkPolicy`.
 #[must_use]
@@ -29,4 +30,18 @@ pub fn selector(mirror: &str) -> Value {
 #[must_use]
 pub fn labels(mirror: &str) -> Value {
     labels::labels(COMPONENT, mirror)
+}
+
+/// The labels of its pod. At the embassy it reaches the store itself, where the store's policy lets such pods in, and the managed database
+/// that it copies.
+#[must_use]
+pub fn pod_labels(mirror: &str, abroad: Option<&Reach>) -> Value {
+    let mut all = labels(mirror);
+    if let Some(reach) = abroad {
+        all[labels::STORE_ACCESS] = "true".into();
+        if let Some(database) = &reach.database {
+            all[labels::DATABASE] = database.clone().into();
+        }
+    }
+    all
 }

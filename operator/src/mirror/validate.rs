@@ -12,6 +12,7 @@ use kube::ResourceExt;
 pub use crate::embassy::validate::Refusal;
 use crate::embassy::validate::{check_referred, duration, public_key};
 use crate::heads;
+use crate::mirror::abroad::{self, Held, Reach};
 use crate::mirror::dereference::Found;
 use crate::mirror::names;
 
@@ -34,6 +35,8 @@ pub struct Checked {
     pub store_port: u16,
     /// The networks that the store may be in; empty where any may.
     pub store_networks: Vec<String>,
+    /// At the embassy: what the pod reaches besides.
+    pub abroad: Option<Reach>,
 }
 
 /// Names of Secrets in the mirror's namespace.
@@ -66,6 +69,11 @@ pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refus
         );
         return Err(Refusal::new(Reason::RegistryTaken, message));
     }
+    let held = found
+        .abroad
+        .as_ref()
+        .map(|abroad| abroad::judge(mirror, abroad, &embassy))
+        .transpose()?;
     let postgresql = judge_source(&spec.source)?;
     let schedule = judge_schedule(&spec.schedule)?;
     let signing = spec.signing.clone().unwrap_or_default();
@@ -94,6 +102,7 @@ pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refus
             .iter()
             .map(previous_key)
             .collect::<Result<_, _>>()?,
+        signers: held.as_ref().map(|held| held.signers.clone()).unwrap_or_default(),
         schedule,
         trigger: spec.trigger.clone(),
         suspend: spec.suspend,
@@ -107,14 +116,20 @@ pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refus
             deposit: spec.deposit_credentials_ref.name.clone(),
             database: postgresql.credentials,
             database_ca: postgresql.ca,
-            signing: own_key.clone().unwrap_or_else(|| names::signing_key(&name)),
+            signing: match (&held, &own_key) {
+                (Some(held), _) => held.signing.clone(),
+                (None, Some(own_key)) => own_key.clone(),
+                (None, None) => names::signing_key(&name),
+            },
         },
-        makes_signing_key: own_key.is_none(),
+        // At the embassy the activation has made it: no other key writes the term.
+        makes_signing_key: held.is_none() && own_key.is_none(),
         runs: runs(mirror),
         sidecar: spec.sidecar.clone().unwrap_or_default(),
         store_port: embassy.store_port(),
         store_networks: embassy.networks().to_vec(),
-        floor: floor(mirror, found),
+        floor: floor(mirror, found, held.as_ref()),
+        abroad: held.map(|held| held.reach),
         config,
     })
 }
@@ -224,8 +239,9 @@ fn previous_key(given: &crds::PreviousKey) -> Result<PreviousKey, Refusal> {
     })
 }
 
-/// The highest head that is known, from the status and from the configuration that the sidecar has.
-fn floor(mirror: &RegistryMirror, found: &Found) -> Option<Floor> {
+/// The highest head that is known, from the status and from the configuration that the sidecar has; at the embassy also from the registry's
+/// custody, so that a new mirror knows where the ledger stands.
+fn floor(mirror: &RegistryMirror, found: &Found, held: Option<&Held>) -> Option<Floor> {
     let of_status = mirror.status.as_ref().and_then(|status| status.head.as_ref());
     let of_config = found
         .config_map
@@ -233,5 +249,7 @@ fn floor(mirror: &RegistryMirror, found: &Found) -> Option<Floor> {
         .and_then(|map| map.data.as_ref()?.get(dataembassy_contract::files::CONFIG_FILE))
         .and_then(|text| MirrorConfig::from_json(text.as_bytes()).ok())
         .and_then(|config| config.floor);
-    heads::floor(of_status, of_config)
+    let of_custody = held.and_then(|held| held.floor.clone());
+    let known = of_config.into_iter().chain(of_custody);
+    heads::floor(of_status, known.max_by_key(|floor| floor.sequence))
 }

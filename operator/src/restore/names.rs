@@ -6,8 +6,6 @@ use crate::labels;
 
 /// The component of every restore's objects.
 const COMPONENT: &str = "restore";
-/// The label by which the store's own policy knows who may reach it.
-const STORE_ACCESS: &str = "dataembassy.io/store-access";
 
 /// The name of a restore's Job, `ConfigMap`, `ServiceAccount` and `NetworkPolicy`.
 #[must_use]
@@ -32,7 +30,7 @@ pub fn labels(restore: &str) -> Value {
 #[must_use]
 pub fn pod_labels(restore: &str, database: Option<&str>) -> Value {
     let mut all = labels(restore);
-    all[STORE_ACCESS] = "true".into();
+    all[labels::STORE_ACCESS] = "true".into();
     if let Some(database) = database {
         all[labels::DATABASE] = database.into();
     }

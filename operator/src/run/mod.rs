@@ -4,6 +4,7 @@ mod activations;
 mod drills;
 mod embassy;
 mod home;
+mod mirrors;
 mod restores;
 mod watches;
 
@@ -69,7 +70,7 @@ pub enum ReconcileError {
 pub struct Stores {
     /// All embassies.
     pub embassies: Store<DataEmbassy>,
-    /// All mirrors; none at the embassy.
+    /// All mirrors.
     pub mirrors: Store<RegistryMirror>,
     /// All registries in custody; none at home.
     pub custodies: Store<RegistryCustody>,
@@ -297,8 +298,8 @@ async fn work(process: Process) -> anyhow::Result<()> {
     process.metrics.leading.set(1);
     let controllers = async {
         match process.settings.side {
-            Side::Home => home::controllers(process).await,
-            Side::Embassy => embassy::controllers(process).await,
+            Side::Home => Box::pin(home::controllers(process)).await,
+            Side::Embassy => Box::pin(embassy::controllers(process)).await,
         }
     };
     tokio::select! {

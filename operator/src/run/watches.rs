@@ -1,6 +1,8 @@
 //! Watches of what the operator made.
 
-use futures::stream::{BoxStream, StreamExt, select_all};
+use std::pin::pin;
+
+use futures::stream::{BoxStream, Stream, StreamExt, poll_fn, select_all};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
@@ -11,36 +13,40 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 
 use crate::labels::SELECTOR;
 
+/// How many changes wait for a controller: it takes them at once, and remembers each resource once.
+const WAITING: usize = 256;
+
 /// Which resource an object was made for, as its labels say. A label is a hint only: it decides what is looked at again, never what is
 /// trusted.
-pub(super) type MadeFor<R> = fn(&ObjectMeta) -> Option<ObjectRef<R>>;
+pub(super) type MadeFor<M> = fn(&ObjectMeta) -> Option<M>;
 
-/// What the operator made in namespaces, and the stream of resources whose objects changed.
-pub(super) struct Objects<R: Resource<DynamicType = ()> + 'static> {
+/// What the operator made in all namespaces, and the stream of what it was made for, where something changed.
+pub(super) struct Objects<M> {
     pub(super) config_maps: Store<ConfigMap>,
     pub(super) service_accounts: Store<ServiceAccount>,
     pub(super) network_policies: Store<NetworkPolicy>,
     pub(super) deployments: Store<Deployment>,
     pub(super) replica_sets: Store<ReplicaSet>,
     pub(super) pods: Store<Pod>,
-    pub(super) changes: BoxStream<'static, ObjectRef<R>>,
+    pub(super) changes: BoxStream<'static, M>,
 }
 
-impl<R> Objects<R>
+impl<M> Objects<M>
 where
-    R: Resource<DynamicType = ()> + 'static,
+    M: Send + 'static,
 {
-    /// Watches in one namespace, or in all.
-    pub(super) fn watch(client: &Client, namespace: Option<&str>, made_for: MadeFor<R>) -> Self {
-        let (config_maps, config_map_changes) = watch_ours(scoped(client, namespace), made_for);
-        let (service_accounts, service_account_changes) = watch_ours(scoped(client, namespace), made_for);
-        let (network_policies, network_policy_changes) = watch_ours(scoped(client, namespace), made_for);
-        let (deployments, deployment_changes) = watch_ours(scoped(client, namespace), made_for);
-        let (replica_sets, replica_set_changes) = watch_ours(scoped(client, namespace), made_for);
-        let (pods, pod_changes) = watch_ours(scoped(client, namespace), made_for);
+    /// Watches each kind once, whatever its objects were made for.
+    pub(super) fn watch(client: &Client, made_for: MadeFor<M>) -> Self {
+        let (config_maps, config_map_changes) = watch_ours(Api::all(client.clone()), made_for);
+        let (service_accounts, service_account_changes) = watch_ours(Api::all(client.clone()), made_for);
+        let (network_policies, network_policy_changes) = watch_ours(Api::all(client.clone()), made_for);
+        let (deployments, deployment_changes) = watch_ours(Api::all(client.clone()), made_for);
+        let (replica_sets, replica_set_changes) = watch_ours(Api::all(client.clone()), made_for);
+        let (pods, pod_changes) = watch_ours(Api::all(client.clone()), made_for);
         Self {
             config_maps,
             service_accounts,
@@ -61,25 +67,59 @@ where
     }
 }
 
-/// Objects of one namespace, or of all.
-pub(super) fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+/// Hands changes on to two controllers, each of which has a stream of its own, until `stopped`. The future has to be driven.
+pub(super) fn fan_out<A, B>(
+    changes: BoxStream<'static, Which<A, B>>,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> (
+    impl Stream<Item = A> + Send + 'static,
+    impl Stream<Item = B> + Send + 'static,
+    impl Future<Output = ()> + Send + 'static,
+)
+where
+    A: Send + 'static,
+    B: Send + 'static,
+{
+    let (to_one, mut one) = mpsc::channel(WAITING);
+    let (to_other, mut other) = mpsc::channel(WAITING);
+    let driver = async move {
+        let mut changes = pin!(changes.take_until(stopped));
+        while let Some(change) = changes.next().await {
+            // A controller that is gone means that the process is ending.
+            match change {
+                Which::One(change) => drop(to_one.send(change).await),
+                Which::Other(change) => drop(to_other.send(change).await),
+            }
+        }
+    };
+    (
+        poll_fn(move |context| one.poll_recv(context)),
+        poll_fn(move |context| other.poll_recv(context)),
+        driver,
+    )
+}
+
+/// Which of two controllers a change is for.
+pub(super) enum Which<A, B> {
+    /// The one.
+    One(A),
+    /// The other.
+    Other(B),
+}
+
+/// Objects of one namespace.
+pub(super) fn scoped<K>(client: &Client, namespace: &str) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
+    Api::namespaced(client.clone(), namespace)
 }
 
 /// Watches what the operator made of a kind.
-pub(super) fn watch_ours<K, R>(
-    api: Api<K>,
-    made_for: MadeFor<R>,
-) -> (Store<K>, BoxStream<'static, ObjectRef<R>>)
+pub(super) fn watch_ours<K, M>(api: Api<K>, made_for: MadeFor<M>) -> (Store<K>, BoxStream<'static, M>)
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-    R: Resource<DynamicType = ()> + 'static,
+    M: Send + 'static,
 {
     let (reader, writer) = store();
     let ours = watcher::Config::default().labels(SELECTOR);

@@ -9,6 +9,7 @@
     reason = "what tests share fails as tests do"
 )]
 
+mod abroad;
 mod activation;
 mod custody;
 mod database;

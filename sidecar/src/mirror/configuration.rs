@@ -297,6 +297,23 @@ fn options(config: &PostgresqlConfig, environment: &Environment) -> dump::Option
 }
 
 fn ledger_settings(config: &MirrorConfig, signer: &SigningKey) -> Result<LedgerSettings, ConfigurationError> {
+    let signers = if config.signers.is_empty() {
+        own_signers(config, signer)?
+    } else {
+        // At the embassy: which key opens this mirror's own term stands in the custody chain.
+        let signers = config.signers.iter().map(conversion::signer);
+        signers.collect::<Result<_, _>>()?
+    };
+    Ok(LedgerSettings {
+        registry: config.registry.parse()?,
+        signers,
+        custodians: conversion::custodians(&config.embassy.custodian_keys)?,
+        floor: conversion::floor(config.floor.as_ref())?,
+    })
+}
+
+/// The keys of a mirror at home, one after the other.
+fn own_signers(config: &MirrorConfig, signer: &SigningKey) -> Result<Vec<SignerRange>, ConfigurationError> {
     let mut signers = Vec::new();
     let mut from = Sequence::FIRST;
     for previous in &config.previous_keys {
@@ -313,10 +330,5 @@ fn ledger_settings(config: &MirrorConfig, signer: &SigningKey) -> Result<LedgerS
         from,
         until: None,
     });
-    Ok(LedgerSettings {
-        registry: config.registry.parse()?,
-        signers,
-        custodians: conversion::custodians(&config.embassy.custodian_keys)?,
-        floor: conversion::floor(config.floor.as_ref())?,
-    })
+    Ok(signers)
 }

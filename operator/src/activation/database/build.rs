@@ -128,7 +128,7 @@ fn port() -> Value {
     json!({"name": PORT, "port": database::PORT, "targetPort": PORT, "protocol": "TCP"})
 }
 
-/// The server calls nobody. It is called by the pod that restores into it, and by nobody else.
+/// The server calls nobody. It is called by the pod that restores into it, and later by the one that mirrors it, and by nobody else.
 #[must_use]
 pub fn restore_policy(managed: &Managed<'_>, owner: Option<&Value>) -> Value {
     let names = managed.names();

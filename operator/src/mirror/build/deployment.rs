@@ -84,5 +84,5 @@ fn template(checked: &Checked, settings: &Settings) -> Value {
         mounts: &[],
         companion: None,
     };
-    workload.template(&names::labels(mirror), settings)
+    workload.template(&names::pod_labels(mirror, checked.abroad.as_ref()), settings)
 }

@@ -438,6 +438,7 @@ fn config(store: &StoreBench, database: &Database) -> MirrorConfig {
             accepted_identity: None,
         },
         previous_keys: Vec::new(),
+        signers: Vec::new(),
         // Never in a test's time: what a test wants, it triggers.
         schedule: ScheduleConfig {
             cron: "0 3 1 1 *".into(),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::bench::activation::{approvers, embassy};
 use crate::bench::mirror::{MirrorBench, Sidecar};
 use dataembassy_contract::Reason;
-use dataembassy_contract::config::{Floor, PreviousKey};
+use dataembassy_contract::config::Floor;
+use dataembassy_contract::custodian::SignerConfig;
 use dataembassy_contract::report::{Outcome, Report};
 use dataembassy_ledger::activation::State;
 use dataembassy_ledger::entry::{CustodyBody, EntryRef, TermBody};
@@ -365,9 +366,10 @@ async fn the_circle_home_embassy_home_keeps_every_copy_and_counts_on() {
         .unwrap()
         .database
         .clone_from(&served.name);
-    bench.config.previous_keys = vec![PreviousKey {
+    bench.config.signers = vec![SignerConfig {
         public_key: bench.signer.public_key().to_string(),
-        until_sequence: head.sequence.get(),
+        from_sequence: 1,
+        until_sequence: None,
     }];
     bench.config.floor = Some(Floor {
         sequence: head.sequence.get(),
