@@ -1,4 +1,4 @@
-//! Which stages there are. The order is: what is cheapest to fail first.
+//! Which stages there are, and which of them may run at the same time. The order is: what is cheapest to fail first.
 
 use std::path::PathBuf;
 
@@ -29,6 +29,17 @@ impl Command {
     }
 }
 
+/// Beside what a stage may run. Stages of one lane run one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Beside nothing, before everything else: what is cheap, and the others build on.
+    Alone,
+    /// Beside the bed: it needs none, and works where the bed waits.
+    Loopback,
+    /// Needs the machine's only bed, where most of the time is waiting for what two clusters do.
+    Bed,
+}
+
 /// A named part of the test command.
 #[derive(Debug, Clone)]
 pub struct Stage {
@@ -36,6 +47,8 @@ pub struct Stage {
     pub name: &'static str,
     /// What it shows, in a few words.
     pub about: &'static str,
+    /// Beside what it may run.
+    pub lane: Lane,
     /// Its commands, in order; a failed one is the last.
     pub commands: Vec<Command>,
     /// What is run after them, whatever came of them.
@@ -48,6 +61,7 @@ pub fn stages(options: &Options) -> Vec<Stage> {
     let stage = |name, about, commands| Stage {
         name,
         about,
+        lane: Lane::Alone,
         commands,
         finally: None,
     };
@@ -67,15 +81,9 @@ pub fn stages(options: &Options) -> Vec<Stage> {
             "clippy has nothing to say",
             vec![
                 clippy(&["--workspace", "--all-targets"]),
-                // They are no test targets of the workspace's, because they need the bed.
-                clippy(&[
-                    "--package",
-                    "dataembassy-e2e",
-                    "--test",
-                    "scenarios",
-                    "--test",
-                    "interruption",
-                ]),
+                // They are no test targets of the workspace's, because they need the bed. Chosen from the whole workspace, or every crate would
+                // be checked again with this package's features alone.
+                clippy(&["--workspace", "--test", "scenarios", "--test", "interruption"]),
             ],
         ),
         stage(
@@ -97,13 +105,20 @@ pub fn stages(options: &Options) -> Vec<Stage> {
                 ]),
             ],
         ),
-        stage(
-            "crates",
-            "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
-            crates(options),
-        ),
-        stage("fuzz", "each fuzz target, for a while", vec![fuzz(options)]),
         Stage {
+            lane: Lane::Loopback,
+            ..stage(
+                "crates",
+                "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
+                crates(options),
+            )
+        },
+        Stage {
+            lane: Lane::Loopback,
+            ..stage("fuzz", "each fuzz target, for a while", vec![fuzz(options)])
+        },
+        Stage {
+            lane: Lane::Bed,
             finally: Some(Command::cargo(&["e2e", "down"])),
             ..stage(
                 "scenarios",
@@ -112,6 +127,7 @@ pub fn stages(options: &Options) -> Vec<Stage> {
             )
         },
         Stage {
+            lane: Lane::Bed,
             finally: Some(Command::cargo(&["e2e", "down"])),
             ..stage(
                 "demo",
@@ -171,8 +187,10 @@ fn crates(options: &Options) -> Vec<Command> {
 }
 
 fn fuzz(options: &Options) -> Command {
+    let seconds = if options.long { "300" } else { "10" };
     Command {
-        program: "fuzz/run".into(),
-        arguments: vec![if options.long { "300" } else { "10" }.to_owned()],
+        // It takes whatever time it is given: what has deadlines goes first.
+        program: "nice".into(),
+        arguments: ["fuzz/run", seconds].map(str::to_owned).to_vec(),
     }
 }
