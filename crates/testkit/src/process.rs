@@ -1,10 +1,12 @@
-//! A server that never outlives the test that started it, not even when the test is killed.
+//! A server that never outlives the test that started it, and a directory that does not either, not even when the test is killed.
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 /// A running server process; dropping it ends the process.
 #[derive(Debug)]
@@ -22,10 +24,10 @@ read -r _
 impl Server {
     /// Starts `program` with `arguments`; its output goes to `log`.
     pub fn start<S: AsRef<OsStr>>(
-        program: &std::path::Path,
+        program: &Path,
         arguments: impl IntoIterator<Item = S>,
         environment: impl IntoIterator<Item = (S, S)>,
-        log: &std::path::Path,
+        log: &Path,
     ) -> Result<Self> {
         let log = std::fs::File::create(log).with_context(|| format!("{} cannot be made", log.display()))?;
         let guard = Command::new("sh")
@@ -47,6 +49,47 @@ impl Drop for Server {
         drop(self.guard.stdin.take());
         // The guard ends once its input is closed; a failure here means that it is gone already.
         let _ = self.guard.wait();
+    }
+}
+
+/// A directory that is removed with the test's process, also where nothing drops it: what is static is not, and who is killed drops nothing.
+#[derive(Debug)]
+pub struct Scratch {
+    directory: TempDir,
+    sweeper: Child,
+}
+
+/// Waits as the guard of a server does. The server is killed at the same moment, and may have been writing.
+const SWEEPER: &str = r#"
+read -r _
+rm -rf "$1" 2>/dev/null || { sleep 1; rm -rf "$1"; }
+"#;
+
+impl Scratch {
+    /// Makes one whose name begins with `prefix`.
+    pub fn new(prefix: &str) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix(prefix).tempdir()?;
+        let sweeper = Command::new("sh")
+            .args(["-c", SWEEPER, "sweeper"])
+            .arg(directory.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("sh cannot be started")?;
+        Ok(Self { directory, sweeper })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(self.sweeper.stdin.take());
+        // It ends once its input is closed; a failure here means that it is gone already.
+        let _ = self.sweeper.wait();
     }
 }
 

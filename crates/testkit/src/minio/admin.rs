@@ -53,10 +53,9 @@ impl SignedClient {
     /// Makes a store user with its policy; called on the root user's client.
     pub async fn add_user(&self, bucket: &str, user: &StoreUser) -> Result<Credentials> {
         let name = user.name();
-        let secret_key = format!("secret-of-{name}-in-a-test");
-        let account = serde_json::json!({"secretKey": secret_key, "status": "enabled"});
-        let account = seal(&self.credentials().secret_key, account.to_string().as_bytes())?;
-        self.admin("add-user", &[("accessKey", &name)], account).await?;
+        let credentials = self
+            .set_secret(&name, &format!("secret-of-{name}-in-a-test"))
+            .await?;
         let policy = format!("{name}-in-{bucket}");
         self.admin(
             "add-canned-policy",
@@ -70,9 +69,17 @@ impl SignedClient {
             ("userOrGroup", &name),
         ];
         self.admin("set-user-or-group-policy", &query, Vec::new()).await?;
+        Ok(credentials)
+    }
+
+    /// Makes a store user without rights, or gives the one there is another secret.
+    pub(super) async fn set_secret(&self, name: &str, secret_key: &str) -> Result<Credentials> {
+        let account = serde_json::json!({"secretKey": secret_key, "status": "enabled"});
+        let account = seal(&self.credentials().secret_key, account.to_string().as_bytes())?;
+        self.admin("add-user", &[("accessKey", name)], account).await?;
         Ok(Credentials {
-            access_key: name,
-            secret_key,
+            access_key: name.to_owned(),
+            secret_key: secret_key.to_owned(),
         })
     }
 

@@ -1,33 +1,27 @@
 //! A real MinIO on loopback, with TLS by an authority of its own and store users with the policies we ship.
 
 mod admin;
+mod rested;
+mod running;
 mod signed;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use hyper::Method;
-use tempfile::TempDir;
 
 pub use self::admin::StoreUser;
+use self::running::Running;
 pub use self::signed::{Credentials, SignedClient};
 use crate::authority::Authority;
-use crate::process::{Server, free_port};
-use crate::provisioned;
 
 /// The bucket that tests use unless they need another.
 pub const BUCKET: &str = "registries";
 
-/// A running MinIO; dropping it ends the process and removes its data.
+/// A running MinIO that nobody else uses. Dropping it leaves the process to a later test of the same program, which finds it empty.
 pub struct Minio {
-    // Declared first, so that the process is gone before its directory is.
-    server: Option<Server>,
-    directory: TempDir,
-    authority: Authority,
-    port: u16,
-    root: SignedClient,
+    running: Arc<Running>,
 }
 
 /// How a bucket is made.
@@ -44,93 +38,23 @@ pub enum BucketKind {
 }
 
 impl Minio {
-    /// Starts a server and waits until it answers.
+    /// A server that answers and holds nothing: one that an earlier test has left, or a new one.
     pub async fn start() -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let authority = Authority::new("test store authority")?;
-        let certificates = directory.path().join("certificates");
-        std::fs::create_dir_all(certificates.join("CAs"))?;
-        let certificate = authority.sign(&["127.0.0.1", "localhost"])?;
-        std::fs::write(certificates.join("public.crt"), certificate.certificate)?;
-        std::fs::write(certificates.join("private.key"), certificate.key)?;
-        let port = free_port()?;
-        let credentials = Credentials {
-            access_key: "root-user".into(),
-            secret_key: "root-secret-of-a-test".into(),
+        let running = match rested::take() {
+            Some(running) => running,
+            None => Arc::new(Running::start().await?),
         };
-        let root = SignedClient::new(&authority.certificate(), format!("127.0.0.1:{port}"), credentials)?;
-        let mut minio = Self {
-            server: None,
-            directory,
-            authority,
-            port,
-            root,
-        };
-        minio.resume().await?;
-        Ok(minio)
+        Ok(Self { running })
     }
 
     /// Starts the server again after [`Self::stop`], on the same port and data.
     pub async fn resume(&mut self) -> Result<()> {
-        let path = |name: &str| {
-            self.directory
-                .path()
-                .join(name)
-                .into_os_string()
-                .into_string()
-                .unwrap_or_default()
-        };
-        let root = self.root.credentials();
-        let address = format!("127.0.0.1:{}", self.port);
-        let arguments = [
-            "server".to_owned(),
-            "--quiet".to_owned(),
-            "--address".to_owned(),
-            address,
-            "--certs-dir".to_owned(),
-            path("certificates"),
-            path("data"),
-        ];
-        let environment = [
-            ("MINIO_ROOT_USER".to_owned(), root.access_key.clone()),
-            ("MINIO_ROOT_PASSWORD".to_owned(), root.secret_key.clone()),
-            ("MINIO_BROWSER".to_owned(), "off".to_owned()),
-            ("MINIO_UPDATE".to_owned(), "off".to_owned()),
-        ];
-        self.server = Some(Server::start(
-            &provisioned::path("minio")?,
-            arguments,
-            environment,
-            &self.log_path(),
-        )?);
-        self.wait_until_ready().await
+        self.running.resume().await
     }
 
     /// Ends the server process and keeps its data.
     pub fn stop(&mut self) {
-        self.server = None;
-    }
-
-    async fn wait_until_ready(&self) -> Result<()> {
-        let ready = async {
-            loop {
-                // Listing buckets needs the whole server: it is refused until IAM is loaded.
-                match self.root.send(Method::GET, "/", &[], &[], Vec::new()).await {
-                    Ok(answer) if answer.status().is_success() => return,
-                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), ready)
-            .await
-            .with_context(|| {
-                let log = std::fs::read_to_string(self.log_path()).unwrap_or_default();
-                format!("MinIO did not become ready; its log:\n{log}")
-            })
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.directory.path().join("log")
+        self.running.stop();
     }
 
     /// The address as `https://127.0.0.1:<port>`.
@@ -142,35 +66,35 @@ impl Minio {
     /// The address as `127.0.0.1:<port>`.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.running.port)
     }
 
     /// The folder with the server's data, `<bucket>/<key>/…`: for what a broken disk would do.
     #[must_use]
     pub fn data_directory(&self) -> std::path::PathBuf {
-        self.directory.path().join("data")
+        self.running.data_directory()
     }
 
     /// The authority that signed the server's certificate.
     #[must_use]
     pub fn authority(&self) -> &Authority {
-        &self.authority
+        &self.running.authority
     }
 
     /// Requests signed as the root user, past every policy: for arranging faults and for looking at what is there.
     #[must_use]
     pub fn root(&self) -> &SignedClient {
-        &self.root
+        &self.running.root
     }
 
     /// Makes a bucket.
     pub async fn make_bucket(&self, name: &str, kind: BucketKind) -> Result<()> {
-        self.root.make_bucket(name, kind).await
+        self.root().make_bucket(name, kind).await
     }
 
     /// Puts an object as root, whatever is there already.
     pub async fn put(&self, bucket: &str, key: &str, body: Vec<u8>) -> Result<()> {
-        self.root
+        self.root()
             .expect(Method::PUT, &format!("/{bucket}/{key}"), &[], &[], body)
             .await
             .map(drop)
@@ -179,7 +103,7 @@ impl Minio {
     /// Reads the newest version of an object as root.
     pub async fn get(&self, bucket: &str, key: &str) -> Result<Vec<u8>> {
         let answer = self
-            .root
+            .root()
             .expect(Method::GET, &format!("/{bucket}/{key}"), &[], &[], Vec::new())
             .await?;
         Ok(answer.into_body().to_vec())
@@ -187,14 +111,19 @@ impl Minio {
 
     /// The keys below `prefix`, in the store's order; one for each version.
     pub async fn keys(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
-        let versions = self.root.versions(bucket, prefix).await?;
+        let versions = self.root().versions(bucket, prefix).await?;
         Ok(versions.into_iter().map(|version| version.key).collect())
     }
 
     /// Makes a store user with its policy and returns its credentials.
     pub async fn add_user(&self, bucket: &str, user: &StoreUser) -> Result<Credentials> {
         ensure!(!bucket.is_empty(), "a store user needs a bucket");
-        self.root.add_user(bucket, user).await
+        self.root().add_user(bucket, user).await
+    }
+
+    /// Gives a store user another secret: from now on the store knows no other.
+    pub async fn change_secret(&self, user: &Credentials, secret_key: &str) -> Result<Credentials> {
+        self.root().set_secret(&user.access_key, secret_key).await
     }
 }
 

@@ -1,0 +1,162 @@
+//! One MinIO process and what lies on its disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hyper::Method;
+
+use super::{Credentials, SignedClient};
+use crate::authority::Authority;
+use crate::process::{Scratch, Server, free_port};
+use crate::provisioned;
+
+/// Where MinIO keeps what is no bucket.
+const SYSTEM: &str = ".minio.sys";
+/// What a server's directory has of itself.
+const OURS: [&str; 3] = ["certificates", "data", "log"];
+
+pub(super) struct Running {
+    // Declared first, so that the process is gone before its directory is.
+    server: Mutex<Option<Server>>,
+    directory: Scratch,
+    pub(super) authority: Authority,
+    pub(super) port: u16,
+    pub(super) root: SignedClient,
+}
+
+impl Running {
+    pub(super) async fn start() -> Result<Self> {
+        let directory = Scratch::new("minio-")?;
+        let authority = Authority::new("test store authority")?;
+        let certificates = directory.path().join("certificates");
+        fs::create_dir_all(certificates.join("CAs"))?;
+        let certificate = authority.sign(&["127.0.0.1", "localhost"])?;
+        fs::write(certificates.join("public.crt"), certificate.certificate)?;
+        fs::write(certificates.join("private.key"), certificate.key)?;
+        let port = free_port()?;
+        let credentials = Credentials {
+            access_key: "root-user".into(),
+            secret_key: "root-secret-of-a-test".into(),
+        };
+        let root = SignedClient::new(&authority.certificate(), format!("127.0.0.1:{port}"), credentials)?;
+        let running = Self {
+            server: Mutex::default(),
+            directory,
+            authority,
+            port,
+            root,
+        };
+        running.resume().await?;
+        Ok(running)
+    }
+
+    pub(super) async fn resume(&self) -> Result<()> {
+        let path = |name: &str| {
+            self.directory
+                .path()
+                .join(name)
+                .into_os_string()
+                .into_string()
+                .unwrap_or_default()
+        };
+        let root = self.root.credentials();
+        let address = format!("127.0.0.1:{}", self.port);
+        let arguments = [
+            "server".to_owned(),
+            "--quiet".to_owned(),
+            "--address".to_owned(),
+            address,
+            "--certs-dir".to_owned(),
+            path("certificates"),
+            path("data"),
+        ];
+        let environment = [
+            ("MINIO_ROOT_USER".to_owned(), root.access_key.clone()),
+            ("MINIO_ROOT_PASSWORD".to_owned(), root.secret_key.clone()),
+            ("MINIO_BROWSER".to_owned(), "off".to_owned()),
+            ("MINIO_UPDATE".to_owned(), "off".to_owned()),
+        ];
+        let server = Server::start(
+            &provisioned::path("minio")?,
+            arguments,
+            environment,
+            &self.log_path(),
+        )?;
+        *self.server() = Some(server);
+        self.wait_until_ready().await
+    }
+
+    pub(super) fn stop(&self) {
+        *self.server() = None;
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.server().is_none()
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn data_directory(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Takes every bucket away, locks or not, as only who owns the disk can, and what a test has put beside them. Store users and their
+    /// policies stay; a test that needs one makes it, and finds it as it would have made it.
+    pub(super) fn clear(&self) -> Result<()> {
+        let data = self.data_directory();
+        for place in entries(self.directory.path())? {
+            if !OURS.iter().any(|name| place.ends_with(name)) {
+                remove(&place)?;
+            }
+        }
+        for bucket in entries(&data)? {
+            let name = bucket.file_name().unwrap_or_default();
+            if name != SYSTEM {
+                remove(&data.join(SYSTEM).join("buckets").join(name))?;
+                remove(&bucket)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait_until_ready(&self) -> Result<()> {
+        let ready = async {
+            loop {
+                // Listing buckets needs the whole server: it is refused until IAM is loaded.
+                match self.root.send(Method::GET, "/", &[], &[], Vec::new()).await {
+                    Ok(answer) if answer.status().is_success() => return,
+                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), ready)
+            .await
+            .with_context(|| {
+                let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+                format!("MinIO did not become ready; its log:\n{log}")
+            })
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    entries.collect()
+}
+
+fn remove(place: &Path) -> Result<()> {
+    if place.is_dir() {
+        fs::remove_dir_all(place).with_context(|| format!("clearing {}", place.display()))?;
+    } else if place.exists() {
+        fs::remove_file(place).with_context(|| format!("clearing {}", place.display()))?;
+    }
+    Ok(())
+}
