@@ -203,6 +203,11 @@ impl MadeLedger {
         Ok(())
     }
 
+    /// Goes on in the same term with another key, as a mirror does whose key was exchanged.
+    pub fn sign_on_with(&mut self, signer: SigningKey) {
+        self.signer = signer;
+    }
+
     /// The registry.
     #[must_use]
     pub const fn registry(&self) -> &RegistryId {

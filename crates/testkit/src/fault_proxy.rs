@@ -83,6 +83,7 @@ struct Shared {
     upstream: String,
     upstream_name: ServerName<'static>,
     tls: Arc<ClientConfig>,
+    shown: Mutex<TlsAcceptor>,
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
 }
@@ -110,7 +111,7 @@ impl FaultProxy {
         upstream: String,
         authority: &str,
     ) -> Result<Self> {
-        let server = https::server_config(certificate)?;
+        let shown = TlsAcceptor::from(https::server_config(certificate)?);
         let tls = https::client_config(authority)?;
         let (host, _) = upstream.rsplit_once(':').context("the upstream has no port")?;
         let upstream_name = ServerName::try_from(host.to_owned())?;
@@ -119,10 +120,11 @@ impl FaultProxy {
             upstream,
             upstream_name,
             tls,
+            shown: Mutex::new(shown),
             rules: Mutex::default(),
             seen: Mutex::default(),
         });
-        let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(server), Arc::clone(&shared)));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self {
             port,
             shared,
@@ -156,6 +158,12 @@ impl FaultProxy {
         });
     }
 
+    /// Shows another certificate to whoever comes from now on; connections that there are stay.
+    pub fn show(&self, certificate: &ServerCertificate) -> Result<()> {
+        *lock(&self.shared.shown) = TlsAcceptor::from(https::server_config(certificate)?);
+        Ok(())
+    }
+
     /// Forgets all faults that were not met yet.
     pub fn heal(&self) {
         lock(&self.shared.rules).clear();
@@ -180,10 +188,10 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let (tls, shared) = (tls.clone(), Arc::clone(&shared));
+        let (tls, shared) = (lock(&shared.shown).clone(), Arc::clone(&shared));
         connections.spawn(async move {
             let Ok(stream) = tls.accept(stream).await else {
                 return;

@@ -210,6 +210,21 @@ impl Server {
         &self.certificate
     }
 
+    /// Shows another certificate to whoever comes from now on.
+    pub fn show(&self, certificate: &ServerCertificate) -> Result<()> {
+        // The files stay the same ones: they are the server's own, as PostgreSQL demands.
+        fs::write(self.directory.path().join("server.crt"), &certificate.certificate)?;
+        fs::write(self.directory.path().join("server.key"), &certificate.key)?;
+        let reload = [
+            "--no-psqlrc",
+            "--quiet",
+            "--command",
+            "SELECT pg_reload_conf()",
+            "postgres",
+        ];
+        self.run("psql", &reload, &[]).map(drop)
+    }
+
     /// A new, empty database of one's own.
     pub async fn database(&'static self) -> Result<Database> {
         self.database_with("").await

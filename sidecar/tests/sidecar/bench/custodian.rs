@@ -16,7 +16,7 @@ use dataembassy_contract::sovereignty::Loopback;
 use dataembassy_contract::{Endpoint, Reason, Sovereignty, files};
 use dataembassy_ledger::chain::{CustodianKey, CustodyView, SignerRange};
 use dataembassy_ledger::entry::{CustodyBody, CustodyEntry};
-use dataembassy_ledger::{CopyId, ObjectKey, SigningKey};
+use dataembassy_ledger::{CopyId, ObjectKey, PublicKey, SigningKey};
 use dataembassy_sidecar::store::{Ledger, LedgerSettings, StoreSettings};
 use dataembassy_testkit::fabricated::{Depositor, MadeCopy, MadeLedger, Origin, RECIPIENT, Shape};
 use dataembassy_testkit::fault_proxy::FaultProxy;
@@ -178,6 +178,17 @@ impl CustodianBench {
             entries.push(CustodyEntry::verify(&bytes).unwrap().entry.body);
         }
         entries
+    }
+
+    /// Who signed the custody chain, entry by entry.
+    pub async fn custody_signers(&self) -> Vec<PublicKey> {
+        let mut signers = Vec::new();
+        let prefix = format!("registries/{REGISTRY}/custody/");
+        for key in self.minio.keys(BUCKET, &prefix).await.unwrap() {
+            let bytes = self.minio.get(BUCKET, &key).await.unwrap();
+            signers.push(CustodyEntry::verify(&bytes).unwrap().signer);
+        }
+        signers
     }
 
     /// Every version and delete marker of a copy.

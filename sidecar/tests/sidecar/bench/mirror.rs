@@ -43,6 +43,9 @@ pub struct MirrorBench {
     pub signer: SigningKey,
     /// Signs the custody chain; the configuration does not name it until a test does.
     pub custodian: SigningKey,
+    /// Who signed before, each up to an entry.
+    retired_signers: Vec<SignerRange>,
+    retired_custodians: Vec<CustodianKey>,
     ports: (u16, u16),
     /// Where `<major>/bin/pg_dump` is.
     pub programs: PathBuf,
@@ -60,10 +63,14 @@ pub struct Sidecar {
 impl MirrorBench {
     /// A store made ready, a database with a table, and a folder that names both.
     pub async fn start(major: u32) -> Self {
+        Self::of(Server::shared(major).database().await.unwrap()).await
+    }
+
+    /// The same for an empty database of one's own choice.
+    pub async fn of(database: Database) -> Self {
         let store = StoreBench::start().await;
         let custodian = SigningKey::from_seed(&[9; 32]);
         initialise(&store.custody().await, &custodian).await.unwrap();
-        let database = Server::shared(major).database().await.unwrap();
         database
             .execute("CREATE TABLE person AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 20000) i")
             .await
@@ -77,6 +84,8 @@ impl MirrorBench {
             config,
             signer: SigningKey::from_seed(&[1; 32]),
             custodian,
+            retired_signers: Vec::new(),
+            retired_custodians: Vec::new(),
             ports: (free(), free()),
             programs: programs().unwrap().to_owned(),
             collector: None,
@@ -200,13 +209,20 @@ impl MirrorBench {
 
     /// The ledger as it stands, read past the sidecar.
     pub async fn ledger(&self) -> Ledger {
+        let (mut signers, mut custodians) = (self.retired_signers.clone(), self.retired_custodians.clone());
+        let until = signers.last().and_then(|retired| retired.until);
+        signers.push(SignerRange {
+            from: until.map_or(Sequence::FIRST, |until| until.next().unwrap()),
+            ..SignerRange::always(self.signer.public_key())
+        });
+        custodians.push(CustodianKey {
+            key: self.custodian.public_key(),
+            until: None,
+        });
         let settings = LedgerSettings {
             registry: registry(),
-            signers: vec![SignerRange::always(self.signer.public_key())],
-            custodians: vec![CustodianKey {
-                key: self.custodian.public_key(),
-                until: None,
-            }],
+            signers,
+            custodians,
             floor: None,
         };
         Ledger::read(&self.store.custody().await, &settings)
@@ -216,15 +232,51 @@ impl MirrorBench {
 
     /// Writes the custodian's key into the configuration: what it signs counts from the next look on.
     pub fn trust_custodian(&mut self) {
-        self.config.embassy.custodian_keys = vec![config::CustodianKey {
-            public_key: self.custodian.public_key().to_string(),
-            until_sequence: None,
-        }];
+        let retired = self.retired_custodians.iter();
+        let retired = retired.map(|retired| (retired.key, retired.until));
+        let keys = retired.chain([(self.custodian.public_key(), None)]);
+        self.config.embassy.custodian_keys = keys
+            .map(|(key, until)| config::CustodianKey {
+                public_key: key.to_string(),
+                until_sequence: until.map(Sequence::get),
+            })
+            .collect();
         self.write_config();
+    }
+
+    /// Lets another key sign the source chain after the entry of this number; the secret is still to be exchanged.
+    pub fn retire_signer(&mut self, until: u64, next: &SigningKey) -> SigningKey {
+        let former = std::mem::replace(&mut self.signer, next.clone());
+        self.config.previous_keys.push(config::PreviousKey {
+            public_key: former.public_key().to_string(),
+            until_sequence: until,
+        });
+        self.retired_signers.push(SignerRange {
+            until: Some(super::sequence(until)),
+            ..SignerRange::always(former.public_key())
+        });
+        self.write_config();
+        former
+    }
+
+    /// Lets another key sign the custody chain after the entry of this number.
+    pub fn retire_custodian(&mut self, until: u64, next: &SigningKey) -> SigningKey {
+        let former = std::mem::replace(&mut self.custodian, next.clone());
+        self.retired_custodians.push(CustodianKey {
+            key: former.public_key(),
+            until: Some(super::sequence(until)),
+        });
+        self.trust_custodian();
+        former
     }
 
     /// Writes the next entry of the custody chain, as the custodian does.
     pub async fn append_custody(&self, body: CustodyBody) -> EntryRef {
+        self.append_custody_as(&self.custodian, body).await
+    }
+
+    /// Writes the next entry of the custody chain, signed by whomever.
+    pub async fn append_custody_as(&self, signer: &SigningKey, body: CustodyBody) -> EntryRef {
         let ledger = self.ledger().await;
         let (sequence, prev) = if let Some(head) = ledger.view.head() {
             (head.sequence.next().unwrap(), head.digest)
@@ -243,7 +295,7 @@ impl MirrorBench {
             },
             body,
         };
-        let object = entry.sign(&self.custodian).unwrap();
+        let object = entry.sign(signer).unwrap();
         self.put(&entry.object_key().to_string(), object, sequence).await
     }
 

@@ -9,5 +9,6 @@ mod objects;
 mod process;
 mod proofs;
 mod retention;
+mod rotation;
 mod scale;
 mod terms;

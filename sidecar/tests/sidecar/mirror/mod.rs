@@ -5,5 +5,6 @@ mod faults;
 mod limits;
 mod process;
 mod proof;
+mod rotation;
 mod terms;
 mod trace;

@@ -6,4 +6,5 @@ mod job;
 mod preflight;
 mod questions;
 mod refusals;
+mod rotation;
 mod store;
