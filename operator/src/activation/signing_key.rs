@@ -1,22 +1,17 @@
 //! The key that signs a registry's entries in the term that an activation opens: made once, put into a Secret, and never seen again by the
 //! operator.
 
-use std::collections::BTreeMap;
-
 use dataembassy_crds::TermSigner;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
 use crate::activation::names;
 use crate::apply::ApplyError;
-use crate::mirror::signing_key::draw;
+use crate::mirror::signing_key::{draw, secret};
 
 /// Makes a Secret with a new Ed25519 key, and says which one. The Secret is named by its key: one that was made and never recorded, because
 /// the operator died in between, lies there unused.
-///
-/// It has no owner: the key outlives the activation, because without it what is written abroad cannot be mirrored.
 pub async fn make(
     client: Client,
     namespace: &str,
@@ -33,20 +28,7 @@ pub async fn make(
         return Err(refused(&format!("{activation}-{registry}-term"), error));
     };
     let name = names::key_secret(activation, registry, &public_key);
-    let secret = Secret {
-        metadata: ObjectMeta {
-            name: Some(name.clone()),
-            namespace: Some(namespace.to_owned()),
-            labels: serde_json::from_value(names::labels(activation)).ok(),
-            ..ObjectMeta::default()
-        },
-        type_: Some("kubernetes.io/ssh-auth".to_owned()),
-        string_data: Some(BTreeMap::from([(
-            "ssh-privatekey".to_owned(),
-            private_key.to_string(),
-        )])),
-        ..Secret::default()
-    };
+    let secret = secret(namespace, &name, names::labels(activation), &private_key);
     let api: Api<Secret> = Api::namespaced(client, namespace);
     api.create(&PostParams::default(), &secret)
         .await

@@ -6,7 +6,7 @@ use crate::apply::ApplyError;
 use crate::drill::MANAGER;
 use crate::drill::dereference::Found;
 use crate::job::{self, Desired};
-use crate::pod::{self, Call};
+use crate::pod;
 use crate::run::Context;
 
 /// Makes everything, the Job last. Where that was interrupted, doing it again is harmless.
@@ -29,12 +29,5 @@ pub async fn call(found: &Found, context: &Context, now: Timestamp) -> Result<()
     let (Some(pod), Some(Ok(report))) = (&found.pod, &found.report) else {
         return Ok(());
     };
-    if report.missing_secrets.is_empty() {
-        return Ok(());
-    }
-    let call = Call {
-        config_digest: None,
-        awaits_secret: true,
-    };
-    pod::call(pod, call, &context.client, MANAGER, &context.metrics, now).await
+    pod::call_for_secrets(pod, &report.missing_secrets, context, MANAGER, now).await
 }

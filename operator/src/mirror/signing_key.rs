@@ -14,8 +14,6 @@ use crate::mirror::names;
 
 /// Makes the Secret with a new Ed25519 key. If there is one of that name already it is left as it is: it may be the key of an earlier
 /// mirror of this registry, which goes on with it.
-///
-/// It has no owner: the key outlives the mirror, because without it the registry's ledger cannot be continued.
 pub async fn make(client: Client, namespace: &str, mirror: &str, name: &str) -> Result<(), ApplyError> {
     let refused = |source| ApplyError::Refused {
         kind: "Secret".to_owned(),
@@ -28,21 +26,27 @@ pub async fn make(client: Client, namespace: &str, mirror: &str, name: &str) -> 
             "the system gives no random numbers".into(),
         )));
     };
-    let secret = Secret {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            labels: serde_json::from_value(names::labels(mirror)).ok(),
-            ..ObjectMeta::default()
-        },
-        type_: Some("kubernetes.io/ssh-auth".to_owned()),
-        string_data: Some(BTreeMap::from([("ssh-privatekey".to_owned(), key.to_string())])),
-        ..Secret::default()
-    };
+    let secret = secret(namespace, name, names::labels(mirror), &key);
     match api.create(&PostParams::default(), &secret).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         Err(error) => Err(refused(error)),
+    }
+}
+
+/// The Secret of a private key. It has no owner: without the key a ledger cannot be continued, whatever becomes of the resource that it was
+/// made for.
+pub(crate) fn secret(namespace: &str, name: &str, labels: serde_json::Value, key: &str) -> Secret {
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: serde_json::from_value(labels).ok(),
+            ..ObjectMeta::default()
+        },
+        type_: Some("kubernetes.io/ssh-auth".to_owned()),
+        string_data: Some(BTreeMap::from([("ssh-privatekey".to_owned(), key.to_owned())])),
+        ..Secret::default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Brings the kubelet to refresh a pod's volume at once, which it does when the pod itself changes.
 
+use dataembassy_contract::report::MissingSecret;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use crate::apply::ApplyError;
 use crate::labels::CONFIG_DIGEST;
 use crate::metrics::Metrics;
+use crate::run::Context;
 
 /// The annotation that is moved while a Secret is awaited, so that the kubelet looks for it.
 const AWAITED: &str = "dataembassy.io/secrets-awaited-since";
@@ -22,6 +24,24 @@ pub struct Call<'a> {
     pub config_digest: Option<&'a str>,
     /// Whether the process misses a Secret that may come any time.
     pub awaits_secret: bool,
+}
+
+/// Calls the kubelet of a Job's pod while Secrets are missing: one that comes reaches the pod at once. Its configuration never changes.
+pub async fn call_for_secrets(
+    pod: &Pod,
+    missing: &[MissingSecret],
+    context: &Context,
+    manager: &str,
+    now: Timestamp,
+) -> Result<(), ApplyError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let why = Call {
+        config_digest: None,
+        awaits_secret: true,
+    };
+    call(pod, why, &context.client, manager, &context.metrics, now).await
 }
 
 /// Calls the kubelet for a new configuration, and every half minute while the process waits for a Secret.

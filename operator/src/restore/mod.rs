@@ -42,6 +42,15 @@ pub enum Outcome {
     NotApplied(ApplyError),
 }
 
+impl From<Result<(), ApplyError>> for Outcome {
+    fn from(applied: Result<(), ApplyError>) -> Self {
+        match applied {
+            Ok(()) => Self::Applied,
+            Err(error) => Self::NotApplied(error),
+        }
+    }
+}
+
 /// Brings one restore a step on.
 pub async fn reconcile(
     restore: Arc<RegistryRestore>,
