@@ -18,6 +18,7 @@ pub mod progress;
 pub mod restoration;
 pub mod roles;
 pub mod selection;
+mod statistics;
 pub mod target;
 
 use std::{path::PathBuf, sync::Arc};

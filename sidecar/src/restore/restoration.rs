@@ -10,13 +10,14 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use dataembassy_archive::FileName;
+use dataembassy_archive::{FileName, Member};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use super::{
     Options, RestoreError,
-    comparison::{self, Before, Expected},
-    copy::{Contents, CopyIdentity, SealedCopy, members, read_file},
+    comparison::{self, Before, EarlyCount, Expected},
+    copy::{Contents, CopyError, CopyIdentity, SealedCopy, members, read_file},
     load::{self, Loaded, Sessions, plan_tables},
     outcome::{NotRestored, ObjectsResult, Outcome, PhaseResult, TargetResult},
     pg_restore::PgRestore,
@@ -24,6 +25,7 @@ use super::{
     progress::{Phase, Progress},
     roles,
     selection::{Selection, describe},
+    statistics,
     target::{Doorway, Mark, empty, make_like},
 };
 use crate::postgresql::{
@@ -144,22 +146,25 @@ pub async fn restore_read(
     } else {
         roles::Restored::default()
     };
+    // While definitions are made, the first members are fetched and opened.
+    let members = members(copy, &progress.counters);
     run.definitions().await?;
     clock.note("definitions");
-    let relations = Expected::relations(&tables);
+    let relations = Arc::new(Expected::relations(&tables));
     let before = Before::count(&mut connection).await?;
-    let loaded = run.rows(copy, &contents, tables).await?;
+    let (early, complete) = EarlyCount::begin(&run.sessions, &relations);
+    let loaded = run.rows(members, &contents, tables, complete).await?;
     clock.note("rows");
     progress.enter(Phase::Comparing);
     Expected::new(&relations, &loaded, before)
-        .compare(&run.sessions)
+        .compare(&run.sessions, early)
         .await?;
     comparison::compare_objects(&mut connection, loaded.large_objects.objects).await?;
     clock.note("comparison");
     let tried_again = run.constraints().await?;
     clock.note("constraints");
     progress.enter(Phase::Analysing);
-    connection.execute("ANALYZE").await?;
+    statistics::gather(&mut connection, target, options.jobs).await?;
     clock.note("statistics");
     let of_the_database = if options.trusting {
         roles::of_the_database(&contents, database)
@@ -199,7 +204,7 @@ async fn alone(connection: &mut Connection) -> Result<(), RestoreError> {
 }
 
 /// A session of the restoring role for everything but rows.
-async fn open(target: &Source) -> Result<Connection, RestoreError> {
+pub(super) async fn open(target: &Source) -> Result<Connection, RestoreError> {
     let mut connection = Connection::open(target).await?;
     let text = TextSettings {
         client_encoding: "UTF8".into(),
@@ -312,9 +317,10 @@ impl Run<'_> {
 
     async fn rows(
         &self,
-        copy: &Arc<impl SealedCopy>,
+        members: mpsc::Receiver<Result<Member, CopyError>>,
         contents: &Contents,
         tables: BTreeMap<FileName, load::TableLoad>,
+        complete: mpsc::UnboundedSender<load::Complete>,
     ) -> Result<Loaded, RestoreError> {
         let objects = contents.large_objects;
         self.progress.enter(Phase::Rows {
@@ -324,8 +330,8 @@ impl Run<'_> {
         let counters = &self.progress.counters;
         let toc_file = contents.header.planner.toc.clone();
         let others = move |file: &FileName| *file == toc_file || is_known(file);
-        let members = members(copy, counters);
-        Ok(load::load(self.sessions.clone(), tables, objects, others, members, counters).await?)
+        let sessions = self.sessions.clone();
+        Ok(load::load(sessions, tables, objects, others, members, counters, complete).await?)
     }
 
     /// Restores what comes after rows, several at a time. What fails so is tried once more alone, in the order of the

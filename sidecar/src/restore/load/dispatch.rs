@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    LoadError, Sessions, TableLoad, TableResult,
+    Complete, LoadError, Sessions, TableLoad, TableResult,
     lane::{self, Piece, Work},
     large_objects::{self, Totals},
     table::Arrival,
@@ -29,7 +29,8 @@ pub struct Loaded {
     pub large_objects: LargeObjects,
 }
 
-/// Loads all members. `files` says of a file that has neither rows nor a large object whether it belongs to the archive.
+/// Loads all members. `files` says of a file that has neither rows nor a large object whether it belongs to the archive; `complete` is told of
+/// each large table.
 pub async fn load(
     sessions: Sessions,
     tables: BTreeMap<FileName, TableLoad>,
@@ -37,6 +38,7 @@ pub async fn load(
     files: impl Fn(&FileName) -> bool,
     mut members: mpsc::Receiver<Result<Member, CopyError>>,
     counters: &Arc<Counters>,
+    complete: mpsc::UnboundedSender<Complete>,
 ) -> Result<Loaded, LoadError> {
     let (done, pieces) = mpsc::unbounded_channel();
     let mut dispatch = Dispatch {
@@ -49,6 +51,7 @@ pub async fn load(
         pieces,
         objects: Vec::new(),
         turn: 0,
+        complete,
     };
     while let Some(member) = members.recv().await {
         if let Err(error) = dispatch.take(member?, &files).await {
@@ -69,6 +72,7 @@ struct Dispatch {
     objects: Vec<ObjectWriter>,
     /// Counts members: a lane remembers its last one's.
     turn: u64,
+    complete: mpsc::UnboundedSender<Complete>,
 }
 
 struct Lane {
@@ -209,6 +213,10 @@ impl Dispatch {
         while let Ok(piece) = self.pieces.try_recv() {
             if let Some(table) = self.tables.get_mut(&piece.file) {
                 table.count(piece.digest);
+                if let Some(complete) = table.complete() {
+                    // Where nobody listens any more, its failure is told at the end.
+                    let _ = self.complete.send(complete);
+                }
             }
         }
     }

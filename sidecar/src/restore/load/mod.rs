@@ -76,6 +76,15 @@ pub enum LoadError {
     Interrupted,
 }
 
+/// A large table whose rows are all in the target, told while others may still come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complete {
+    /// Schema and name.
+    pub name: String,
+    /// Its rows.
+    pub rows: u64,
+}
+
 /// How sessions that load are made.
 #[derive(Clone, Debug)]
 pub struct Sessions {

@@ -9,11 +9,14 @@ use dataembassy_archive::{
     member::TABLE_END,
 };
 
-use super::LoadError;
+use super::{Complete, LoadError};
 use crate::{
     postgresql::toc::{Toc, TocEntry},
     restore::selection,
 };
+
+/// Bytes of the archive from which a table is worth telling of before the others are loaded.
+const LARGE: u64 = 8 * 1024 * 1024;
 
 /// A table whose rows are loaded.
 #[derive(Clone, Debug)]
@@ -33,6 +36,7 @@ pub struct TableLoad {
     ended: bool,
     bytes: u64,
     loaded: RowDigest,
+    untold: Option<Complete>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +129,10 @@ impl TableLoad {
             ended: false,
             bytes: 0,
             loaded: RowDigest::default(),
+            untold: (table.bytes >= LARGE).then(|| Complete {
+                name: name.clone(),
+                rows: table.rows,
+            }),
             name,
         })
     }
@@ -171,6 +179,15 @@ impl TableLoad {
     /// Counts rows that the server has loaded.
     pub(super) fn count(&mut self, piece: RowDigest) {
         self.loaded.add(piece);
+    }
+
+    /// What to tell, once, as soon as the server has all rows of a large table.
+    pub(super) fn complete(&mut self) -> Option<Complete> {
+        if self.loaded == self.promised {
+            self.untold.take()
+        } else {
+            None
+        }
     }
 
     /// Compares what was loaded with what was promised.

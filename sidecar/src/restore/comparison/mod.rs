@@ -1,17 +1,24 @@
-//! Counting in the target what was loaded.
+//! Counting in the target what was loaded: a large table as soon as it is whole, beside others that are still being loaded, and the rest
+//! at the end, several at a time.
 //!
 //! It is done before policies exist: an owner who is subject to row security could not count any more. Two things make a table hold more
 //! than was loaded into it, and are taken into account: `CREATE EXTENSION` fills configuration tables, and of a partitioned table some
 //! partitions may have been loaded through their root and others directly.
 
-use std::collections::{BTreeMap, HashMap};
+mod early;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
+
+use bytes::Bytes;
 use dataembassy_archive::FileName;
 use tokio::task::JoinSet;
 
 use super::load::{LoadError, Loaded, Sessions, TableLoad, open_session};
 use crate::postgresql::{Connection, ConnectionError};
+pub use early::EarlyCount;
 
 /// Why the target does not hold what was loaded.
 #[derive(Debug, thiserror::Error)]
@@ -107,10 +114,18 @@ impl Expected {
         Self { rows, before }
     }
 
-    /// Counts each relation, several at a time.
-    pub async fn compare(self, sessions: &Sessions) -> Result<(), ComparisonError> {
+    /// Counts each relation that was not counted `early`, several at a time.
+    pub async fn compare(self, sessions: &Sessions, early: EarlyCount) -> Result<(), ComparisonError> {
+        let mut counted = early.counted().await?;
+        let mut left = self.rows;
+        for one in &counted {
+            left.remove(&one.relation);
+        }
+        let mut left: Vec<(Relation, u64)> = left.into_iter().collect();
+        // The largest first, so that nobody is left alone with one at the end.
+        left.sort_by_key(|(_, loaded)| Reverse(*loaded));
         let mut shares: Vec<Vec<(Relation, u64)>> = vec![Vec::new(); sessions.jobs.max(1)];
-        for (place, relation) in self.rows.into_iter().enumerate() {
+        for (place, relation) in left.into_iter().enumerate() {
             let share = place % shares.len();
             shares[share].push(relation);
         }
@@ -127,7 +142,6 @@ impl Expected {
                 Ok::<_, ComparisonError>(counted)
             });
         }
-        let mut counted = Vec::new();
         while let Some(ended) = counting.join_next().await {
             counted.extend(ended.map_err(|_| ComparisonError::Interrupted)??);
         }
@@ -152,14 +166,19 @@ impl Counted {
         relation: Relation,
         loaded: u64,
     ) -> Result<Self, ConnectionError> {
-        let mut query = BytesMut::from(
-            "SELECT pg_catalog.count(*), coalesce(pg_catalog.min(tableoid), 0), \
-             coalesce(pg_catalog.pg_partition_root(pg_catalog.min(tableoid)::pg_catalog.regclass), 0)::pg_catalog.oid FROM ",
-        );
-        if !relation.through_root {
-            query.put_slice(b"ONLY ");
-        }
-        query.put_slice(&relation.into);
+        let only: &[u8] = if relation.through_root { b"" } else { b"ONLY " };
+        let from = [b" FROM ", only, &relation.into].concat();
+        // One row tells whose they are: asking each would cost as much as counting.
+        let query = [
+            b"SELECT c.rows, coalesce(t.tableoid, 0), \
+              coalesce(pg_catalog.pg_partition_root(t.tableoid::pg_catalog.regclass), 0)::pg_catalog.oid \
+              FROM (SELECT pg_catalog.count(*) AS rows",
+            from.as_slice(),
+            b") AS c LEFT JOIN (SELECT tableoid",
+            &from,
+            b" LIMIT 1) AS t ON true",
+        ]
+        .concat();
         let rows = connection.query(&query).await?;
         let row = rows.first().ok_or_else(no_row)?;
         Ok(Self {
