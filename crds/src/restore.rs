@@ -52,7 +52,9 @@ pub struct RegistryRestoreSpec {
     /// The Secret of this namespace with the age identity of one of the copy's recipients: key `identity.txt`. Remove it when the restore
     /// has ended.
     pub identity_ref: SecretRef,
-    /// The database that the copy goes into.
+    /// The database that the copy goes into. How much room its server's disk has, PostgreSQL tells nobody, so see to it yourself: about
+    /// what the registry takes at home, and as much again as its largest index while that is made. A disk that fills up ends the restore
+    /// with `TargetFull`, and the database stays marked as not usable.
     pub target: Target,
     /// What to do with a database that holds something already. Default: `Refuse`.
     #[serde(default)]

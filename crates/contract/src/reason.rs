@@ -185,6 +185,7 @@ reasons! {
     TargetUnreachable = "TargetUnreachable": "The server that is restored into does not answer.", "Check spec.target, network policies and the server.";
     TargetRefused = "TargetRefused": "The server that is restored into does not let the restoring role in, or is not who it must be.", "Correct the role's Secret, the database's name, or the CA Secret.";
     TargetLacks = "TargetLacks": "The target lacks something that the copy needs; nothing was written.", "Add what the message lists, and make another restore.";
+    TargetFull = "TargetFull": "The server that is restored into has no room left; the database is marked as not usable.", "Give its volume room for rows, indexes and write-ahead log; make another restore with ifNotEmpty: Replace.";
     RestoreFailed = "RestoreFailed": "The restore ended before its end; the database is marked as not usable.", "Read the message; make another restore with ifNotEmpty: Replace.";
 
     // Drills.

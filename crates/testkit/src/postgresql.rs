@@ -8,6 +8,7 @@ mod container;
 mod directory;
 mod programs;
 mod relay;
+mod volume;
 
 use std::{
     fs,
@@ -73,6 +74,8 @@ inside cp /srv/pg_hba.conf /srv/data/pg_hba.conf
 server=$!
 cat >/dev/null
 kill -QUIT "$server"; wait "$server" || true
+# Small volumes are mounted in it.
+umount --recursive --lazy "$root/srv" || true
 rm -rf "$data"
 "#;
 

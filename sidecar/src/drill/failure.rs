@@ -171,6 +171,8 @@ impl From<RestoreError> for Failure {
             | RestoreError::Mark(MarkError::Connection(error))
             | RestoreError::NotEmptied(ObjectsLeft::Connection(error)) => error.into(),
             RestoreError::Session(error) => error.into(),
+            // The cell's own words on room follow from what failed.
+            RestoreError::TargetFull { error, .. } => (*error).into(),
             RestoreError::Load(error) => error.into(),
             RestoreError::TargetLacks(_) => {
                 let words = of_the_resource(&error.to_string());

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::postgresql::{ConnectionError, session::SessionError, toc::TocError};
 
+/// A server's word for a disk without room.
+const DISK_FULL: &str = "53100";
+
 /// Why a restore failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -31,6 +34,19 @@ pub enum RestoreError {
     /// The target lacks something; nothing was written.
     #[error("nothing was written, because the target lacks:\n- {}", .0.join("\n- "))]
     TargetLacks(Vec<String>),
+    /// The target's disk is full.
+    #[error(
+        "the target has no room left: give its volume room for rows, indexes and write-ahead log (the copy's rows are {bytes} bytes of \
+         text, of which {sent} had been sent), and restore again in place of what is there. It said: {error}"
+    )]
+    TargetFull {
+        /// Bytes of rows and large objects in the copy.
+        bytes: u64,
+        /// Bytes of them that were sent.
+        sent: u64,
+        /// What failed.
+        error: Box<RestoreError>,
+    },
     /// The directory for temporary files cannot be used.
     #[error("temporary files cannot be written to {directory}: {error}; set --scratch")]
     Scratch {
@@ -72,6 +88,7 @@ impl RestoreError {
             Self::Target(error) => of_the_target(error.reason()),
             Self::Session(error) => of_the_target(error.reason()),
             Self::TargetLacks(_) => Reason::TargetLacks,
+            Self::TargetFull { .. } => Reason::TargetFull,
             Self::Scratch { .. } => Reason::ScratchSpaceExhausted,
             Self::Interrupted => Reason::Interrupted,
             Self::Doorway(_)
@@ -81,6 +98,30 @@ impl RestoreError {
             | Self::Load(_)
             | Self::Comparison(_) => Reason::RestoreFailed,
         }
+    }
+}
+
+impl RestoreError {
+    /// Whether the target said that it has no room.
+    pub(super) fn tells_of_no_room(&self) -> bool {
+        let server = match self {
+            Self::Program(error) => return error.tells_of_no_room(),
+            Self::Target(error)
+            | Self::Session(SessionError::Connection(error))
+            | Self::Mark(MarkError::Connection(error))
+            | Self::NotEmptied(ObjectsLeft::Connection(error))
+            | Self::Load(
+                LoadError::RowsRefused { source: error, .. }
+                | LoadError::ObjectRefused { source: error, .. }
+                | LoadError::Session(SessionError::Connection(error)),
+            )
+            | Self::Comparison(
+                ComparisonError::Connection(error)
+                | ComparisonError::Session(LoadError::Session(SessionError::Connection(error))),
+            ) => error,
+            _ => return false,
+        };
+        server.is(DISK_FULL)
     }
 }
 

@@ -43,6 +43,16 @@ pub enum ProgramError {
     },
 }
 
+/// How the kernel says, and with it a server that speaks English, that a disk is full. The program passes on no codes.
+const NO_ROOM: &str = "No space left on device";
+
+impl ProgramError {
+    /// Whether the server told it that there is no room.
+    pub(super) fn tells_of_no_room(&self) -> bool {
+        matches!(self, Self::Failed { words, .. } if words.contains(NO_ROOM))
+    }
+}
+
 /// How it is run.
 pub struct PgRestore<'a> {
     /// `<programs>/<major>/bin/pg_restore`.

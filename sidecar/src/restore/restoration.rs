@@ -90,6 +90,29 @@ pub async fn restore_read(
     target: &Source,
     options: &Options,
     progress: &Progress,
+    clock: Clock,
+) -> Result<Outcome, RestoreError> {
+    let bytes = read.contents.bytes();
+    let restored = Box::pin(bring_back(copy, read, target, options, progress, clock)).await;
+    restored.map_err(|error| {
+        if error.tells_of_no_room() {
+            RestoreError::TargetFull {
+                bytes,
+                sent: progress.counters.bytes.load(Relaxed),
+                error: Box::new(error),
+            }
+        } else {
+            error
+        }
+    })
+}
+
+async fn bring_back(
+    copy: &Arc<impl SealedCopy>,
+    read: ReadCopy,
+    target: &Source,
+    options: &Options,
+    progress: &Progress,
     mut clock: Clock,
 ) -> Result<Outcome, RestoreError> {
     let ReadCopy {
@@ -324,7 +347,7 @@ impl Run<'_> {
     ) -> Result<Loaded, RestoreError> {
         let objects = contents.large_objects;
         self.progress.enter(Phase::Rows {
-            bytes: contents.end.bytes + objects.map_or(0, |objects| objects.bytes),
+            bytes: contents.bytes(),
             rows: contents.end.rows,
         });
         let counters = &self.progress.counters;

@@ -254,6 +254,7 @@ const fn is_passing(reason: Reason) -> bool {
             | Reason::RestoreFailed
             | Reason::TargetUnreachable
             | Reason::TargetRefused
+            | Reason::TargetFull
             | Reason::StoreUnreachable
             | Reason::StoreTlsFailed
             | Reason::StoreStalled

@@ -41,6 +41,12 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// Bytes of all rows and large objects.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.end.bytes + self.large_objects.map_or(0, |objects| objects.bytes)
+    }
+
     /// Reads a copy's inventory and compares it with its entry.
     pub async fn read(copy: &Arc<impl SealedCopy>) -> Result<Self, CopyError> {
         let parts = copy.inventory().await?;

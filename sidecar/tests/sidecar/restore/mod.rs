@@ -2,6 +2,7 @@
 
 mod contents;
 pub(crate) mod embassy;
+mod full;
 mod job;
 mod preflight;
 mod questions;
