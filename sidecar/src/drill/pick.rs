@@ -71,6 +71,7 @@ mod tests {
                 expired: vec![range(1, 2), range(5, 5)],
                 pins: Vec::new(),
                 drills: drills.iter().enumerate().map(drill).collect(),
+                reports: Vec::new(),
             }),
             ..ProofBody::new(head)
         };

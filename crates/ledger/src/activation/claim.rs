@@ -3,7 +3,9 @@
 //! Custodian and home ask the same: is it about this store, this registry, this order; is it meant; did enough of those approve who may. What
 //! only one of them can know is the caller's to judge: whose key is named, where the chain stands, whether an order was used before.
 
-use super::{Approvers, MAX_APPROVERS, Mode, State, StatedRegistry, Statement, StatementError, Warrant};
+use super::{
+    Approvers, Judgement, MAX_APPROVERS, Mode, State, StatedRegistry, Statement, StatementError, Warrant,
+};
 use crate::entry::OpeningKind;
 use crate::value::{OrderId, RegistryId, StoreId, Timestamp};
 
@@ -98,15 +100,7 @@ impl Claim<'_> {
     pub fn judge(&self, warrant: &Warrant, approvers: &Approvers) -> Result<Ordered, WarrantFault> {
         let statement = Statement::read(&warrant.statement)?;
         let stated = self.stated(&statement)?;
-        let judgement = approvers.judge(&warrant.statement, &warrant.approvals);
-        if !approvers.are_enough(&judgement) {
-            let told = |(place, fault): &(usize, _)| format!("approval {}: {fault}", place + 1);
-            return Err(WarrantFault::NotApproved {
-                required: approvers.required(),
-                refused: judgement.refused.iter().map(told).collect(),
-                approved: judgement.approved,
-            });
-        }
+        let judgement = endorsed(warrant, approvers)?;
         if self.at > statement.valid_until {
             return Err(WarrantFault::Expired {
                 until: statement.valid_until,
@@ -143,6 +137,20 @@ impl Claim<'_> {
             registry: self.registry.clone(),
         })
     }
+}
+
+/// Who approved a warrant's statement, whatever it orders; or that they are too few.
+pub fn endorsed(warrant: &Warrant, approvers: &Approvers) -> Result<Judgement, WarrantFault> {
+    let judgement = approvers.judge(&warrant.statement, &warrant.approvals);
+    if approvers.are_enough(&judgement) {
+        return Ok(judgement);
+    }
+    let told = |(place, fault): &(usize, _)| format!("approval {}: {fault}", place + 1);
+    Err(WarrantFault::NotApproved {
+        required: approvers.required(),
+        refused: judgement.refused.iter().map(told).collect(),
+        approved: judgement.approved,
+    })
 }
 
 fn is_about<T: PartialEq + ToString>(what: &'static str, stated: &T, wanted: &T) -> Result<(), WarrantFault> {

@@ -13,7 +13,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 pub use approval::{ApprovalFault, Approver, Approvers, Judgement};
-pub use claim::{Claim, Ordered, WarrantFault};
+pub use claim::{Claim, Ordered, WarrantFault, endorsed};
 
 use crate::entry::EntryRef;
 pub use crate::lines::WrongLine;

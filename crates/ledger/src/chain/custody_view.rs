@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::authority::SignerRange;
 pub use crate::entry::OpeningKind;
 use crate::entry::{
-    CustodyBody, DrillBody, EntryRef, IntactCopy, MAX_STANDING_COPIES, MAX_STANDING_DRILLS, ProofBody,
-    SequenceRange, Standing, StandingDrill, StandingOpening, TermBody, VerifiedEntry,
+    CustodyBody, DrillBody, EntryRef, IntactCopy, MAX_STANDING_COPIES, MAX_STANDING_DRILLS,
+    MAX_STANDING_REPORTS, ProofBody, ReportBody, SequenceRange, Standing, StandingDrill, StandingOpening,
+    StandingReport, TermBody, VerifiedEntry,
 };
 use crate::signature::PublicKey;
 use crate::value::{CopyId, OrderId, Sequence, Sha256Digest, Term, Timestamp};
@@ -93,6 +94,8 @@ pub struct CustodyView {
     pins: BTreeSet<Sequence>,
     /// As many drills as a [`Standing`] holds, oldest first.
     drills: Vec<StandingDrill>,
+    /// The latest reports, as many as a [`Standing`] holds, oldest first.
+    reports: VecDeque<StandingReport>,
     confirmed: bool,
     latest_proof: Option<(ProofBody, EntryRef, Timestamp)>,
     head: Option<EntryRef>,
@@ -129,6 +132,7 @@ impl CustodyView {
             .extend(standing.expired.iter().map(|range| (range.from, range.until)));
         view.pins.extend(&standing.pins);
         view.drills.extend(standing.drills.iter().cloned());
+        view.reports.extend(standing.reports.iter().cloned());
         Some(view)
     }
 
@@ -170,6 +174,7 @@ impl CustodyView {
                 .collect(),
             pins: self.pins.iter().copied().collect(),
             drills: self.drills.clone(),
+            reports: self.reports.iter().cloned().collect(),
         }
     }
 
@@ -212,6 +217,7 @@ impl CustodyView {
                 self.name(body.source_entry);
                 self.drill(body, reference.sequence);
             }
+            CustodyBody::Report(body) => self.report(body, reference.sequence),
         }
         self.head = Some(reference);
         Ok(())
@@ -260,6 +266,19 @@ impl CustodyView {
             order: body.order.clone(),
             passed: body.passed,
             at: body.ended_at,
+        });
+    }
+
+    fn report(&mut self, body: &ReportBody, entry: Sequence) {
+        if let Some(source) = body.source_entry {
+            self.name(source);
+        }
+        if self.reports.len() == MAX_STANDING_REPORTS {
+            self.reports.pop_front();
+        }
+        self.reports.push_back(StandingReport {
+            entry,
+            order: body.order.clone(),
         });
     }
 
@@ -412,6 +431,14 @@ impl CustodyView {
         drill
             .map(|drill| drill.entry)
             .or_else(|| opening.map(|opening| opening.entry.sequence))
+            .or_else(|| self.reported(order))
+    }
+
+    /// The entry that reports by this order, if it is among the latest that are remembered.
+    #[must_use]
+    pub fn reported(&self, order: &OrderId) -> Option<Sequence> {
+        let report = self.reports.iter().find(|report| report.order == *order);
+        report.map(|report| report.entry)
     }
 
     /// Whether a person has vouched for a head, among the entries taken in since the view began.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::drill::DrillBody;
 use super::proof::ProofBody;
+use super::report::ReportBody;
 use super::{Body, Chain, EntryRef, Header, unknown_kind};
 use crate::activation::Warrant;
 use crate::signature::{PublicKey, Role};
@@ -38,6 +39,8 @@ pub enum CustodyBody {
     Confirm(ConfirmBody),
     /// A copy was restored and questioned.
     Drill(DrillBody),
+    /// An order of people was carried out, or could not be.
+    Report(ReportBody),
 }
 
 /// An `expiry`: the objects of these copies will be deleted when their locks have ended. The entries stay.
@@ -123,6 +126,7 @@ impl Body for CustodyBody {
             Self::Pin(_) => "pin",
             Self::Confirm(_) => "confirm",
             Self::Drill(_) => "drill",
+            Self::Report(_) => "report",
         }
     }
 
@@ -137,6 +141,7 @@ impl Body for CustodyBody {
             "pin" => Self::Pin(serde_json::from_value(value)?),
             "confirm" => Self::Confirm(serde_json::from_value(value)?),
             "drill" => Self::Drill(serde_json::from_value(value)?),
+            "report" => Self::Report(serde_json::from_value(value)?),
             _ => return Err(unknown_kind(kind)),
         })
     }
@@ -151,6 +156,7 @@ impl Body for CustodyBody {
             }
             Self::Proof(body) => body.check(header),
             Self::Drill(body) => body.check(),
+            Self::Report(body) => body.check(),
             Self::Void(body) => {
                 if body.copies.is_empty() || body.copies.len() > MAX_VOID {
                     return Err("copies must name 1 to 256 copies");

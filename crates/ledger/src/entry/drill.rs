@@ -71,11 +71,16 @@ impl DrillBody {
         if self.ended_at < self.started_at {
             return Err("a drill must not end before it begins");
         }
-        let sizes = [self.reports.json.size, self.reports.html.size];
-        if sizes.iter().all(|size| (1..=MAX_REPORT_BYTES).contains(size)) {
-            Ok(())
-        } else {
-            Err("a report must have 1 to 1048576 bytes")
-        }
+        are_bounded(&self.reports)
+    }
+}
+
+/// Whether both forms have a size that a report may have.
+pub(super) fn are_bounded(reports: &DrillReports) -> Result<(), &'static str> {
+    let sizes = [reports.json.size, reports.html.size];
+    if sizes.iter().all(|size| (1..=MAX_REPORT_BYTES).contains(size)) {
+        Ok(())
+    } else {
+        Err("a report must have 1 to 1048576 bytes")
     }
 }

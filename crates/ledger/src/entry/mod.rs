@@ -3,6 +3,7 @@
 mod custody;
 mod drill;
 mod proof;
+mod report;
 mod source;
 
 use std::fmt;
@@ -17,9 +18,10 @@ pub use custody::{
 pub use drill::{DrillBody, DrillReports, MAX_REPORT_BYTES, ReportRef, StandingDrill};
 pub use proof::{
     BrokenCopy, CopyFault, IntactCopy, MAX_BROKEN, MAX_STANDING, MAX_STANDING_COPIES, MAX_STANDING_DRILLS,
-    MAX_STANDING_RANGES, MAX_VERIFIED, OpeningKind, ProofBody, SequenceRange, Standing, StandingOpening,
-    VerificationProgress, VerifiedRange,
+    MAX_STANDING_RANGES, MAX_STANDING_REPORTS, MAX_VERIFIED, OpeningKind, ProofBody, SequenceRange, Standing,
+    StandingOpening, VerificationProgress, VerifiedRange,
 };
+pub use report::{ReportBody, ReportOutcome, StandingReport};
 pub use source::{
     CopyBody, CopyTotals, Engine, MAX_COPY_KEY_LENGTH, MAX_PARENTS, MAX_PARTS, MAX_RECIPIENTS, PartRef,
     SourceBody, SourceIdentity,

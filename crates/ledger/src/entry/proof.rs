@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::custody::ascending;
 use super::drill::StandingDrill;
+use super::report::StandingReport;
 use super::{EntryRef, Header};
 use crate::signature::PublicKey;
 use crate::value::{CopyId, OrderId, SegmentNumber, Sequence, Sha256Digest, Term, Timestamp};
@@ -20,6 +21,8 @@ pub const MAX_STANDING_COPIES: usize = 256;
 pub const MAX_STANDING_RANGES: usize = 1_024;
 /// The most drills of a [`Standing`].
 pub const MAX_STANDING_DRILLS: usize = 128;
+/// The most reports of a [`Standing`]: as many as a custodian is asked for at once.
+pub const MAX_STANDING_REPORTS: usize = 16;
 /// The most bytes that a [`Standing`] may take, so that a proof with everything else stays within the size of an entry.
 const MAX_STANDING_BYTES: usize = 48 * 1024;
 
@@ -116,6 +119,9 @@ pub struct Standing {
     /// more those went first that say nothing any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drills: Vec<StandingDrill>,
+    /// The latest reports, ascending by their entries: at most [`MAX_STANDING_REPORTS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reports: Vec<StandingReport>,
 }
 
 /// The opening of a term, as its entry said it.
@@ -237,6 +243,7 @@ impl Standing {
             && self.void.len() <= MAX_STANDING_COPIES
             && self.expired.len() <= MAX_STANDING_RANGES
             && self.drills.len() <= MAX_STANDING_DRILLS
+            && self.reports.len() <= MAX_STANDING_REPORTS
     }
 
     fn check(&self, header: &Header) -> Result<(), &'static str> {
@@ -256,6 +263,18 @@ impl Standing {
             .is_some_and(|drill| drill.entry >= header.sequence)
         {
             return Err("drills must be entries before the proof");
+        }
+        ascending(
+            &self.reports,
+            |report| report.entry,
+            "reports must ascend by their entries",
+        )?;
+        if self
+            .reports
+            .last()
+            .is_some_and(|report| report.entry >= header.sequence)
+        {
+            return Err("reports must be entries before the proof");
         }
         let repeated = |(place, copy)| self.void[..place].contains(copy);
         if self.void.iter().enumerate().any(repeated) {

@@ -3,8 +3,9 @@
 use dataembassy_ledger::entry::{
     BrokenCopy, CopyFault, CustodyBody, Entry, EntryRef, ExpiryBody, Header, IntactCopy, MAX_BROKEN,
     MAX_EXPIRED, MAX_OBJECT_BYTES, MAX_STANDING, MAX_STANDING_COPIES, MAX_STANDING_DRILLS,
-    MAX_STANDING_RANGES, MAX_VERIFIED, MAX_VOID, OpeningKind, PinBody, ProofBody, SequenceRange, Standing,
-    StandingDrill, StandingOpening, VerificationProgress, VerifiedRange, VoidBody, WriteError,
+    MAX_STANDING_RANGES, MAX_STANDING_REPORTS, MAX_VERIFIED, MAX_VOID, OpeningKind, PinBody, ProofBody,
+    SequenceRange, Standing, StandingDrill, StandingOpening, StandingReport, VerificationProgress,
+    VerifiedRange, VoidBody, WriteError,
 };
 use dataembassy_ledger::{CopyId, Sequence, Sha256Digest, Term};
 
@@ -95,7 +96,27 @@ pub(crate) fn whole_proof() -> ProofBody {
             expired: vec![range(1, 1), range(3, 12)],
             pins: vec![sequence(2), sequence(30)],
             drills: vec![drill(5, 13, "nightly-1", false), drill(9, 39, "nightly-2", true)],
+            reports: Vec::new(),
         }),
+    }
+}
+
+/// A proof whose standing tells of reports too.
+pub(crate) fn proof_of_reports() -> ProofBody {
+    let mut proof = whole_proof();
+    if let Some(standing) = &mut proof.standing {
+        standing.reports = vec![
+            report(6, "home-lost-5d11169e-report"),
+            report(8, "back-0a1b2c3d-report"),
+        ];
+    }
+    proof
+}
+
+fn report(entry: u64, order: &str) -> StandingReport {
+    StandingReport {
+        entry: sequence(entry),
+        order: order.parse().unwrap(),
     }
 }
 
@@ -143,9 +164,13 @@ fn fullest(openings: usize) -> Standing {
         expired: Vec::new(),
         pins: spread(MAX_STANDING, base).map(sequence).collect(),
         drills: Vec::new(),
+        reports: Vec::new(),
     };
-    assert!(standing.fits());
     let order = "o".repeat(63);
+    standing.reports = (0..MAX_STANDING_REPORTS as u64)
+        .map(|number| report(base + number, &order))
+        .collect();
+    assert!(standing.fits());
     for number in 0..MAX_STANDING_DRILLS as u64 {
         standing.drills.push(drill(base + number, base, &order, false));
         if !standing.fits() {

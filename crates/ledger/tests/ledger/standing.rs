@@ -3,7 +3,8 @@
 use dataembassy_ledger::chain::{CustodyView, SignerRange};
 use dataembassy_ledger::entry::{
     ConfirmBody, CustodyBody, CustodyEntry, EntryRef, ExpiryBody, MAX_STANDING_COPIES, MAX_STANDING_DRILLS,
-    MAX_STANDING_RANGES, PinBody, ProofBody, SequenceRange, Standing, StandingDrill, TermBody, VerifiedEntry,
+    MAX_STANDING_RANGES, PinBody, ProofBody, ReportOutcome, SequenceRange, Standing, StandingDrill, TermBody,
+    VerifiedEntry,
 };
 use dataembassy_ledger::{CopyId, OrderId, Sequence, Sha256Digest, Term};
 use proptest::prelude::*;
@@ -84,6 +85,18 @@ impl Chain {
         self.write(CustodyBody::Drill(body));
     }
 
+    /// Writes a report, under an order that tells its own place.
+    fn report(&mut self, copy: u64) {
+        let order = reported(self.entries.len() as u64 + 1);
+        let outcome = if copy == 1 {
+            ReportOutcome::Failed
+        } else {
+            ReportOutcome::Served
+        };
+        let body = sample::report(source(copy), order.as_str(), outcome);
+        self.write(CustodyBody::Report(body));
+    }
+
     /// What a reader knows that starts at this proof and reads on to the end.
     fn read_from(&self, place: usize) -> CustodyView {
         let CustodyBody::Proof(proof) = &self.entries[place].entry.body else {
@@ -102,6 +115,11 @@ fn order(place: u64) -> OrderId {
     format!("nightly-{place}").parse().unwrap()
 }
 
+/// The order of the report at this place.
+fn reported(place: u64) -> OrderId {
+    format!("home-lost-{place}-report").parse().unwrap()
+}
+
 fn assert_same(late: &CustodyView, whole: &CustodyView) {
     assert_eq!(late.standing(), whole.standing());
     assert_eq!(late.openings(), whole.openings());
@@ -118,6 +136,9 @@ fn assert_same(late: &CustodyView, whole: &CustodyView) {
             late.carried_out(&order(number)),
             whole.carried_out(&order(number))
         );
+        let reported = reported(number);
+        assert_eq!(late.carried_out(&reported), whole.carried_out(&reported));
+        assert_eq!(late.reported(&reported), whole.carried_out(&reported));
     }
     for number in 1..60 {
         assert_eq!(late.drill_of(sequence(number)), whole.drill_of(sequence(number)));
@@ -149,6 +170,8 @@ enum Event {
     Confirm,
     Drill(u8, bool),
     Drills(u8),
+    Report(u8),
+    Reports,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -163,6 +186,8 @@ fn event() -> impl Strategy<Value = Event> {
         (any::<u8>(), any::<bool>()).prop_map(|(copy, passed)| Event::Drill(copy, passed)),
         // Enough of them, and older ones are forgotten.
         (30_u8..60).prop_map(Event::Drills),
+        any::<u8>().prop_map(Event::Report),
+        Just(Event::Reports),
     ]
 }
 
@@ -191,6 +216,11 @@ proptest! {
                     chain.drill(copy, number % 3 != 0);
                 }
             }
+            Event::Report(copy) => {
+                let copy = 1 + u64::from(copy) % chain.head;
+                chain.report(copy);
+            }
+            Event::Reports => (0..20).for_each(|_| chain.report(1)),
             Event::Confirm => {
                 let source_head = source(chain.head);
                 chain.write(CustodyBody::Confirm(ConfirmBody { source_head }));

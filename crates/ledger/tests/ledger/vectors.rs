@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use dataembassy_ledger::activation::{Mode, State, Statement};
 use dataembassy_ledger::entry::{
-    ConfirmBody, CustodyBody, Entry, EntryRef, ExpiryBody, PinBody, ProofBody, SourceBody, TermBody,
+    ConfirmBody, CustodyBody, Entry, EntryRef, ExpiryBody, PinBody, ProofBody, ReportOutcome, SourceBody,
+    TermBody,
 };
 use dataembassy_ledger::manifest::{ManifestReader, ManifestWriter, SegmentRecord};
 use dataembassy_ledger::{Role, SegmentNumber, Sha256Digest, StoreDocument, TrustSheet};
@@ -235,6 +236,44 @@ fn warranted(term: &TermBody, state: State) -> TermBody {
     }
 }
 
+/// Reports of every outcome.
+fn reports(head: EntryRef) -> [(&'static str, CustodyBody); 4] {
+    [
+        (
+            "custody_report",
+            CustodyBody::Report(sample::report(
+                head,
+                "home-lost-5d11169e-report",
+                ReportOutcome::Served,
+            )),
+        ),
+        (
+            "custody_report_rehearsed",
+            CustodyBody::Report(sample::report(
+                head,
+                "exercise-1b2c3d4e-report",
+                ReportOutcome::Rehearsed,
+            )),
+        ),
+        (
+            "custody_report_stood_down",
+            CustodyBody::Report(sample::report(
+                head,
+                "home-lost-9f8e7d6c-report",
+                ReportOutcome::StoodDown,
+            )),
+        ),
+        (
+            "custody_report_failed",
+            CustodyBody::Report(sample::report(
+                head,
+                "home-lost-5d11169e-report",
+                ReportOutcome::Failed,
+            )),
+        ),
+    ]
+}
+
 /// A custody entry of each kind, and those of which each breaks one rule.
 fn custody_vectors(head: EntryRef) -> BTreeMap<String, Vec<u8>> {
     let mut vectors = BTreeMap::new();
@@ -284,7 +323,10 @@ fn custody_vectors(head: EntryRef) -> BTreeMap<String, Vec<u8>> {
         ),
         ("custody_activation", CustodyBody::Activation(term.clone())),
         ("custody_release", CustodyBody::Release(term)),
-    ] {
+    ]
+    .into_iter()
+    .chain(reports(head))
+    {
         let entry = sample::custody_entry(1, 1, sample::genesis(), body);
         vectors.insert(
             name.to_owned(),
@@ -298,6 +340,12 @@ fn custody_vectors(head: EntryRef) -> BTreeMap<String, Vec<u8>> {
     };
     let whole = whole.sign(&sample::custodian_key()).unwrap();
     vectors.insert("custody_proof_whole".to_owned(), whole.bytes.clone());
+    let reported = Entry {
+        header: proofs::proof_header(),
+        body: CustodyBody::Proof(proofs::proof_of_reports()),
+    };
+    let reported = reported.sign(&sample::custodian_key()).unwrap();
+    vectors.insert("custody_proof_reports".to_owned(), reported.bytes);
     for (name, line) in broken_custody_lines(&vectors, &sample::line_of(&whole)) {
         let bytes = sign_line(&line, Role::Custody, &sample::custodian_key());
         assert!(vectors.insert(name.clone(), bytes).is_none(), "{name}");
@@ -320,6 +368,27 @@ const BROKEN_DRILLS: [(&str, &str, &str); 9] = [
         "\"sourceEntry\":{\"sequence\":2",
         "\"sourceEntry\":{\"sequence\":0",
     ),
+];
+
+/// How each rule of a `report` is broken: what is replaced, and by what.
+const BROKEN_REPORTS: [(&str, &str, &str); 9] = [
+    ("ends_before_it_begins", "T11:09:20.000Z", "T11:06:39.999Z"),
+    ("report_too_large", "\"size\":20000", "\"size\":1048577"),
+    ("unknown_field", "\"outcome\"", "\"note\":\"\",\"outcome\""),
+    ("unknown_outcome", "\"served\"", "\"Served\""),
+    (
+        "about_itself",
+        "\"about\":\"home-lost-5d11169e\"",
+        "\"about\":\"home-lost-5d11169e-report\"",
+    ),
+    ("about_nothing", "\"about\":\"home-lost-5d11169e\",", ""),
+    ("without_statement", "\"statement\"", "\"text\""),
+    (
+        "served_without_copy",
+        "\"sourceEntry\":{\"sequence\":2",
+        "\"sourceEntry\":{\"sequence\":0",
+    ),
+    ("copy_null", "\"sourceEntry\":{", "\"sourceEntry\":null,\"x\":{"),
 ];
 
 /// How each rule of an opening and of its warrant is broken: in which entry, what is replaced, and by what.
@@ -371,41 +440,28 @@ fn broken_openings() -> [(&'static str, &'static str, &'static str, String); 10]
     ]
 }
 
-/// Custody entries of which each breaks one rule.
-fn broken_custody_lines(good: &BTreeMap<String, Vec<u8>>, whole: &str) -> Vec<(String, String)> {
-    let mut lines = Vec::new();
-    let mut fail = |of: &str, name: &str, old: &str, new: &str| {
-        let line = match of {
-            "proof" => whole.to_owned(),
-            kind => {
-                let text = String::from_utf8(good[&format!("custody_{kind}")].clone()).unwrap();
-                text.split_once('\n').unwrap().0.to_owned()
-            }
-        };
-        assert!(line.contains(old), "{line} holds no {old}");
-        lines.push((format!("fail_custody_{of}_{name}"), line.replacen(old, new, 1)));
-    };
+/// Reports, and standings that list them, of which each breaks one rule.
+fn broken_reports(fail: &mut impl FnMut(&str, &str, &str, &str)) {
+    for (name, old, new) in BROKEN_REPORTS {
+        fail("report", name, old, new);
+    }
     fail(
-        "proof",
-        "unknown_field",
-        "\"verified\"",
-        "\"note\":\"\",\"verified\"",
+        "report_failed",
+        "rehearsed_without_copy",
+        "\"failed\"",
+        "\"rehearsed\"",
     );
-    fail("proof", "unknown_fault", "\"missing\"", "\"stolen\"");
-    fail("proof", "ranges_overlap", "\"from\":6,", "\"from\":4,");
-    fail("proof", "beyond_head", "\"until\":39", "\"until\":41");
+    fail("proof_reports", "out_of_order", "{\"entry\":6,", "{\"entry\":8,");
     fail(
-        "proof",
-        "broken_out_of_order",
-        "\"sequence\":8,\"fault\"",
-        "\"sequence\":11,\"fault\"",
+        "proof_reports",
+        "not_before_the_proof",
+        "{\"entry\":8,",
+        "{\"entry\":10,",
     );
-    fail(
-        "proof",
-        "too_many_segments",
-        "\"segments\":17",
-        "\"segments\":100000000",
-    );
+}
+
+/// Standings of which each breaks one rule.
+fn broken_standings(fail: &mut impl FnMut(&str, &str, &str, &str)) {
     fail(
         "proof",
         "standing_null",
@@ -444,9 +500,48 @@ fn broken_custody_lines(good: &BTreeMap<String, Vec<u8>>, whole: &str) -> Vec<(S
         "{\"entry\":9,",
         "{\"entry\":10,",
     );
+}
+
+/// Custody entries of which each breaks one rule.
+fn broken_custody_lines(good: &BTreeMap<String, Vec<u8>>, whole: &str) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    let mut fail = |of: &str, name: &str, old: &str, new: &str| {
+        let line = match of {
+            "proof" => whole.to_owned(),
+            kind => {
+                let text = String::from_utf8(good[&format!("custody_{kind}")].clone()).unwrap();
+                text.split_once('\n').unwrap().0.to_owned()
+            }
+        };
+        assert!(line.contains(old), "{line} holds no {old}");
+        lines.push((format!("fail_custody_{of}_{name}"), line.replacen(old, new, 1)));
+    };
+    fail(
+        "proof",
+        "unknown_field",
+        "\"verified\"",
+        "\"note\":\"\",\"verified\"",
+    );
+    fail("proof", "unknown_fault", "\"missing\"", "\"stolen\"");
+    fail("proof", "ranges_overlap", "\"from\":6,", "\"from\":4,");
+    fail("proof", "beyond_head", "\"until\":39", "\"until\":41");
+    fail(
+        "proof",
+        "broken_out_of_order",
+        "\"sequence\":8,\"fault\"",
+        "\"sequence\":11,\"fault\"",
+    );
+    fail(
+        "proof",
+        "too_many_segments",
+        "\"segments\":17",
+        "\"segments\":100000000",
+    );
+    broken_standings(&mut fail);
     for (name, old, new) in BROKEN_DRILLS {
         fail("drill", name, old, new);
     }
+    broken_reports(&mut fail);
     let id = "08".repeat(16);
     fail("void", "twice", &id, &"07".repeat(16));
     fail("void", "of_none", "\"copies\":[", "\"copies\":[],\"x\":[");
