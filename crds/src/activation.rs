@@ -1,5 +1,7 @@
 //! `EmbassyActivation`: registries served from the embassy.
 
+use std::collections::BTreeMap;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,7 @@ use crate::activation_status::EmbassyActivationStatus;
 use crate::assertion::Assertion;
 use crate::drill::PullPolicy;
 use crate::mirror::PostgresqlTls;
-use crate::pod::Resources;
+use crate::pod::{Resources, Toleration, node_selector_schema};
 use crate::reference::{EmbassyRef, SecretRef};
 use crate::sidecar::Sidecar;
 
@@ -172,7 +174,7 @@ fn default_jobs() -> i32 {
 
 /// Which copy comes up: the latest that is intact, unless one of these is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = kube::core::Rule::new("[has(self.latest) && self.latest, has(self.latestDrilled) && self.latestDrilled, has(self.atOrBefore)].filter(set, set).size() <= 1").message("set at most one of copy.latest, copy.latestDrilled and copy.atOrBefore"))]
+#[x_kube(validation = kube::core::Rule::new("[has(self.latest) && self.latest, has(self.latestDrilled) && self.latestDrilled, has(self.atOrBefore), has(self.sequence)].filter(set, set).size() <= 1").message("set at most one of copy.latest, copy.latestDrilled, copy.atOrBefore and copy.sequence"))]
 #[serde(rename_all = "camelCase")]
 pub struct ActivationCopy {
     /// The newest one, whether its bytes were read back or not. Default: `false`.
@@ -181,10 +183,16 @@ pub struct ActivationCopy {
     /// The newest one that passed a drill. Default: `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub latest_drilled: bool,
-    /// The newest one whose snapshot was taken at this moment or before, RFC 3339. Default: none. Example: `2026-11-23T12:00:00Z`.
+    /// The newest one whose snapshot was taken at this moment or before, RFC 3339. The newest 50 copies can be chosen so; an older one by
+    /// `sequence`. Default: none. Example: `2026-11-23T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub at_or_before: Option<String>,
+    /// The copy with this number in the ledger, whether its bytes were read back or not: one of the newest 50, or one that the
+    /// `RegistryCustody` pins in `spec.retention.pins`. Default: none. Example: `1412`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 999_999_999_999_i64))]
+    pub sequence: Option<i64>,
 }
 
 /// What a registry is restored into and served from: exactly one of these.
@@ -242,12 +250,27 @@ pub struct ManagedDatabase {
     pub service: Option<String>,
     /// The Secret of this namespace with the certificate that applications know the server by: keys `tls.crt` and `tls.key`, and `ca.crt` by
     /// which the restore knows it. A renewed one is taken within a few minutes. Default: the operator makes an authority and a certificate of
-    /// its own for the Service's names, which last ten years; the annotation `dataembassy.io/certificate-ends` says until when.
+    /// its own for the Service's names, which last ten years; `status.registries[].certificateEnds` says until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_ref: Option<SecretRef>,
     /// Processor and memory of the server. Default: requests 100m and 256Mi, limit 1Gi of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// Labels that the server's node must have, at most 16. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "node_selector_schema")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the server's pod bears, at most 16. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub tolerations: Vec<Toleration>,
+    /// The `PriorityClass` of the server's pod: what it may displace where a node is full. Default: the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+    )]
+    pub priority_class_name: Option<String>,
 }
 
 /// A database that somebody else keeps.

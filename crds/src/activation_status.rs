@@ -158,6 +158,11 @@ pub struct ActivatedState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub credentials: Option<String>,
+    /// The last day on which the certificate counts that the operator made for a managed database; absent where `tlsRef` names one, and in a
+    /// rehearsal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub certificate_ends: Option<String>,
     /// When each step began and ended, in order, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -177,6 +182,35 @@ pub struct ActivatedState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub release: Option<String>,
+    /// What came of the order, and where the signed report lies; absent while it is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ActivationReport>,
+}
+
+/// What came of an order for one registry, as the custodian signs for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ActivationReport {
+    /// The order that asks the custodian to sign for it: that of the statement, and `-report`.
+    #[schemars(length(max = 63))]
+    pub order: String,
+    /// What the custodian is asked to sign for, as JSON; absent once it has answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16_384))]
+    pub result: Option<String>,
+    /// Where its two forms lie in the store, without `.json` and `.html`; absent unless it is signed for. Example:
+    /// `registries/population/reports/home-lost-5d11169e-report`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub path: Option<String>,
+    /// The number of the custody entry that names the SHA-256 of both; absent unless it is signed for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 999_999_999_999_i64))]
+    pub entry: Option<i64>,
+    /// What the custodian has said to it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }
 
 /// The step that a registry is at.
@@ -239,7 +273,7 @@ pub struct TermSigner {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivationStep {
-    /// Its name: `cut`, `fence`, `database`, `restore`, `serve`, `copy` or `release`.
+    /// Its name: `cut`, `fence`, `database`, `restore`, `serve`, `copy`, `release` or `report`.
     #[schemars(length(max = 32))]
     pub name: String,
     /// When it began, RFC 3339 in UTC.

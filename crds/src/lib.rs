@@ -67,8 +67,8 @@ pub use activation::{
     UnfencedChoice,
 };
 pub use activation_status::{
-    ActivatedState, ActivationPhase, ActivationRestore, ActivationStep, Approvals, EmbassyActivationStatus,
-    RefusedApproval, RegistryPhase, Statement, TermSigner,
+    ActivatedState, ActivationPhase, ActivationReport, ActivationRestore, ActivationStep, Approvals,
+    EmbassyActivationStatus, RefusedApproval, RegistryPhase, Statement, TermSigner,
 };
 pub use assertion::{Assertion, Bounds};
 pub use condition::{Condition, ConditionStatus};

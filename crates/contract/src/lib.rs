@@ -4,6 +4,7 @@
 //! by addition only, and both sides ignore fields they do not know, so any operator can talk to any sidecar of the same major
 //! version. This crate does no I/O and reads no clock.
 
+pub mod activation;
 pub mod assertion;
 pub mod config;
 pub mod custodian;

@@ -203,6 +203,8 @@ reasons! {
     UnknownCopy = "UnknownCopy": "The ledger holds no living copy such as a drill names.", "Nothing, if the copy went by retention meanwhile; else find out who made the result.";
 
     // Activations.
+    Reported = "Reported": "The custodian has signed for what came of the order.", "Nothing; status.registries says where the report lies.";
+    ReportAwaited = "ReportAwaited": "What came of the order is written down, and the custodian has not signed for it yet.", "Wait; if it stays, look at the custodian.";
     AwaitingApproval = "AwaitingApproval": "The activation waits for approvers to sign its statement.", "Sign status.statement.text with ssh-keygen -Y sign -n dataembassy-activation-v1, and put the signature into spec.approvals.";
     Approved = "Approved": "Enough approvers have signed the statement.", "Nothing.";
     NotApproved = "NotApproved": "An order is not approved by enough of those who may.", "Read the message; have the statement signed by approvers that the DataEmbassy names.";

@@ -179,9 +179,15 @@ async fn rehearsal(world: &'static World) -> Result<()> {
         ensure!(left.is_empty(), "the rehearsal left {left:?}");
     }
     let kinds = ledger::custody_kinds(world, &subject.id).await?;
+    let told: Vec<_> = kinds.iter().filter(|kind| **kind != "proof").collect();
     ensure!(
-        !kinds.contains(&"activation"),
-        "a rehearsal has written into the ledger: {kinds:?}"
+        told == [&"report"],
+        "a rehearsal writes its report into the ledger and nothing else: {kinds:?}"
+    );
+    let report = state.report.clone().unwrap_or_default();
+    ensure!(
+        report.path.is_some() && report.entry.is_some(),
+        "the status must say where the report lies: {report:?}"
     );
     subject.mirror.trigger("after-the-rehearsal").await?;
     subject.mirror.copied(2, PATIENCE).await?;

@@ -54,6 +54,7 @@ pub struct Activations {
     overdue: Family<StepLabels, Gauge>,
     recovery: Family<RegistryLabels, Gauge>,
     copy_age: Family<RegistryLabels, Gauge>,
+    certificate_end: Family<RegistryLabels, Gauge>,
     shown: Arc<Mutex<Shown>>,
 }
 
@@ -97,6 +98,13 @@ impl Activations {
             registry,
             &self.copy_age,
         );
+        catalog.add(
+            "activation_certificate_end_timestamp",
+            "When the certificate ends that the operator made for the database of a registry that is served; absent where another one was named",
+            Some(Unit::Seconds),
+            registry,
+            &self.certificate_end,
+        );
     }
 
     /// Shows an activation, and nothing that was so before and is not any more.
@@ -129,6 +137,13 @@ impl Activations {
             }
             if let Some(seconds) = state.rpo_seconds {
                 self.copy_age.get_or_create(&labels).set(seconds);
+            }
+            let end = state
+                .certificate_ends
+                .as_deref()
+                .filter(|_| state.phase == RegistryPhase::Serving);
+            if let Some(end) = end.and_then(end_of) {
+                self.certificate_end.get_or_create(&labels).set(end);
             }
             shown.phases.insert(phase);
             shown.registries.insert(labels);
@@ -171,10 +186,18 @@ impl Activations {
             if goes {
                 self.recovery.remove(labels);
                 self.copy_age.remove(labels);
+                self.certificate_end.remove(labels);
             }
             !goes
         });
     }
+}
+
+/// The beginning of a day in UTC, in seconds: a certificate that counts until then is told a day early rather than late.
+fn end_of(day: &str) -> Option<i64> {
+    let day: jiff::civil::Date = day.parse().ok()?;
+    let begins = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(begins.timestamp().as_second())
 }
 
 const fn word(phase: RegistryPhase) -> &'static str {
@@ -202,6 +225,7 @@ mod tests {
             id: "population".to_owned(),
             phase,
             rto_seconds: (phase == RegistryPhase::Serving).then_some(252),
+            certificate_ends: Some("2036-11-27".to_owned()),
             ..ActivatedState::default()
         }
     }
@@ -240,10 +264,11 @@ mod tests {
             [
                 r#"dataembassy_activation_registry_phase{…,phase="Serving"} 1"#,
                 "dataembassy_activation_recovery_seconds{…} 252",
+                "dataembassy_activation_certificate_end_timestamp_seconds{…} 2111270400",
             ]
         );
         metrics.forget(&|_, name| name == "another");
-        assert_eq!(shown().len(), 2);
+        assert_eq!(shown().len(), 3);
         metrics.forget(&|_, _| true);
         assert!(shown().is_empty());
     }

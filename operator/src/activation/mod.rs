@@ -26,7 +26,8 @@ use std::time::Duration;
 
 use dataembassy_contract::Reason;
 use dataembassy_crds::{
-    ActivationMode, ActivationPhase, EmbassyActivation, EmbassyActivationStatus, RegistryPhase,
+    ActivatedState, ActivationMode, ActivationPhase, EmbassyActivation, EmbassyActivationStatus,
+    RegistryPhase,
 };
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -188,34 +189,53 @@ async fn take(
                 found,
                 standings: &standings,
                 approved_at: *approved_at,
+                sidecar_image: &context.settings.sidecar_image,
                 now,
             };
             let acts = course::advance(&scene, &mut status.registries);
             apply::carry_out(acts, &scene, &mut status.registries, context).await;
             let overdue = course::overdue(&scene, &status.registries);
-            end(activation, found, status, context, now).await;
+            end(activation, found, status, context, (*approved_at, now)).await;
             (Ok(()), overdue)
         }
         Stage::Unstated(_) | Stage::Awaiting | Stage::Expired | Stage::Over => (Ok(()), Vec::new()),
     }
 }
 
-/// Says when the whole ended; a rehearsal cleans up before.
+/// Says when the whole ended. A rehearsal cleans up before, once everything that its report tells is written down, and is over when the custodian
+/// has answered to that: nobody looks at it afterwards.
 async fn end(
     activation: &EmbassyActivation,
     found: &Found,
     status: &mut EmbassyActivationStatus,
     context: &Context,
-    now: Timestamp,
+    (approved_at, now): (Timestamp, Timestamp),
 ) {
     let is_over = status.registries.iter().all(|state| course::is_over(state.phase));
     if !is_over || status.ended_at.is_some() {
         return;
     }
     if activation.spec.mode == ActivationMode::Rehearse {
+        let order = status
+            .statement
+            .as_ref()
+            .map_or("", |statement| statement.order.as_str());
+        let all = |states: &[ActivatedState], is_so: fn(&ActivatedState, &str, Timestamp) -> bool| {
+            states.iter().all(|state| is_so(state, order, approved_at))
+        };
+        // What a restore has answered is known to it alone until it stands in the status.
+        let stands = activation
+            .status
+            .as_ref()
+            .map_or(&[][..], |status| &status.registries);
+        let is_over = stands.iter().all(|state| course::is_over(state.phase));
+        if !is_over || !all(stands, course::is_written) {
+            return;
+        }
+        let is_answered = all(&status.registries, course::is_answered);
         match apply::clean(activation, found, context).await {
-            Ok(true) => {}
-            Ok(false) => return,
+            Ok(true) if is_answered => {}
+            Ok(_) => return,
             Err(error) => {
                 tracing::warn!(
                     activation = names::full(activation),
@@ -236,6 +256,9 @@ fn again(stage: Option<&Stage>, status: &EmbassyActivationStatus, moved: bool) -
         Some(Stage::Over) => Action::await_change(),
         Some(Stage::Keyless(_)) => Action::requeue(SOON),
         Some(Stage::Ordered(_)) if moved => Action::requeue(SOON),
+        Some(Stage::Ordered(_)) if status.ended_at.is_some() && !is_reported(status) => {
+            Action::requeue(jittered(POLL, chance))
+        }
         Some(Stage::Ordered(_)) if status.ended_at.is_some() => Action::requeue(jittered(REST, chance)),
         Some(Stage::Ordered(_)) if is_being_fenced(status) => Action::requeue(jittered(SOON, chance)),
         Some(Stage::Ordered(_)) => Action::requeue(jittered(POLL, chance)),
@@ -249,6 +272,12 @@ fn again(stage: Option<&Stage>, status: &EmbassyActivationStatus, moved: bool) -
 fn is_being_fenced(status: &EmbassyActivationStatus) -> bool {
     let mut registries = status.registries.iter();
     registries.any(|state| matches!(state.phase, RegistryPhase::Cutting | RegistryPhase::Fencing))
+}
+
+/// Whether the custodian is asked for no report.
+fn is_reported(status: &EmbassyActivationStatus) -> bool {
+    let mut reports = status.registries.iter().filter_map(|state| state.report.as_ref());
+    reports.all(|report| report.result.is_none())
 }
 
 /// What failures of this activation are counted under.

@@ -46,6 +46,12 @@ pub fn order(activation: &str, uid: &str, spec: &Sha256Digest) -> String {
     format!("{activation}-{}", short(&format!("{uid}\n{spec}"), 8))
 }
 
+/// The order that asks the custodian to sign for what came of an order.
+#[must_use]
+pub fn report(order: &str) -> String {
+    format!("{order}-report")
+}
+
 /// All labels of what is made for an activation.
 #[must_use]
 pub fn labels(activation: &str) -> Value {

@@ -1,14 +1,15 @@
-//! What the custodian of an embassy is asked to sign for activations: fences, and releases. Pure.
+//! What the custodian of an embassy is asked to sign for activations: fences, releases, and what came of them. Pure.
 
 use std::sync::Arc;
 
+use dataembassy_contract::activation::{ActivationReport, ActivationResult};
 use dataembassy_contract::config::ApproversConfig;
 use dataembassy_contract::custodian::{OrderBody, OrderConfig};
 use dataembassy_crds::{ActivatedState, ActivationMode, EmbassyActivation, RegistryPhase};
 use dataembassy_ledger::activation::Warrant;
 use kube::ResourceExt;
 
-use crate::activation::{approval, steps};
+use crate::activation::{approval, names, steps};
 
 /// The orders of the embassy called `embassy`, the oldest activation first.
 #[must_use]
@@ -20,20 +21,11 @@ pub fn orders(
     let Some(approvers) = approvers.and_then(|config| config.checked().ok()) else {
         return Vec::new();
     };
-    let mut activations: Vec<_> = activations
-        .iter()
-        .filter(|activation| {
-            activation.spec.embassy_ref.name == embassy
-                && activation.spec.mode == ActivationMode::Activate
-                && activation.metadata.deletion_timestamp.is_none()
-        })
-        .collect();
-    activations.sort_by_cached_key(|activation| {
-        let made = activation.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (made, activation.uid())
-    });
     let mut orders = Vec::new();
-    for activation in activations {
+    let is_meant = |activation: &EmbassyActivation| {
+        activation.spec.embassy_ref.name == embassy && activation.spec.mode == ActivationMode::Activate
+    };
+    for activation in sorted(activations, is_meant) {
         let Some(status) = activation
             .status
             .as_ref()
@@ -55,6 +47,60 @@ pub fn orders(
         }));
     }
     orders
+}
+
+/// What came of orders, to be signed for, the oldest activation first.
+#[must_use]
+pub fn reports(
+    embassy: &str,
+    approvers: Option<&ApproversConfig>,
+    activations: &[Arc<EmbassyActivation>],
+) -> Vec<OrderConfig> {
+    let Some(approvers) = approvers.and_then(|config| config.checked().ok()) else {
+        return Vec::new();
+    };
+    let ours = sorted(activations, |activation| {
+        activation.spec.embassy_ref.name == embassy
+    });
+    let of_one = |activation: &Arc<EmbassyActivation>| {
+        let status = activation.status.as_ref()?;
+        let statement = status.statement.as_ref()?;
+        let order = names::report(&statement.order);
+        let written = |state: &ActivatedState| {
+            let report = state.report.as_ref().filter(|report| report.order == order)?;
+            ActivationResult::read(report.result.as_deref()?)
+        };
+        let written: Vec<ActivationResult> = status.registries.iter().filter_map(written).collect();
+        if written.is_empty() {
+            return None;
+        }
+        let warrant = approval::warrant(activation, &statement.text, &approvers)?;
+        let orders = written.into_iter().map(move |result| OrderConfig {
+            id: order.clone(),
+            registry: result.registry.clone(),
+            body: OrderBody::Report(Box::new(ActivationReport {
+                result,
+                warrant: warrant.clone(),
+            })),
+        });
+        Some(orders)
+    };
+    ours.into_iter().filter_map(of_one).flatten().collect()
+}
+
+fn sorted(
+    activations: &[Arc<EmbassyActivation>],
+    is_meant: impl Fn(&EmbassyActivation) -> bool,
+) -> Vec<&Arc<EmbassyActivation>> {
+    let mut activations: Vec<_> = activations
+        .iter()
+        .filter(|activation| activation.metadata.deletion_timestamp.is_none() && is_meant(activation))
+        .collect();
+    activations.sort_by_cached_key(|activation| {
+        let made = activation.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (made, activation.uid())
+    });
+    activations
 }
 
 /// Whether the custodian is asked for an entry. One that goes on unfenced asks on, until the store can be written again.

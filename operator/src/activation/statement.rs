@@ -14,6 +14,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::activation::course::judge_choice;
 use crate::activation::dereference::Found;
 use crate::activation::names;
 use crate::activation::validate::{Checked, CheckedRegistry};
@@ -178,6 +179,12 @@ fn stated(
             })?)
         }
     };
+    if spec.state == ActivationState::Active
+        && let Some(report) = found.report(&registry.id)
+    {
+        judge_choice(&registry.copy, checked, report)
+            .map_err(|why| Refusal::new(Reason::NoIntactCopy, why))?;
+    }
     Ok(StatedRegistry {
         registry: checked.id.clone(),
         after: checked.after.clone(),
@@ -263,6 +270,9 @@ fn copy(activation: &EmbassyActivation, registry: &ActivatedRegistry, checked: &
         return "the last one from the embassy".to_owned();
     }
     let choice = &registry.copy;
+    if let Some(number) = choice.sequence {
+        return format!("number {number}");
+    }
     match checked.at_or_before {
         Some(moment) => format!("the newest that was taken at {moment} or before"),
         None if choice.latest => "the newest, read back or not".to_owned(),
@@ -271,7 +281,9 @@ fn copy(activation: &EmbassyActivation, registry: &ActivatedRegistry, checked: &
     }
 }
 
-fn target(registry: &ActivatedRegistry) -> String {
+/// What a registry is restored into, in words.
+#[must_use]
+pub fn target(registry: &ActivatedRegistry) -> String {
     let target = &registry.target;
     if let Some(managed) = &target.managed {
         let database = managed.database.as_ref().unwrap_or(&registry.id);

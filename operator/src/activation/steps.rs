@@ -20,6 +20,9 @@ pub const COPY: &str = "copy";
 /// At a stand-down: the ledger holds the release.
 pub const RELEASE: &str = "release";
 
+/// The custodian signs for what came of the order.
+pub const REPORT: &str = "report";
+
 /// A step, if it has begun.
 #[must_use]
 pub fn find<'a>(state: &'a ActivatedState, name: &str) -> Option<&'a ActivationStep> {

@@ -154,16 +154,18 @@ fn reports(embassy: &str, context: &Context) -> HashMap<String, Arc<RegistryRepo
         .collect()
 }
 
-/// Fences and releases come first; what drills have found takes the room that is left.
+/// Fences and releases come first, then what came of them; what drills have found takes the room that is left.
 fn asked(embassy: &DataEmbassy, context: &Context) -> Vec<OrderConfig> {
     let stores = &context.stores;
     let name = embassy.name_any();
     // A resource that is not valid any more changes nothing of who may order.
     let approvers = crate::embassy::validate::check(&embassy.spec).ok();
     let approvers = approvers.as_ref().and_then(|checked| checked.approvers());
-    let first = activation_orders::orders(&name, approvers, &stores.activations.state());
+    let activations = stores.activations.state();
+    let first = activation_orders::orders(&name, approvers, &activations);
+    let reports = activation_orders::reports(&name, approvers, &activations);
     let further = orders(&name, &stores.drills.state(), &stores.custodies.state());
-    fitting(first.into_iter().chain(further))
+    fitting(first.into_iter().chain(reports).chain(further))
 }
 
 /// A configuration that cannot be read is none: it is written anew.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use dataembassy_contract::Reason;
+use dataembassy_contract::activation::ActivationReport;
 use dataembassy_contract::custodian::{MAX_ORDERS, OrderAnswer, OrderBody, OrderConfig, OrderState};
 use dataembassy_contract::drill::DrillResult;
 use dataembassy_ledger::activation::Warrant;
@@ -36,6 +37,8 @@ pub struct Order {
 pub enum Task {
     /// To sign for what a drill found; it is bounded.
     Drill(Box<DrillResult>),
+    /// To sign for what came of an order of people; its result is bounded.
+    Report(Box<ActivationReport>),
     /// To open the next term.
     Open(OpeningKind, Box<Warrant>),
 }
@@ -45,6 +48,12 @@ impl Task {
     #[must_use]
     pub const fn opens_a_term(&self) -> bool {
         matches!(self, Self::Open(..))
+    }
+
+    /// Whether it is about a drill.
+    #[must_use]
+    pub const fn is_of_a_drill(&self) -> bool {
+        matches!(self, Self::Drill(_))
     }
 }
 
@@ -83,7 +92,7 @@ impl Orders {
 #[must_use]
 pub fn sort(orders: &[OrderConfig]) -> BTreeMap<String, Orders> {
     let mut all: BTreeMap<String, Orders> = BTreeMap::new();
-    let is_urgent = |order: &&OrderConfig| !matches!(order.body, OrderBody::Drill(_));
+    let is_urgent = |order: &&OrderConfig| !matches!(order.body, OrderBody::Drill(_) | OrderBody::Report(_));
     let (urgent, others): (Vec<_>, Vec<_>) = orders.iter().partition(is_urgent);
     for (place, one) in urgent.into_iter().chain(others).enumerate() {
         let registry: String = one.registry.chars().take(MAX_TOLD).collect();
@@ -116,6 +125,11 @@ fn read(id: &str, body: &OrderBody) -> Result<Order, String> {
             let mut result = result.clone();
             result.bound();
             Task::Drill(result)
+        }
+        OrderBody::Report(report) => {
+            let mut report = report.clone();
+            report.result.bound();
+            Task::Report(report)
         }
         OrderBody::Activate(warrant) => Task::Open(OpeningKind::Activation, warrant.clone()),
         OrderBody::Release(warrant) => Task::Open(OpeningKind::Release, warrant.clone()),

@@ -10,6 +10,7 @@
     reason = "what tests share fails as tests do"
 )]
 
+mod activation_reports;
 mod bench;
 mod custodian;
 mod database;

@@ -3,6 +3,7 @@
 use dataembassy_ledger::activation::Warrant;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::activation::ActivationReport;
 use crate::config::{
     ApproversConfig, Floor, ImmutabilityConfig, RecipientConfig, SovereigntyConfig, StoreConfig,
 };
@@ -72,6 +73,8 @@ pub struct OrderConfig {
 pub enum OrderBody {
     /// What a drill found.
     Drill(Box<DrillResult>),
+    /// What came of an order of people.
+    Report(Box<ActivationReport>),
     /// That the registry is served from the embassy. The gates refuse its puts already.
     Activate(Box<Warrant>),
     /// That the registry goes back home. Its last copy from the embassy is in the ledger already.

@@ -151,6 +151,9 @@ pub struct RegistryReport {
     /// Living copies, newest first: the newest 50, and the pinned ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<CopyReport>,
+    /// From this number on every living copy is among [`copies`](Self::copies); below it only some are. Absent where all of them are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub complete_from: Option<u64>,
     /// How far reading back is.
     pub verification: VerificationReport,
     /// What is kept and what will go.

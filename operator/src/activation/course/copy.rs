@@ -28,14 +28,13 @@ impl Walk<'_> {
             None => report.source_head.as_ref(),
         };
         let head = head.map_or(0, |head| head.sequence);
-        let Some(copy) = pick(&self.spec.copy, self.checked, report, head) else {
-            let message = format!(
-                "of its copies up to number {head} there is none that spec.registries[{}].copy allows: kubectl get recoverypoints shows \
-                 what there is; copy.latest takes one that was not read back yet",
-                self.spec.id
-            );
-            self.fail(Reason::NoIntactCopy, &message);
-            return false;
+        let copy = match pick(&self.spec.copy, self.checked, report, head) {
+            Ok(copy) => copy,
+            Err(why) => {
+                let message = why.told(&self.spec.id, head);
+                self.fail(Reason::NoIntactCopy, &message);
+                return false;
+            }
         };
         let fenced_at = steps::ended_at(&self.state, steps::FENCE).unwrap_or(self.scene.now);
         let committed = report.copies.iter().filter(|copy| copy.sequence <= head);
@@ -57,23 +56,72 @@ impl Walk<'_> {
     }
 }
 
-/// The newest that the choice allows. One that is known to be damaged never is.
+/// Why no copy can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unchosen {
+    /// There is none that the choice allows.
+    None,
+    /// The one that the choice means may be among those that the custodian does not list: all below this number but pinned ones.
+    Unlisted(u64),
+}
+
+impl Unchosen {
+    fn told(self, registry: &str, head: u64) -> String {
+        match self {
+            Self::None => format!(
+                "of its copies up to number {head} there is none that spec.registries[{registry}].copy allows: kubectl get recoverypoints \
+                 shows what there is; copy.latest takes one that was not read back yet"
+            ),
+            Self::Unlisted(from) => format!(
+                "of its copies below number {from} the custodian lists only those that are pinned, so which of them \
+                 spec.registries[{registry}].copy means cannot be told: find its number in the ledger, pin it in the RegistryCustody's \
+                 spec.retention.pins, and name it in copy.sequence"
+            ),
+        }
+    }
+}
+
+/// Whether the choice can be answered by what the custodian lists, before people sign for it.
+pub fn judge_choice(
+    choice: &ActivationCopy,
+    checked: &CheckedRegistry,
+    report: &RegistryReport,
+) -> Result<(), String> {
+    let head = report.source_head.as_ref().map_or(0, |head| head.sequence);
+    match pick(choice, checked, report, head) {
+        Err(unlisted @ Unchosen::Unlisted(_)) => Err(unlisted.told(checked.id.as_str(), head)),
+        // What is not there yet, or not read back yet, may be so when it is carried out.
+        Ok(_) | Err(Unchosen::None) => Ok(()),
+    }
+}
+
+/// The newest that the choice allows. One that is known to be damaged never is, and none below the number from which on all are listed, where
+/// a newer one may be that is not: nothing is silently chosen wrong.
 fn pick<'r>(
     choice: &ActivationCopy,
     checked: &CheckedRegistry,
     report: &'r RegistryReport,
     head: u64,
-) -> Option<&'r CopyReport> {
-    let allowed = |copy: &CopyReport| match checked.at_or_before {
-        Some(moment) => copy.taken_at <= moment.as_jiff(),
-        None if choice.latest => true,
-        None if choice.latest_drilled => copy.drilled == CheckState::True,
-        None => copy.intact == CheckState::True,
+) -> Result<&'r CopyReport, Unchosen> {
+    let named = choice.sequence.and_then(|number| u64::try_from(number).ok());
+    let allowed = |copy: &CopyReport| match (named, checked.at_or_before) {
+        (Some(number), _) => copy.sequence == number,
+        (None, Some(moment)) => copy.taken_at <= moment.as_jiff(),
+        (None, None) if choice.latest => true,
+        (None, None) if choice.latest_drilled => copy.drilled == CheckState::True,
+        (None, None) => copy.intact == CheckState::True,
     };
     let copies = report.copies.iter();
-    copies
+    let picked = copies
         .filter(|copy| copy.sequence <= head && copy.intact != CheckState::False && allowed(copy))
-        .max_by_key(|copy| copy.sequence)
+        .max_by_key(|copy| copy.sequence);
+    let is_listed = |number: u64| report.complete_from.is_none_or(|from| number >= from);
+    match (picked, report.complete_from) {
+        (Some(copy), _) if named.is_some() || is_listed(copy.sequence) => Ok(copy),
+        (None, Some(from)) if named.is_none_or(|number| number < from) => Err(Unchosen::Unlisted(from)),
+        (Some(_), Some(from)) => Err(Unchosen::Unlisted(from)),
+        (None | Some(_), _) => Err(Unchosen::None),
+    }
 }
 
 #[cfg(test)]
@@ -100,16 +148,75 @@ mod tests {
     }
 
     fn picked(choice: &ActivationCopy, head: u64) -> Option<u64> {
-        let checked = CheckedRegistry {
+        let checked = checked(choice.at_or_before.as_deref());
+        pick(choice, &checked, &report(), head)
+            .ok()
+            .map(|copy| copy.sequence)
+    }
+
+    fn checked(at_or_before: Option<&str>) -> CheckedRegistry {
+        CheckedRegistry {
             id: "population".parse().unwrap(),
             after: Vec::new(),
             home_signer: None,
-            at_or_before: choice
-                .at_or_before
-                .as_deref()
+            at_or_before: at_or_before
                 .map(|text| dataembassy_ledger::Timestamp::from_jiff(text.parse().unwrap()).unwrap()),
+        }
+    }
+
+    /// Copies 5 and 4 are the newest, 2 is pinned; 3 and 1 live, and are not listed.
+    fn cut_report() -> RegistryReport {
+        let mut report = report();
+        report.copies.retain(|copy| [5, 4, 2].contains(&copy.sequence));
+        report.copies[1].intact = CheckState::True;
+        report.complete_from = Some(4);
+        report.source_head = Some(dataembassy_contract::report::Head {
+            sequence: 5,
+            digest: "a".into(),
+        });
+        report
+    }
+
+    #[test]
+    fn of_copies_that_are_not_all_listed_none_is_chosen_but_by_its_number() {
+        let (report, any) = (cut_report(), ActivationCopy::default());
+        let drilled = ActivationCopy {
+            latest_drilled: true,
+            ..ActivationCopy::default()
         };
-        pick(choice, &checked, &report(), head).map(|copy| copy.sequence)
+        let by_number = |number| ActivationCopy {
+            sequence: Some(number),
+            ..ActivationCopy::default()
+        };
+        let early = checked(Some("2026-11-23T13:30:00Z"));
+        let before = |moment: &str| checked(Some(moment));
+        for (choice, checked, head, expected) in [
+            (&any, &checked(None), 5, Ok(5)),
+            // Copy 3 was taken before that moment, and is not listed.
+            (&any, &early, 5, Err(Unchosen::Unlisted(4))),
+            (&any, &before("2026-11-23T14:30:00Z"), 5, Ok(4)),
+            (
+                &any,
+                &before("2026-11-23T10:30:00Z"),
+                5,
+                Err(Unchosen::Unlisted(4)),
+            ),
+            (&drilled, &checked(None), 5, Err(Unchosen::Unlisted(4))),
+            (&any, &checked(None), 3, Err(Unchosen::Unlisted(4))),
+            (&by_number(2), &checked(None), 5, Ok(2)),
+            (&by_number(3), &checked(None), 5, Err(Unchosen::Unlisted(4))),
+            (&by_number(5), &checked(None), 4, Err(Unchosen::None)),
+            (&by_number(7), &checked(None), 5, Err(Unchosen::None)),
+        ] {
+            let found = pick(choice, checked, &report, head).map(|copy| copy.sequence);
+            assert_eq!(found, expected, "{choice:?} up to {head}");
+        }
+        let why = judge_choice(&any, &early, &report).unwrap_err();
+        assert!(
+            why.contains("below number 4") && why.contains("copy.sequence"),
+            "{why}"
+        );
+        assert_eq!(judge_choice(&any, &checked(None), &report), Ok(()));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod copy;
 mod dependency;
 mod fence;
 mod overdue;
+mod report;
 mod stand_down;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,9 @@ use dataembassy_crds::{
 };
 use jiff::{SignedDuration, Timestamp};
 
+pub use copy::judge_choice;
 pub use overdue::{Overdue, overdue};
+pub use report::{is_answered, is_written};
 
 use crate::activation::database::{Managed, Standing};
 use crate::activation::dereference::Found;
@@ -44,6 +47,8 @@ pub struct Scene<'a> {
     pub standings: &'a BTreeMap<String, Standing>,
     /// When enough had approved.
     pub approved_at: Timestamp,
+    /// The image that restores, as a report tells it.
+    pub sidecar_image: &'a str,
     /// The time.
     pub now: Timestamp,
 }
@@ -102,6 +107,7 @@ pub fn advance(scene: &Scene<'_>, states: &mut [ActivatedState]) -> Vec<Act> {
         } else {
             acts.extend(walk.go(states));
         }
+        walk.tell_of_the_end();
         states[place] = walk.state;
     }
     acts.extend(forlorn(scene, states));
@@ -207,6 +213,7 @@ pub fn tell(state: &mut ActivatedState, phase: RegistryPhase, reason: Reason, me
 
 impl Walk<'_> {
     fn go(&mut self, states: &[ActivatedState]) -> Option<Act> {
+        self.note_certificate();
         if is_over(self.state.phase) {
             self.fence_late();
             self.watch_served();
@@ -247,6 +254,14 @@ impl Walk<'_> {
             registry: self.spec,
             spec: self.spec.target.managed.as_ref()?,
         })
+    }
+
+    /// Until when the certificate counts that we made: nobody renews it by itself.
+    fn note_certificate(&mut self) {
+        let made = self.managed().filter(|_| !self.rehearses());
+        self.state.certificate_ends = made
+            .and_then(|managed| managed.certificate_ends())
+            .map(|end| end.to_string());
     }
 
     /// The order that was approved.

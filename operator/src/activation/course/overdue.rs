@@ -21,8 +21,28 @@ pub struct Overdue {
 /// Steps that take longer than they may, in the order of the spec.
 #[must_use]
 pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
-    let open = states.iter().filter(|state| !is_over(state.phase));
-    open.flat_map(|state| of_registry(scene, state)).collect()
+    let of_one = |state: &ActivatedState| {
+        let steps = if is_over(state.phase) {
+            Vec::new()
+        } else {
+            of_registry(scene, state)
+        };
+        steps.into_iter().chain(of_report(scene, state))
+    };
+    states.iter().flat_map(of_one).collect()
+}
+
+/// A report is signed for after everything else: whoever waits for it is served, or was told that it failed. It takes what a fence takes.
+fn of_report(scene: &Scene<'_>, state: &ActivatedState) -> Option<Overdue> {
+    let report = state.report.as_ref().filter(|report| report.result.is_some())?;
+    let since = steps::began_at(state, steps::REPORT)?;
+    let limit =
+        SignedDuration::try_from(scene.checked.deadlines.fence.as_std()).unwrap_or(SignedDuration::MAX);
+    (scene.now.duration_since(since) > limit).then(|| Overdue {
+        registry: state.id.clone(),
+        step: steps::REPORT,
+        message: report.message.clone(),
+    })
 }
 
 fn of_registry(scene: &Scene<'_>, state: &ActivatedState) -> Vec<Overdue> {

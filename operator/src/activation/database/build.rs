@@ -241,6 +241,16 @@ fn template(managed: &Managed<'_>, settings: &Settings) -> Value {
     if !pull_secrets.is_empty() {
         pod["imagePullSecrets"] = pull_secrets.into();
     }
+    let spec = managed.spec;
+    if !spec.node_selector.is_empty() {
+        pod["nodeSelector"] = json!(spec.node_selector);
+    }
+    if !spec.tolerations.is_empty() {
+        pod["tolerations"] = json!(spec.tolerations);
+    }
+    if let Some(class) = &spec.priority_class_name {
+        pod["priorityClassName"] = class.clone().into();
+    }
     json!({
         "metadata": {
             "labels": names.labels(),

@@ -227,23 +227,47 @@ impl Observed for EmbassyActivation {
             .registries
             .iter()
             .filter(|state| state.phase != phase_of(&state.id));
-        moved
-            .map(|state| {
-                let note = format!("{} is {:?}: {}", state.id, state.phase, state.message);
-                Event {
-                    type_: if matches!(state.phase, RegistryPhase::Failed | RegistryPhase::Skipped) {
-                        EventType::Warning
-                    } else {
-                        EventType::Normal
-                    },
-                    reason: state.reason.clone(),
-                    note: Some(note.chars().take(MAX_NOTE).collect()),
-                    action: "Observe".to_owned(),
-                    secondary: None,
-                }
-            })
-            .collect()
+        let moved = moved.map(|state| {
+            let note = format!("{} is {:?}: {}", state.id, state.phase, state.message);
+            Event {
+                type_: if matches!(state.phase, RegistryPhase::Failed | RegistryPhase::Skipped) {
+                    EventType::Warning
+                } else {
+                    EventType::Normal
+                },
+                reason: state.reason.clone(),
+                note: Some(note.chars().take(MAX_NOTE).collect()),
+                action: "Observe".to_owned(),
+                secondary: None,
+            }
+        });
+        let reported = after
+            .registries
+            .iter()
+            .filter_map(|state| reported(before, state));
+        moved.chain(reported).collect()
     }
+}
+
+/// That the custodian has answered to a registry's report.
+fn reported(before: &EmbassyActivationStatus, state: &ActivatedState) -> Option<Event> {
+    let report = state.report.as_ref().filter(|report| report.result.is_none())?;
+    let known = before.registries.iter().find(|known| known.id == state.id);
+    if known.and_then(|known| known.report.as_ref()) == Some(report) {
+        return None;
+    }
+    let (type_, reason, where_) = match &report.path {
+        Some(path) => (EventType::Normal, Reason::Reported, format!(": {path}.html")),
+        None => (EventType::Warning, Reason::OrderRefused, String::new()),
+    };
+    let note = format!("{}: {}{where_}", state.id, report.message);
+    Some(Event {
+        type_,
+        reason: reason.as_str().to_owned(),
+        note: Some(note.chars().take(MAX_NOTE).collect()),
+        action: "Observe".to_owned(),
+        secondary: None,
+    })
 }
 
 #[cfg(test)]

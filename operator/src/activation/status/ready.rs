@@ -129,11 +129,20 @@ fn ordered(status: &EmbassyActivationStatus) -> Ready {
         _ => {
             let at_work = registries.iter().find(|state| !course::is_over(state.phase));
             at_work.map_or_else(
-                || moving(Reason::Applying, "what the rehearsal made is being removed"),
+                || match registries.iter().find_map(unsigned) {
+                    Some(told) => moving(Reason::ReportAwaited, told),
+                    None => moving(Reason::Applying, "what the rehearsal made is being removed"),
+                },
                 |state| moving(reason_of(state), of_one(state)),
             )
         }
     }
+}
+
+/// What is said of a report that the custodian has not answered to.
+fn unsigned(state: &ActivatedState) -> Option<String> {
+    let report = state.report.as_ref().filter(|report| report.result.is_some())?;
+    Some(format!("{}: its report is awaited: {}", state.id, report.message))
 }
 
 fn reason_of(state: &ActivatedState) -> Reason {

@@ -3,7 +3,7 @@
 use dataembassy_crds::RegistryPhase;
 use serde_json::json;
 
-use super::{alone, approved, phases, step, until};
+use super::{alone, approved, cluster, phases, said, step, until};
 
 #[tokio::test]
 async fn a_copy_that_home_commits_behind_the_fence_is_not_taken() {
@@ -18,6 +18,37 @@ async fn a_copy_that_home_commits_behind_the_fence_is_not_taken() {
     }
     let status = until(&cluster, |status| status.registries[0].copy.is_some()).await;
     assert_eq!(status.registries[0].copy.as_ref().unwrap().sequence, 2);
+}
+
+#[tokio::test]
+async fn a_copy_that_the_custodian_does_not_list_is_not_guessed_and_nobody_is_asked_to_sign_for_a_guess() {
+    let cluster = cluster({
+        let mut activation = alone(true);
+        activation["spec"]["registries"][0]["copy"] = json!({"atOrBefore": "2026-01-01T00:00:00Z"});
+        activation
+    });
+    cluster.lock().unwrap().reports.get_mut("population").unwrap()["completeFrom"] = 2.into();
+    for _ in 0..6 {
+        step(&cluster).await.unwrap();
+    }
+    let status = cluster.lock().unwrap().status();
+    assert!(status.statement.is_none());
+    let (reason, message) = said(&status, "Stalled");
+    assert_eq!(reason, "True NoIntactCopy");
+    assert!(
+        message.contains("below number 2") && message.contains("spec.retention.pins"),
+        "{message}"
+    );
+    // By its number it is taken, below that too.
+    cluster
+        .lock()
+        .unwrap()
+        .edit(|activation| activation["spec"]["registries"][0]["copy"] = json!({"sequence": 1}));
+    let status = until(&cluster, |status| status.statement.is_some()).await;
+    assert!(status.statement.unwrap().text.contains("\ncopy: number 1\n"));
+    cluster.lock().unwrap().sign(&[1, 2]);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    assert_eq!(status.registries[0].copy.as_ref().unwrap().sequence, 1);
 }
 
 #[tokio::test]

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use dataembassy_crds::{ActivationPhase, RegistryPhase};
 
-use super::{Death, Shared, alone, cluster, phases, until};
+use super::{Death, Shared, alone, cluster, is_reported, phases, until};
 
 /// Lets operators, each of which knows nothing of the one before, follow an activation until it is served.
 async fn follow(cluster: &Shared) {
     until(cluster, |status| status.statement.is_some()).await;
     cluster.lock().unwrap().sign(&[1, 2]);
     until(cluster, |status| status.phase == ActivationPhase::Serving).await;
+    until(cluster, |status| status.registries.iter().all(is_reported)).await;
 }
 
 #[tokio::test]
@@ -29,6 +30,7 @@ async fn an_activation_whose_operator_is_killed_anywhere_is_served_once() {
             let here = format!("{death:?} at {at}");
             assert_eq!(phases(&status), [RegistryPhase::Serving], "{here}");
             let state = &status.registries[0];
+            assert_eq!(cluster.told.len(), 1, "{here}: what is told never changes");
             assert_eq!((state.fence, state.attempts), (Some(9), 1), "{here}");
             // One restore, whoever made it; and the key that was stated is one that was made.
             assert_eq!(cluster.of_kind("registryrestores").len(), 1, "{here}");
@@ -79,7 +81,11 @@ async fn a_rehearsal_whose_operator_is_killed_anywhere_leaves_nothing_behind() {
                 assert!(cluster.of_kind(kind).is_empty(), "{here}: {kind}");
             }
             assert!(cluster.orders().is_empty(), "{here}");
-            assert_eq!(cluster.status().registries[0].attempts, 1, "{here}");
+            let state = &cluster.status().registries[0];
+            assert_eq!(state.attempts, 1, "{here}");
+            assert!(is_reported(state), "{here}");
+            assert_eq!(cluster.told.len(), 1, "{here}: what is told never changes");
+            assert_eq!(cluster.told[0].1["assertions"][0]["name"], "citizens", "{here}");
         }
     }
 }

@@ -4,7 +4,7 @@ use dataembassy_crds::{ActivationPhase, RegistryPhase};
 use dataembassy_operator::activation::lanes;
 use serde_json::{Value, json};
 
-use super::{alone, approved, phases, said, sample, step, until};
+use super::{alone, approved, is_reported, phases, said, sample, step, until};
 use crate::world::read;
 
 #[tokio::test]
@@ -55,6 +55,9 @@ async fn three_registries_come_up_in_order_and_are_served() {
         }
         assert!(state.rto_seconds.is_some() && state.rpo_seconds.is_some());
         assert!(state.credentials.is_some());
+        // Ten years after the activation was made.
+        let end = state.certificate_ends.as_deref().unwrap_or_default();
+        assert!(end.starts_with("2036-11-"), "{end}");
         // The copies of the test are days old.
         assert_eq!(state.objectives_met, Some(false));
     }
@@ -70,6 +73,7 @@ async fn three_registries_come_up_in_order_and_are_served() {
     // Home is kept cut off, whatever the custodian says or does not.
     let activation = std::sync::Arc::new(read(&cluster.lock().unwrap().activation()));
     assert_eq!(lanes::cut("luxembourg", &[activation]).len(), 3);
+    until(&cluster, |status| status.registries.iter().all(is_reported)).await;
     // Once the StatefulSet says that it is served, nothing is written any more.
     step(&cluster).await.unwrap();
     cluster.lock().unwrap().writes.clear();

@@ -66,6 +66,26 @@ fn the_volume_stays_where_it_is_meant_and_goes_after_a_rehearsal() {
 }
 
 #[test]
+fn the_pod_goes_to_the_nodes_that_were_named_and_nowhere_by_default() {
+    let mut activation = activation("Activate");
+    let pod = &set(&activation)["spec"]["template"]["spec"];
+    for field in ["nodeSelector", "tolerations", "priorityClassName"] {
+        assert!(pod[field].is_null(), "{field}");
+    }
+    let spec = activation.spec.registries[0].target.managed.as_mut().unwrap();
+    spec.node_selector = [("disk".to_owned(), "fast".to_owned())].into();
+    spec.tolerations = serde_json::from_value(json!([{"key": "registries", "operator": "Exists"}])).unwrap();
+    spec.priority_class_name = Some("registries".to_owned());
+    let pod = &set(&activation)["spec"]["template"]["spec"];
+    assert_eq!(pod["nodeSelector"], json!({"disk": "fast"}));
+    assert_eq!(
+        pod["tolerations"],
+        json!([{"key": "registries", "operator": "Exists"}])
+    );
+    assert_eq!(pod["priorityClassName"], "registries");
+}
+
+#[test]
 fn strangers_are_kept_out_and_the_server_calls_nobody() {
     let activation = activation("Activate");
     let managed = managed(&activation);

@@ -3,10 +3,12 @@
 //! A keeper works in turns. A turn is short, whatever there is to do: keepers of many registries share a few slots, so that every head is
 //! known before anybody reads what is old.
 
+pub mod activations;
 pub mod census;
 pub mod chain;
 pub mod comparison;
 pub mod custody;
+pub mod documents;
 pub mod drills;
 pub mod examination;
 pub mod history;

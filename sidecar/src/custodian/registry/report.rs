@@ -85,6 +85,8 @@ impl Keeper {
             last_arrival: chains.and_then(|chains| chains.last_arrival().cloned()),
             alarms,
             copies: copies(&holdings, assignment, chains.map(LedgerState::view)),
+            // The longest that it can be, so that the report still fits when it is known.
+            complete_from: Some(u64::MAX),
             verification: verification.clone(),
             retention,
             used_bytes,
@@ -96,6 +98,7 @@ impl Keeper {
                 .map(told_drill),
         };
         report = fit(report.cleaned());
+        report.complete_from = complete_from(&holdings, &report.copies);
         let mut figures = figures(assignment, &holdings, &report, self.retention.deleted(), &counts);
         let passed = chains.and_then(|chains| drills::findings::latest_pass(chains.view()));
         figures.last_drill_passed = passed.map_or(0, Timestamp::as_second);
@@ -199,6 +202,19 @@ fn copies(holdings: &HoldingsState, assignment: &Assignment, view: Option<&Custo
             copy(held, is_pinned(sequence), drill)
         })
         .collect()
+}
+
+/// From which number on every living copy is told, if not all of them are: whoever chooses one below it would choose among some of them.
+fn complete_from(holdings: &HoldingsState, told: &[CopyReport]) -> Option<u64> {
+    let living = || holdings.copies.keys().rev().map(|sequence| sequence.get());
+    let is_told = |sequence: u64| told.iter().any(|copy| copy.sequence == sequence);
+    let all_told = living().take_while(|sequence| is_told(*sequence)).count();
+    if holdings.history_known && all_told == holdings.copies.len() {
+        return None;
+    }
+    // Where none is told, everything may be missing.
+    let last = all_told.checked_sub(1).and_then(|place| living().nth(place));
+    Some(last.unwrap_or(u64::MAX))
 }
 
 /// What the latest drill says of a copy. One that passed proves nothing any more once the copy is known to be broken.

@@ -1,6 +1,7 @@
 //! What the store's and the mirror's tests stand on: a real MinIO behind a proxy that makes faults, and a bucket made ready.
 
 pub mod activation;
+pub mod activation_report;
 pub mod custodian;
 pub mod custody;
 pub mod drill;

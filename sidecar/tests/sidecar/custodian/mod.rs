@@ -1,5 +1,6 @@
 //! The custodian as a program, against a real store: what it follows, what it proves, and what it raises the alarm about.
 
+mod activations;
 mod custody;
 mod doors;
 mod drills;

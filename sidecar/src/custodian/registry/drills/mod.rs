@@ -1,10 +1,9 @@
 //! What becomes of a drill's result: an order asks the custodian to sign it.
 //!
-//! [`examination`] judges the result by the ledger, [`report`] renders it, [`deposit`] puts both forms into the store; then one entry in the
+//! [`examination`] judges the result by the ledger, [`report`] renders it, [`deposit`](super::documents::deposit) puts both forms into the store; then one entry in the
 //! custody chain names them. The same order gives the same reports, and those that are there are recognised. [`findings`] says which drills
 //! are missing or failed.
 
-mod deposit;
 mod examination;
 pub mod findings;
 pub mod report;
@@ -15,10 +14,10 @@ use dataembassy_ledger::entry::{CustodyBody, DrillBody};
 use dataembassy_ledger::value::OrderId;
 use jiff::Timestamp;
 
+use super::documents::deposit::{self, DepositError};
 use super::ledger::LedgerState;
 use super::orders::{Attempt, Refusal};
 use super::{Assignment, Keeper};
-use deposit::DepositError;
 use examination::Examined;
 
 impl Keeper {
@@ -29,7 +28,7 @@ impl Keeper {
         order: &OrderId,
         result: &DrillResult,
     ) -> Attempt {
-        if let Some((reason, message)) = self.cannot_sign_drills(assignment) {
+        if let Some((reason, message)) = self.cannot_sign_results(assignment) {
             return Attempt::kept_by(reason, message);
         }
         let now = Timestamp::now();
@@ -41,19 +40,8 @@ impl Keeper {
             Ok(examined) => examined,
             Err(refusal) => return Attempt::Refused(refusal),
         };
-        match self.deposit_and_sign(assignment, order, examined, now).await {
-            Ok(true) => Attempt::Done,
-            Ok(false) => Self::moved(),
-            Err(DepositError::Refused(refusal)) => Attempt::Refused(refusal),
-            Err(error @ DepositError::Contended(_)) => Attempt::Waits {
-                reason: Reason::NotYetKnown,
-                message: format!("{error}: it is tried again"),
-                so_do_all: false,
-            },
-            Err(DepositError::Store(error)) => {
-                Attempt::stopped_by(&error, "the reports of this order cannot be put into the store")
-            }
-        }
+        let signed = self.deposit_and_sign(assignment, order, examined, now).await;
+        signed_for(signed)
     }
 
     /// Puts the reports, and writes the entry that names them; false where the entry was not written, and the chain tells why.
@@ -76,7 +64,8 @@ impl Keeper {
         let rendered = record.render().map_err(|error| {
             DepositError::Refused(Refusal::new(format!("its report cannot be written: {error}")))
         })?;
-        let reports = deposit::put(&assignment.store, &record, rendered).await?;
+        let tells = |found: &[u8]| record.is_told_by(found);
+        let reports = deposit::put(&assignment.store, (&self.registry, order), rendered, &tells).await?;
         let body = CustodyBody::Drill(DrillBody {
             order: order.clone(),
             source_entry: examined.source_entry,
@@ -89,8 +78,8 @@ impl Keeper {
         Ok(self.append(assignment, body, now).await?)
     }
 
-    /// Why no drill can be signed for now.
-    fn cannot_sign_drills(&self, assignment: &Assignment) -> Option<(Reason, String)> {
+    /// Why no result can be signed for now.
+    pub(super) fn cannot_sign_results(&self, assignment: &Assignment) -> Option<(Reason, String)> {
         if !self.office.may_write() {
             let why = "the store's clock and ours differ, or were not compared yet: see the condition of the DataEmbassy";
             return Some((Reason::ClockSkewed, why.to_owned()));
@@ -104,5 +93,22 @@ impl Keeper {
             let why = "the living copies of this registry are not all known yet: its ledger is being read";
             (Reason::NotYetKnown, why.to_owned())
         })
+    }
+}
+
+/// What came of putting reports and writing the entry that names them.
+pub(super) fn signed_for(signed: Result<bool, DepositError>) -> Attempt {
+    match signed {
+        Ok(true) => Attempt::Done,
+        Ok(false) => Keeper::moved(),
+        Err(DepositError::Refused(refusal)) => Attempt::Refused(refusal),
+        Err(error @ DepositError::Contended(_)) => Attempt::Waits {
+            reason: Reason::NotYetKnown,
+            message: format!("{error}: it is tried again"),
+            so_do_all: false,
+        },
+        Err(DepositError::Store(error)) => {
+            Attempt::stopped_by(&error, "the reports of this order cannot be put into the store")
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What becomes of orders: a keeper carries each of them out once, and says what came of it.
 //!
 //! Each step of an order can be repeated, and the chain says which orders have their entry. So it may be cut off anywhere. What the orders ask
-//! for is a matter of [`drills`](super::drills) and of [`terms`](super::terms).
+//! for is a matter of [`drills`](super::drills), of [`activations`](super::activations) and of [`terms`](super::terms).
 
 use std::collections::BTreeMap;
 
@@ -163,10 +163,10 @@ impl Answers {
         match attempt {
             Attempt::Done => {
                 self.unanswered.remove(&order.id);
-                self.drills.signed += u64::from(!order.task.opens_a_term());
+                self.drills.signed += u64::from(order.task.is_of_a_drill());
             }
             Attempt::Refused(Refusal { reason, message }) => {
-                self.drills.refused += u64::from(!order.task.opens_a_term());
+                self.drills.refused += u64::from(order.task.is_of_a_drill());
                 self.unanswered
                     .insert(order.id.clone(), OrderState::Refused { reason, message });
             }
@@ -182,6 +182,7 @@ fn entry_of(order: &Order, view: &CustodyView) -> Option<Sequence> {
             let drill = view.drills().iter().find(|drill| drill.order == order.id);
             drill.map(|drill| drill.entry)
         }
+        Task::Report(_) => view.reported(&order.id),
         Task::Open(kind, _) => {
             let is_it = |opening: &&dataembassy_ledger::chain::Opening| {
                 opening.kind == *kind && opening.order.as_ref() == Some(&order.id)
@@ -216,6 +217,7 @@ impl Keeper {
                 Some(refusal) => Attempt::Refused(refusal),
                 None => match &order.task {
                     Task::Drill(result) => self.sign_drill(assignment, &order.id, result).await,
+                    Task::Report(report) => self.sign_report(assignment, &order.id, report).await,
                     Task::Open(kind, warrant) => self.open_term(assignment, &order.id, *kind, warrant).await,
                 },
             };

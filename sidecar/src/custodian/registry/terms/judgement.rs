@@ -163,7 +163,10 @@ fn refuse(reason: Reason, message: String) -> Refusal {
 }
 
 /// Whether those who signed knew who may, and how many must: they saw the digest.
-fn is_of_these(approvers: &Approvers, warrant: &Warrant) -> Result<(), Refusal> {
+pub(in crate::custodian::registry) fn is_of_these(
+    approvers: &Approvers,
+    warrant: &Warrant,
+) -> Result<(), Refusal> {
     let statement = Statement::read(&warrant.statement).map_err(|error| told(&error.into()))?;
     let (stated, known): (Sha256Digest, _) = (statement.approvers, approvers.digest());
     if stated == known && statement.required == approvers.required() {
@@ -180,7 +183,7 @@ fn is_of_these(approvers: &Approvers, warrant: &Warrant) -> Result<(), Refusal> 
     ))
 }
 
-fn told(fault: &WarrantFault) -> Refusal {
+pub(in crate::custodian::registry) fn told(fault: &WarrantFault) -> Refusal {
     let reason = match fault {
         WarrantFault::NotApproved { .. } => Reason::NotApproved,
         WarrantFault::Expired { .. } => Reason::OrderExpired,

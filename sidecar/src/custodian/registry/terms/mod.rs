@@ -7,7 +7,7 @@
 //! What is wrong with copies, or beside the chains, holds up nothing here: on the day that home is lost, only what makes it impossible to know
 //! the head, or to sign, does.
 
-mod judgement;
+pub(super) mod judgement;
 pub mod late;
 
 use dataembassy_contract::Reason;

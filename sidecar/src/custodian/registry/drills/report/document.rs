@@ -6,6 +6,7 @@ use dataembassy_ledger::value::{CopyId, OrderId, RegistryId, StoreId};
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+use crate::custodian::registry::documents::fingerprint;
 
 /// Which shape the document has.
 const FORMAT: &str = "dataembassy-drill-report/1";
@@ -34,7 +35,7 @@ pub(super) fn render(record: &Record<'_>) -> Result<Vec<u8>, serde_json::Error> 
         source_entry: record.source_entry,
         copy_id: record.copy,
         custodian_key: record.custodian.to_string(),
-        custodian_key_fingerprint: record.fingerprint(),
+        custodian_key_fingerprint: fingerprint(record.custodian),
         result: record.result,
     };
     let mut text = serde_json::to_vec_pretty(&document)?;

@@ -5,14 +5,13 @@ mod document;
 mod page;
 mod words;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
 use dataembassy_contract::drill::DrillResult;
 use dataembassy_ledger::PublicKey;
-use dataembassy_ledger::Sha256Digest;
 use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::value::{CopyId, OrderId, RegistryId, StoreId};
+
+pub use crate::custodian::registry::documents::Rendered;
 
 /// Everything that a report says.
 #[derive(Clone, Copy, Debug)]
@@ -33,15 +32,6 @@ pub struct Record<'a> {
     pub result: &'a DrillResult,
 }
 
-/// A report in both forms.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rendered {
-    /// For programs.
-    pub json: Bytes,
-    /// For people.
-    pub html: Bytes,
-}
-
 impl Record<'_> {
     /// Renders both forms.
     pub fn render(&self) -> Result<Rendered, serde_json::Error> {
@@ -55,16 +45,5 @@ impl Record<'_> {
     #[must_use]
     pub fn is_told_by(&self, document: &[u8]) -> bool {
         document::tells(document, self)
-    }
-
-    /// The fingerprint of the custodian's key, as `ssh-keygen -l` prints it.
-    fn fingerprint(&self) -> String {
-        let key = self.custodian.to_string();
-        let blob = key
-            .split_whitespace()
-            .nth(1)
-            .and_then(|blob| STANDARD.decode(blob).ok());
-        let digest = Sha256Digest::of(&blob.unwrap_or_default());
-        format!("SHA256:{}", STANDARD_NO_PAD.encode(digest.as_bytes()))
     }
 }

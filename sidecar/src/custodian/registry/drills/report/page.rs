@@ -7,14 +7,11 @@
 use std::collections::BTreeSet;
 
 use dataembassy_contract::drill::{AssertionKind, AssertionResult, DrillResult, Verdict};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
-use super::{Record, words};
-
-/// Nothing on the page is ours but this and the template.
-const STYLE: &str = include_str!("page.css");
-/// The page may load nothing, run nothing and send nothing.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+use super::{Record, words as special};
+use crate::custodian::registry::documents::page::{Signed, facts, page, said, table, time};
+use crate::custodian::registry::documents::words;
 
 /// The page.
 pub(super) fn render(record: &Record<'_>) -> String {
@@ -23,39 +20,19 @@ pub(super) fn render(record: &Record<'_>) -> String {
         record.registry,
         verdict(record.result)
     );
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="referrer" content="no-referrer";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                a class="skip" href="#report" { "Skip to the report" }
-                header { h1 { "Recovery drill of registry " (record.registry) } }
-                main id="report" tabindex="-1" {
-                    (in_short(record))
-                    (the_copy(record))
-                    (the_drill(record))
-                    (questions(record.result))
-                    (steps(record.result))
-                    (comparison(record.result))
-                    (left_out(record.result))
-                    (tools(record.result))
-                    (signer(record))
-                }
-                footer { p { "This page is complete in itself: it loads nothing, runs nothing, and tells nobody that it was opened." } }
-            }
-        }
+    let heading = html! { "Recovery drill of registry " (record.registry) };
+    let body = html! {
+        (in_short(record))
+        (the_copy(record))
+        (the_drill(record))
+        (questions(record.result))
+        (steps(record.result))
+        (comparison(record.result))
+        (left_out(record.result))
+        (tools(record.result))
+        (signer(record))
     };
-    let mut page = page.into_string();
-    page.push('\n');
-    page
+    page(&title, &heading, &body)
 }
 
 fn verdict(result: &DrillResult) -> &'static str {
@@ -64,15 +41,6 @@ fn verdict(result: &DrillResult) -> &'static str {
     } else {
         "failed"
     }
-}
-
-/// What stands on the copy's word or the drill's.
-fn said(text: &str) -> Markup {
-    html! { bdi { @if text.is_empty() { "–" } @else { (text) } } }
-}
-
-fn time(moment: jiff::Timestamp) -> Markup {
-    html! { time datetime=(moment) { (words::moment(moment)) } }
 }
 
 /// One sentence for whoever reads no further, and the drill's own words.
@@ -149,25 +117,6 @@ fn recovery(result: &DrillResult) -> String {
     }
 }
 
-/// A table that scrolls in a place of its own where it is too wide, also for those who use no mouse.
-fn table(id: &str, caption: &str, head: &Markup, body: &Markup) -> Markup {
-    html! {
-        div class="wide" role="region" aria-labelledby=(id) tabindex="0" {
-            table {
-                caption id=(id) { (caption) }
-                @if !head.0.is_empty() { thead { tr { (head) } } }
-                tbody { (body) }
-            }
-        }
-    }
-}
-
-/// Names and what stands for them.
-fn facts(id: &str, caption: &str, rows: &[(&str, Markup)]) -> Markup {
-    let body = html! { @for (name, value) in rows { tr { th scope="row" { (name) } td { (value) } } } };
-    table(id, caption, &html! {}, &body)
-}
-
 fn the_copy(record: &Record<'_>) -> Markup {
     let Some(copy) = &record.result.copy else {
         return html! {};
@@ -206,7 +155,7 @@ fn the_drill(record: &Record<'_>) -> Markup {
     let rows = [
         ("Order", html! { code { (record.order) } }),
         ("RegistryDrill", said(&result.drill)),
-        ("Picked", html! { (words::pick(result.pick)) }),
+        ("Picked", html! { (special::pick(result.pick)) }),
         ("Began", time(result.started_at)),
         ("Ended", time(result.ended_at)),
         ("Recovery", html! { (recovery(result)) }),
@@ -241,7 +190,7 @@ fn questions(result: &DrillResult) -> Markup {
         @for one in &result.assertions {
             tr {
                 th scope="row" { (said(&one.name)) }
-                td { (words::question(one.kind)) }
+                td { (special::question(one.kind)) }
                 td { (said(&one.expected)) }
                 td { (said(&one.found)) }
                 @if one.passed { td class="passed" { "passed" } } @else { td class="failed" { "FAILED" } }
@@ -285,7 +234,7 @@ fn comparison(result: &DrillResult) -> Markup {
     let mut told = BTreeSet::new();
     let compared: Vec<&str> = kinds
         .into_iter()
-        .filter_map(words::compared)
+        .filter_map(special::compared)
         .filter(|text| told.insert(*text))
         .collect();
     html! {
@@ -338,101 +287,13 @@ fn tools(result: &DrillResult) -> Markup {
 }
 
 fn signer(record: &Record<'_>) -> Markup {
-    let rows = [
-        ("Custodian's public key", html! { code { (record.custodian) } }),
-        ("Its fingerprint", html! { code { (record.fingerprint()) } }),
-        ("Store id", html! { code { (record.store) } }),
-        (
-            "Ledger",
-            html! { code { "registries/" (record.registry) "/custody/" } },
-        ),
-        (
-            "This report",
-            html! { code { "registries/" (record.registry) "/reports/" (record.order) ".html" } " and " code { ".json" } },
-        ),
-    ];
-    let check = format!(
-        "sha256sum {order}.html {order}.json          # the two digests that the entry names under \"reports\"\n\
-         head -n 1 ENTRY > line; tail -n +2 ENTRY > line.sig\n\
-         grep -c '\"order\":\"{order}\"' line          # it is the entry of this drill\n\
-         echo 'custodian {key}' > signers\n\
-         ssh-keygen -Y verify -f signers -I custodian -n dataembassy-custody-v1 -s line.sig < line",
-        order = record.order,
-        key = record.custodian
-    );
-    html! {
-        h2 { "Who signs" }
-        p { "This page is not signed itself. The custodian of the embassy has signed an entry of kind " code { "drill" } " in the custody chain of the registry, which names this order, and the SHA-256 of this page and of its form for programs. A page that no such entry names is worth nothing, whatever it says." }
-        (facts("signer", "The signer, and where its entry is", &rows))
-        p { "Compare the key with the one on the trust sheet of the embassy, not with this page. Then, with the two files, and the entry as " code { "ENTRY" } ":" }
-        div class="wide" role="region" aria-label="Commands to check this report" tabindex="0" { pre { code { (check) } } }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::STYLE;
-
-    /// The colours of one block of the style, by name.
-    fn colours(block: &str) -> BTreeMap<String, [f64; 3]> {
-        let mut found = BTreeMap::new();
-        for piece in block.split(';') {
-            let Some((name, value)) = piece
-                .trim()
-                .strip_prefix("--")
-                .and_then(|rest| rest.split_once(": #"))
-            else {
-                continue;
-            };
-            let digits = |place: usize| u8::from_str_radix(&value[place..place + 2], 16).unwrap();
-            found.insert(
-                name.to_owned(),
-                [digits(0), digits(2), digits(4)].map(|one| f64::from(one) / 255.0),
-            );
-        }
-        found
-    }
-
-    /// Of WCAG 2.
-    fn luminance(colour: [f64; 3]) -> f64 {
-        let [red, green, blue] = colour.map(|part| {
-            if part <= 0.04045 {
-                part / 12.92
-            } else {
-                ((part + 0.055) / 1.055).powf(2.4)
-            }
-        });
-        0.2126f64.mul_add(red, 0.7152f64.mul_add(green, 0.0722 * blue))
-    }
-
-    fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
-        let (one, other) = (luminance(one) + 0.05, luminance(other) + 0.05);
-        (one / other).max(other / one)
-    }
-
-    #[test]
-    fn letters_and_lines_stand_out_in_light_in_dark_and_on_paper() {
-        let blocks: Vec<_> = STYLE
-            .split(":root {")
-            .skip(1)
-            .map(|block| colours(block.split('}').next().unwrap()))
-            .collect();
-        assert_eq!(blocks.len(), 3);
-        for block in &blocks {
-            for (letters, paper, least) in [
-                ("ink", "paper", 7.0),
-                ("ink", "shade", 7.0),
-                ("quiet", "paper", 4.5),
-                ("link", "paper", 4.5),
-                ("passed", "passed-paper", 4.5),
-                ("failed", "failed-paper", 4.5),
-                ("line", "paper", 3.0),
-            ] {
-                let found = contrast(block[letters], block[paper]);
-                assert!(found >= least, "{letters} on {paper}: {found:.2}");
-            }
-        }
-    }
+    let signed = Signed {
+        store: record.store,
+        registry: record.registry,
+        order: record.order,
+        custodian: record.custodian,
+        kind: "drill",
+        of: "drill",
+    };
+    signed.told()
 }

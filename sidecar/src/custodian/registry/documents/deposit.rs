@@ -6,15 +6,18 @@ use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::Sha256Digest;
 use dataembassy_ledger::entry::{DrillReports, MAX_REPORT_BYTES, ReportRef};
 use dataembassy_ledger::key::ReportForm;
-use dataembassy_ledger::value::VersionId;
+use dataembassy_ledger::value::{OrderId, RegistryId, VersionId};
 
-use super::report::{Record, Rendered};
+use super::Rendered;
 use crate::custodian::registry::orders::Refusal;
 use crate::store::{PutOutcome, Store, StoreError};
 
+/// Whether a document for programs tells of the very result that is put here.
+type Tells<'a> = &'a (dyn Fn(&[u8]) -> bool + Sync);
+
 /// Why the reports are not in the store.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DepositError {
+pub(in crate::custodian::registry) enum DepositError {
     /// They never will be.
     #[error("{}", .0.message)]
     Refused(Refusal),
@@ -26,23 +29,24 @@ pub(super) enum DepositError {
     Store(#[from] StoreError),
 }
 
-/// Puts both forms, and says how an entry names them.
+/// Puts both forms, and says how an entry names them. `tells` knows a document of the same result, whoever has rendered it.
 ///
 /// The document says which result has this order's id. Where another custodian, one with another key or of another version, has put a report
 /// of this very result and died before its entry, ours lies beside it as another version of the same key: what an entry names was rendered
 /// by who signs it, byte for byte.
-pub(super) async fn put(
+pub(in crate::custodian::registry) async fn put(
     store: &Store,
-    record: &Record<'_>,
+    (registry, order): (&RegistryId, &OrderId),
     rendered: Rendered,
+    tells: Tells<'_>,
 ) -> Result<DrillReports, DepositError> {
     let key = |form| ObjectKey::Report {
-        registry: record.registry.clone(),
-        order: record.order.clone(),
+        registry: registry.clone(),
+        order: order.clone(),
         form,
     };
     Ok(DrillReports {
-        json: put_one(store, &key(ReportForm::Json), rendered.json, Some(record)).await?,
+        json: put_one(store, &key(ReportForm::Json), rendered.json, Some(tells)).await?,
         html: put_one(store, &key(ReportForm::Html), rendered.html, None).await?,
     })
 }
@@ -52,7 +56,7 @@ async fn put_one(
     store: &Store,
     key: &ObjectKey,
     bytes: Bytes,
-    same: Option<&Record<'_>>,
+    same: Option<Tells<'_>>,
 ) -> Result<ReportRef, DepositError> {
     let size = bytes.len() as u64;
     if size > MAX_REPORT_BYTES {
@@ -80,15 +84,13 @@ async fn put_beside(
     key: &ObjectKey,
     bytes: Bytes,
     sha256: Sha256Digest,
-    same: Option<&Record<'_>>,
+    same: Option<Tells<'_>>,
 ) -> Result<VersionId, DepositError> {
     let contended = || DepositError::Contended(key.to_string());
     // Asked before what is there is read: what comes later makes the put fail.
     let newest = store.newest_etag(key).await?.ok_or_else(contended)?;
-    if let Some(record) = same
-        && find(store, key, |found| record.is_told_by(found))
-            .await?
-            .is_none()
+    if let Some(tells) = same
+        && find(store, key, |found| tells(found)).await?.is_none()
     {
         let message = format!(
             "{key} is in the store already, and is not the report of this result: another result has had this order's id"

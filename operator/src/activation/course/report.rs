@@ -1,0 +1,242 @@
+//! What came of an order for one registry, written down once and handed to the custodian, which signs for it.
+//!
+//! The result stands in the status before it is asked for, and goes from there when the custodian has answered: nothing of it changes in
+//! between, whoever is killed. A rehearsal ends when its report is answered, for afterwards nobody looks at it any more.
+
+use dataembassy_contract::activation::{
+    ActivationResult, Outcome, ReportedCopy, RestoredRows, StepTimes, Versions,
+};
+use dataembassy_contract::assertion::Answer;
+use dataembassy_contract::custodian::OrderState;
+use dataembassy_contract::restore::LeftOut;
+use dataembassy_contract::{Duration, Reason};
+use dataembassy_crds::{
+    ActivatedState, ActivationReport, RegistryPhase, RegistryRestoreStatus, RestoredCopy,
+};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{MAX_MESSAGE, Walk};
+use crate::activation::{names, statement, steps};
+
+/// The last number that a ledger has.
+const LAST_SEQUENCE: u64 = 999_999_999_999;
+
+/// Whether what came of this order, approved at this moment, is written down; or there is nothing to write.
+#[must_use]
+pub fn is_written(state: &ActivatedState, order: &str, approved_at: Timestamp) -> bool {
+    let report = state.report.as_ref();
+    outcome(state, approved_at).is_none() || report.is_some_and(|report| report.order == names::report(order))
+}
+
+/// Whether the custodian was asked about it too, and has answered.
+#[must_use]
+pub fn is_answered(state: &ActivatedState, order: &str, approved_at: Timestamp) -> bool {
+    let is_open = state
+        .report
+        .as_ref()
+        .is_some_and(|report| report.result.is_some());
+    is_written(state, order, approved_at) && !is_open
+}
+
+/// What came of the order, once it is over. One that goes on unfenced is told when home is fenced, for there is nothing in the ledger before
+/// that it could be held against. What was not begun, or never fenced, has nothing to tell; and what an earlier order has brought about was
+/// told by that.
+fn outcome(state: &ActivatedState, approved_at: Timestamp) -> Option<Outcome> {
+    let is_of_this = |step: &str| {
+        steps::ended_at(state, step).is_some_and(|ended| ended.as_second() >= approved_at.as_second())
+    };
+    match state.phase {
+        RegistryPhase::Serving if state.fence.is_some() => {
+            Some(Outcome::Served).filter(|_| is_of_this(steps::SERVE))
+        }
+        RegistryPhase::StoodDown if state.release.is_some() => {
+            Some(Outcome::StoodDown).filter(|_| is_of_this(steps::RELEASE))
+        }
+        RegistryPhase::Rehearsed => Some(Outcome::Rehearsed),
+        RegistryPhase::Failed => Some(Outcome::Failed),
+        _ => None,
+    }
+}
+
+impl Walk<'_> {
+    /// Writes down what came of the order, and what the custodian says to it.
+    pub(super) fn tell_of_the_end(&mut self) {
+        let Some((outcome, about)) =
+            outcome(&self.state, self.scene.approved_at).zip(self.order().map(str::to_owned))
+        else {
+            return;
+        };
+        let order = names::report(&about);
+        let is_new = self
+            .state
+            .report
+            .as_ref()
+            .is_none_or(|report| report.order != order);
+        if is_new {
+            let result = self.result(outcome, &about, &order);
+            steps::forget(&mut self.state, &[steps::REPORT]);
+            steps::begin(&mut self.state, steps::REPORT, self.scene.now);
+            self.state.report = Some(ActivationReport {
+                order,
+                result: Some(result.to_json()),
+                ..ActivationReport::default()
+            });
+            return;
+        }
+        self.hear(&order);
+    }
+
+    /// What the custodian answers.
+    fn hear(&mut self, order: &str) {
+        let answers = self
+            .scene
+            .found
+            .report(&self.spec.id)
+            .map(|report| &report.orders);
+        let answer = answers.and_then(|all| all.iter().find(|answer| answer.id == order));
+        let Some(report) = self
+            .state
+            .report
+            .as_mut()
+            .filter(|report| report.result.is_some())
+        else {
+            return;
+        };
+        match answer.map(|answer| &answer.state) {
+            Some(OrderState::Done { sequence }) if (1..=LAST_SEQUENCE).contains(sequence) => {
+                report.entry = i64::try_from(*sequence).ok();
+                report.path = Some(format!("registries/{}/reports/{order}", self.spec.id));
+                "the custodian has signed for it".clone_into(&mut report.message);
+                report.result = None;
+            }
+            Some(OrderState::Refused { reason, message }) => {
+                report.message = cut(&format!(
+                    "the custodian refuses to sign for it ({reason}): {message}"
+                ));
+                report.result = None;
+            }
+            Some(OrderState::Waiting { message, .. }) => {
+                report.message = cut(&format!("the custodian cannot sign for it yet: {message}"));
+                return;
+            }
+            Some(OrderState::Done { .. }) | None => {
+                "the custodian is being asked to sign for it".clone_into(&mut report.message);
+                return;
+            }
+        }
+        steps::end(&mut self.state, steps::REPORT, self.scene.now);
+    }
+
+    fn result(&self, outcome: Outcome, about: &str, order: &str) -> ActivationResult {
+        let (scene, state) = (self.scene, &self.state);
+        let status = self.restored().unwrap_or_default();
+        let whole = |number: i64| u64::try_from(number).unwrap_or_default();
+        let custody = scene.found.custody(&state.id).map(|custody| &custody.spec);
+        let limit = |text: Option<&str>| Some(text?.parse::<Duration>().ok()?.as_secs());
+        let goes_home = outcome == Outcome::StoodDown;
+        ActivationResult {
+            order: order.to_owned(),
+            about: about.to_owned(),
+            activation: names::full(scene.activation),
+            registry: state.id.clone(),
+            outcome,
+            reason: state.reason.parse().unwrap_or(Reason::Other),
+            message: state.message.clone(),
+            approved_at: scene.approved_at,
+            ended_at: self.ended_at(outcome),
+            fence: state.fence.map(whole),
+            copy: state.copy.as_ref().and_then(reported),
+            rpo_seconds: state.rpo_seconds.map(whole).filter(|_| !goes_home),
+            rpo_objective_seconds: limit(custody.map(|spec| spec.rpo.as_str())),
+            rto_seconds: state
+                .rto_seconds
+                .map(whole)
+                .filter(|_| !goes_home && outcome != Outcome::Failed),
+            rto_objective_seconds: limit(custody.and_then(|spec| spec.rto.as_deref())),
+            target: statement::target(self.spec),
+            attempts: whole(state.attempts),
+            steps: state.steps.iter().filter_map(times).collect(),
+            restored: status.restored.as_ref().map(|restored| RestoredRows {
+                tables: whole(restored.tables),
+                rows: whole(restored.rows),
+                bytes: whole(restored.bytes),
+                large_objects: whole(restored.large_objects),
+                seconds: whole(restored.seconds),
+            }),
+            assertions: status
+                .assertions
+                .iter()
+                .map(|answer| Answer {
+                    name: answer.name.clone(),
+                    passed: answer.passed,
+                    expected: answer.expected.clone(),
+                    found: answer.found.clone(),
+                })
+                .collect(),
+            left_out: status
+                .left_out
+                .iter()
+                .map(|one| LeftOut {
+                    kind: one.kind.clone(),
+                    count: whole(one.count),
+                })
+                .collect(),
+            versions: Versions {
+                operator: env!("CARGO_PKG_VERSION").to_owned(),
+                sidecar: scene.sidecar_image.to_owned(),
+                server: self
+                    .spec
+                    .target
+                    .managed
+                    .as_ref()
+                    .map(|managed| managed.image.clone())
+                    .unwrap_or_default(),
+            },
+        }
+    }
+
+    /// When it came to its end. What failed says so only now.
+    fn ended_at(&self, outcome: Outcome) -> Timestamp {
+        let (scene, state) = (self.scene, &self.state);
+        let ended = match outcome {
+            Outcome::Served => steps::ended_at(state, steps::SERVE),
+            Outcome::Rehearsed => steps::ended_at(state, steps::RESTORE),
+            Outcome::StoodDown => steps::ended_at(state, steps::RELEASE),
+            Outcome::Failed => None,
+        };
+        ended.unwrap_or(scene.now).max(scene.approved_at)
+    }
+
+    /// What the restore says that did it, or was the last; of a stand-down there is none to tell of.
+    fn restored(&self) -> Option<RegistryRestoreStatus> {
+        let current = self.state.restore.as_ref()?;
+        if self.state.phase == RegistryPhase::StoodDown {
+            return None;
+        }
+        let mut restores = self.scene.found.restores.iter();
+        let restore =
+            restores.find(|restore| restore.name_any() == current.name && restore.uid() == current.uid)?;
+        restore.status.clone()
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_MESSAGE).collect()
+}
+
+fn reported(copy: &RestoredCopy) -> Option<ReportedCopy> {
+    Some(ReportedCopy {
+        sequence: u64::try_from(copy.sequence).ok()?,
+        copy_id: copy.copy_id.clone(),
+        taken_at: copy.taken_at.parse().ok()?,
+    })
+}
+
+fn times(step: &dataembassy_crds::ActivationStep) -> Option<StepTimes> {
+    Some(StepTimes {
+        name: step.name.clone(),
+        started_at: step.started_at.parse().ok()?,
+        ended_at: step.ended_at.as_ref().and_then(|time| time.parse().ok()),
+    })
+}
