@@ -287,6 +287,10 @@ pub struct ExternalDatabase {
     /// Name of the database. It exists. 1 to 63 bytes.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[ -~]+$"))]
     pub database: String,
+    /// Says that the database is scratch: what a rehearsal restores into it stays there until somebody drops it, for the operator reaches no
+    /// database. A rehearsal on one that is not scratch is refused. Default: `false`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scratch: bool,
     /// How the server proves who it is: TLS is always on.
     pub tls: PostgresqlTls,
     /// The Secret of this namespace with the restoring role: keys `username` and `password`, or `tls.crt` and `tls.key`.

@@ -190,7 +190,7 @@ fn stated(
         after: checked.after.clone(),
         floor: floor(registry, found)?,
         copy: words(&field("copy"), &copy(activation, registry, checked))?,
-        target: words(&field("target"), &target(registry))?,
+        target: words(&field("target"), &target(registry, spec.mode))?,
         signer,
         questions: u32::try_from(registry.assertions.len()).unwrap_or(u32::MAX),
         questions_digest: digest_of(&registry.assertions),
@@ -283,7 +283,7 @@ fn copy(activation: &EmbassyActivation, registry: &ActivatedRegistry, checked: &
 
 /// What a registry is restored into, in words.
 #[must_use]
-pub fn target(registry: &ActivatedRegistry) -> String {
+pub fn target(registry: &ActivatedRegistry, mode: ActivationMode) -> String {
     let target = &registry.target;
     if let Some(managed) = &target.managed {
         let database = managed.database.as_ref().unwrap_or(&registry.id);
@@ -296,8 +296,15 @@ pub fn target(registry: &ActivatedRegistry) -> String {
     let external = target.external.as_ref();
     external.map_or_else(String::new, |external| {
         format!(
-            "external, {} port {}, database {}",
-            external.host, external.port, external.database
+            "external, {} port {}, database {}{}",
+            external.host,
+            external.port,
+            external.database,
+            if mode == ActivationMode::Rehearse {
+                ", scratch: its rows stay"
+            } else {
+                ""
+            }
         )
     })
 }

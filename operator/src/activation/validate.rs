@@ -73,6 +73,7 @@ pub fn validate(activation: &EmbassyActivation, found: &Found) -> Result<Checked
     for registry in &spec.registries {
         let checked = judge_registry(activation, registry, &registries)?;
         judge_service(registry, &mut services)?;
+        judge_rehearsal(activation, registry)?;
         judge_custody(registry, activation, found, &embassy, &approvers)?;
         judge_rivals(activation, registry, found)?;
         registries.push(checked);
@@ -236,6 +237,21 @@ fn judge_service(registry: &ActivatedRegistry, services: &mut BTreeSet<String>) 
     }
     let message = format!(
         "spec.registries[{}].target.managed.service: two registries would have the Service {service}: name each differently",
+        registry.id
+    );
+    Err(Refusal::new(Reason::InvalidName, message))
+}
+
+/// What a rehearsal restores into a database that somebody else keeps stays there: only where they say that it may.
+fn judge_rehearsal(activation: &EmbassyActivation, registry: &ActivatedRegistry) -> Result<(), Refusal> {
+    let external = registry.target.external.as_ref();
+    let would_stay = external.is_some_and(|external| !external.scratch);
+    if activation.spec.mode != ActivationMode::Rehearse || !would_stay {
+        return Ok(());
+    }
+    let message = format!(
+        "spec.registries[{}].target.external: a rehearsal would leave its rows in a database that somebody else keeps: rehearse on a managed \
+         database, or name one that is made for this and set scratch: true, and drop it afterwards",
         registry.id
     );
     Err(Refusal::new(Reason::InvalidName, message))

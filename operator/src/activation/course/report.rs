@@ -154,7 +154,7 @@ impl Walk<'_> {
                 .map(whole)
                 .filter(|_| !goes_home && outcome != Outcome::Failed),
             rto_objective_seconds: limit(custody.and_then(|spec| spec.rto.as_deref())),
-            target: statement::target(self.spec),
+            target: statement::target(self.spec, scene.activation.spec.mode),
             attempts: whole(state.attempts),
             steps: state.steps.iter().filter_map(times).collect(),
             restored: status.restored.as_ref().map(|restored| RestoredRows {

@@ -3,7 +3,7 @@
 use dataembassy_crds::{ActivationPhase, RegistryPhase};
 use serde_json::Value;
 
-use super::{Shared, approved, phases, said, sample, step, until};
+use super::{Shared, alone, approved, cluster, phases, said, sample, step, until};
 
 fn rehearsal() -> Value {
     let mut activation = sample(false);
@@ -57,6 +57,32 @@ async fn a_rehearsal_asks_the_custodian_for_nothing_and_is_cleaned_up() {
     step(&cluster).await.unwrap();
     step(&cluster).await.unwrap();
     assert_eq!(cluster.lock().unwrap().writes, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_rehearsal_leaves_rows_in_a_database_of_somebody_else_only_where_that_is_scratch() {
+    let mut activation = alone(true);
+    activation["spec"]["mode"] = "Rehearse".into();
+    let cluster = cluster(activation);
+    for _ in 0..3 {
+        step(&cluster).await.unwrap();
+    }
+    let status = cluster.lock().unwrap().status();
+    assert!(status.statement.is_none(), "nobody is asked to sign for it");
+    let (reason, message) = said(&status, "Stalled");
+    assert_eq!(reason, "True InvalidName");
+    assert!(message.contains("scratch: true"), "{message}");
+    cluster.lock().unwrap().edit(|activation| {
+        activation["spec"]["registries"][0]["target"]["external"]["scratch"] = true.into();
+    });
+    let status = until(&cluster, |status| status.statement.is_some()).await;
+    let text = status.statement.unwrap().text;
+    assert!(
+        text.contains("database registry, scratch: its rows stay"),
+        "{text}"
+    );
+    cluster.lock().unwrap().sign(&[1, 2]);
+    until(&cluster, |status| status.phase == ActivationPhase::Rehearsed).await;
 }
 
 #[tokio::test]
