@@ -6,6 +6,7 @@
 mod cell;
 mod container;
 mod directory;
+mod memory;
 mod programs;
 mod relay;
 mod volume;

@@ -11,11 +11,13 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
+use super::memory::MemoryLimit;
 use crate::provisioned;
 
 /// Mounts what a container would have into a root file system seen by nobody else, and ends the script when stdin ends.
 const SUPERVISOR: &str = r#"
-root=$1; place=$2; user=$3; group=$4; path=$5; volume=$6; script=$7
+root=$1; place=$2; user=$3; group=$4; path=$5; volume=$6; script=$7; memory=$8
+[ -z "$memory" ] || echo $$ >"$memory/cgroup.procs"
 mount --rbind /dev "$root/dev"; mount --rbind /proc "$root/proc"; mount --bind "$place" "$root/srv"
 (exec chroot --userspec="$user:$group" --groups="$group" "$root" /usr/bin/env -i PATH="$path" \
     CELL_SOCKET_DIR=/srv/cell/socket CELL_DATA_DIR=/srv/data /bin/sh -ceu "$script" cell "$volume") </dev/null &
@@ -39,12 +41,16 @@ pub struct Container {
     pub path: String,
     /// The size of its data volume in MiB.
     pub volume: u32,
+    /// The most memory that it may take in MiB, if it is bounded.
+    pub memory: Option<u32>,
 }
 
 /// A running cell; dropping it ends its server.
 pub struct Cell {
     place: TempDir,
     supervisors: Vec<Child>,
+    /// Removed last, when nobody is in it any more.
+    memory: Option<MemoryLimit>,
 }
 
 impl Cell {
@@ -56,6 +62,7 @@ impl Cell {
             group,
             path: "/usr/bin:/bin".into(),
             volume: 1024,
+            memory: None,
         };
         Self::start_in(&container, script, &[])
     }
@@ -80,6 +87,7 @@ impl Cell {
         let mut cell = Self {
             place,
             supervisors: Vec::new(),
+            memory: container.memory.map(MemoryLimit::make).transpose()?,
         };
         cell.start_again(container, script)?;
         Ok(cell)
@@ -105,6 +113,7 @@ impl Cell {
             .arg(self.place.path())
             .args([&container.user.to_string(), &container.group.to_string()])
             .args([&container.path, &container.volume.to_string(), script])
+            .arg(self.memory.as_ref().map_or(Path::new(""), MemoryLimit::folder))
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

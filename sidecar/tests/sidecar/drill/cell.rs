@@ -15,6 +15,7 @@ fn container(path: &str) -> Container {
         group: 65_532,
         path: path.into(),
         volume: 1024,
+        memory: None,
     }
 }
 

@@ -6,3 +6,4 @@ mod bench;
 mod broken;
 mod cell;
 mod copies;
+mod large;
