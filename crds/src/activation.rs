@@ -47,7 +47,7 @@ pub struct EmbassyActivationSpec {
     pub embassy_ref: EmbassyRef,
     /// Whether it is meant. A rehearsal does everything but fence and serve, and then cleans up. Immutable.
     pub mode: ActivationMode,
-    /// What is to be: `StoodDown` gives the registries back to home. Each change is approved like the first one. Default: `Active`.
+    /// What is to be: `StoodDown` gives the registries back to home: applications are shut out, a last copy is taken, and the ledger is told. Each change is approved like the first one. Default: `Active`.
     #[serde(default)]
     pub state: ActivationState,
     /// Until when the order may be carried out, RFC 3339: what is not fenced by then needs new approvals. Example:
@@ -159,6 +159,10 @@ pub struct ActivatedRegistry {
         regex(pattern = r"^ssh-ed25519 [A-Za-z0-9+/=]+( [^\r\n]*)?$")
     )]
     pub home_signer: Option<String>,
+    /// At `StoodDown`: gives the registry back without a last copy, as the ledger has it: what was written at the embassy since its latest copy is
+    /// lost. The statement that approvers sign says so. Default: `false`, a `RegistryMirror` of this namespace takes one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgo_last_copy: bool,
     /// Settings of the pod that restores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sidecar: Option<Sidecar>,

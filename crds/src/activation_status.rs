@@ -142,6 +142,10 @@ pub struct ActivatedState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 999_999_999_999_i64))]
     pub fence: Option<i64>,
+    /// The order of an activation of this name that is gone, which had the registry fenced: this one gives it back. Absent where this one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub adopted_order: Option<String>,
     /// The copy, once it was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<RestoredCopy>,
@@ -273,7 +277,7 @@ pub struct TermSigner {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivationStep {
-    /// Its name: `cut`, `fence`, `database`, `restore`, `serve`, `copy`, `release` or `report`.
+    /// Its name: `cut`, `fence`, `database`, `restore`, `serve`, `close`, `copy`, `release` or `report`.
     #[schemars(length(max = 32))]
     pub name: String,
     /// When it began, RFC 3339 in UTC.

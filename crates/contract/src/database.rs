@@ -7,7 +7,7 @@
 /// `password`, `tls.crt` and `tls.key`. The first start makes a server with nothing in it: one that was killed while it made it begins anew.
 /// Sessions from outside come over TLS and with a password (SCRAM), there is no other way in. A renewed certificate is taken within a minute.
 ///
-/// `DATABASE_SHARED_BUFFERS`, `DATABASE_MAX_WAL_SIZE` and `DATABASE_MAX_CONNECTIONS` size the server; the other variables that the script reads
+/// `DATABASE_SHARED_BUFFERS`, `DATABASE_MAX_WAL_SIZE` and `DATABASE_MAX_CONNECTIONS` size the server, `DATABASE_SHUT` shuts applications out; the other variables that the script reads
 /// are for tests.
 pub const SCRIPT: &str = include_str!("database.sh");
 
@@ -27,6 +27,8 @@ pub const DATA_DIR: &str = "/database";
 pub const RUN_DIR: &str = "/run/database";
 /// The Secrets.
 pub const SECRET_DIR: &str = "/etc/database";
+/// Set to anything, the server takes no sessions over the network but the superuser's: applications were shut out.
+pub const SHUT_VARIABLE: &str = "DATABASE_SHUT";
 /// How large the server's own cache is, as PostgreSQL writes sizes.
 pub const SHARED_BUFFERS_VARIABLE: &str = "DATABASE_SHARED_BUFFERS";
 /// How large its write-ahead log may grow between two checkpoints, as PostgreSQL writes sizes.

@@ -92,10 +92,13 @@ fi
 # Whoever hands out volumes may have given the group more than the server lets anybody have.
 chmod 0700 "$data"
 
-# Whoever comes over the network comes over TLS and knows a password. Whoever runs a program in this container is the superuser already.
-cat >"$run/pg_hba.conf" <<'END'
+# Whoever comes over the network comes over TLS and knows a password. Whoever runs a program in this container is the superuser already. When the
+# registry goes home, nobody else may come in: what is written after the last copy would be lost.
+whoever=all
+[ -z "${DATABASE_SHUT:-}" ] || whoever="\"$(cat "$secret/username")\""
+cat >"$run/pg_hba.conf" <<END
 local   all all     peer map=container
-hostssl all all all scram-sha-256
+hostssl all $whoever all scram-sha-256
 END
 echo "container $(id -un) $(cat "$secret/username")" >"$run/pg_ident.conf"
 

@@ -220,6 +220,7 @@ reasons! {
     Rehearsed = "Rehearsed": "The registry was restored and questioned, and could have been served.", "Nothing.";
     StandingDown = "StandingDown": "The registry is on its way back home.", "Wait.";
     StoodDown = "StoodDown": "The registry was released to home.", "Restore the released copy there, and name the release in the mirror's spec.registry.adoptRelease.";
+    NoMirror = "NoMirror": "Nothing at the embassy can take the last copy of a registry that is to go home.", "Make a RegistryMirror for it, or look at why its copies fail.";
     WaitsForOthers = "WaitsForOthers": "Registries that this one depends on are not served yet.", "Wait.";
     DependencyFailed = "DependencyFailed": "A registry that this one depends on could not be brought up.", "Look at that one.";
     NoIntactCopy = "NoIntactCopy": "The registry has no copy that the choice allows.", "Choose another copy: copy.latest takes one that was not read back yet.";

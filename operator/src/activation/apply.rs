@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dataembassy_contract::Reason;
 use dataembassy_crds::{
-    ActivatedState, ActivationMode, EmbassyActivation, EmbassyActivationStatus, RegistryPhase,
-    RegistryRestore,
+    ActivatedState, ActivationMode, ActivationState, EmbassyActivation, EmbassyActivationStatus,
+    RegistryPhase, RegistryRestore,
 };
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
@@ -45,6 +45,7 @@ pub fn managed(activation: &EmbassyActivation) -> impl Iterator<Item = Managed<'
             activation,
             registry,
             spec: registry.target.managed.as_ref()?,
+            left: None,
         })
     })
 }
@@ -60,9 +61,12 @@ pub async fn bring_up(
             .iter()
             .find(|state| state.id == *id)
             .map(|state| state.phase);
-        phase.is_some_and(|phase| {
-            !course::is_over(phase) && phase != RegistryPhase::StandingDown
-                || (phase == RegistryPhase::Serving && activation.spec.mode == ActivationMode::Activate)
+        phase.is_some_and(|phase| match phase {
+            // One that goes home is not brought up; one that is to be served again is.
+            RegistryPhase::StandingDown => activation.spec.state == ActivationState::Active,
+            // Until the step that shuts applications out, one that is served stays so.
+            RegistryPhase::Serving => activation.spec.mode == ActivationMode::Activate,
+            phase => !course::is_over(phase),
         })
     };
     let mut standings = BTreeMap::new();
@@ -98,6 +102,27 @@ pub async fn carry_out(acts: Vec<Act>, scene: &Scene<'_>, states: &mut [Activate
                 }
                 Err(message) => Some((registry, Reason::ApplyFailed, message)),
             },
+            Act::Close { registry } => match close(registry, states, scene.activation, context).await {
+                Ok(Standing::Ready) => {
+                    if let Some(state) = states.iter_mut().find(|state| state.id == *registry) {
+                        course::shut(scene, state);
+                    }
+                    None
+                }
+                Ok(Standing::Coming { reason, message } | Standing::Refused { reason, message }) => {
+                    let reason = if reason == Reason::Applying {
+                        Reason::StandingDown
+                    } else {
+                        reason
+                    };
+                    Some((
+                        registry,
+                        reason,
+                        format!("applications are being shut out: {message}"),
+                    ))
+                }
+                Err(message) => Some((registry, Reason::ApplyFailed, message)),
+            },
             Act::End { restore } => {
                 if let Err(error) = remove(restore, context).await {
                     tracing::warn!(restore = restore.name_any(), %error, "a restore is not ended yet");
@@ -118,11 +143,30 @@ async fn serve(registry: &str, activation: &EmbassyActivation, context: &Context
         return Ok(());
     }
     match managed(activation).find(|managed| managed.registry.id == *registry) {
-        Some(managed) => database::expose(context, &managed)
-            .await
-            .map_err(|error| format!("applications cannot be let in yet: {error}")),
+        Some(managed) => match database::expose(context, &managed).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("its server is being started anew before applications are let in".to_owned()),
+            Err(error) => Err(format!("applications cannot be let in yet: {error}")),
+        },
         // Whoever keeps it lets them in.
         None => Ok(()),
+    }
+}
+
+async fn close(
+    registry: &str,
+    states: &[ActivatedState],
+    activation: &EmbassyActivation,
+    context: &Context,
+) -> Result<Standing, String> {
+    let mut states = states.iter().filter(|state| state.id == *registry);
+    let is_heir = states.any(|state| state.adopted_order.is_some());
+    match managed(activation).find(|managed| managed.registry.id == *registry) {
+        Some(managed) => database::close(context, &managed, is_heir)
+            .await
+            .map_err(|error| format!("applications cannot be shut out yet: {error}")),
+        // Whoever keeps an external database has shut them out.
+        None => Ok(Standing::Ready),
     }
 }
 

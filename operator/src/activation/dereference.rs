@@ -9,7 +9,9 @@ use dataembassy_contract::config;
 use dataembassy_contract::custodian::{RegistryReport, TermHolder, TermOpening};
 use dataembassy_contract::files::CONFIG_FILE;
 use dataembassy_contract::gate::GateConfig;
-use dataembassy_crds::{ActivatedState, DataEmbassy, EmbassyActivation, RegistryCustody, RegistryRestore};
+use dataembassy_crds::{
+    ActivatedState, DataEmbassy, EmbassyActivation, RegistryCustody, RegistryMirror, RegistryRestore,
+};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
@@ -20,6 +22,7 @@ use crate::custody::dereference::said;
 use crate::custody::neighbours::accepted;
 use crate::embassy::gates::{self, Sight};
 use crate::embassy::names::Part;
+use crate::mirror::abroad::is_beside;
 use crate::run::{Context, get};
 
 /// How old a sight of the gates may be here: a fence waits for it.
@@ -36,6 +39,8 @@ pub struct Found {
     pub others: Vec<Arc<EmbassyActivation>>,
     /// Its own restores.
     pub restores: Vec<Arc<RegistryRestore>>,
+    /// Mirrors of its own namespace and embassy.
+    pub mirrors: Vec<Arc<RegistryMirror>>,
     /// What the gates are told.
     pub gate_file: Option<String>,
     /// What the gates say.
@@ -73,6 +78,9 @@ pub async fn dereference(activation: &EmbassyActivation, context: &Context) -> F
             .activations
             .state_filter(|other| other.uid() != activation.uid()),
         restores: stores.restores.state_filter(|restore| is_owned(restore, &owner)),
+        mirrors: stores.mirrors.state_filter(|mirror| {
+            is_beside(activation, mirror) && mirror.metadata.deletion_timestamp.is_none()
+        }),
         gate_file: gate.and_then(|gate| gate.data.as_ref()?.get(CONFIG_FILE).cloned()),
         sight,
         custodies,

@@ -4,12 +4,14 @@
 //! What cannot be done twice stands in the status before it is done. Home is fenced by orders to the custodian and lanes of the gate, both of
 //! which the embassy's own reconcile writes from what the status here says.
 
+pub mod adoption;
 pub mod apply;
 pub mod approval;
 pub mod course;
 pub mod database;
 pub mod dereference;
 pub mod lanes;
+pub mod last_copy;
 pub mod metrics;
 pub mod names;
 pub mod orders;

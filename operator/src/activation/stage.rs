@@ -10,8 +10,10 @@ use dataembassy_crds::{
 };
 use jiff::Timestamp;
 
+use crate::activation::adoption::adopt;
 use crate::activation::course::is_over;
 use crate::activation::dereference::Found;
+use crate::activation::last_copy::was_served;
 use crate::activation::validate::Checked;
 use crate::activation::{approval, statement, steps};
 use crate::condition::rfc3339;
@@ -43,6 +45,7 @@ pub fn advance(
     now: Timestamp,
 ) -> Stage {
     align(activation, &mut status.registries);
+    adopt(activation, found, &mut status.registries);
     let activates = activation.spec.mode == ActivationMode::Activate;
     let keyless: Vec<String> = status
         .registries
@@ -94,7 +97,7 @@ fn approve(
     }
     status.approved_at = Some(rfc3339(now));
     for state in &mut status.registries {
-        begin_anew(state);
+        begin_anew(state, activation.spec.state);
     }
     Stage::Ordered(now)
 }
@@ -118,13 +121,18 @@ fn waiting(id: &str) -> ActivatedState {
 }
 
 /// Under a new order, what is not served is begun anew, but for a fence that stands and the key that it names.
-fn begin_anew(state: &mut ActivatedState) {
-    let stays = [
-        RegistryPhase::Serving,
-        RegistryPhase::StandingDown,
-        RegistryPhase::StoodDown,
-    ];
-    if stays.contains(&state.phase) {
+fn begin_anew(state: &mut ActivatedState, wanted: ActivationState) {
+    let stays = match state.phase {
+        RegistryPhase::Serving | RegistryPhase::StoodDown => true,
+        // What was served is never restored again: what was written is in its database. Another order to go home asks for another last copy.
+        RegistryPhase::StandingDown if wanted == ActivationState::StoodDown => {
+            steps::forget(state, &[steps::COPY, steps::RELEASE]);
+            true
+        }
+        RegistryPhase::StandingDown => was_served(state),
+        _ => false,
+    };
+    if stays {
         return;
     }
     if state.fence.is_none() {
@@ -140,7 +148,16 @@ fn begin_anew(state: &mut ActivatedState) {
         .as_ref()
         .is_some_and(|restore| restore.uid.is_some())
         && !is_over(state.phase);
-    steps::forget(state, &[steps::DATABASE, steps::RESTORE, steps::SERVE]);
+    steps::forget(
+        state,
+        &[
+            steps::DATABASE,
+            steps::RESTORE,
+            steps::SERVE,
+            steps::COPY,
+            steps::RELEASE,
+        ],
+    );
     state.restore = None;
     state.copy = None;
     state.phase = RegistryPhase::Waiting;

@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use crate::activation::course::judge_choice;
 use crate::activation::dereference::Found;
-use crate::activation::names;
 use crate::activation::validate::{Checked, CheckedRegistry};
+use crate::activation::{last_copy, names};
 use crate::condition::rfc3339;
 use crate::embassy::validate::Refusal;
 
@@ -189,7 +189,7 @@ fn stated(
         registry: checked.id.clone(),
         after: checked.after.clone(),
         floor: floor(registry, found)?,
-        copy: words(&field("copy"), &copy(activation, registry, checked))?,
+        copy: words(&field("copy"), &copy(activation, registry, checked, states))?,
         target: words(&field("target"), &target(registry, spec.mode))?,
         signer,
         questions: u32::try_from(registry.assertions.len()).unwrap_or(u32::MAX),
@@ -265,9 +265,15 @@ fn written_in(term: Option<i32>, head: i64, found: &Found, registry: &ActivatedR
     }
 }
 
-fn copy(activation: &EmbassyActivation, registry: &ActivatedRegistry, checked: &CheckedRegistry) -> String {
+fn copy(
+    activation: &EmbassyActivation,
+    registry: &ActivatedRegistry,
+    checked: &CheckedRegistry,
+    states: &[ActivatedState],
+) -> String {
     if activation.spec.state == ActivationState::StoodDown {
-        return "the last one from the embassy".to_owned();
+        let state = states.iter().find(|state| state.id == registry.id);
+        return last(registry, state).to_owned();
     }
     let choice = &registry.copy;
     if let Some(number) = choice.sequence {
@@ -278,6 +284,19 @@ fn copy(activation: &EmbassyActivation, registry: &ActivatedRegistry, checked: &
         None if choice.latest => "the newest, read back or not".to_owned(),
         None if choice.latest_drilled => "the newest that passed a drill".to_owned(),
         None => "the newest that is intact".to_owned(),
+    }
+}
+
+/// With which copy a registry goes home.
+fn last(registry: &ActivatedRegistry, state: Option<&ActivatedState>) -> &'static str {
+    if !state.is_some_and(last_copy::was_served) {
+        "the latest that there is; it was never served from the embassy"
+    } else if registry.forgo_last_copy {
+        "the latest that there is; what was written at the embassy since then is given up"
+    } else if registry.target.managed.is_some() {
+        "the last one from the embassy, taken when applications are shut out"
+    } else {
+        "the last one from the embassy; who keeps its database shuts applications out before this is signed"
     }
 }
 

@@ -15,6 +15,8 @@ pub const DATABASE: &str = "database";
 pub const RESTORE: &str = "restore";
 /// Applications reach it.
 pub const SERVE: &str = "serve";
+/// Applications are shut out, so that nothing is written after the last copy.
+pub const CLOSE: &str = "close";
 /// At a stand-down: the last copy is committed.
 pub const COPY: &str = "copy";
 /// At a stand-down: the ledger holds the release.

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
-    ActivatedRegistry, ActivationMode, ActivationPhase, ActivationState, EmbassyActivation, RegistryPhase,
+    ActivatedRegistry, ActivatedState, ActivationMode, ActivationPhase, ActivationState, EmbassyActivation,
+    RegistryPhase,
 };
 use dataembassy_ledger::activation::Approvers;
 use dataembassy_ledger::{PublicKey, RegistryId, Timestamp};
 use kube::ResourceExt;
 
 use crate::activation::dereference::Found;
-use crate::activation::names;
+use crate::activation::{adoption, last_copy, names};
 use crate::custody::validate::judge_signers;
 use crate::embassy::validate::{CheckedEmbassy, Refusal, check_referred, duration, public_key};
 
@@ -68,6 +69,7 @@ pub fn validate(activation: &EmbassyActivation, found: &Found) -> Result<Checked
         return Err(Refusal::new(Reason::InvalidName, message));
     }
     judge_removed(activation)?;
+    judge_adopted(activation)?;
     let mut registries = Vec::new();
     let mut services = BTreeSet::new();
     for registry in &spec.registries {
@@ -76,6 +78,7 @@ pub fn validate(activation: &EmbassyActivation, found: &Found) -> Result<Checked
         judge_rehearsal(activation, registry)?;
         judge_custody(registry, activation, found, &embassy, &approvers)?;
         judge_rivals(activation, registry, found)?;
+        judge_last_copy(activation, registry, found)?;
         registries.push(checked);
     }
     Ok(Checked {
@@ -128,6 +131,22 @@ fn moment(field: &str, text: &str) -> Result<Timestamp, Refusal> {
             let message = format!("{field}: {text} is no time such as 2026-12-01T12:00:00Z");
             Refusal::new(Reason::InvalidName, message)
         })
+}
+
+/// What was taken over from an activation that is gone is given back, and not served anew: a restore would go beside what was written.
+fn judge_adopted(activation: &EmbassyActivation) -> Result<(), Refusal> {
+    let mut states = activation.status.iter().flat_map(|status| &status.registries);
+    let adopted = states.find(|state| state.adopted_order.is_some());
+    match adopted.filter(|_| activation.spec.state == ActivationState::Active) {
+        Some(state) => {
+            let message = format!(
+                "the registry {} was taken over from an activation that is gone, to be given back: leave spec.state at StoodDown",
+                state.id
+            );
+            Err(Refusal::new(Reason::InvalidName, message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What has begun is not taken out of the list: nobody would know any more where it is served from, and by which key it goes on.
@@ -282,6 +301,31 @@ fn judge_custody(
     }
 }
 
+/// Nobody is asked to sign that a registry goes home while nothing can take its last copy.
+fn judge_last_copy(
+    activation: &EmbassyActivation,
+    registry: &ActivatedRegistry,
+    found: &Found,
+) -> Result<(), Refusal> {
+    let states = activation.status.iter().flat_map(|status| &status.registries);
+    let mut states = states.filter(|state| state.id == registry.id);
+    let is_begun = |state: &ActivatedState| {
+        matches!(
+            state.phase,
+            RegistryPhase::StandingDown | RegistryPhase::StoodDown
+        )
+    };
+    let begins = activation.spec.state == ActivationState::StoodDown
+        && states.any(|state| !is_begun(state) && last_copy::is_needed(registry, state));
+    if !begins {
+        return Ok(());
+    }
+    match last_copy::mirror(found, &registry.id) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(Refusal::new(Reason::NoMirror, why)),
+    }
+}
+
 /// A registry is served by one order at a time: of two activations that have not ended the later one gives way.
 fn judge_rivals(
     activation: &EmbassyActivation,
@@ -319,11 +363,15 @@ fn judge_rivals(
         );
         return Err(Refusal::new(Reason::AlreadyActivated, message));
     }
+    if adoption::heirloom(activation, &registry.id, found).is_some() {
+        return Ok(());
+    }
     match found.opened_by_another(&registry.id, state) {
         Some(order) => {
             let message = format!(
                 "the registry '{}' is served from the embassy by the order {order}, which is none of this resource's: have it released \
-                 to home first",
+                 to home first. If the EmbassyActivation that ordered it is gone, one of its name (the order's, without its last part), in its \
+                 namespace and with spec.state StoodDown, gives the registry back",
                 registry.id
             );
             Err(Refusal::new(Reason::AlreadyActivated, message))

@@ -13,6 +13,7 @@ use dataembassy_crds::{
 use kube::ResourceExt;
 
 use crate::activation::database::Managed;
+use crate::activation::last_copy;
 use crate::custody::validate::judge_signers;
 use crate::embassy::validate::{CheckedEmbassy, Refusal};
 
@@ -38,6 +39,8 @@ pub struct Held {
     pub signing: String,
     /// Which pods of ours it may call.
     pub reach: Reach,
+    /// The trigger of the registry's last copy, once applications were shut out.
+    pub trigger: Option<String>,
 }
 
 /// What the pod of a mirror at the embassy reaches beside what one at home does.
@@ -104,12 +107,14 @@ pub fn judge(mirror: &RegistryMirror, abroad: &Abroad, embassy: &CheckedEmbassy)
             activation,
             registry,
             spec,
+            left: None,
         })
     });
     Ok(Held {
         signers,
         floor,
         signing,
+        trigger: activated.and_then(|(activation, state)| last_copy::trigger(activation, state)),
         reach: Reach {
             database: managed.map(|managed| managed.names().instance),
         },

@@ -131,7 +131,7 @@ pub async fn suspend_if_told(
     };
     let stopped = deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0);
     let ours = mirror.uid().is_some_and(|uid| is_owned(&**deployment, &uid));
-    if stopped || !ours || validate::runs(mirror) {
+    if stopped || !ours || validate::runs(mirror, mirror.spec.trigger.as_ref()) {
         return Ok(());
     }
     let name = deployment.name_any();

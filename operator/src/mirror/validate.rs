@@ -104,7 +104,7 @@ pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refus
             .collect::<Result<_, _>>()?,
         signers: held.as_ref().map(|held| held.signers.clone()).unwrap_or_default(),
         schedule,
-        trigger: spec.trigger.clone(),
+        trigger: trigger(spec.trigger.as_ref(), held.as_ref()).cloned(),
         suspend: spec.suspend,
         objectives: ObjectivesConfig {
             rpo: duration("spec.objectives.rpo", &spec.objectives.rpo)?,
@@ -124,7 +124,7 @@ pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refus
         },
         // At the embassy the activation has made it: no other key writes the term.
         makes_signing_key: held.is_none() && own_key.is_none(),
-        runs: runs(mirror),
+        runs: runs(mirror, trigger(spec.trigger.as_ref(), held.as_ref())),
         sidecar: spec.sidecar.clone().unwrap_or_default(),
         store_port: embassy.store_port(),
         store_networks: embassy.networks().to_vec(),
@@ -134,14 +134,19 @@ pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refus
     })
 }
 
+/// The trigger that counts: a registry that goes home is asked for its last copy, whatever its mirror was asked for before.
+fn trigger<'t>(own: Option<&'t String>, held: Option<&'t Held>) -> Option<&'t String> {
+    held.and_then(|held| held.trigger.as_ref()).or(own)
+}
+
 /// Whether there should be a pod: while suspended only until the newest trigger was answered.
 #[must_use]
-pub fn runs(mirror: &RegistryMirror) -> bool {
+pub fn runs(mirror: &RegistryMirror, trigger: Option<&String>) -> bool {
     let answered = mirror
         .status
         .as_ref()
         .and_then(|status| status.last_trigger.as_ref());
-    !mirror.spec.suspend || (mirror.spec.trigger.is_some() && mirror.spec.trigger.as_ref() != answered)
+    !mirror.spec.suspend || (trigger.is_some() && trigger != answered)
 }
 
 struct Source {

@@ -25,6 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use copy::judge_choice;
 pub use overdue::{Overdue, overdue};
 pub use report::{is_answered, is_written};
+pub use stand_down::shut;
 
 use crate::activation::database::{Managed, Standing};
 use crate::activation::dereference::Found;
@@ -68,6 +69,11 @@ pub enum Act {
         /// To this registry.
         registry: String,
     },
+    /// Applications are to be shut out.
+    Close {
+        /// From this registry.
+        registry: String,
+    },
     /// A restore that no registry waits for any more is to be ended.
     End {
         /// It.
@@ -102,11 +108,11 @@ pub fn advance(scene: &Scene<'_>, states: &mut [ActivatedState]) -> Vec<Act> {
             checked,
             state: states[place].clone(),
         };
-        if scene.activation.spec.state == ActivationState::StoodDown {
-            walk.stand_down();
+        acts.extend(if scene.activation.spec.state == ActivationState::StoodDown {
+            walk.stand_down()
         } else {
-            acts.extend(walk.go(states));
-        }
+            walk.go(states)
+        });
         walk.tell_of_the_end();
         states[place] = walk.state;
     }
@@ -219,6 +225,9 @@ impl Walk<'_> {
             self.watch_served();
             return None;
         }
+        if self.state.phase == RegistryPhase::StandingDown {
+            return Some(self.serve_again());
+        }
         if let Some(managed) = self.managed() {
             self.state.credentials = Some(managed.names().superuser);
             steps::begin(&mut self.state, steps::DATABASE, self.scene.now);
@@ -253,6 +262,7 @@ impl Walk<'_> {
             activation: self.scene.activation,
             registry: self.spec,
             spec: self.spec.target.managed.as_ref()?,
+            left: None,
         })
     }
 

@@ -1,56 +1,158 @@
-//! The way home: a last copy is committed from the embassy, and then the ledger says that home writes the next term.
+//! The way home: applications are shut out, a last copy is taken and read back, and then the ledger says that home writes the next term.
 
 use dataembassy_contract::Reason;
-use dataembassy_contract::custodian::{OrderState, RegistryReport, TermHolder};
-use dataembassy_crds::{RegistryPhase, RestoredCopy};
+use dataembassy_contract::custodian::{CopyReport, OrderState, RegistryReport, TermHolder};
+use dataembassy_contract::report::CheckState;
+use dataembassy_crds::{ActivatedState, RegistryPhase, RestoredCopy};
 
-use super::Walk;
-use crate::activation::steps;
+use super::{Act, Scene, Walk, tell};
+use crate::activation::{last_copy, steps};
 use crate::condition::rfc3339;
 
 impl Walk<'_> {
     /// Brings a registry a step closer to home.
-    pub(super) fn stand_down(&mut self) {
+    pub(super) fn stand_down(&mut self) -> Option<Act> {
         let now = self.scene.now;
         if self.state.phase == RegistryPhase::StoodDown || self.finds_release() {
-            return;
+            return None;
         }
         if self.state.fence.is_none() {
+            let report = self.scene.found.report(&self.spec.id);
+            if report.is_none_or(|report| report.ledger.state == CheckState::Unknown) {
+                self.say(
+                    self.state.phase,
+                    Reason::NotYetKnown,
+                    "the custodian has not said yet who holds it",
+                );
+                return None;
+            }
             let message = "home was never fenced by this activation, so there is nothing to release: it may commit as before";
             self.say(RegistryPhase::StoodDown, Reason::NotActivated, message);
-            return;
+            return None;
         }
         if self.state.phase != RegistryPhase::StandingDown {
-            steps::begin(&mut self.state, steps::COPY, now);
-            self.say(RegistryPhase::StandingDown, Reason::StandingDown, LAST_COPY);
-            return;
+            self.say(
+                RegistryPhase::StandingDown,
+                Reason::StandingDown,
+                "it begins to go home",
+            );
+            return None;
         }
+        if last_copy::was_served(&self.state) && !steps::has_ended(&self.state, steps::CLOSE) {
+            return self.close();
+        }
+        steps::begin(&mut self.state, steps::COPY, now);
         if !steps::has_ended(&self.state, steps::COPY) && !self.has_last_copy() {
-            return;
+            return None;
         }
         self.waits_for_release();
+        None
     }
 
-    /// A copy whose snapshot is younger than the approval: whoever stands a registry down ends what writes to it first.
-    fn has_last_copy(&mut self) -> bool {
-        let (now, approved_at) = (self.scene.now, self.scene.approved_at);
+    /// Shuts applications out, once it is known that what they wrote can be copied: a mirror has made a copy from here before.
+    fn close(&mut self) -> Option<Act> {
+        let now = self.scene.now;
+        if !steps::has_begun(&self.state, steps::CLOSE) {
+            if last_copy::is_needed(self.spec, &self.state)
+                && let Err(why) = self.can_be_copied()
+            {
+                self.say(RegistryPhase::StandingDown, Reason::NoMirror, &why);
+                return None;
+            }
+            steps::begin(&mut self.state, steps::CLOSE, now);
+            self.say(
+                RegistryPhase::StandingDown,
+                Reason::StandingDown,
+                "applications are being shut out",
+            );
+            return None;
+        }
+        if self.spec.target.managed.is_none() {
+            // Somebody else's database: they said so when they had it approved.
+            shut(self.scene, &mut self.state);
+            return None;
+        }
+        Some(Act::Close {
+            registry: self.spec.id.clone(),
+        })
+    }
+
+    fn can_be_copied(&self) -> Result<(), String> {
+        let mirror = last_copy::mirror(self.scene.found, &self.spec.id)?;
         let report = self.scene.found.report(&self.spec.id);
-        let copies = report.iter().flat_map(|report| &report.copies);
-        let newest = copies.max_by_key(|copy| copy.sequence);
-        // Where nobody was let in, nothing was written that a copy could lack.
-        let was_served = steps::has_ended(&self.state, steps::SERVE);
-        let Some(copy) = newest.filter(|copy| !was_served || copy.taken_at > approved_at) else {
-            self.say(RegistryPhase::StandingDown, Reason::StandingDown, LAST_COPY);
+        if report.is_some_and(|report| report.source_term == Some(report.term)) {
+            return Ok(());
+        }
+        Err(format!(
+            "the RegistryMirror {} has committed no copy from here yet, and applications are not shut out before it has: look at its conditions",
+            mirror.metadata.name.as_deref().unwrap_or_default()
+        ))
+    }
+
+    /// The copy that home restores: one that was taken after applications were shut out, and read back; the newest that there is where nothing
+    /// was written that it could lack, or where that is given up.
+    fn has_last_copy(&mut self) -> bool {
+        let copies = match self.scene.found.report(&self.spec.id) {
+            Some(report) => report.copies.as_slice(),
+            None => &[],
+        };
+        let newest = if last_copy::is_needed(self.spec, &self.state) {
+            match self.taken_since(copies) {
+                Ok(copy) => Some(copy),
+                Err((reason, why)) => {
+                    self.say(RegistryPhase::StandingDown, reason, &why);
+                    return false;
+                }
+            }
+        } else {
+            copies.iter().max_by_key(|copy| copy.sequence)
+        };
+        let Some(copy) = newest else {
+            self.say(
+                RegistryPhase::StandingDown,
+                Reason::NotYetKnown,
+                "the custodian has not said yet which copies there are",
+            );
             return false;
         };
-        self.state.copy = Some(RestoredCopy {
-            sequence: i64::try_from(copy.sequence).unwrap_or_default(),
-            copy_id: copy.copy_id.clone(),
-            taken_at: rfc3339(copy.taken_at),
-        });
-        steps::end(&mut self.state, steps::COPY, now);
-        steps::begin(&mut self.state, steps::RELEASE, now);
+        self.state.copy = Some(restored(copy));
+        steps::end(&mut self.state, steps::COPY, self.scene.now);
+        steps::begin(&mut self.state, steps::RELEASE, self.scene.now);
         true
+    }
+
+    /// The newest that is read back among those at or after the one that answered the trigger.
+    fn taken_since<'c>(&self, copies: &'c [CopyReport]) -> Result<&'c CopyReport, (Reason, String)> {
+        let mirror =
+            last_copy::mirror(self.scene.found, &self.spec.id).map_err(|why| (Reason::NoMirror, why))?;
+        let name = mirror.metadata.name.as_deref().unwrap_or_default();
+        let trigger = last_copy::trigger(self.scene.activation, &self.state).unwrap_or_default();
+        let Some(sequence) = last_copy::answered(mirror, &trigger) else {
+            let message = format!(
+                "its last copy is being taken by the RegistryMirror {name}, which says how far it is"
+            );
+            return Err((Reason::StandingDown, message));
+        };
+        let taken = || copies.iter().filter(|copy| copy.sequence >= sequence);
+        if let Some(copy) = taken()
+            .filter(|copy| copy.intact == CheckState::True)
+            .max_by_key(|copy| copy.sequence)
+        {
+            return Ok(copy);
+        }
+        match taken().find(|copy| copy.intact == CheckState::False) {
+            Some(broken) => {
+                let message = format!(
+                    "its last copy {} is not whole in the store ({}): have the RegistryMirror {name} make another one, with a new spec.trigger",
+                    broken.sequence, broken.message
+                );
+                Err((Reason::NoIntactCopy, message))
+            }
+            None => Err((
+                Reason::Verifying,
+                format!("its last copy {sequence} is committed, and the custodian reads it back"),
+            )),
+        }
     }
 
     fn waits_for_release(&mut self) {
@@ -71,7 +173,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The release counts wherever it is met.
+    /// The release counts wherever it is met. It names the end of the term: that copy, and no other, is what home goes on from.
     fn finds_release(&mut self) -> bool {
         let report: Option<&RegistryReport> = self.scene.found.report(&self.spec.id);
         let order = self.order();
@@ -79,9 +181,15 @@ impl Walk<'_> {
         let release = opening.filter(|opening| {
             opening.holder == TermHolder::Home && opening.order.is_some() && opening.order.as_deref() == order
         });
-        let Some(digest) = release.map(|opening| opening.digest.clone()) else {
+        let Some(release) = release else {
             return false;
         };
+        let digest = release.digest.clone();
+        let head = release.source_head.as_ref().map(|head| head.sequence);
+        let mut copies = report.into_iter().flat_map(|report| &report.copies);
+        if let Some(last) = copies.find(|copy| Some(copy.sequence) == head) {
+            self.state.copy = Some(restored(last));
+        }
         let message = format!(
             "it was released to home: restore copy {} there, and name {digest} in the mirror's spec.registry.adoptRelease",
             self.state.copy.as_ref().map_or(0, |copy| copy.sequence)
@@ -92,6 +200,37 @@ impl Walk<'_> {
         self.say(RegistryPhase::StoodDown, Reason::StoodDown, &message);
         true
     }
+
+    /// An order to serve on comes before the release: what was written is in the database that is there, so nothing is restored.
+    pub(super) fn serve_again(&mut self) -> Act {
+        steps::forget(&mut self.state, &[steps::CLOSE, steps::COPY, steps::RELEASE]);
+        self.say(
+            RegistryPhase::StandingDown,
+            Reason::StandingDown,
+            "applications are being let in again",
+        );
+        Act::Serve {
+            registry: self.spec.id.clone(),
+        }
+    }
 }
 
-const LAST_COPY: &str = "its last copy is awaited: end what writes to it, and let the embassy's own mirror run once more, with a new spec.trigger";
+/// Applications were shut out, so the last copy is asked for.
+pub fn shut(scene: &Scene<'_>, state: &mut ActivatedState) {
+    steps::end(state, steps::CLOSE, scene.now);
+    steps::begin(state, steps::COPY, scene.now);
+    tell(
+        state,
+        RegistryPhase::StandingDown,
+        Reason::StandingDown,
+        "applications are shut out, and its last copy is asked for",
+    );
+}
+
+fn restored(copy: &CopyReport) -> RestoredCopy {
+    RestoredCopy {
+        sequence: i64::try_from(copy.sequence).unwrap_or_default(),
+        copy_id: copy.copy_id.clone(),
+        taken_at: rfc3339(copy.taken_at),
+    }
+}

@@ -17,6 +17,10 @@ use crate::workload::{self, Amounts};
 pub const CONTAINER: &str = "database";
 /// The name of the volume with the registry in it.
 pub const VOLUME: &str = "data";
+/// The annotation that names the activation.
+pub const OF_ACTIVATION: &str = "dataembassy.io/activation";
+/// The annotation that names the registry.
+pub const OF_REGISTRY: &str = "dataembassy.io/registry";
 /// The annotation that says until when the operator's own certificate counts.
 pub const CERTIFICATE_ENDS: &str = "dataembassy.io/certificate-ends";
 /// The name of the port.
@@ -52,6 +56,8 @@ pub enum Public {
     Closed,
     /// Applications.
     Open,
+    /// Nobody but who copies it: applications were there, and were shut out.
+    Shut,
 }
 
 /// Name, labels, the mark that it is ours, and in a rehearsal the owner.
@@ -63,8 +69,8 @@ pub fn metadata(managed: &Managed<'_>, name: &str, owner: Option<&Value>) -> Val
         "labels": managed.names().labels(),
         "annotations": {
             MADE_FOR: managed.uid(),
-            "dataembassy.io/activation": managed.activation_name(),
-            "dataembassy.io/registry": managed.registry.id,
+            OF_ACTIVATION: managed.activation_name(),
+            OF_REGISTRY: managed.registry.id,
         },
     });
     if let Some(end) = managed.certificate_ends() {
@@ -147,10 +153,15 @@ pub fn restore_policy(managed: &Managed<'_>, owner: Option<&Value>) -> Value {
     )
 }
 
-/// Applications of the same namespace may call it. Policies add up: whoever lets others in makes another one.
+/// Applications of the same namespace may call it. Policies add up: whoever lets others in makes another one. Once they are shut out it lets
+/// nobody in.
 #[must_use]
-pub fn public_policy(managed: &Managed<'_>) -> Value {
+pub fn public_policy(managed: &Managed<'_>, public: Public) -> Value {
     let names = managed.names();
+    let ingress = match public {
+        Public::Open => json!([{"from": [{"podSelector": {}}], "ports": [allowed()]}]),
+        Public::Closed | Public::Shut => json!([]),
+    };
     policy(
         managed,
         &names.public_policy,
@@ -158,7 +169,7 @@ pub fn public_policy(managed: &Managed<'_>) -> Value {
         &json!({
             "podSelector": {"matchLabels": names.selector()},
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"podSelector": {}}], "ports": [allowed()]}],
+            "ingress": ingress,
         }),
     )
 }
@@ -205,7 +216,7 @@ pub fn stateful_set(managed: &Managed<'_>, replicas: Replicas, public: Public, s
                 "whenDeleted": if mode == ActivationMode::Rehearse { "Delete" } else { "Retain" },
                 "whenScaled": "Retain",
             },
-            "template": template(managed, settings),
+            "template": template(managed, public, settings),
             "volumeClaimTemplates": [{
                 "metadata": {"name": VOLUME, "labels": names.labels(), "annotations": {MADE_FOR: managed.uid()}},
                 "spec": claim,
@@ -214,7 +225,7 @@ pub fn stateful_set(managed: &Managed<'_>, replicas: Replicas, public: Public, s
     }))
 }
 
-fn template(managed: &Managed<'_>, settings: &Settings) -> Value {
+fn template(managed: &Managed<'_>, public: Public, settings: &Settings) -> Value {
     let names = managed.names();
     let sidecar = managed.registry.sidecar.clone().unwrap_or_default();
     let mut pod = json!({
@@ -230,7 +241,7 @@ fn template(managed: &Managed<'_>, settings: &Settings) -> Value {
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [container(managed)],
+        "containers": [container(managed, public)],
         "volumes": [
             {"name": "run", "emptyDir": {"sizeLimit": RUN_SIZE}},
             {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
@@ -273,10 +284,18 @@ fn sources(managed: &Managed<'_>) -> Value {
     ])
 }
 
-fn container(managed: &Managed<'_>) -> Value {
+fn container(managed: &Managed<'_>, public: Public) -> Value {
     let spec = managed.spec;
+    let mut variables = vec![
+        json!({"name": database::SHARED_BUFFERS_VARIABLE, "value": ""}),
+        json!({"name": database::MAX_WAL_SIZE_VARIABLE, "value": part(&spec.storage, 8, (64, 4096))}),
+    ];
+    if public == Public::Shut {
+        variables.push(json!({"name": database::SHUT_VARIABLE, "value": "yes"}));
+    }
     let resources = workload::resources(spec.resources.as_ref(), AMOUNTS);
     let limit = resources["limits"]["memory"].as_str().unwrap_or(AMOUNTS.limit);
+    variables[0]["value"] = part(limit, 4, (16, 8192)).into();
     let probe = |period: u32, failures: u32| {
         json!({
             "exec": {"command": ["/bin/sh", "-ceu", database::READY_SCRIPT]},
@@ -294,10 +313,7 @@ fn container(managed: &Managed<'_>) -> Value {
             PullPolicy::Never => "Never",
         },
         "command": ["/bin/sh", "-ceu", database::SCRIPT],
-        "env": [
-            {"name": database::SHARED_BUFFERS_VARIABLE, "value": part(limit, 4, (16, 8192))},
-            {"name": database::MAX_WAL_SIZE_VARIABLE, "value": part(&spec.storage, 8, (64, 4096))},
-        ],
+        "env": variables,
         "ports": [{"name": PORT, "containerPort": database::PORT, "protocol": "TCP"}],
         // No liveness probe: a server that is slow, or recovers, does not come up sooner by being killed.
         "startupProbe": probe(1, START_SECONDS),

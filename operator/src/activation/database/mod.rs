@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod certificate;
+mod close;
 mod credentials;
 pub mod names;
 mod standing;
@@ -31,6 +32,7 @@ use crate::apply::{ApplyError, Owner, Writer};
 use crate::labels::DATABASE;
 use crate::run::{Context, ReconcileError};
 use build::{Public, Replicas};
+pub use close::close;
 pub use names::Names;
 
 /// The field manager of everything that is made for a managed database.
@@ -45,6 +47,17 @@ pub struct Managed<'a> {
     pub registry: &'a ActivatedRegistry,
     /// What was asked for.
     pub spec: &'a ManagedDatabase,
+    /// Whose it is, where an activation of the same name has left it, which is gone.
+    pub left: Option<Left<'a>>,
+}
+
+/// The marks of a database whose activation is gone. They stay: a claim's can never change.
+#[derive(Clone, Copy, Debug)]
+pub struct Left<'a> {
+    /// The UID of that activation.
+    pub uid: &'a str,
+    /// When it was made.
+    pub made_at: Timestamp,
 }
 
 /// How a managed database stands.
@@ -137,11 +150,17 @@ impl Managed<'_> {
     }
 
     fn uid(&self) -> &str {
+        if let Some(left) = &self.left {
+            return left.uid;
+        }
         self.activation.metadata.uid.as_deref().unwrap_or_default()
     }
 
     /// When the activation was made: it never changes, so all that is counted from it stays the same too.
     fn made_at(&self) -> Timestamp {
+        if let Some(left) = &self.left {
+            return left.made_at;
+        }
         let made = self.activation.metadata.creation_timestamp.as_ref();
         made.map_or_else(Timestamp::now, |time| time.0)
     }
@@ -238,18 +257,29 @@ async fn bring(context: &Context, managed: &Managed<'_>) -> Result<Standing, Rec
 }
 
 /// Lets applications in: a policy, and then a selector for the Service, which thereby has endpoints. To be called only when every question was
-/// answered; doing it again is harmless. A rehearsal lets nobody in.
-pub async fn expose(context: &Context, managed: &Managed<'_>) -> Result<(), ReconcileError> {
+/// answered; doing it again is harmless. A rehearsal lets nobody in. Whether they are in: a server that had shut them out is started anew first.
+pub async fn expose(context: &Context, managed: &Managed<'_>) -> Result<bool, ReconcileError> {
     if managed.rehearses() {
-        return Ok(());
+        return Ok(true);
     }
     let names = managed.names();
     let hand = Hand::new(context, managed);
-    hand.bring::<NetworkPolicy>(&names.public_policy, &build::public_policy(managed))
+    let is_open = hand
+        .find::<Service>(&names.public)
+        .await?
+        .as_ref()
+        .is_some_and(is_open);
+    if !is_open {
+        let anchor = hand.find::<StatefulSet>(&names.internal).await?;
+        if !anchor.as_ref().is_some_and(close::takes_everybody) {
+            return Ok(false);
+        }
+    }
+    hand.bring::<NetworkPolicy>(&names.public_policy, &build::public_policy(managed, Public::Open))
         .await?;
     hand.bring::<Service>(&names.public, &build::public_service(managed, Public::Open))
         .await?;
-    Ok(())
+    Ok(true)
 }
 
 /// After a rehearsal: removes everything that was made, the volume included. Says whether all of it is gone. It deletes the `StatefulSet` with

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dataembassy_crds::{ActivationPhase, RegistryPhase};
 
-use super::{Death, Shared, alone, cluster, is_reported, phases, until};
+use super::{Death, HOME, Shared, alone, cluster, is_reported, mirror, phases, stand_down, until};
 
 /// Lets operators, each of which knows nothing of the one before, follow an activation until it is served.
 async fn follow(cluster: &Shared) {
@@ -86,6 +86,54 @@ async fn a_rehearsal_whose_operator_is_killed_anywhere_leaves_nothing_behind() {
             assert!(is_reported(state), "{here}");
             assert_eq!(cluster.told.len(), 1, "{here}: what is told never changes");
             assert_eq!(cluster.told[0].1["assertions"][0]["name"], "citizens", "{here}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registry_whose_operator_is_killed_anywhere_on_the_way_home_is_released_once_after_its_last_copy() {
+    let serving = async || {
+        let cluster = cluster(alone(false));
+        cluster.lock().unwrap().mirror = Some(mirror());
+        follow(&cluster).await;
+        stand_down::ask(&cluster, Some(HOME));
+        cluster
+    };
+    let go_home = async |cluster: &Shared| {
+        until(cluster, |status| {
+            status.approved_at.is_none() && status.statement.is_some()
+        })
+        .await;
+        cluster.lock().unwrap().sign(&[1, 2]);
+        until(cluster, |status| status.phase == ActivationPhase::StoodDown).await;
+    };
+    let whole = serving().await;
+    let before = whole.lock().unwrap().requests;
+    go_home(&whole).await;
+    let after = whole.lock().unwrap().requests;
+    assert!(after - before > 10, "{before} to {after}");
+    for at in before..after {
+        for death in [Death::Before, Death::After] {
+            let cluster = serving().await;
+            let here = format!("{death:?} at {at}");
+            assert_eq!(cluster.lock().unwrap().requests, before, "{here}");
+            cluster.lock().unwrap().dies = Some((at, death));
+            go_home(&cluster).await;
+            let cluster = cluster.lock().unwrap();
+            let state = &cluster.status().registries[0];
+            // The first copy from here, and one more after the door was closed.
+            assert_eq!(state.copy.as_ref().map(|copy| copy.sequence), Some(5), "{here}");
+            assert_eq!(
+                cluster.reports["population"]["copies"].as_array().unwrap().len(),
+                5,
+                "{here}"
+            );
+            assert!(state.release.is_some(), "{here}");
+            let service = cluster
+                .objects
+                .iter()
+                .find(|(path, _)| path.ends_with("/services/population-db"));
+            assert!(service.unwrap().1["spec"]["selector"].is_null(), "{here}");
         }
     }
 }

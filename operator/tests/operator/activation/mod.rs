@@ -19,7 +19,7 @@ use dataembassy_contract::config::ApproversConfig;
 use dataembassy_contract::custodian::{CustodianReport, OrderBody, OrderConfig, RegistryReport};
 use dataembassy_crds::{ActivatedState, EmbassyActivation, EmbassyActivationStatus, RegistryPhase};
 use dataembassy_ledger::{Role, SigningKey};
-use dataembassy_operator::activation::{orders, reconcile};
+use dataembassy_operator::activation::{last_copy, orders, reconcile};
 use dataembassy_operator::poll::Known;
 use dataembassy_operator::run::{Context, ReconcileError};
 use serde_json::{Value, json};
@@ -59,6 +59,10 @@ struct Cluster {
     /// How the next restores of the population register end: the reason, or nothing where they end well; the last one stays. Those of the
     /// others end well.
     restores: Vec<Option<&'static str>>,
+    /// The population register's mirror here, if somebody has made one.
+    mirror: Option<Value>,
+    /// What the custodian finds when it reads back what that has committed.
+    read_back: &'static str,
     store: bool,
     version: usize,
     /// Every result that the custodian was asked to sign for, in order, each once for as long as it stayed the same.
@@ -96,6 +100,14 @@ fn luxembourg() -> Value {
         .collect();
     embassy["spec"]["activation"] = json!({"required": 2, "approvers": approvers});
     embassy
+}
+
+/// The sample's mirror of the population register, which has copied nothing yet.
+fn mirror() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/activation/mirror.yaml");
+    let mut mirror: Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    mirror["metadata"]["uid"] = "uid-mirror".into();
+    mirror
 }
 
 /// The sample, with databases that somebody else keeps unless it is said otherwise.
@@ -141,6 +153,8 @@ impl Cluster {
             reports: BTreeMap::from(reports),
             custodian: Custodian::Works,
             restores: vec![None],
+            mirror: None,
+            read_back: "True",
             store: true,
             version: 1,
             told: Vec::new(),
@@ -277,8 +291,48 @@ impl Cluster {
         by("luxembourg", Some(&config), &[activation])
     }
 
-    /// The custodian does what it is asked for, and restores end.
+    /// The trigger by which the population register's last copy is asked for.
+    fn last_copy(&self) -> Option<String> {
+        let activation = read::<EmbassyActivation>(&self.activation());
+        let states = activation.status.iter().flat_map(|status| &status.registries);
+        let mut states = states.filter(|state| state.id == "population");
+        states.find_map(|state| last_copy::trigger(&activation, state))
+    }
+
+    /// The mirror copies what is served, and once more when it is asked.
+    fn copy(&mut self) {
+        let asked = self.last_copy();
+        let report = self.reports.get_mut("population").unwrap();
+        let Some(mirror) = self
+            .mirror
+            .as_mut()
+            .filter(|_| report["opening"]["holder"] == "Embassy")
+        else {
+            return;
+        };
+        let is_first = report["sourceTerm"] != report["term"];
+        let is_asked = asked.is_some() && mirror["status"]["lastTrigger"].as_str() != asked.as_deref();
+        if !is_first && !is_asked {
+            return;
+        }
+        let sequence = report["copies"][0]["sequence"].as_u64().unwrap() + 1;
+        let copy = json!({
+            "sequence": sequence, "digest": "a".repeat(64), "copyId": "c".repeat(32), "takenAt": "2026-11-28T12:00:00Z",
+            "arrivedAt": "2026-11-28T12:00:30Z", "bytes": 1, "intact": self.read_back, "message": "so it was found",
+        });
+        report["copies"].as_array_mut().unwrap().insert(0, copy);
+        report["sourceTerm"] = report["term"].clone();
+        report["sourceHead"] = json!({"sequence": sequence, "digest": "a".repeat(64)});
+        mirror["status"] = json!({
+            "lastTrigger": asked,
+            "lastCopy": {"sequence": sequence, "digest": "a".repeat(64), "takenAt": "2026-11-28T12:00:00Z",
+                "committedAt": "2026-11-28T12:00:30Z", "bytes": 1, "size": "1 B"},
+        });
+    }
+
+    /// The custodian does what it is asked for, restores end, and the mirror copies.
     fn live(&mut self) {
+        self.copy();
         for order in self.orders().into_iter().chain(self.asked_to_report()) {
             if let OrderBody::Report(report) = &order.body {
                 let told = (order.id.clone(), serde_json::to_value(&report.result).unwrap());
@@ -367,6 +421,7 @@ impl Cluster {
             custody
         }));
         objects.extend(self.of_kind("registryrestores"));
+        objects.extend(self.mirror.clone());
         World {
             settings: Some(embassy_settings()),
             ..World::of(&objects)

@@ -101,7 +101,7 @@ fn strangers_are_kept_out_and_the_server_calls_nobody() {
         json!([{"from": [{"podSelector": {"matchLabels": labels}}], "ports": [{"protocol": "TCP", "port": 5432}]}])
     );
     let pod = &set(&activation)["spec"]["template"]["metadata"]["labels"];
-    for policy in [policy, build::public_policy(&managed)] {
+    for policy in [policy, build::public_policy(&managed, build::Public::Open)] {
         let chosen = policy["spec"]["podSelector"]["matchLabels"]
             .as_object()
             .unwrap()

@@ -54,6 +54,7 @@ fn managed(activation: &EmbassyActivation) -> Managed<'_> {
         activation,
         registry,
         spec: registry.target.managed.as_ref().unwrap(),
+        left: None,
     }
 }
 
@@ -246,7 +247,7 @@ impl Shared {
         let (context, managed) = (World::of(&[]).context(client), managed(activation));
         match deed {
             Deed::Ensure => matches!(ensure(&context, &managed).await, Ok(Standing::Ready)),
-            Deed::Expose => expose(&context, &managed).await.is_ok(),
+            Deed::Expose => expose(&context, &managed).await.is_ok_and(|open| open),
             Deed::Remove => remove(&context, &managed).await.is_ok_and(|gone| gone),
         }
     }

@@ -250,3 +250,38 @@ async fn a_second_container_on_the_same_volume_does_not_begin() {
     );
     assert_eq!(managed.value("postgres", "SELECT 1").await, "1");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_shuts_applications_out_takes_the_superuser_alone_and_all_of_them_again_later() {
+    let mut managed = Managed::started(17);
+    let made = format!(
+        "CREATE TABLE written (abroad int); INSERT INTO written VALUES (1); CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'; GRANT ALL ON written TO app"
+    );
+    managed.execute("postgres", &made).await;
+    let app = dataembassy_sidecar::postgresql::Source {
+        user: "app".into(),
+        ..managed.source("postgres", &managed.authority, PASSWORD)
+    };
+    let mut inside = Connection::open(&app).await.unwrap();
+    managed.container.stop().unwrap();
+    // Who was inside is outside.
+    assert!(inside.execute("INSERT INTO written VALUES (2)").await.is_err());
+    managed
+        .container
+        .start(&format!("DATABASE_SHUT=yes\n{SCRIPT}"))
+        .unwrap();
+    managed.container.until(READY_SCRIPT).unwrap();
+    let refused = Connection::open(&app).await.err().unwrap();
+    assert!(
+        matches!(refused, ConnectionError::AuthenticationFailed(_)),
+        "{refused}"
+    );
+    assert_eq!(
+        managed.value("postgres", "SELECT sum(abroad) FROM written").await,
+        "1"
+    );
+    managed.container.stop().unwrap();
+    managed.start();
+    let mut again = Connection::open(&app).await.unwrap();
+    again.execute("INSERT INTO written VALUES (2)").await.unwrap();
+}
