@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use dataembassy_crds::{ConditionStatus, Known, RecoveryPoint, RegistryCustody};
 use kube::{Api, ResourceExt as _, api::ListParams};
+use serde_json::json;
 
 use super::{EMBASSY, Product, RELEASE_NAMESPACE, conditions};
 use crate::command::wait_for;
@@ -38,6 +39,19 @@ pub async fn resources_of(product: &Product, sheet: &str) -> Result<String> {
 async fn in_custodian(product: &Product, program: &[&str]) -> Result<String> {
     let pod = format!("deployment/{EMBASSY}-custodian");
     product.bed.embassy().exec(RELEASE_NAMESPACE, &pod, program).await
+}
+
+/// Lets home read a registry's copies back through the gate, or does so no more.
+pub async fn may_retrieve(product: &Product, registry: &str, may: bool) -> Result<()> {
+    let patch = json!({"spec": {"homeMayRetrieve": may}}).to_string();
+    let arguments = [
+        "patch",
+        "registrycustody",
+        registry,
+        "--type=merge",
+        &format!("--patch={patch}"),
+    ];
+    product.bed.embassy().kubectl(arguments).await.map(drop)
 }
 
 /// One registry in custody.

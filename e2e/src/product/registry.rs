@@ -7,7 +7,7 @@ use dataembassy_ledger::SigningKey;
 use super::{Product, embassy};
 use crate::{
     bed::{Database, Options, secrets},
-    cluster::Site,
+    cluster::{Cluster, Site},
     registries::{self, Amount, Registry},
 };
 
@@ -48,14 +48,19 @@ pub async fn establish(product: &Product, registry: Registry, amount: &Amount) -
     Ok(database)
 }
 
-/// Makes a registry's deposit user and puts its keys into the Secret `<id>-deposit`.
+/// Makes a registry's deposit user and puts its keys into the Secret `<id>-deposit` at home.
 pub async fn deposit_user(product: &Product, namespace: &str, id: &str) -> Result<()> {
+    deposit_user_in(product, product.bed.home(), namespace, id).await
+}
+
+/// The same, for a mirror in either cluster.
+pub async fn deposit_user_in(product: &Product, cluster: &Cluster, namespace: &str, id: &str) -> Result<()> {
     let user = product.bed.store().await?.deposit_user(id).await?;
     let keys = [
         ("accessKeyId", user.access_key.as_str()),
         ("secretAccessKey", &user.secret_key),
     ];
-    secrets::write(product.bed.home(), namespace, &format!("{id}-deposit"), &keys).await
+    secrets::write(cluster, namespace, &format!("{id}-deposit"), &keys).await
 }
 
 /// Has the embassy accept a registry before its mirror is there: with a signing key that is made beforehand, as its mirror will find it. Who

@@ -6,7 +6,7 @@ use dataembassy_e2e::{
     bed::secrets,
     command::wait_for,
     product::{
-        EMBASSY,
+        EMBASSY, custody,
         restore::{self, Restoring},
     },
 };
@@ -209,7 +209,7 @@ async fn home_retrieves(world: &'static World) -> Result<()> {
         said(&refused)
     );
 
-    may_retrieve(world, id, true).await?;
+    custody::may_retrieve(&world.product, id, true).await?;
     // Until the gate has heard of it, the next one ends as the first did.
     wait_for("the copy to come home", PATIENCE, || async {
         restoring.ask(&manifest).await?;
@@ -217,7 +217,7 @@ async fn home_retrieves(world: &'static World) -> Result<()> {
         Ok((phase(&ended) == RestorePhase::Restored).then_some(()))
     })
     .await?;
-    may_retrieve(world, id, false).await?;
+    custody::may_retrieve(&world.product, id, false).await?;
     let back = subject.server.connect(&database).await?;
     let count: i64 = back
         .query_one("SELECT count(*) FROM public.person", &[])
@@ -234,18 +234,6 @@ async fn mirrored(world: &'static World, stem: &str) -> Result<Subject> {
     let subject = ministry.small_registry(stem).await?;
     subject.mirrored().await?;
     Ok(subject)
-}
-
-async fn may_retrieve(world: &World, registry: &str, may: bool) -> Result<()> {
-    let patch = json!({"spec": {"homeMayRetrieve": may}}).to_string();
-    let arguments = [
-        "patch",
-        "registrycustody",
-        registry,
-        "--type=merge",
-        &format!("--patch={patch}"),
-    ];
-    world.product.bed.embassy().kubectl(arguments).await.map(drop)
 }
 
 fn phase(restore: &RegistryRestore) -> RestorePhase {

@@ -2,6 +2,7 @@
 
 mod absence;
 mod activation;
+mod circle;
 mod drill;
 mod link;
 mod upgrade;

@@ -1,0 +1,248 @@
+//! The whole way: home is left, the embassy serves and mirrors in its turn, and home comes back with what was written on every leg.
+
+use anyhow::{Context as _, Result, ensure};
+use dataembassy_crds::{
+    ActivatedState, ActivationPhase, ConditionStatus, RegistryPhase, RestorePhase, RunOutcome,
+};
+use dataembassy_e2e::{
+    command::wait_for,
+    product::{
+        EMBASSY,
+        activation::{self, Activating, NAMESPACE, Wanted},
+        custody::{self, Custody},
+        mirror::Mirror,
+        registry,
+        restore::{self, Restoring},
+    },
+};
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+use crate::{
+    activation::mirrored,
+    world::{MINUTE, PATIENCE, Subject, World, alone},
+};
+
+#[test]
+fn a_registry_goes_abroad_and_comes_home_with_the_rows_of_every_leg() {
+    alone(circle);
+}
+
+async fn circle(world: &'static World) -> Result<()> {
+    let product = &world.product;
+    let subject = mirrored(world, "circle").await?;
+    let id = subject.id.as_str();
+    let at_home = subject.connect().await?;
+    at_home
+        .batch_execute("CREATE TABLE public.leg (name text PRIMARY KEY)")
+        .await?;
+    write(&at_home, "home").await?;
+    subject.mirror.trigger("the first leg").await?;
+    subject.mirror.copied(2, PATIENCE).await?;
+    Custody::of(product, id).proven(PATIENCE).await?;
+
+    // Home is left. What it writes from here on is on no copy.
+    let wanted = [Wanted::of(id)];
+    let name = world.unique("around");
+    let activating = Activating::begin(product, &name, "Activate", &wanted, |_| ()).await?;
+    activating.approve_by(product, 2).await?;
+    let status = activating.phase(ActivationPhase::Serving, PATIENCE * 2).await?;
+    let state = &status.registries[0];
+    write(&at_home, "stale").await?;
+    fenced(&subject, "while the embassy serves").await?;
+
+    let abroad = activation::connect(product, state).await?;
+    ensure!(legs(&abroad).await? == ["home"], "{:?}", legs(&abroad).await?);
+    write(&abroad, "abroad").await?;
+    let mirror = mirror_abroad(world, &subject, &name, state).await?;
+    mirror.copied(3, PATIENCE).await?;
+    let points = Custody::of(product, id).proven(PATIENCE).await?;
+    ensure!(
+        points[0].sequence == 3,
+        "the copy from abroad is none: {points:?}"
+    );
+    write(&abroad, "the last evening abroad").await?;
+    fenced(&subject, "although the embassy has gone on").await?;
+
+    let (last, release) = stand_down(world, &activating, &subject).await?;
+    ensure!(
+        activation::connect(product, state).await.is_err(),
+        "applications still come in abroad"
+    );
+    // Home has not been told by its own people yet: its old rows are as stale as ever.
+    let said = fenced(&subject, "before anybody has adopted anything").await?;
+    ensure!(
+        said.contains(&release),
+        "the release {release} is not named: {said}"
+    );
+
+    come_home(world, &subject, last).await?;
+    let at_home = subject.connect().await?;
+    let expected = ["abroad", "home", "the last evening abroad"];
+    ensure!(legs(&at_home).await? == expected, "{:?}", legs(&at_home).await?);
+    subject
+        .apply(|spec| {
+            spec["trigger"] = json!("at home again");
+            spec["registry"]["adoptRelease"] = json!(release);
+        })
+        .await?;
+    subject.mirror.copied(last + 1, PATIENCE).await?;
+    subject.until_gone("Fenced", MINUTE).await?;
+    let points = Custody::of(product, id).proven(PATIENCE).await?;
+    ensure!(
+        points.len() >= 5 && points[0].sequence > last,
+        "the copies of all three terms stand: {points:?}"
+    );
+
+    // The embassy's mirror is the ghost now.
+    mirror
+        .condition("Ready", ConditionStatus::False, Some("NotActivated"), PATIENCE)
+        .await?;
+    world
+        .product
+        .bed
+        .embassy()
+        .kubectl(["delete", "registrymirror", id, "--namespace", NAMESPACE])
+        .await?;
+    activating.delete().await?;
+    subject.delete().await
+}
+
+/// One row for each leg of the way.
+async fn write(client: &Client, leg: &str) -> Result<()> {
+    client
+        .execute("INSERT INTO public.leg VALUES ($1)", &[&leg])
+        .await?;
+    Ok(())
+}
+
+async fn legs(client: &Client) -> Result<Vec<String>> {
+    let rows = client
+        .query("SELECT name FROM public.leg ORDER BY name", &[])
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Home's mirror is asked for a copy, and makes none; returns what it says.
+async fn fenced(subject: &Subject, trigger: &str) -> Result<String> {
+    subject.mirror.trigger(trigger).await?;
+    wait_for("a run of home's that the fence ended", PATIENCE, || async {
+        let status = subject.mirror.get().await?.status.unwrap_or_default();
+        let run = status
+            .recent_runs
+            .iter()
+            .find(|run| run.trigger.as_deref() == Some(trigger));
+        Ok(run.map(|run| (run.outcome, run.reason.clone())))
+    })
+    .await
+    .and_then(|(outcome, reason)| {
+        ensure!(
+            outcome == RunOutcome::Failed && reason == "Fenced",
+            "home's run ended as {outcome:?}, {reason}"
+        );
+        Ok(())
+    })?;
+    subject
+        .mirror
+        .condition("Fenced", ConditionStatus::True, Some("Fenced"), MINUTE)
+        .await
+}
+
+/// An ordinary mirror, of the database that the activation serves, in the activation's namespace.
+async fn mirror_abroad(
+    world: &World,
+    subject: &Subject,
+    activation: &str,
+    state: &ActivatedState,
+) -> Result<Mirror> {
+    let (product, id) = (&world.product, subject.id.as_str());
+    let embassy = product.bed.embassy();
+    registry::deposit_user_in(product, embassy, NAMESPACE, id).await?;
+    let credentials = state.credentials.as_ref().context("it names no credentials")?;
+    let manifest = json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RegistryMirror",
+        "metadata": {"name": id, "namespace": NAMESPACE},
+        "spec": {
+            "registry": {"id": id},
+            "embassyRef": {"name": EMBASSY},
+            "depositCredentialsRef": {"name": format!("{id}-deposit")},
+            "source": {"postgresql": {
+                // Not the Service that applications find: it is shut before the last copy.
+                "host": format!("{activation}-{id}-db.{NAMESPACE}.svc"),
+                "database": id,
+                "tls": {"caRef": {"name": credentials}},
+                "credentialsRef": {"name": credentials},
+            }},
+            "schedule": {"cron": "0 0 1 1 *"},
+            "objectives": {"rpo": "1h"},
+        },
+    });
+    embassy.apply(&manifest.to_string()).await?;
+    Ok(Mirror::of(embassy, NAMESPACE, id))
+}
+
+/// Gives the registry back to home's key; returns the last copy and the digest of the release.
+async fn stand_down(world: &World, activating: &Activating, subject: &Subject) -> Result<(i64, String)> {
+    let signer = subject.mirror.signer().await?;
+    let registries = activating.get().await?.spec.registries;
+    let mut registries = serde_json::to_value(registries)?;
+    registries[0]["homeSigner"] = Value::from(signer);
+    let stood_down = json!({"spec": {"state": "StoodDown", "approvals": [], "registries": registries}});
+    let before = activating.statement().await?;
+    activating.patch(&stood_down).await?;
+    wait_for("the statement of standing down", MINUTE, || async {
+        Ok((activating.statement().await? != before).then_some(()))
+    })
+    .await?;
+    activating.approve_by(&world.product, 2).await?;
+    let state = activating
+        .registry(&subject.id, PATIENCE, |state| {
+            state.phase == RegistryPhase::StoodDown
+        })
+        .await?;
+    let copy = state.copy.as_ref().context("there is no last copy")?.sequence;
+    ensure!(copy >= 4, "the last copy is {copy}");
+    Ok((copy, state.release.context("there is no release")?))
+}
+
+/// Home restores exactly the last copy, over its own stale rows.
+async fn come_home(world: &World, subject: &Subject, last: i64) -> Result<()> {
+    let (product, home, id) = (&world.product, world.home(), subject.id.as_str());
+    subject.bring("superuser").await?;
+    restore::bring_identity(product, home, &subject.namespace).await?;
+    let retrieval =
+        restore::bring_retrieval(&product.bed.store().await?, home, &subject.namespace, id).await?;
+    custody::may_retrieve(product, id, true).await?;
+    let manifest = json!({
+        "apiVersion": "dataembassy.io/v1alpha1",
+        "kind": "RegistryRestore",
+        "metadata": {"name": id, "namespace": subject.namespace},
+        "spec": {
+            "embassyRef": {"name": EMBASSY},
+            "registry": {"id": id},
+            "copy": {"sequence": last},
+            "retrievalCredentialsRef": {"name": retrieval},
+            "identityRef": {"name": "identity"},
+            "target": {
+                "host": subject.server.full_host(),
+                "database": id,
+                "tls": {"caRef": {"name": format!("{id}-ca")}},
+                "credentialsRef": {"name": format!("{id}-superuser")},
+            },
+            "ifNotEmpty": "Replace",
+            "acceptDifferentCollation": true,
+        },
+    });
+    let restoring = Restoring::of(home, &subject.namespace, id);
+    // Until the gate has heard that home may, the first ones end without a byte.
+    wait_for("the last copy to come home", PATIENCE, || async {
+        restoring.ask(&manifest).await?;
+        let ended = restoring.ended(PATIENCE).await?;
+        let phase = ended.status.map(|status| status.phase);
+        Ok((phase == Some(RestorePhase::Restored)).then_some(()))
+    })
+    .await?;
+    custody::may_retrieve(product, id, false).await?;
+    restoring.delete().await
+}
