@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::thread;
 
-use super::Voice;
 use super::count::Count;
+use super::say;
 use super::stages::Command;
 
 /// A command that did not end well, with what its runner had counted by then.
@@ -15,9 +15,9 @@ pub(super) struct Failed {
     pub why: String,
 }
 
-/// Runs the command in the workspace. Both of its streams go to whoever hears it, line by line.
-pub(super) fn command(workspace: &Path, command: &Command, voice: &Voice) -> Result<Count, Failed> {
-    voice.say(format!("$ {}", command.text()));
+/// Runs the command in the workspace. Both of its streams go to our standard output, line by line.
+pub(super) fn command(workspace: &Path, command: &Command) -> Result<Count, Failed> {
+    say(&format!("$ {}", command.text()));
     let failed = |counted, why: String| Failed {
         counted,
         why: format!("`{}` {why}", command.text()),
@@ -30,15 +30,14 @@ pub(super) fn command(workspace: &Path, command: &Command, voice: &Voice) -> Res
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(Count::default(), format!("could not be started: {error}")))?;
-    let (output, errors) = (child.stdout.take(), child.stderr.take());
-    let counted = thread::scope(|scope| {
-        let errors = errors.map(|stream| scope.spawn(|| pass_on(stream, voice)));
-        let mut counted = output.map_or_else(Count::default, |stream| pass_on(stream, voice));
-        if let Some(Ok(count)) = errors.map(thread::ScopedJoinHandle::join) {
-            counted += count;
-        }
-        counted
-    });
+    let errors = child
+        .stderr
+        .take()
+        .map(|stream| thread::spawn(move || pass_on(stream)));
+    let mut counted = child.stdout.take().map(pass_on).unwrap_or_default();
+    if let Some(Ok(count)) = errors.map(thread::JoinHandle::join) {
+        counted += count;
+    }
     match child.wait() {
         Ok(status) if status.success() => Ok(counted),
         Ok(status) => Err(failed(counted, format!("ended with {status}"))),
@@ -46,14 +45,14 @@ pub(super) fn command(workspace: &Path, command: &Command, voice: &Voice) -> Res
     }
 }
 
-fn pass_on(stream: impl std::io::Read, voice: &Voice) -> Count {
+fn pass_on(stream: impl std::io::Read) -> Count {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     let mut counted = Count::default();
     while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
         let text = String::from_utf8_lossy(&line);
         counted += Count::of_line(&text);
-        voice.say(text.trim_end_matches(['\n', '\r']).to_owned());
+        say(text.trim_end_matches(['\n', '\r']));
         line.clear();
     }
     counted

@@ -1,4 +1,4 @@
-//! Which stages there are, and which of them may run at the same time. The order is: what is cheapest to fail first.
+//! Which stages there are. The order is: what is cheapest to fail first.
 
 use std::path::PathBuf;
 
@@ -29,17 +29,6 @@ impl Command {
     }
 }
 
-/// Beside what a stage may run. Stages of one lane run one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// Beside nothing, before everything else: what is cheap, and the others build on.
-    Alone,
-    /// Beside the bed: it needs none, and works where the bed waits.
-    Loopback,
-    /// Needs the machine's only bed, where most of the time is waiting for what two clusters do.
-    Bed,
-}
-
 /// A named part of the test command.
 #[derive(Debug, Clone)]
 pub struct Stage {
@@ -47,8 +36,6 @@ pub struct Stage {
     pub name: &'static str,
     /// What it shows, in a few words.
     pub about: &'static str,
-    /// Beside what it may run.
-    pub lane: Lane,
     /// Its commands, in order; a failed one is the last.
     pub commands: Vec<Command>,
     /// What is run after them, whatever came of them.
@@ -61,7 +48,6 @@ pub fn stages(options: &Options) -> Vec<Stage> {
     let stage = |name, about, commands| Stage {
         name,
         about,
-        lane: Lane::Alone,
         commands,
         finally: None,
     };
@@ -105,20 +91,13 @@ pub fn stages(options: &Options) -> Vec<Stage> {
                 ]),
             ],
         ),
+        stage(
+            "crates",
+            "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
+            crates(options),
+        ),
+        stage("fuzz", "each fuzz target, for a while", vec![fuzz(options)]),
         Stage {
-            lane: Lane::Loopback,
-            ..stage(
-                "crates",
-                "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
-                crates(options),
-            )
-        },
-        Stage {
-            lane: Lane::Loopback,
-            ..stage("fuzz", "each fuzz target, for a while", vec![fuzz(options)])
-        },
-        Stage {
-            lane: Lane::Bed,
             finally: Some(Command::cargo(&["e2e", "down"])),
             ..stage(
                 "scenarios",
@@ -127,7 +106,6 @@ pub fn stages(options: &Options) -> Vec<Stage> {
             )
         },
         Stage {
-            lane: Lane::Bed,
             finally: Some(Command::cargo(&["e2e", "down"])),
             ..stage(
                 "demo",
@@ -187,10 +165,8 @@ fn crates(options: &Options) -> Vec<Command> {
 }
 
 fn fuzz(options: &Options) -> Command {
-    let seconds = if options.long { "300" } else { "10" };
     Command {
-        // It takes whatever time it is given: what has deadlines goes first.
-        program: "nice".into(),
-        arguments: ["fuzz/run", seconds].map(str::to_owned).to_vec(),
+        program: "fuzz/run".into(),
+        arguments: vec![if options.long { "300" } else { "10" }.to_owned()],
     }
 }
