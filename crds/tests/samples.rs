@@ -96,7 +96,7 @@ fn every_sample_is_let_in_and_has_no_field_that_its_kind_lacks() {
     }
     for (kind, count) in [
         ("DataEmbassy", 2),
-        ("RegistryMirror", 3),
+        ("RegistryMirror", 4),
         ("RegistryCustody", 4),
         ("RegistryRestore", 1),
         ("RegistryDrill", 1),

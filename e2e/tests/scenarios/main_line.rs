@@ -115,26 +115,26 @@ impl Copy {
     ) -> Result<Self> {
         let known: Vec<&Held> = before.map(|copy| &copy.snapshot).into_iter().collect();
         let churn = Churn::start(subject.connect().await?, subject.sample);
+        // Beforehand: a small copy may be done by the time that another session is there.
+        let changer = subject.connect().await?;
         let snapshot = at_snapshot_of(subject.connect().await?, DUMP_ROLE, &known, PATIENCE);
         let (snapshot, ()) = tokio::try_join!(snapshot, ask)?;
-        let changer = subject.connect().await?;
         let (mut attempts, mut done) = (0, 0);
         let copied = async {
             tokio::pin! { let copied = subject.mirror.copied(sequence, PATIENCE); }
             loop {
+                // The first one while the dump's leader still holds the snapshot that was just found.
                 let number = u32::try_from(sequence)? * 1000 + attempts;
+                let ddl = attempt_ddl(&changer, subject.sample, number, DDL_PATIENCE).await?;
+                attempts += 1;
+                done += u32::from(matches!(ddl, Ddl::Done(_)));
                 tokio::select! {
                     mirror = &mut copied => return mirror,
-                    ddl = attempt_ddl(&changer, subject.sample, number, DDL_PATIENCE) => {
-                        attempts += 1;
-                        done += u32::from(matches!(ddl?, Ddl::Done(_)));
-                        tokio::time::sleep(DDL_PATIENCE * 4).await;
-                    }
+                    () = tokio::time::sleep(DDL_PATIENCE * 4) => {}
                 }
             }
         };
         let mirror = copied.await?;
-        ensure!(attempts > 0, "no schema change was tried during the copy");
         ensure!(churn.stop().await? > 0, "nothing was written during the copy");
         let copy = mirror
             .status

@@ -264,7 +264,7 @@ mod tests {
             [
                 r#"dataembassy_activation_registry_phase{…,phase="Serving"} 1"#,
                 "dataembassy_activation_recovery_seconds{…} 252",
-                "dataembassy_activation_certificate_end_timestamp_seconds{…} 2111270400",
+                "dataembassy_activation_certificate_end_timestamp_seconds{…} 2111356800",
             ]
         );
         metrics.forget(&|_, name| name == "another");

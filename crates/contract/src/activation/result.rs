@@ -215,8 +215,14 @@ impl ActivationResult {
             }
             if characters < 32 {
                 cut(&mut self.message, 256);
+                // Names of Kubernetes' objects, and of two of them together, are shorter.
                 for text in [
+                    &mut self.order,
+                    &mut self.about,
+                    &mut self.activation,
+                    &mut self.registry,
                     &mut self.target,
+                    &mut self.versions.operator,
                     &mut self.versions.sidecar,
                     &mut self.versions.server,
                 ] {
