@@ -2,6 +2,7 @@
 
 mod custody;
 mod drill;
+mod forms;
 mod proof;
 mod report;
 mod source;
@@ -15,7 +16,8 @@ pub use custody::{
     ConfirmBody, CustodyBody, ExpiredCopy, ExpiryBody, MAX_EXPIRED, MAX_PIN_REASON, MAX_VOID, PinBody,
     TermBody, VoidBody,
 };
-pub use drill::{DrillBody, DrillReports, MAX_REPORT_BYTES, ReportRef, StandingDrill};
+pub use drill::{DrillBody, StandingDrill};
+pub use forms::{MAX_REPORT_BYTES, ReportForms, ReportRef};
 pub use proof::{
     BrokenCopy, CopyFault, IntactCopy, MAX_BROKEN, MAX_STANDING, MAX_STANDING_COPIES, MAX_STANDING_DRILLS,
     MAX_STANDING_RANGES, MAX_STANDING_REPORTS, MAX_VERIFIED, OpeningKind, ProofBody, SequenceRange, Standing,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::EntryRef;
-use super::drill::{DrillReports, are_bounded};
+use super::forms::ReportForms;
 use crate::value::{OrderId, Sequence, Sha256Digest, Timestamp};
 
 /// A `report`: what came of an activation, a rehearsal, or a stand-down.
@@ -27,7 +27,7 @@ pub struct ReportBody {
     /// When it ended, by the same clock: not before it began.
     pub ended_at: Timestamp,
     /// The two forms of its report.
-    pub reports: DrillReports,
+    pub reports: ReportForms,
 }
 
 /// What came of an order for one registry.
@@ -65,6 +65,6 @@ impl ReportBody {
         if self.source_entry.is_none() && self.outcome != ReportOutcome::Failed {
             return Err("a report of what was done must name the copy's entry");
         }
-        are_bounded(&self.reports)
+        self.reports.check()
     }
 }

@@ -2,9 +2,9 @@
 
 use dataembassy_ledger::chain::StoredVersion;
 use dataembassy_ledger::entry::{
-    CopyBody, CopyTotals, CustodyBody, CustodyEntry, DrillBody, DrillReports, Engine, Entry, EntryRef,
-    ExpiredCopy, Header, PartRef, ReportBody, ReportOutcome, ReportRef, SignedObject, SourceBody,
-    SourceEntry, SourceIdentity, VoidBody,
+    CopyBody, CopyTotals, CustodyBody, CustodyEntry, DrillBody, Engine, Entry, EntryRef, ExpiredCopy, Header,
+    PartRef, ReportBody, ReportForms, ReportOutcome, ReportRef, SignedObject, SourceBody, SourceEntry,
+    SourceIdentity, VoidBody,
 };
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::{
@@ -155,7 +155,7 @@ pub(crate) fn drill(copy: EntryRef, mark: u8, order: &str, passed: bool) -> Dril
         passed,
         started_at: at(100),
         ended_at: at(160),
-        reports: DrillReports {
+        reports: ReportForms {
             json: report("json", 4_000),
             html: report("html", 20_000),
         },

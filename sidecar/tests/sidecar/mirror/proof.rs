@@ -3,7 +3,7 @@
 use dataembassy_contract::Reason;
 use dataembassy_contract::report::{CheckState, Report};
 use dataembassy_ledger::entry::{
-    BrokenCopy, CopyFault, CustodyBody, DrillBody, DrillReports, EntryRef, IntactCopy, ProofBody, ReportRef,
+    BrokenCopy, CopyFault, CustodyBody, DrillBody, EntryRef, IntactCopy, ProofBody, ReportForms, ReportRef,
     Standing,
 };
 use dataembassy_ledger::value::{CopyId, Sha256Digest, Timestamp};
@@ -103,7 +103,7 @@ async fn home_says_what_the_embassys_drills_have_shown() {
             passed,
             started_at: at,
             ended_at: at,
-            reports: DrillReports {
+            reports: ReportForms {
                 json: report.clone(),
                 html: report,
             },

@@ -17,7 +17,7 @@ use dataembassy_contract::Reason;
 use dataembassy_ledger::{
     TrustSheet,
     chain::SignerRange,
-    entry::{CustodyBody, DrillBody, DrillReports, EntryRef, ReportRef},
+    entry::{CustodyBody, DrillBody, EntryRef, ReportForms, ReportRef},
     value::{CopyId, Sha256Digest, Timestamp},
 };
 use dataembassy_sidecar::restore::copy::{Choice, FindError, StoredCopy};
@@ -141,7 +141,7 @@ fn drill(order: &str, source_entry: EntryRef, passed: bool) -> CustodyBody {
         passed,
         started_at: at,
         ended_at: at,
-        reports: DrillReports {
+        reports: ReportForms {
             json: report.clone(),
             html: report,
         },

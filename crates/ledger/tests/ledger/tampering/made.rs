@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dataembassy_ledger::chain::StoredVersion;
 use dataembassy_ledger::entry::{
-    CopyBody, CopyTotals, CustodyBody, DrillReports, Entry, EntryRef, Header, PartRef, ProofBody, ReportRef,
+    CopyBody, CopyTotals, CustodyBody, Entry, EntryRef, Header, PartRef, ProofBody, ReportForms, ReportRef,
     SignedObject, SourceBody, TermBody,
 };
 use dataembassy_ledger::key::{CopyObject, ReportForm};
@@ -212,7 +212,7 @@ impl Chains {
         let last = self.source.unwrap();
         let mut body = drill(last, 0, &order, true);
         body.copy_id = CopyId::from_bytes([self.mark * 16 + u8::try_from(last.sequence.get()).unwrap(); 16]);
-        body.reports = DrillReports {
+        body.reports = ReportForms {
             json: reports[0].take().unwrap(),
             html: reports[1].take().unwrap(),
         };

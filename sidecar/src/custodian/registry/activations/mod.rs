@@ -13,7 +13,7 @@ use dataembassy_ledger::value::OrderId;
 use jiff::Timestamp;
 
 use super::documents::deposit::{self, DepositError};
-use super::drills::signed_for;
+use super::documents::signed_for;
 use super::ledger::LedgerState;
 use super::orders::{Attempt, Refusal};
 use super::{Assignment, Keeper};
@@ -79,9 +79,7 @@ impl Keeper {
             custodian: assignment.configuration.signer.public_key(),
             result: &examined.result,
         };
-        let rendered = record.render().map_err(|error| {
-            DepositError::Refused(Refusal::new(format!("its report cannot be written: {error}")))
-        })?;
+        let rendered = record.render()?;
         let tells = |found: &[u8]| record.is_told_by(found);
         let reports = deposit::put(&assignment.store, (&self.registry, order), rendered, &tells).await?;
         let body = CustodyBody::Report(ReportBody {

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::Sha256Digest;
-use dataembassy_ledger::entry::{DrillReports, MAX_REPORT_BYTES, ReportRef};
+use dataembassy_ledger::entry::{MAX_REPORT_BYTES, ReportForms, ReportRef};
 use dataembassy_ledger::key::ReportForm;
 use dataembassy_ledger::value::{OrderId, RegistryId, VersionId};
 
@@ -29,6 +29,12 @@ pub(in crate::custodian::registry) enum DepositError {
     Store(#[from] StoreError),
 }
 
+impl From<serde_json::Error> for DepositError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Refused(Refusal::new(format!("its report cannot be written: {error}")))
+    }
+}
+
 /// Puts both forms, and says how an entry names them. `tells` knows a document of the same result, whoever has rendered it.
 ///
 /// The document says which result has this order's id. Where another custodian, one with another key or of another version, has put a report
@@ -39,13 +45,13 @@ pub(in crate::custodian::registry) async fn put(
     (registry, order): (&RegistryId, &OrderId),
     rendered: Rendered,
     tells: Tells<'_>,
-) -> Result<DrillReports, DepositError> {
+) -> Result<ReportForms, DepositError> {
     let key = |form| ObjectKey::Report {
         registry: registry.clone(),
         order: order.clone(),
         form,
     };
-    Ok(DrillReports {
+    Ok(ReportForms {
         json: put_one(store, &key(ReportForm::Json), rendered.json, Some(tells)).await?,
         html: put_one(store, &key(ReportForm::Html), rendered.html, None).await?,
     })

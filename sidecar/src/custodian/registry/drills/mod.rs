@@ -8,15 +8,14 @@ mod examination;
 pub mod findings;
 pub mod report;
 
-use dataembassy_contract::Reason;
 use dataembassy_contract::drill::DrillResult;
 use dataembassy_ledger::entry::{CustodyBody, DrillBody};
 use dataembassy_ledger::value::OrderId;
 use jiff::Timestamp;
 
 use super::documents::deposit::{self, DepositError};
-use super::ledger::LedgerState;
-use super::orders::{Attempt, Refusal};
+use super::documents::signed_for;
+use super::orders::Attempt;
 use super::{Assignment, Keeper};
 use examination::Examined;
 
@@ -61,9 +60,7 @@ impl Keeper {
             custodian: assignment.configuration.signer.public_key(),
             result: &examined.result,
         };
-        let rendered = record.render().map_err(|error| {
-            DepositError::Refused(Refusal::new(format!("its report cannot be written: {error}")))
-        })?;
+        let rendered = record.render()?;
         let tells = |found: &[u8]| record.is_told_by(found);
         let reports = deposit::put(&assignment.store, (&self.registry, order), rendered, &tells).await?;
         let body = CustodyBody::Drill(DrillBody {
@@ -76,39 +73,5 @@ impl Keeper {
             reports,
         });
         Ok(self.append(assignment, body, now).await?)
-    }
-
-    /// Why no result can be signed for now.
-    pub(super) fn cannot_sign_results(&self, assignment: &Assignment) -> Option<(Reason, String)> {
-        if !self.office.may_write() {
-            let why = "the store's clock and ours differ, or were not compared yet: see the condition of the DataEmbassy";
-            return Some((Reason::ClockSkewed, why.to_owned()));
-        }
-        if let Some(why) = self.cannot_append(assignment) {
-            return Some(why);
-        }
-        let is_complete = self.ledger.as_ref().is_some_and(LedgerState::is_complete);
-        let is_known = is_complete && self.holdings.lock().history_known;
-        (!is_known).then(|| {
-            let why = "the living copies of this registry are not all known yet: its ledger is being read";
-            (Reason::NotYetKnown, why.to_owned())
-        })
-    }
-}
-
-/// What came of putting reports and writing the entry that names them.
-pub(super) fn signed_for(signed: Result<bool, DepositError>) -> Attempt {
-    match signed {
-        Ok(true) => Attempt::Done,
-        Ok(false) => Keeper::moved(),
-        Err(DepositError::Refused(refusal)) => Attempt::Refused(refusal),
-        Err(error @ DepositError::Contended(_)) => Attempt::Waits {
-            reason: Reason::NotYetKnown,
-            message: format!("{error}: it is tried again"),
-            so_do_all: false,
-        },
-        Err(DepositError::Store(error)) => {
-            Attempt::stopped_by(&error, "the reports of this order cannot be put into the store")
-        }
     }
 }

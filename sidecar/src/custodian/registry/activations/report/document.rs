@@ -10,7 +10,7 @@ use dataembassy_ledger::value::{OrderId, RegistryId, StoreId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Record;
-use crate::custodian::registry::documents::fingerprint;
+use crate::custodian::registry::documents::{document, fingerprint, say_the_same};
 
 /// Which shape the document has.
 const FORMAT: &str = "dataembassy-activation-report/1";
@@ -59,7 +59,7 @@ struct OpeningTold {
 
 /// The document, with its final line feed.
 pub(super) fn render(record: &Record<'_>) -> Result<Vec<u8>, serde_json::Error> {
-    let document = Document {
+    document(&Document {
         format: FORMAT,
         store_id: record.store,
         registry: record.registry,
@@ -84,10 +84,7 @@ pub(super) fn render(record: &Record<'_>) -> Result<Vec<u8>, serde_json::Error> 
         custodian_key: record.custodian.to_string(),
         custodian_key_fingerprint: fingerprint(record.custodian),
         result: record.result,
-    };
-    let mut text = serde_json::to_vec_pretty(&document)?;
-    text.push(b'\n');
-    Ok(text)
+    })
 }
 
 /// What a document says of the order, as far as this version knows it. Who signs is not part of it.
@@ -107,11 +104,5 @@ struct Told {
 
 /// Whether a document tells of this very result.
 pub(super) fn tells(document: &[u8], record: &Record<'_>) -> bool {
-    let read = |bytes: &[u8]| -> Option<Told> {
-        let mut told: Told = serde_json::from_slice(bytes).ok()?;
-        told.result.bound();
-        Some(told)
-    };
-    let ours = render(record).ok().and_then(|bytes| read(&bytes));
-    read(document).zip(ours).is_some_and(|(told, ours)| told == ours)
+    render(record).is_ok_and(|ours| say_the_same(document, &ours, |told: &mut Told| told.result.bound()))
 }

@@ -6,7 +6,7 @@ use dataembassy_ledger::value::{CopyId, OrderId, RegistryId, StoreId};
 use serde::{Deserialize, Serialize};
 
 use super::Record;
-use crate::custodian::registry::documents::fingerprint;
+use crate::custodian::registry::documents::{document, fingerprint, say_the_same};
 
 /// Which shape the document has.
 const FORMAT: &str = "dataembassy-drill-report/1";
@@ -27,7 +27,7 @@ struct Document<'a> {
 
 /// The document, with its final line feed.
 pub(super) fn render(record: &Record<'_>) -> Result<Vec<u8>, serde_json::Error> {
-    let document = Document {
+    document(&Document {
         format: FORMAT,
         store_id: record.store,
         registry: record.registry,
@@ -37,14 +37,11 @@ pub(super) fn render(record: &Record<'_>) -> Result<Vec<u8>, serde_json::Error> 
         custodian_key: record.custodian.to_string(),
         custodian_key_fingerprint: fingerprint(record.custodian),
         result: record.result,
-    };
-    let mut text = serde_json::to_vec_pretty(&document)?;
-    text.push(b'\n');
-    Ok(text)
+    })
 }
 
 /// What a document says of the drill, as far as this version knows it. Who signs is not part of it.
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
     store_id: StoreId,
@@ -57,20 +54,5 @@ struct Told {
 
 /// Whether a document tells of this very result.
 pub(super) fn tells(document: &[u8], record: &Record<'_>) -> bool {
-    // Ours is written and read too: what a number loses on its way is lost on both sides.
-    let read = |bytes: &[u8]| -> Option<Told> {
-        let mut told: Told = serde_json::from_slice(bytes).ok()?;
-        told.result.bound();
-        Some(told)
-    };
-    let ours = render(record).ok().and_then(|bytes| read(&bytes));
-    let Some((told, ours)) = read(document).zip(ours) else {
-        return false;
-    };
-    told.store_id == ours.store_id
-        && told.registry == ours.registry
-        && told.order == ours.order
-        && told.source_entry == ours.source_entry
-        && told.copy_id == ours.copy_id
-        && told.result == ours.result
+    render(record).is_ok_and(|ours| say_the_same(document, &ours, |told: &mut Told| told.result.bound()))
 }
