@@ -32,6 +32,22 @@ const AWAITED: [&str; 5] = [
     "Verifying",
 ];
 
+/// What was seen, good news or bad, cut to what an event's note may have.
+#[must_use]
+pub fn observed(is_good: bool, reason: &str, note: &str) -> Event {
+    Event {
+        type_: if is_good {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        },
+        reason: reason.to_owned(),
+        note: Some(note.chars().take(MAX_NOTE).collect()),
+        action: "Observe".to_owned(),
+        secondary: None,
+    }
+}
+
 /// The events that a change of conditions is worth.
 #[must_use]
 pub fn of_change(before: &[Condition], after: &[Condition]) -> Vec<Event> {
@@ -43,21 +59,9 @@ pub fn of_change(before: &[Condition], after: &[Condition]) -> Vec<Event> {
                     .is_none_or(|then| then.status != now.status || then.reason != now.reason)
                 && !(now.status == ConditionStatus::Unknown && find(before, &now.type_).is_none())
         })
-        .map(|now| Event {
-            type_: if is_good(now) {
-                EventType::Normal
-            } else {
-                EventType::Warning
-            },
-            reason: now.reason.clone(),
-            note: Some(
-                format!("{} is {:?}: {}", now.type_, now.status, now.message)
-                    .chars()
-                    .take(MAX_NOTE)
-                    .collect(),
-            ),
-            action: "Observe".to_owned(),
-            secondary: None,
+        .map(|now| {
+            let note = format!("{} is {:?}: {}", now.type_, now.status, now.message);
+            observed(is_good(now), &now.reason, &note)
         })
         .collect()
 }
@@ -79,11 +83,8 @@ pub fn of_alarms(
         .iter()
         .filter(is_new)
         .map(|alarm| Event {
-            type_: EventType::Warning,
-            reason: alarm.reason.clone(),
-            note: Some(alarm.message.chars().take(MAX_NOTE).collect()),
-            action: "Observe".to_owned(),
             secondary: alarm.sequence.map(&point),
+            ..observed(false, &alarm.reason, &alarm.message)
         })
         .collect()
 }

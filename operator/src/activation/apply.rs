@@ -40,14 +40,8 @@ pub async fn make_keys(
 
 /// The managed databases of an activation.
 pub fn managed(activation: &EmbassyActivation) -> impl Iterator<Item = Managed<'_>> {
-    activation.spec.registries.iter().filter_map(move |registry| {
-        Some(Managed {
-            activation,
-            registry,
-            spec: registry.target.managed.as_ref()?,
-            left: None,
-        })
-    })
+    let registries = activation.spec.registries.iter();
+    registries.filter_map(move |registry| Managed::of(activation, registry))
 }
 
 /// Brings up the databases of those registries that are on their way, and keeps up those that are served.

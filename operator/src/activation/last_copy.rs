@@ -48,9 +48,8 @@ pub fn mirror<'f>(found: &'f Found, registry: &str) -> Result<&'f RegistryMirror
              docs/samples/activation/mirror.yaml shows, or give that up with spec.registries[{registry}].forgoLastCopy"
         ));
     };
-    let conditions = mirror.status.iter().flat_map(|status| &status.conditions);
-    let conditions: Vec<_> = conditions.cloned().collect();
-    match find(&conditions, "Stalled") {
+    let status = mirror.status.as_ref();
+    match status.and_then(|status| find(&status.conditions, "Stalled")) {
         Some(stalled) if stalled.status == ConditionStatus::True => Err(format!(
             "the RegistryMirror {} that is to take its last copy is stalled ({}): {}",
             mirror.metadata.name.as_deref().unwrap_or_default(),

@@ -101,14 +101,7 @@ pub fn judge(mirror: &RegistryMirror, abroad: &Abroad, embassy: &CheckedEmbassy)
     };
     let managed = activated.and_then(|(activation, _)| {
         let mut registries = activation.spec.registries.iter();
-        let registry = registries.find(|one| one.id == *registry)?;
-        let spec = registry.target.managed.as_ref()?;
-        Some(Managed {
-            activation,
-            registry,
-            spec,
-            left: None,
-        })
+        Managed::of(activation, registries.find(|one| one.id == *registry)?)
     });
     Ok(Held {
         signers,

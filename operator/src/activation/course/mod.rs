@@ -258,12 +258,7 @@ impl Walk<'_> {
     }
 
     fn managed(&self) -> Option<Managed<'_>> {
-        Some(Managed {
-            activation: self.scene.activation,
-            registry: self.spec,
-            spec: self.spec.target.managed.as_ref()?,
-            left: None,
-        })
+        Managed::of(self.scene.activation, self.spec)
     }
 
     /// Until when the certificate counts that we made: nobody renews it by itself.

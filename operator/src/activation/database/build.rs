@@ -286,16 +286,15 @@ fn sources(managed: &Managed<'_>) -> Value {
 
 fn container(managed: &Managed<'_>, public: Public) -> Value {
     let spec = managed.spec;
+    let resources = workload::resources(spec.resources.as_ref(), AMOUNTS);
+    let limit = resources["limits"]["memory"].as_str().unwrap_or(AMOUNTS.limit);
     let mut variables = vec![
-        json!({"name": database::SHARED_BUFFERS_VARIABLE, "value": ""}),
+        json!({"name": database::SHARED_BUFFERS_VARIABLE, "value": part(limit, 4, (16, 8192))}),
         json!({"name": database::MAX_WAL_SIZE_VARIABLE, "value": part(&spec.storage, 8, (64, 4096))}),
     ];
     if public == Public::Shut {
         variables.push(json!({"name": database::SHUT_VARIABLE, "value": "yes"}));
     }
-    let resources = workload::resources(spec.resources.as_ref(), AMOUNTS);
-    let limit = resources["limits"]["memory"].as_str().unwrap_or(AMOUNTS.limit);
-    variables[0]["value"] = part(limit, 4, (16, 8192)).into();
     let probe = |period: u32, failures: u32| {
         json!({
             "exec": {"command": ["/bin/sh", "-ceu", database::READY_SCRIPT]},

@@ -81,6 +81,19 @@ pub enum Standing {
     },
 }
 
+impl<'a> Managed<'a> {
+    /// The one of a registry, if its target is a managed database.
+    #[must_use]
+    pub fn of(activation: &'a EmbassyActivation, registry: &'a ActivatedRegistry) -> Option<Self> {
+        Some(Self {
+            activation,
+            registry,
+            spec: registry.target.managed.as_ref()?,
+            left: None,
+        })
+    }
+}
+
 impl Managed<'_> {
     /// What its objects are called.
     #[must_use]

@@ -10,7 +10,7 @@ use dataembassy_crds::{
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::Event;
 
 use crate::activation::course::{self, Overdue};
 use crate::activation::dereference::Found;
@@ -19,11 +19,9 @@ use crate::apply::ApplyError;
 use crate::condition::{Conditions, Finding};
 use crate::custody::validate::rpo;
 use crate::embassy::validate::Refusal;
+use crate::event::observed;
 use crate::metrics::Metrics;
 use crate::status::Observed;
-
-/// The most characters of an event's note that the API server takes are 1024.
-const MAX_NOTE: usize = 1000;
 
 /// What a reconcile has seen and done.
 #[derive(Clone, Copy, Debug)]
@@ -229,17 +227,8 @@ impl Observed for EmbassyActivation {
             .filter(|state| state.phase != phase_of(&state.id));
         let moved = moved.map(|state| {
             let note = format!("{} is {:?}: {}", state.id, state.phase, state.message);
-            Event {
-                type_: if matches!(state.phase, RegistryPhase::Failed | RegistryPhase::Skipped) {
-                    EventType::Warning
-                } else {
-                    EventType::Normal
-                },
-                reason: state.reason.clone(),
-                note: Some(note.chars().take(MAX_NOTE).collect()),
-                action: "Observe".to_owned(),
-                secondary: None,
-            }
+            let is_good = !matches!(state.phase, RegistryPhase::Failed | RegistryPhase::Skipped);
+            observed(is_good, &state.reason, &note)
         });
         let reported = after
             .registries
@@ -256,18 +245,12 @@ fn reported(before: &EmbassyActivationStatus, state: &ActivatedState) -> Option<
     if known.and_then(|known| known.report.as_ref()) == Some(report) {
         return None;
     }
-    let (type_, reason, where_) = match &report.path {
-        Some(path) => (EventType::Normal, Reason::Reported, format!(": {path}.html")),
-        None => (EventType::Warning, Reason::OrderRefused, String::new()),
+    let (reason, place) = match &report.path {
+        Some(path) => (Reason::Reported, format!(": {path}.html")),
+        None => (Reason::OrderRefused, String::new()),
     };
-    let note = format!("{}: {}{where_}", state.id, report.message);
-    Some(Event {
-        type_,
-        reason: reason.as_str().to_owned(),
-        note: Some(note.chars().take(MAX_NOTE).collect()),
-        action: "Observe".to_owned(),
-        secondary: None,
-    })
+    let note = format!("{}: {}{place}", state.id, report.message);
+    Some(observed(report.path.is_some(), reason.as_str(), &note))
 }
 
 #[cfg(test)]

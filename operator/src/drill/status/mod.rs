@@ -11,7 +11,7 @@ use dataembassy_crds::{
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::Event;
 
 use crate::apply::ApplyError;
 use crate::condition::{Conditions, Finding, rfc3339};
@@ -20,11 +20,9 @@ use crate::drill::course::Step;
 use crate::drill::dereference::Found;
 use crate::drill::validate::Checked;
 use crate::embassy::validate::Refusal;
+use crate::event::observed;
 use crate::metrics::{Drilled, Metrics};
 use crate::status::Observed;
-
-/// The most characters of an event's note that the API server takes are 1024.
-const MAX_NOTE: usize = 1000;
 
 /// What a reconcile has seen and done.
 #[derive(Clone, Copy, Debug)]
@@ -142,16 +140,7 @@ impl Observed for RegistryDrill {
             .as_ref()
             .map_or_else(String::new, |copy| format!(" of copy {}", copy.sequence));
         let note = format!("the drill {}{copy} {word}: {}", last.order, last.message);
-        vec![Event {
-            type_: if last.result == DrillOutcome::Passed {
-                EventType::Normal
-            } else {
-                EventType::Warning
-            },
-            reason: last.reason.clone(),
-            note: Some(note.chars().take(MAX_NOTE).collect()),
-            action: "Observe".to_owned(),
-            secondary: None,
-        }]
+        let is_good = last.result == DrillOutcome::Passed;
+        vec![observed(is_good, &last.reason, &note)]
     }
 }

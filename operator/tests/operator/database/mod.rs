@@ -49,13 +49,7 @@ fn activation(mode: &str) -> EmbassyActivation {
 
 /// Its one registry.
 fn managed(activation: &EmbassyActivation) -> Managed<'_> {
-    let registry = &activation.spec.registries[0];
-    Managed {
-        activation,
-        registry,
-        spec: registry.target.managed.as_ref().unwrap(),
-        left: None,
-    }
+    Managed::of(activation, &activation.spec.registries[0]).unwrap()
 }
 
 /// What becomes of a request at which the operator dies.
