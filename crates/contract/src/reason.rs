@@ -223,7 +223,8 @@ reasons! {
     NoMirror = "NoMirror": "Nothing at the embassy can take the last copy of a registry that is to go home.", "Make a RegistryMirror for it, or look at why its copies fail.";
     WaitsForOthers = "WaitsForOthers": "Registries that this one depends on are not served yet.", "Wait.";
     DependencyFailed = "DependencyFailed": "A registry that this one depends on could not be brought up.", "Look at that one.";
-    NoIntactCopy = "NoIntactCopy": "The registry has no copy that the choice allows.", "Choose another copy: copy.latest takes one that was not read back yet.";
+    AwaitingProof = "AwaitingProof": "The choice allows proven copies only, and the custodian has not read one back yet.", "Wait; if it stays, look at the registry's RegistryCustody, or choose copy.latest.";
+    NoIntactCopy = "NoIntactCopy": "The registry has no copy that the choice allows.", "Look at its RecoveryPoints, and choose by another rule or by number; a damaged copy is never taken.";
     StepOverdue = "StepOverdue": "A step takes longer than spec.deadlines allows.", "Look at the registry's message in status.registries.";
     OnTime = "OnTime": "No step takes longer than it may.", "Nothing.";
     LateEntry = "LateEntry": "Something was put into a term after it had ended: it does not count.", "Find out who put it, and how it passed the gate; nothing is lost by it.";

@@ -30,6 +30,11 @@ impl Walk<'_> {
         let head = head.map_or(0, |head| head.sequence);
         let copy = match pick(&self.spec.copy, self.checked, report, head) {
             Ok(copy) => copy,
+            Err(why @ Unchosen::Unproven(_)) => {
+                let message = why.told(&self.spec.id, head);
+                self.say(RegistryPhase::Fencing, Reason::AwaitingProof, &message);
+                return false;
+            }
             Err(why) => {
                 let message = why.told(&self.spec.id, head);
                 self.fail(Reason::NoIntactCopy, &message);
@@ -61,6 +66,8 @@ impl Walk<'_> {
 enum Unchosen {
     /// There is none that the choice allows.
     None,
+    /// None is proven yet; this one, the newest, may be in a moment: the custodian has still to read it.
+    Unproven(u64),
     /// The one that the choice means may be among those that the custodian does not list: all below this number but pinned ones.
     Unlisted(u64),
 }
@@ -69,8 +76,12 @@ impl Unchosen {
     fn told(self, registry: &str, head: u64) -> String {
         match self {
             Self::None => format!(
-                "of its copies up to number {head} there is none that spec.registries[{registry}].copy allows: kubectl get recoverypoints \
-                 shows what there is; copy.latest takes one that was not read back yet"
+                "of its copies up to number {head} there is none that spec.registries[{registry}].copy allows, and a damaged one is never taken: \
+                 kubectl get recoverypoints shows what there is; choose by another rule or by number"
+            ),
+            Self::Unproven(sequence) => format!(
+                "the custodian has not read copy {sequence} back yet, and proven no older one: it comes up once it is found intact; \
+                 copy.latest takes it as it is, and is another statement to sign"
             ),
             Self::Unlisted(from) => format!(
                 "of its copies below number {from} the custodian lists only those that are pinned, so which of them \
@@ -91,7 +102,7 @@ pub fn judge_choice(
     match pick(choice, checked, report, head) {
         Err(unlisted @ Unchosen::Unlisted(_)) => Err(unlisted.told(checked.id.as_str(), head)),
         // What is not there yet, or not read back yet, may be so when it is carried out.
-        Ok(_) | Err(Unchosen::None) => Ok(()),
+        Ok(_) | Err(Unchosen::None | Unchosen::Unproven(_)) => Ok(()),
     }
 }
 
@@ -104,6 +115,8 @@ fn pick<'r>(
     head: u64,
 ) -> Result<&'r CopyReport, Unchosen> {
     let named = choice.sequence.and_then(|number| u64::try_from(number).ok());
+    let is_by_proof =
+        named.is_none() && checked.at_or_before.is_none() && !choice.latest && !choice.latest_drilled;
     let allowed = |copy: &CopyReport| match (named, checked.at_or_before) {
         (Some(number), _) => copy.sequence == number,
         (None, Some(moment)) => copy.taken_at <= moment.as_jiff(),
@@ -111,13 +124,18 @@ fn pick<'r>(
         (None, None) if choice.latest_drilled => copy.drilled == CheckState::True,
         (None, None) => copy.intact == CheckState::True,
     };
-    let copies = report.copies.iter();
-    let picked = copies
-        .filter(|copy| copy.sequence <= head && copy.intact != CheckState::False && allowed(copy))
+    let sound = || {
+        let copies = report.copies.iter();
+        copies.filter(|copy| copy.sequence <= head && copy.intact != CheckState::False)
+    };
+    let picked = sound()
+        .filter(|copy| allowed(copy))
         .max_by_key(|copy| copy.sequence);
+    let unread = sound().map(|copy| copy.sequence).max().filter(|_| is_by_proof);
     let is_listed = |number: u64| report.complete_from.is_none_or(|from| number >= from);
     match (picked, report.complete_from) {
         (Some(copy), _) if named.is_some() || is_listed(copy.sequence) => Ok(copy),
+        (None, _) if let Some(sequence) = unread => Err(Unchosen::Unproven(sequence)),
         (None, Some(from)) if named.is_none_or(|number| number < from) => Err(Unchosen::Unlisted(from)),
         (Some(_), Some(from)) => Err(Unchosen::Unlisted(from)),
         (None | Some(_), _) => Err(Unchosen::None),
@@ -217,6 +235,48 @@ mod tests {
             "{why}"
         );
         assert_eq!(judge_choice(&any, &checked(None), &report), Ok(()));
+    }
+
+    /// A registry's first copy arrives a moment before people sign: that nobody has read it back yet is no reason to give up.
+    #[test]
+    fn a_copy_that_is_not_read_back_yet_is_waited_for_where_no_proven_one_is_there() {
+        let any = ActivationCopy::default();
+        let drilled = ActivationCopy {
+            latest_drilled: true,
+            ..ActivationCopy::default()
+        };
+        let by_number = ActivationCopy {
+            sequence: Some(2),
+            ..ActivationCopy::default()
+        };
+        let mut unread = report();
+        for copy in &mut unread.copies {
+            copy.drilled = CheckState::Unknown;
+            if copy.intact == CheckState::True {
+                copy.intact = CheckState::Unknown;
+            }
+        }
+        let mut damaged = report();
+        for copy in &mut damaged.copies {
+            copy.intact = CheckState::False;
+        }
+        let soon = checked(Some("2026-11-23T10:30:00Z"));
+        for (choice, checked, report, head, expected) in [
+            (&any, &checked(None), &unread, 5, Err(Unchosen::Unproven(5))),
+            // Copy 4 is damaged.
+            (&any, &checked(None), &unread, 4, Err(Unchosen::Unproven(3))),
+            (&any, &checked(None), &unread, 0, Err(Unchosen::None)),
+            (&any, &checked(None), &damaged, 5, Err(Unchosen::None)),
+            (&any, &checked(None), &report(), 3, Ok(2)),
+            // These do not ask for a proof.
+            (&any, &soon, &unread, 5, Err(Unchosen::None)),
+            (&drilled, &checked(None), &unread, 5, Err(Unchosen::None)),
+            (&by_number, &checked(None), &unread, 1, Err(Unchosen::None)),
+        ] {
+            let found = pick(choice, checked, report, head).map(|copy| copy.sequence);
+            assert_eq!(found, expected, "{choice:?} up to {head}");
+        }
+        assert_eq!(judge_choice(&any, &checked(None), &unread), Ok(()));
     }
 
     #[test]

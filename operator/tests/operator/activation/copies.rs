@@ -3,7 +3,16 @@
 use dataembassy_crds::RegistryPhase;
 use serde_json::json;
 
-use super::{alone, approved, cluster, phases, said, step, until};
+use super::{Shared, alone, approved, cluster, phases, said, step, until};
+
+/// What the custodian says of every copy of the registry.
+fn of_every_copy(cluster: &Shared, field: &str, said: &str) {
+    let mut cluster = cluster.lock().unwrap();
+    let report = cluster.reports.get_mut("population").unwrap();
+    for copy in report["copies"].as_array_mut().unwrap() {
+        copy[field] = said.into();
+    }
+}
 
 #[tokio::test]
 async fn a_copy_that_home_commits_behind_the_fence_is_not_taken() {
@@ -64,22 +73,47 @@ async fn a_copy_is_chosen_once() {
 }
 
 #[tokio::test]
-async fn a_registry_without_an_intact_copy_fails_and_says_what_can_be_done() {
+async fn a_registry_whose_copies_are_not_read_back_yet_waits_for_the_first_that_is() {
     let cluster = approved(alone(true)).await;
-    for copy in cluster.lock().unwrap().reports.get_mut("population").unwrap()["copies"]
-        .as_array_mut()
-        .unwrap()
-    {
-        copy["intact"] = "Unknown".into();
-    }
+    of_every_copy(&cluster, "intact", "Unknown");
+    let status = until(&cluster, |status| status.registries[0].reason == "AwaitingProof").await;
+    let message = &status.registries[0].message;
+    assert!(
+        message.contains("copy 3") && message.contains("copy.latest"),
+        "{message}"
+    );
+    assert_eq!(phases(&status), [RegistryPhase::Fencing]);
+    cluster.lock().unwrap().reports.get_mut("population").unwrap()["copies"][0]["intact"] = "True".into();
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    assert_eq!(status.registries[0].copy.as_ref().unwrap().sequence, 3);
+}
+
+#[tokio::test]
+async fn a_registry_all_of_whose_copies_are_damaged_fails() {
+    let cluster = approved(alone(true)).await;
+    of_every_copy(&cluster, "intact", "False");
     let status = until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
     assert_eq!(status.registries[0].reason, "NoIntactCopy");
-    assert!(status.registries[0].message.contains("copy.latest"));
+    assert!(status.registries[0].message.contains("damaged"));
+}
+
+#[tokio::test]
+async fn a_registry_without_a_copy_that_the_choice_allows_fails_and_says_what_can_be_done() {
+    let cluster = approved({
+        let mut activation = alone(true);
+        activation["spec"]["registries"][0]["copy"] = json!({"latestDrilled": true});
+        activation
+    })
+    .await;
+    of_every_copy(&cluster, "drilled", "Unknown");
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
+    assert_eq!(status.registries[0].reason, "NoIntactCopy");
+    assert!(status.registries[0].message.contains("another rule"));
     // It is fenced, so what helps is another order; the fence stands.
     cluster
         .lock()
         .unwrap()
-        .edit(|activation| activation["spec"]["registries"][0]["copy"]["latest"] = true.into());
+        .edit(|activation| activation["spec"]["registries"][0]["copy"] = json!({"latest": true}));
     until(&cluster, |status| {
         status.approved_at.is_none() && status.statement.is_some()
     })
