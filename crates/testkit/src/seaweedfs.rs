@@ -1,10 +1,8 @@
 //! A real `SeaweedFS` on loopback: a store of another make than MinIO, with TLS and the same users and policies.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Context, Result};
-use hyper::Method;
+use anyhow::Result;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -66,25 +64,11 @@ impl SeaweedFs {
             root,
             users: known,
         };
-        seaweedfs.wait_until_ready().await?;
+        seaweedfs
+            .root
+            .until_it_answers("SeaweedFS", &seaweedfs.log_path())
+            .await?;
         Ok(seaweedfs)
-    }
-
-    async fn wait_until_ready(&self) -> Result<()> {
-        let ready = async {
-            loop {
-                match self.root.send(Method::GET, "/", &[], &[], Vec::new()).await {
-                    Ok(answer) if answer.status().is_success() => return,
-                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), ready)
-            .await
-            .with_context(|| {
-                let log = std::fs::read_to_string(self.log_path()).unwrap_or_default();
-                format!("SeaweedFS did not become ready; its log:\n{log}")
-            })
     }
 
     fn log_path(&self) -> PathBuf {

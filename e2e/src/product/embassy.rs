@@ -160,12 +160,17 @@ pub async fn custodian_metrics(product: &Product) -> Result<String> {
 
 /// A running pod of `custodian` or `gate`.
 async fn pod(product: &Product, part: &str) -> Result<Pod> {
+    pod_of(product, EMBASSY, part).await
+}
+
+/// The same, of any `DataEmbassy` of the embassy's cluster.
+pub async fn pod_of(product: &Product, name: &str, part: &str) -> Result<Pod> {
     let pods: Api<Pod> = Api::namespaced(
         product.bed.embassy().client().clone(),
         operator::RELEASE_NAMESPACE,
     );
     let of_part = ListParams::default().labels(&format!(
-        "app.kubernetes.io/component={part},app.kubernetes.io/instance={EMBASSY}"
+        "app.kubernetes.io/component={part},app.kubernetes.io/instance={name}"
     ));
     let running = |pod: &Pod| {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());

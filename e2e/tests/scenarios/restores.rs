@@ -6,7 +6,7 @@ use dataembassy_e2e::{
     bed::secrets,
     command::wait_for,
     product::{
-        EMBASSY, custody,
+        custody,
         restore::{self, Restoring},
     },
 };
@@ -172,33 +172,12 @@ async fn deleted_pod(world: &'static World) -> Result<()> {
 async fn home_retrieves(world: &'static World) -> Result<()> {
     let subject = mirrored(world, "homecoming").await?;
     let (home, id) = (world.home(), subject.id.as_str());
-    subject.bring("superuser").await?;
-    let store = world.product.bed.store().await?;
-    restore::bring_identity(&world.product, home, &subject.namespace).await?;
-    let retrieval = restore::bring_retrieval(&store, home, &subject.namespace, id).await?;
     let database = format!("{id}-back");
     let admin = subject.server.connect("postgres").await?;
     admin
         .batch_execute(&format!("CREATE DATABASE \"{database}\" TEMPLATE template0"))
         .await?;
-    let manifest = json!({
-        "apiVersion": "dataembassy.io/v1alpha1",
-        "kind": "RegistryRestore",
-        "metadata": {"name": id, "namespace": subject.namespace},
-        "spec": {
-            "embassyRef": {"name": EMBASSY},
-            "registry": {"id": id},
-            "retrievalCredentialsRef": {"name": retrieval},
-            "identityRef": {"name": "identity"},
-            "target": {
-                "host": subject.server.full_host(),
-                "database": database,
-                "tls": {"caRef": {"name": format!("{id}-ca")}},
-                "credentialsRef": {"name": format!("{id}-superuser")},
-            },
-            "acceptDifferentCollation": true,
-        },
-    });
+    let manifest = subject.homecoming(&database).await?;
     let restoring = Restoring::of(home, &subject.namespace, id);
     restoring.ask(&manifest).await?;
     let refused = restoring.ended(PATIENCE).await?;

@@ -8,7 +8,7 @@ use dataembassy_e2e::{
     bed::{Store, secrets, store::ENDPOINT},
     cluster::container::{Container, Memory},
     command::wait_for,
-    product::{RELEASE_NAMESPACE, custody::Custody},
+    product::{RELEASE_NAMESPACE, custody::Custody, embassy},
 };
 use dataembassy_ledger::{Sha256Digest, SigningKey};
 use dataembassy_testkit::{
@@ -16,8 +16,8 @@ use dataembassy_testkit::{
     many::{self, Extent, MadeRegistry, Signers},
     minio::BucketKind,
 };
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use kube::{Api, ResourceExt as _, api::ListParams};
+use k8s_openapi::api::core::v1::ContainerStatus;
+use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 
 use crate::world::{PATIENCE, World, together};
@@ -111,7 +111,7 @@ async fn holds(world: &'static World) -> Result<()> {
     let Memory { limit, kills, .. } = memory;
     ensure!(limit == LIMIT && kills == 0, "{memory:?}");
     ensure!(
-        scale.custodian().await?.1.restart_count == 0,
+        scale.custodian().await?.restart_count == 0,
         "the custodian was started again"
     );
     scale.end(&made, &id).await
@@ -190,31 +190,19 @@ impl Scale {
             .map(drop)
     }
 
-    /// The custodian's pod, once its container runs.
-    async fn custodian(&self) -> Result<(String, ContainerStatus)> {
-        let pods: Api<Pod> = Api::namespaced(
-            self.world.product.bed.embassy().client().clone(),
-            RELEASE_NAMESPACE,
-        );
-        let labels = format!(
-            "app.kubernetes.io/component=custodian,app.kubernetes.io/instance={}",
-            self.name
-        );
-        let chosen = ListParams::default().labels(&labels);
+    /// The custodian's container, once it runs.
+    async fn custodian(&self) -> Result<ContainerStatus> {
         wait_for("the custodian of many", PATIENCE, || async {
-            let found = pods.list(&chosen).await?.items.into_iter().find_map(|pod| {
-                let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
-                let is_running = status.state.as_ref()?.running.is_some();
-                is_running.then(|| (pod.name_any(), status.clone()))
-            });
-            Ok(found)
+            let pod = embassy::pod_of(&self.world.product, &self.name, "custodian").await?;
+            let containers = pod.status.and_then(|status| status.container_statuses);
+            Ok(containers.and_then(|all| all.into_iter().next()))
         })
         .await
     }
 
     /// Waits until the resources show every head; tells how long after the custodian's start that was.
     async fn heads(&self, made: &[MadeRegistry]) -> Result<(Duration, Container)> {
-        let (_, status) = self.custodian().await?;
+        let status = self.custodian().await?;
         let begun = Instant::now();
         let id = status.container_id.as_deref().unwrap_or_default();
         let container = self.world.product.bed.embassy().container(id)?;

@@ -12,7 +12,12 @@ use dataembassy_e2e::{
     cache::Cache,
     cluster::{Cluster, Site},
     command::wait_for,
-    product::{EMBASSY, Product, mirror::Mirror, registry, restore::Wanted},
+    product::{
+        EMBASSY, Product,
+        mirror::Mirror,
+        registry,
+        restore::{self, Wanted},
+    },
     registries::{self, Amount, Registry},
 };
 use serde_json::{Value, json};
@@ -254,6 +259,33 @@ impl Subject {
                 "sidecar": {"resources": {"requests": {"cpu": "5m", "memory": "24Mi"}}},
             },
         })
+    }
+
+    /// A restore of it at home as a resource, into a database of its own server, with what keyholders bring for it.
+    pub(crate) async fn homecoming(&self, database: &str) -> Result<Value> {
+        let (product, id) = (&self.world.product, &self.id);
+        let (home, store) = (self.world.home(), product.bed.store().await?);
+        self.bring("superuser").await?;
+        restore::bring_identity(product, home, &self.namespace).await?;
+        let retrieval = restore::bring_retrieval(&store, home, &self.namespace, id).await?;
+        Ok(json!({
+            "apiVersion": "dataembassy.io/v1alpha1",
+            "kind": "RegistryRestore",
+            "metadata": {"name": id, "namespace": self.namespace},
+            "spec": {
+                "embassyRef": {"name": EMBASSY},
+                "registry": {"id": id},
+                "retrievalCredentialsRef": {"name": retrieval},
+                "identityRef": {"name": "identity"},
+                "target": {
+                    "host": self.server.full_host(),
+                    "database": database,
+                    "tls": {"caRef": {"name": format!("{id}-ca")}},
+                    "credentialsRef": {"name": format!("{id}-superuser")},
+                },
+                "acceptDifferentCollation": true,
+            },
+        }))
     }
 
     /// Has the embassy accept the registry: from then on the gate lets its copies through.

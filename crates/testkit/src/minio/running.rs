@@ -3,10 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hyper::Method;
 
 use super::{Credentials, SignedClient};
 use crate::authority::Authority;
@@ -86,7 +84,7 @@ impl Running {
             &self.log_path(),
         )?;
         *self.server() = Some(server);
-        self.wait_until_ready().await
+        self.root.until_it_answers("MinIO", &self.log_path()).await
     }
 
     pub(super) fn stop(&self) {
@@ -122,24 +120,6 @@ impl Running {
             }
         }
         Ok(())
-    }
-
-    async fn wait_until_ready(&self) -> Result<()> {
-        let ready = async {
-            loop {
-                // Listing buckets needs the whole server: it is refused until IAM is loaded.
-                match self.root.send(Method::GET, "/", &[], &[], Vec::new()).await {
-                    Ok(answer) if answer.status().is_success() => return,
-                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), ready)
-            .await
-            .with_context(|| {
-                let log = fs::read_to_string(self.log_path()).unwrap_or_default();
-                format!("MinIO did not become ready; its log:\n{log}")
-            })
     }
 
     fn log_path(&self) -> PathBuf {

@@ -1,7 +1,9 @@
 //! Requests signed with AWS Signature Version 4: the tests' own, independent of the client under test.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::{digest, hmac};
@@ -54,6 +56,25 @@ impl SignedClient {
     ) -> Result<Response<Bytes>> {
         let request = self.request(method, path, query, headers, body)?;
         https::send(&self.tls, &self.address, request).await
+    }
+
+    /// Waits until a server of ours that was just started answers its root user; if it does not, its log says why.
+    pub(crate) async fn until_it_answers(&self, server: &str, log: &Path) -> Result<()> {
+        let ready = async {
+            loop {
+                // Listing buckets needs the whole server: MinIO refuses it until its users are loaded.
+                match self.send(Method::GET, "/", &[], &[], Vec::new()).await {
+                    Ok(answer) if answer.status().is_success() => return,
+                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), ready)
+            .await
+            .with_context(|| {
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                format!("{server} did not become ready; its log:\n{log}")
+            })
     }
 
     /// A connection that is kept, for many requests one after the other.

@@ -7,12 +7,11 @@ use dataembassy_crds::{
 use dataembassy_e2e::{
     command::wait_for,
     product::{
-        EMBASSY,
         activation::{self, Activating, NAMESPACE, Wanted},
         custody::{self, Custody},
         mirror::Mirror,
         registry,
-        restore::{self, Restoring},
+        restore::Restoring,
     },
 };
 use serde_json::{Value, json};
@@ -168,25 +167,13 @@ async fn mirror_abroad(
     let embassy = product.bed.embassy();
     registry::deposit_user_in(product, embassy, NAMESPACE, id).await?;
     let credentials = state.credentials.as_ref().context("it names no credentials")?;
-    let manifest = json!({
-        "apiVersion": "dataembassy.io/v1alpha1",
-        "kind": "RegistryMirror",
-        "metadata": {"name": id, "namespace": NAMESPACE},
-        "spec": {
-            "registry": {"id": id},
-            "embassyRef": {"name": EMBASSY},
-            "depositCredentialsRef": {"name": format!("{id}-deposit")},
-            "source": {"postgresql": {
-                // Not the Service that applications find: it is shut before the last copy.
-                "host": format!("{activation}-{id}-db.{NAMESPACE}.svc"),
-                "database": id,
-                "tls": {"caRef": {"name": credentials}},
-                "credentialsRef": {"name": credentials},
-            }},
-            "schedule": {"cron": "0 0 1 1 *"},
-            "objectives": {"rpo": "1h"},
-        },
-    });
+    let mut manifest = subject.manifest();
+    manifest["metadata"]["namespace"] = NAMESPACE.into();
+    let source = &mut manifest["spec"]["source"]["postgresql"];
+    // Not the Service that applications find: it is shut before the last copy.
+    source["host"] = format!("{activation}-{id}-db.{NAMESPACE}.svc").into();
+    source["tls"]["caRef"]["name"] = credentials.as_str().into();
+    source["credentialsRef"]["name"] = credentials.as_str().into();
     embassy.apply(&manifest.to_string()).await?;
     Ok(Mirror::of(embassy, NAMESPACE, id))
 }
@@ -218,31 +205,10 @@ async fn stand_down(world: &World, activating: &Activating, subject: &Subject) -
 /// Home restores exactly the last copy, over its own stale rows.
 async fn come_home(world: &World, subject: &Subject, last: i64) -> Result<()> {
     let (product, home, id) = (&world.product, world.home(), subject.id.as_str());
-    subject.bring("superuser").await?;
-    restore::bring_identity(product, home, &subject.namespace).await?;
-    let retrieval =
-        restore::bring_retrieval(&product.bed.store().await?, home, &subject.namespace, id).await?;
+    let mut manifest = subject.homecoming(id).await?;
+    manifest["spec"]["copy"] = json!({"sequence": last});
+    manifest["spec"]["ifNotEmpty"] = "Replace".into();
     custody::may_retrieve(product, id, true).await?;
-    let manifest = json!({
-        "apiVersion": "dataembassy.io/v1alpha1",
-        "kind": "RegistryRestore",
-        "metadata": {"name": id, "namespace": subject.namespace},
-        "spec": {
-            "embassyRef": {"name": EMBASSY},
-            "registry": {"id": id},
-            "copy": {"sequence": last},
-            "retrievalCredentialsRef": {"name": retrieval},
-            "identityRef": {"name": "identity"},
-            "target": {
-                "host": subject.server.full_host(),
-                "database": id,
-                "tls": {"caRef": {"name": format!("{id}-ca")}},
-                "credentialsRef": {"name": format!("{id}-superuser")},
-            },
-            "ifNotEmpty": "Replace",
-            "acceptDifferentCollation": true,
-        },
-    });
     let restoring = Restoring::of(home, &subject.namespace, id);
     // Until the gate has heard that home may, the first ones end without a byte.
     wait_for("the last copy to come home", PATIENCE, || async {

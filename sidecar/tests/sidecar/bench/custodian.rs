@@ -15,8 +15,8 @@ use dataembassy_contract::custodian::{
 use dataembassy_contract::sovereignty::Loopback;
 use dataembassy_contract::{Endpoint, Reason, Sovereignty, files};
 use dataembassy_ledger::chain::{CustodianKey, CustodyView, SignerRange};
-use dataembassy_ledger::entry::{CustodyBody, CustodyEntry};
-use dataembassy_ledger::{CopyId, ObjectKey, PublicKey, SigningKey};
+use dataembassy_ledger::entry::{CustodyBody, CustodyEntry, ReportForms};
+use dataembassy_ledger::{CopyId, ObjectKey, PublicKey, Sha256Digest, SigningKey};
 use dataembassy_sidecar::store::{Ledger, LedgerSettings, StoreSettings};
 use dataembassy_testkit::fabricated::{Depositor, MadeCopy, MadeLedger, Origin, RECIPIENT, Shape};
 use dataembassy_testkit::fault_proxy::FaultProxy;
@@ -167,6 +167,21 @@ impl CustodianBench {
     /// Waits until the custody chain says something.
     pub async fn until_view(&self, what: &str, wanted: impl Fn(&CustodyView) -> bool) -> CustodyView {
         wait(what, async || Some(self.view().await), wanted).await
+    }
+
+    /// Both forms of a report are in the store in one version each, the one that its entry names.
+    pub async fn report_lies_once(&self, order: &str, forms: &ReportForms) {
+        for (form, named) in [("json", &forms.json), ("html", &forms.html)] {
+            let key = format!("registries/{REGISTRY}/reports/{order}.{form}");
+            let versions = self.minio.root().versions(BUCKET, &key).await.unwrap();
+            assert_eq!(versions.len(), 1, "{versions:?}");
+            assert_eq!(versions[0].id, named.version.to_string());
+            let bytes = self.minio.get(BUCKET, &key).await.unwrap();
+            assert_eq!(
+                (bytes.len() as u64, Sha256Digest::of(&bytes)),
+                (named.size, named.sha256)
+            );
+        }
     }
 
     /// What the custody chain says, entry by entry.
