@@ -312,7 +312,7 @@ fn default_port() -> i32 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivationDeadlines {
-    /// Until the gate refuses the registry's puts and the ledger holds the fence. Default: `5m`.
+    /// Until the gate refuses the registry's puts and the ledger holds the fence; a report that the custodian signs for has as long. Default: `5m`.
     #[serde(default = "default_fence")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     pub fence: String,
@@ -320,10 +320,28 @@ pub struct ActivationDeadlines {
     #[serde(default = "default_database")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     pub database: String,
-    /// Until the copy is restored and its questions are answered; a restore that takes longer is ended and begun anew. Default: `6h`.
+    /// Until the copy is restored and its questions are answered; a restore that takes longer is ended and begun anew. Before, as long until
+    /// there is a copy that may be chosen. Default: `6h`.
     #[serde(default = "default_restore")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     pub restore: String,
+    /// Until applications reach what was restored, or are let in again. Default: `5m`.
+    #[serde(default = "default_serve", skip_serializing_if = "is_default_serve")]
+    #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
+    pub serve: String,
+    /// At `StoodDown`, from the last approval: until applications are shut out. It waits until the embassy's mirror has shown that it copies.
+    /// Default: `15m`.
+    #[serde(default = "default_close", skip_serializing_if = "is_default_close")]
+    #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
+    pub close: String,
+    /// At `StoodDown`: until the last copy is committed and read back. Applications are shut out meanwhile. Default: `6h`.
+    #[serde(default = "default_copy", skip_serializing_if = "is_default_copy")]
+    #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
+    pub copy: String,
+    /// At `StoodDown`: until the ledger holds the release. Default: `5m`.
+    #[serde(default = "default_release", skip_serializing_if = "is_default_release")]
+    #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
+    pub release: String,
 }
 
 impl Default for ActivationDeadlines {
@@ -332,6 +350,10 @@ impl Default for ActivationDeadlines {
             fence: default_fence(),
             database: default_database(),
             restore: default_restore(),
+            serve: default_serve(),
+            close: default_close(),
+            copy: default_copy(),
+            release: default_release(),
         }
     }
 }
@@ -346,4 +368,39 @@ fn default_database() -> String {
 
 fn default_restore() -> String {
     "6h".to_owned()
+}
+
+fn default_serve() -> String {
+    "5m".to_owned()
+}
+
+fn default_close() -> String {
+    "15m".to_owned()
+}
+
+fn default_copy() -> String {
+    "6h".to_owned()
+}
+
+fn default_release() -> String {
+    "5m".to_owned()
+}
+
+// Left out where they are the default: the digest that approvers sign is that of the spec, and an operator that knows these steps takes what was
+// approved under one that did not.
+
+fn is_default_serve(limit: &String) -> bool {
+    *limit == default_serve()
+}
+
+fn is_default_close(limit: &String) -> bool {
+    *limit == default_close()
+}
+
+fn is_default_copy(limit: &String) -> bool {
+    *limit == default_copy()
+}
+
+fn is_default_release(limit: &String) -> bool {
+    *limit == default_release()
 }

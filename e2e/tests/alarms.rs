@@ -33,10 +33,12 @@ struct Group {
     rules: Vec<Rule>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 struct Rule {
     alert: String,
     expr: String,
+    #[serde(rename = "for")]
+    lasts: Option<String>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
 }
@@ -104,7 +106,9 @@ fn every_alarm_fires_where_it_must_and_is_silent_where_it_must_not() {
             .into_iter()
             .flat_map(|test| test.alert_rule_test)
             .collect();
-        for rule in rules(side) {
+        // Mirrors are tried by home's tests, at the embassy too.
+        let is_tried_here = |rule: &Rule| side == "home" || !is_of_mirrors(rule);
+        for rule in rules(side).into_iter().filter(is_tried_here) {
             let tried = |fires: bool| {
                 expected
                     .iter()
@@ -114,6 +118,39 @@ fn every_alarm_fires_where_it_must_and_is_silent_where_it_must_not() {
             assert!(tried(false), "{side}: nothing shows {} silent", rule.alert);
         }
     }
+}
+
+/// Whether an alarm is about a `RegistryMirror` or its sidecar.
+fn is_of_mirrors(rule: &Rule) -> bool {
+    rule.expr.contains("dataembassy_mirror_") || rule.expr.contains(r#"kind="RegistryMirror""#)
+}
+
+/// What is tried of home's mirrors is tried of the embassy's own, with the very tests of home's.
+#[test]
+fn a_mirror_at_the_embassy_has_the_alarms_of_one_at_home() {
+    let of_mirrors = |side| -> Vec<Rule> { rules(side).into_iter().filter(is_of_mirrors).collect() };
+    let home = of_mirrors("home");
+    assert!(home.len() > 12, "{home:?}");
+    assert_eq!(of_mirrors("embassy"), home);
+
+    let tests = read(&test_file("home"));
+    let rules = path(&rule_file("embassy"));
+    let here = tests.replace(
+        "../../../charts/dataembassy/files/rules/home.yaml",
+        rules.to_str().unwrap(),
+    );
+    assert_ne!(here, tests);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mirrors.yaml");
+    std::fs::write(&file, here).unwrap();
+    let program = Cache::locate().unwrap().path("promtool").unwrap();
+    let output = Command::new(program)
+        .args(["test", "rules"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&told));
 }
 
 #[test]
@@ -127,7 +164,8 @@ fn what_was_promised_has_an_alarm() {
         (
             "embassy",
             "RecoveryPointMissed HomeSilent IntegrityLost LedgerRolledBack LedgerForked SecondVersion UnknownSigner RequestsRefused \
-             LockMissing LockTooShort RetentionBlocked QuotaExceeded SpaceShort CertificateExpiring ClockSkewed DrillFailed DrillOverdue",
+             LockMissing LockTooShort RetentionBlocked QuotaExceeded SpaceShort CertificateExpiring ClockSkewed DrillFailed DrillOverdue \
+             MirrorNotRunning RunsFailing",
         ),
     ] {
         let names = names(side);

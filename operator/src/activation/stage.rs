@@ -160,6 +160,8 @@ fn begin_anew(state: &mut ActivatedState, wanted: ActivationState) {
     );
     state.restore = None;
     state.copy = None;
+    // What an earlier order achieved is not this one's.
+    (state.rpo_seconds, state.rto_seconds, state.objectives_met) = (None, None, None);
     state.phase = RegistryPhase::Waiting;
     Reason::Approved.as_str().clone_into(&mut state.reason);
     Reason::Approved.meaning().clone_into(&mut state.message);

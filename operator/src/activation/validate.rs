@@ -38,6 +38,14 @@ pub struct Deadlines {
     pub database: Duration,
     /// The restore.
     pub restore: Duration,
+    /// Letting applications in.
+    pub serve: Duration,
+    /// Shutting them out, from the approval on.
+    pub close: Duration,
+    /// The last copy.
+    pub copy: Duration,
+    /// The release.
+    pub release: Duration,
 }
 
 /// A registry that was judged.
@@ -63,6 +71,10 @@ pub fn validate(activation: &EmbassyActivation, found: &Found) -> Result<Checked
         fence: duration("spec.deadlines.fence", &spec.deadlines.fence)?,
         database: duration("spec.deadlines.database", &spec.deadlines.database)?,
         restore: duration("spec.deadlines.restore", &spec.deadlines.restore)?,
+        serve: duration("spec.deadlines.serve", &spec.deadlines.serve)?,
+        close: duration("spec.deadlines.close", &spec.deadlines.close)?,
+        copy: duration("spec.deadlines.copy", &spec.deadlines.copy)?,
+        release: duration("spec.deadlines.release", &spec.deadlines.release)?,
     };
     if spec.mode == ActivationMode::Rehearse && spec.state == ActivationState::StoodDown {
         let message = "a rehearsal is not stood down: it cleans up by itself; leave spec.state at Active";

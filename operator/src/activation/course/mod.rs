@@ -155,16 +155,19 @@ pub const fn is_over(phase: RegistryPhase) -> bool {
     )
 }
 
-/// Applications were let in, or in a rehearsal could have been.
+/// Applications were let in, or in a rehearsal could have been. How long that took is said of the first time: whoever lets them in again under
+/// a later order recovers nothing.
 pub fn served(scene: &Scene<'_>, state: &mut ActivatedState) {
     let now = scene.now;
     let rehearses = scene.activation.spec.mode == ActivationMode::Rehearse;
+    if !steps::has_ended(state, steps::SERVE) {
+        let took = now.duration_since(scene.approved_at).as_secs().max(0);
+        state.rto_seconds = Some(took);
+        state.objectives_met = objectives_met(scene, state);
+    }
     if !rehearses {
         steps::end(state, steps::SERVE, now);
     }
-    let took = now.duration_since(scene.approved_at).as_secs().max(0);
-    state.rto_seconds = Some(took);
-    state.objectives_met = objectives_met(scene, state);
     if rehearses {
         tell(
             state,

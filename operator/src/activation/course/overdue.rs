@@ -1,11 +1,14 @@
 //! Which steps take longer than they may.
 
 use dataembassy_contract::Duration;
-use dataembassy_crds::{ActivatedState, ActivationMode};
+use dataembassy_crds::{ActivatedState, ActivationMode, ActivationState, RegistryPhase};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Scene, is_over};
-use crate::activation::steps;
+use crate::activation::{last_copy, steps};
+
+/// A step, since when it goes on if it does, and how long it may.
+type Step = (&'static str, Option<Timestamp>, Duration);
 
 /// A step that takes longer than it may.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,13 +24,27 @@ pub struct Overdue {
 /// Steps that take longer than they may, in the order of the spec.
 #[must_use]
 pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
+    let goes_home = scene.activation.spec.state == ActivationState::StoodDown;
     let of_one = |state: &ActivatedState| {
-        let steps = if is_over(state.phase) {
-            Vec::new()
+        let is_there = if goes_home {
+            state.phase == RegistryPhase::StoodDown
         } else {
-            of_registry(scene, state)
+            is_over(state.phase)
         };
-        steps.into_iter().chain(of_report(scene, state))
+        let steps = match (is_there, goes_home) {
+            (true, _) => Vec::new(),
+            (false, true) => of_stand_down(scene, state),
+            (false, false) => of_registry(scene, state),
+        };
+        let late = steps
+            .into_iter()
+            .filter(|(_, since, limit)| since.is_some_and(|since| is_past(scene, since, *limit)));
+        let late = late.map(|(step, _, _)| Overdue {
+            registry: state.id.clone(),
+            step,
+            message: state.message.clone(),
+        });
+        late.chain(of_report(scene, state)).collect::<Vec<_>>()
     };
     states.iter().flat_map(of_one).collect()
 }
@@ -36,39 +53,60 @@ pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
 fn of_report(scene: &Scene<'_>, state: &ActivatedState) -> Option<Overdue> {
     let report = state.report.as_ref().filter(|report| report.result.is_some())?;
     let since = steps::began_at(state, steps::REPORT)?;
-    let limit =
-        SignedDuration::try_from(scene.checked.deadlines.fence.as_std()).unwrap_or(SignedDuration::MAX);
-    (scene.now.duration_since(since) > limit).then(|| Overdue {
+    is_past(scene, since, scene.checked.deadlines.fence).then(|| Overdue {
         registry: state.id.clone(),
         step: steps::REPORT,
         message: report.message.clone(),
     })
 }
 
-fn of_registry(scene: &Scene<'_>, state: &ActivatedState) -> Vec<Overdue> {
+fn of_registry(scene: &Scene<'_>, state: &ActivatedState) -> Vec<Step> {
     let deadlines = &scene.checked.deadlines;
+    if state.phase == RegistryPhase::StandingDown {
+        // It was on its way home, and is to be served on.
+        return vec![(steps::SERVE, Some(scene.approved_at), deadlines.serve)];
+    }
     let activates = scene.activation.spec.mode == ActivationMode::Activate;
-    let since = |name: &str| {
-        let is_open = !steps::has_ended(state, name);
-        steps::began_at(state, name).filter(|_| is_open)
-    };
     let is_unfenced = activates && !steps::has_ended(state, steps::FENCE);
-    let steps = [
+    // Until there is a copy that may be chosen, nothing that could be restored has begun.
+    let unchosen = (!is_unfenced && state.copy.is_none())
+        .then(|| steps::ended_at(state, steps::FENCE).unwrap_or(scene.approved_at));
+    let restores = since(state, steps::RESTORE).or(unchosen);
+    vec![
         (
             steps::FENCE,
             is_unfenced.then_some(scene.approved_at),
             deadlines.fence,
         ),
-        (steps::DATABASE, since(steps::DATABASE), deadlines.database),
-        (steps::RESTORE, since(steps::RESTORE), deadlines.restore),
-    ];
-    let late = |(step, since, limit): (&'static str, Option<Timestamp>, Duration)| {
-        let limit = SignedDuration::try_from(limit.as_std()).unwrap_or(SignedDuration::MAX);
-        (scene.now.duration_since(since?) > limit).then(|| Overdue {
-            registry: state.id.clone(),
-            step,
-            message: state.message.clone(),
-        })
-    };
-    steps.into_iter().filter_map(late).collect()
+        (steps::DATABASE, since(state, steps::DATABASE), deadlines.database),
+        (steps::RESTORE, restores, deadlines.restore),
+        (steps::SERVE, since(state, steps::SERVE), deadlines.serve),
+    ]
+}
+
+/// Whoever waits before the first step has waited since the approval: nobody is told of a stand-down that does not begin in any other way.
+fn of_stand_down(scene: &Scene<'_>, state: &ActivatedState) -> Vec<Step> {
+    let deadlines = &scene.checked.deadlines;
+    let is_open = last_copy::was_served(state) && !steps::has_ended(state, steps::CLOSE);
+    let is_uncopied = !is_open && !steps::has_begun(state, steps::COPY);
+    let copies = since(state, steps::COPY).or_else(|| is_uncopied.then_some(scene.approved_at));
+    vec![
+        (
+            steps::CLOSE,
+            is_open.then_some(scene.approved_at),
+            deadlines.close,
+        ),
+        (steps::COPY, copies, deadlines.copy),
+        (steps::RELEASE, since(state, steps::RELEASE), deadlines.release),
+    ]
+}
+
+/// When a step began that has not ended.
+fn since(state: &ActivatedState, name: &str) -> Option<Timestamp> {
+    steps::began_at(state, name).filter(|_| !steps::has_ended(state, name))
+}
+
+fn is_past(scene: &Scene<'_>, since: Timestamp, limit: Duration) -> bool {
+    let limit = SignedDuration::try_from(limit.as_std()).unwrap_or(SignedDuration::MAX);
+    scene.now.duration_since(since) > limit
 }

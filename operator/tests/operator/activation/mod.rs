@@ -64,6 +64,8 @@ struct Cluster {
     /// What the custodian finds when it reads back what that has committed.
     read_back: &'static str,
     store: bool,
+    /// What the API server takes no change of.
+    refused: Option<&'static str>,
     version: usize,
     /// Every result that the custodian was asked to sign for, in order, each once for as long as it stayed the same.
     told: Vec<(String, Value)>,
@@ -156,6 +158,7 @@ impl Cluster {
             mirror: None,
             read_back: "True",
             store: true,
+            refused: None,
             version: 1,
             told: Vec::new(),
         }
@@ -165,6 +168,9 @@ impl Cluster {
         let dies = self.dies.filter(|(at, _)| *at == self.requests);
         self.requests += 1;
         let lost = (500, failure(500));
+        if asked.method != "GET" && self.refused == Some(asked.path.as_str()) {
+            return lost;
+        }
         match dies {
             Some((_, Death::Before)) => lost,
             Some((_, Death::After)) => {

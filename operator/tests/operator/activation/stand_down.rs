@@ -1,12 +1,12 @@
 //! The way home: approved anew, applications shut out, a last copy, a release.
 
 use dataembassy_contract::custodian::OrderBody;
-use dataembassy_crds::{ActivationPhase, RegistryPhase};
+use dataembassy_crds::{ActivationPhase, EmbassyActivationStatus, RegistryPhase};
 use dataembassy_ledger::activation::{State, Statement};
 use dataembassy_operator::activation::lanes;
 use serde_json::{Value, json};
 
-use super::{Custodian, HOME, Shared, alone, approved, mirror, phases, said, step, until};
+use super::{Custodian, HOME, Shared, alone, approved, is_reported, mirror, phases, said, step, until};
 use crate::world::read;
 
 const SERVICE: &str = "/api/v1/namespaces/interior/services/population-db";
@@ -28,7 +28,10 @@ pub(super) fn ask(cluster: &Shared, signer: Option<&str>) {
 async fn served(external: bool) -> Shared {
     let cluster = approved(alone(external)).await;
     cluster.lock().unwrap().mirror = Some(mirror());
-    until(&cluster, |status| status.phase == ActivationPhase::Serving).await;
+    until(&cluster, |status| {
+        status.phase == ActivationPhase::Serving && status.registries.iter().all(is_reported)
+    })
+    .await;
     cluster
 }
 
@@ -228,6 +231,10 @@ async fn a_last_copy_that_is_not_whole_in_the_store_releases_nothing() {
 #[tokio::test]
 async fn an_order_to_serve_on_lets_applications_in_again_and_restores_nothing() {
     let cluster = served(false).await;
+    cluster.lock().unwrap().edit(|activation| {
+        activation["status"]["registries"][0]["rtoSeconds"] = 3_725.into();
+        activation["status"]["registries"][0]["objectivesMet"] = false.into();
+    });
     ask(&cluster, Some(HOME));
     sign(&cluster).await;
     cluster.lock().unwrap().custodian = Custodian::Waits;
@@ -251,9 +258,131 @@ async fn an_order_to_serve_on_lets_applications_in_again_and_restores_nothing() 
     let status = until(&cluster, |status| status.phase == ActivationPhase::Serving).await;
     assert!(is_open(&cluster));
     assert_eq!(status.registries[0].attempts, 1);
+    assert_eq!(
+        achieved(&status),
+        (Some(3_725), Some(false)),
+        "it was recovered when it was served first, and not now"
+    );
+    assert_eq!(status.recovery.as_deref(), Some("1h2m"));
     let cluster = cluster.lock().unwrap();
     assert_eq!(cluster.made("registryrestores").len(), 1);
     assert!(cluster.orders().is_empty() && cluster.last_copy().is_none());
+}
+
+/// What was achieved of the population register's objectives.
+fn achieved(status: &EmbassyActivationStatus) -> (Option<i64>, Option<bool>) {
+    let state = &status.registries[0];
+    (state.rto_seconds, state.objectives_met)
+}
+
+/// Lets what goes on now have begun long ago.
+fn age(cluster: &Shared) {
+    const LONG_AGO: &str = "2026-11-27T09:00:00Z";
+    cluster.lock().unwrap().edit(|activation| {
+        activation["status"]["approvedAt"] = LONG_AGO.into();
+        let steps = activation["status"]["registries"][0]["steps"].as_array_mut();
+        for step in steps.unwrap().iter_mut().filter(|step| step["endedAt"].is_null()) {
+            step["startedAt"] = LONG_AGO.into();
+        }
+    });
+}
+
+/// Which step `OnTime` calls late, if one is.
+fn late(cluster: &Shared) -> Option<String> {
+    let status = cluster.lock().unwrap().status();
+    match said(&status, "OnTime") {
+        (reason, message) if reason == "False StepOverdue" => {
+            let step = message.split_once(" of population").unwrap().0;
+            Some(step.trim_start_matches("the step ").to_owned())
+        }
+        (reason, _) => {
+            assert_eq!(reason, "True OnTime");
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_step_of_a_stand_down_has_its_time() {
+    let cluster = served(false).await;
+    ask(&cluster, Some(HOME));
+    sign(&cluster).await;
+    // The mirror has not shown that it copies, so the first step has not begun.
+    let unproven = |cluster: &Shared| {
+        let mut cluster = cluster.lock().unwrap();
+        cluster.mirror.as_mut().unwrap()["status"] = Value::Null;
+        cluster.reports.get_mut("population").unwrap()["sourceTerm"] = 1.into();
+    };
+    for _ in 0..4 {
+        unproven(&cluster);
+        step(&cluster).await.unwrap();
+        assert_eq!(late(&cluster), None);
+    }
+    age(&cluster);
+    unproven(&cluster);
+    step(&cluster).await.unwrap();
+    assert_eq!(late(&cluster).as_deref(), Some("close"));
+
+    // It copies, and is not read back.
+    cluster.lock().unwrap().read_back = "Unknown";
+    until(&cluster, |status| status.registries[0].reason == "Verifying").await;
+    assert_eq!(late(&cluster), None);
+    age(&cluster);
+    step(&cluster).await.unwrap();
+    assert_eq!(late(&cluster).as_deref(), Some("copy"));
+
+    // It is read back, and the custodian cannot write.
+    {
+        let mut cluster = cluster.lock().unwrap();
+        cluster.custodian = Custodian::Waits;
+        cluster.reports.get_mut("population").unwrap()["copies"][0]["intact"] = "True".into();
+    }
+    for _ in 0..3 {
+        step(&cluster).await.unwrap();
+    }
+    assert_eq!(late(&cluster), None);
+    age(&cluster);
+    step(&cluster).await.unwrap();
+    assert_eq!(late(&cluster).as_deref(), Some("release"));
+
+    cluster.lock().unwrap().custodian = Custodian::Works;
+    until(&cluster, |status| status.phase == ActivationPhase::StoodDown).await;
+    assert_eq!(late(&cluster), None);
+}
+
+#[tokio::test]
+async fn letting_applications_in_again_has_its_time_too() {
+    let cluster = served(false).await;
+    ask(&cluster, Some(HOME));
+    sign(&cluster).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    until(&cluster, |status| {
+        let mut copies = status.registries.iter().filter_map(|state| state.copy.as_ref());
+        copies.any(|copy| copy.sequence == 5)
+    })
+    .await;
+    cluster
+        .lock()
+        .unwrap()
+        .edit(|activation| activation["spec"]["state"] = "Active".into());
+    until(&cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    {
+        let mut cluster = cluster.lock().unwrap();
+        cluster.sign(&[1, 3]);
+        cluster.refused = Some(SERVICE);
+    }
+    until(&cluster, |status| status.approved_at.is_some()).await;
+    step(&cluster).await.unwrap();
+    assert_eq!(late(&cluster), None);
+    age(&cluster);
+    step(&cluster).await.unwrap();
+    assert_eq!(late(&cluster).as_deref(), Some("serve"));
+    cluster.lock().unwrap().refused = None;
+    until(&cluster, |status| status.phase == ActivationPhase::Serving).await;
+    assert_eq!(late(&cluster), None);
 }
 
 #[tokio::test]
