@@ -16,7 +16,7 @@ pub struct EmbassyActivationStatus {
     pub observed_generation: Option<i64>,
     /// Where the whole stands.
     pub phase: ActivationPhase,
-    /// `Ready` (what was ordered is so), `Approved`, `OnTime`, `ObjectivesMet`; only while true: `Reconciling`, `Stalled`.
+    /// `Ready` (what was ordered is so), `Approved`, `OnTime`, `ObjectivesMet`, `Reported` (the custodian has signed for what ended); only while true: `Reconciling`, `Stalled`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -30,6 +30,15 @@ pub struct EmbassyActivationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub approved_at: Option<String>,
+    /// The signatures by which it was approved, at most 16: the report on it goes to the custodian with them, whatever `spec.approvals` says by
+    /// then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 1100)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub signatures: Vec<String>,
+    /// Earlier orders of this resource that were replaced before the custodian had answered to their reports, at most 2: it is asked until it has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["order"]))]
+    pub replaced: Vec<ReplacedOrder>,
     /// How far each registry is, in the order of the spec, at most 24.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 24), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
@@ -198,7 +207,7 @@ pub struct ActivationReport {
     /// The order that asks the custodian to sign for it: that of the statement, and `-report`.
     #[schemars(length(max = 63))]
     pub order: String,
-    /// What the custodian is asked to sign for, as JSON; absent once it has answered.
+    /// What the custodian is asked to sign for, as JSON; absent once it has signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16_384))]
     pub result: Option<String>,
@@ -211,10 +220,45 @@ pub struct ActivationReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 999_999_999_999_i64))]
     pub entry: Option<i64>,
+    /// Why the custodian does not sign for it: a word of the closed set. Absent unless it refuses; then `result` is for people alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub reason: Option<String>,
     /// What the custodian has said to it.
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
+}
+
+/// An order that was replaced by another one before everything that came of it was signed for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReplacedOrder {
+    /// Its id.
+    #[schemars(length(max = 63))]
+    pub order: String,
+    /// What was approved, as `statement.text` showed it; absent once the custodian has answered to everything.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 24_576))]
+    pub statement: String,
+    /// The signatures under it, at most 16; absent once the custodian has answered to everything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 1100)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub signatures: Vec<String>,
+    /// What came of it that the custodian had not answered to, at most 24.
+    #[schemars(length(max = 24), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["registry"]))]
+    pub reports: Vec<ReplacedReport>,
+}
+
+/// What came of a replaced order for one registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReplacedReport {
+    /// The registry's id.
+    #[schemars(length(max = 40))]
+    pub registry: String,
+    /// The report, and what the custodian has said to it.
+    pub report: ActivationReport,
 }
 
 /// The step that a registry is at.

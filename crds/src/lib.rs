@@ -68,7 +68,8 @@ pub use activation::{
 };
 pub use activation_status::{
     ActivatedState, ActivationPhase, ActivationReport, ActivationRestore, ActivationStep, Approvals,
-    EmbassyActivationStatus, RefusedApproval, RegistryPhase, Statement, TermSigner,
+    EmbassyActivationStatus, RefusedApproval, RegistryPhase, ReplacedOrder, ReplacedReport, Statement,
+    TermSigner,
 };
 pub use assertion::{Assertion, Bounds};
 pub use condition::{Condition, ConditionStatus};

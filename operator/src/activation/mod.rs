@@ -15,6 +15,7 @@ pub mod last_copy;
 pub mod metrics;
 pub mod names;
 pub mod orders;
+pub mod replaced;
 pub mod signing_key;
 pub mod stage;
 pub mod statement;
@@ -84,6 +85,7 @@ pub async fn reconcile(
         context.metrics.refused(refusal.reason);
     }
     let mut status = activation.status.clone().unwrap_or_default();
+    replaced::hear(&mut status, &found, now);
     let stage = judged
         .as_ref()
         .ok()
@@ -234,7 +236,7 @@ async fn end(
         if !is_over || !all(stands, course::is_written) {
             return;
         }
-        let is_answered = all(&status.registries, course::is_answered);
+        let is_answered = all(&status.registries, course::is_answered) && replaced::is_settled(status);
         match apply::clean(activation, found, context).await {
             Ok(true) if is_answered => {}
             Ok(_) => return,
@@ -279,7 +281,7 @@ fn is_being_fenced(status: &EmbassyActivationStatus) -> bool {
 /// Whether the custodian is asked for no report.
 fn is_reported(status: &EmbassyActivationStatus) -> bool {
     let mut reports = status.registries.iter().filter_map(|state| state.report.as_ref());
-    reports.all(|report| report.result.is_none())
+    !reports.any(course::is_awaited) && replaced::is_settled(status)
 }
 
 /// What failures of this activation are counted under.

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use dataembassy_contract::activation::{ActivationReport, ActivationResult};
 use dataembassy_contract::config::ApproversConfig;
 use dataembassy_contract::custodian::{OrderBody, OrderConfig};
-use dataembassy_crds::{ActivatedState, ActivationMode, EmbassyActivation, RegistryPhase};
-use dataembassy_ledger::activation::Warrant;
+use dataembassy_crds::{
+    ActivatedState, ActivationMode, EmbassyActivation, EmbassyActivationStatus, RegistryPhase,
+};
+use dataembassy_ledger::activation::{Approvers, Warrant};
 use kube::ResourceExt;
 
-use crate::activation::{approval, names, steps};
+use crate::activation::course::is_awaited;
+use crate::activation::{approval, names, replaced, steps};
 
 /// The orders of the embassy called `embassy`, the oldest activation first.
 #[must_use]
@@ -64,28 +67,50 @@ pub fn reports(
     });
     let of_one = |activation: &Arc<EmbassyActivation>| {
         let status = activation.status.as_ref()?;
-        let statement = status.statement.as_ref()?;
-        let order = names::report(&statement.order);
-        let written = |state: &ActivatedState| {
-            let report = state.report.as_ref().filter(|report| report.order == order)?;
-            ActivationResult::read(report.result.as_deref()?)
-        };
-        let written: Vec<ActivationResult> = status.registries.iter().filter_map(written).collect();
-        if written.is_empty() {
-            return None;
-        }
-        let warrant = approval::warrant(activation, &statement.text, &approvers)?;
-        let orders = written.into_iter().map(move |result| OrderConfig {
-            id: order.clone(),
-            registry: result.registry.clone(),
-            body: OrderBody::Report(Box::new(ActivationReport {
-                result,
-                warrant: warrant.clone(),
-            })),
-        });
+        let mut orders: Vec<OrderConfig> = of_this_order(activation, status, &approvers).unwrap_or_default();
+        let earlier = status.replaced.iter().flat_map(replaced::orders);
+        // Whoever goes back to what was ordered before has the same order again.
+        let is_new = |order: &OrderConfig| orders.iter().all(|known| known.id != order.id);
+        let earlier: Vec<OrderConfig> = earlier.filter(is_new).collect();
+        orders.extend(earlier);
         Some(orders)
     };
     ours.into_iter().filter_map(of_one).flatten().collect()
+}
+
+/// What came of the order that stands. Its signatures are those by which it was approved, though they may have left the spec since.
+fn of_this_order(
+    activation: &EmbassyActivation,
+    status: &EmbassyActivationStatus,
+    approvers: &Approvers,
+) -> Option<Vec<OrderConfig>> {
+    let statement = status.statement.as_ref()?;
+    let order = names::report(&statement.order);
+    let written = |state: &ActivatedState| {
+        let report = state
+            .report
+            .as_ref()
+            .filter(|report| report.order == order && is_awaited(report))?;
+        ActivationResult::read(report.result.as_deref()?)
+    };
+    let written: Vec<ActivationResult> = status.registries.iter().filter_map(written).collect();
+    if written.is_empty() {
+        return None;
+    }
+    let kept = (!status.signatures.is_empty()).then(|| Warrant {
+        statement: statement.text.clone(),
+        approvals: status.signatures.clone(),
+    });
+    let warrant = kept.or_else(|| approval::warrant(activation, &statement.text, approvers))?;
+    let orders = written.into_iter().map(|result| OrderConfig {
+        id: order.clone(),
+        registry: result.registry.clone(),
+        body: OrderBody::Report(Box::new(ActivationReport {
+            result,
+            warrant: warrant.clone(),
+        })),
+    });
+    Some(orders.collect())
 }
 
 fn sorted(

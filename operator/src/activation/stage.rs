@@ -15,7 +15,7 @@ use crate::activation::course::is_over;
 use crate::activation::dereference::Found;
 use crate::activation::last_copy::was_served;
 use crate::activation::validate::Checked;
-use crate::activation::{approval, statement, steps};
+use crate::activation::{approval, replaced, statement, steps};
 use crate::condition::rfc3339;
 use crate::embassy::validate::Refusal;
 
@@ -59,6 +59,8 @@ pub fn advance(
     let is_approved = status.approved_at.is_some();
     let frozen = status.statement.as_ref();
     if !frozen.is_some_and(|frozen| statement::is_about(frozen, activation, checked, is_approved)) {
+        replaced::keep(status);
+        status.signatures = Vec::new();
         status.approved_at = None;
         status.approvals = None;
         status.ended_at = None;
@@ -86,6 +88,10 @@ fn approve(
         .map_or("", |statement| statement.text.as_str());
     let judgement = approval::judge(activation, text, &checked.approvers);
     status.approvals = Some(approval::shown(&judgement, &checked.approvers));
+    let warrant = approval::warrant(activation, text, &checked.approvers);
+    if let Some(warrant) = warrant.filter(|_| status.signatures.is_empty()) {
+        status.signatures = warrant.approvals;
+    }
     if let Some(approved_at) = status.approved_at.as_ref().and_then(|time| time.parse().ok()) {
         return Stage::Ordered(approved_at);
     }

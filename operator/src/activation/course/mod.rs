@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use copy::judge_choice;
 pub use overdue::{Overdue, overdue};
-pub use report::{is_answered, is_written};
+pub use report::{hear, is_answered, is_awaited, is_written};
 pub use stand_down::shut;
 
 use crate::activation::database::{Managed, Standing};

@@ -4,7 +4,7 @@ use dataembassy_contract::Duration;
 use dataembassy_crds::{ActivatedState, ActivationMode, ActivationState, RegistryPhase};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Scene, is_over};
+use super::{Scene, is_awaited, is_over};
 use crate::activation::{last_copy, steps};
 
 /// A step, since when it goes on if it does, and how long it may.
@@ -51,7 +51,7 @@ pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
 
 /// A report is signed for after everything else: whoever waits for it is served, or was told that it failed. It takes what a fence takes.
 fn of_report(scene: &Scene<'_>, state: &ActivatedState) -> Option<Overdue> {
-    let report = state.report.as_ref().filter(|report| report.result.is_some())?;
+    let report = state.report.as_ref().filter(|report| is_awaited(report))?;
     let since = steps::began_at(state, steps::REPORT)?;
     is_past(scene, since, scene.checked.deadlines.fence).then(|| Overdue {
         registry: state.id.clone(),

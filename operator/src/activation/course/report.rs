@@ -7,7 +7,7 @@ use dataembassy_contract::activation::{
     ActivationResult, Outcome, ReportedCopy, RestoredRows, StepTimes, Versions,
 };
 use dataembassy_contract::assertion::Answer;
-use dataembassy_contract::custodian::OrderState;
+use dataembassy_contract::custodian::{OrderAnswer, OrderState};
 use dataembassy_contract::restore::LeftOut;
 use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
@@ -32,11 +32,42 @@ pub fn is_written(state: &ActivatedState, order: &str, approved_at: Timestamp) -
 /// Whether the custodian was asked about it too, and has answered.
 #[must_use]
 pub fn is_answered(state: &ActivatedState, order: &str, approved_at: Timestamp) -> bool {
-    let is_open = state
-        .report
-        .as_ref()
-        .is_some_and(|report| report.result.is_some());
-    is_written(state, order, approved_at) && !is_open
+    is_written(state, order, approved_at) && !state.report.as_ref().is_some_and(is_awaited)
+}
+
+/// Whether the custodian has not answered to a report yet.
+#[must_use]
+pub const fn is_awaited(report: &ActivationReport) -> bool {
+    report.result.is_some() && report.reason.is_none()
+}
+
+/// Takes the custodian's answer to a report that is awaited; whether there is one.
+pub fn hear(report: &mut ActivationReport, registry: &str, answers: &[OrderAnswer]) -> bool {
+    let answer = answers.iter().find(|answer| answer.id == report.order);
+    match answer.map(|answer| &answer.state) {
+        Some(OrderState::Done { sequence }) if (1..=LAST_SEQUENCE).contains(sequence) => {
+            report.entry = i64::try_from(*sequence).ok();
+            report.path = Some(format!("registries/{registry}/reports/{}", report.order));
+            "the custodian has signed for it".clone_into(&mut report.message);
+            report.result = None;
+            true
+        }
+        Some(OrderState::Refused { reason, message }) => {
+            report.message = cut(&format!(
+                "the custodian refuses to sign for it ({reason}): {message}"
+            ));
+            report.reason = Some(reason.to_string());
+            true
+        }
+        Some(OrderState::Waiting { message, .. }) => {
+            report.message = cut(&format!("the custodian cannot sign for it yet: {message}"));
+            false
+        }
+        Some(OrderState::Done { .. }) | None => {
+            "the custodian is being asked to sign for it".clone_into(&mut report.message);
+            false
+        }
+    }
 }
 
 /// What came of the order, once it is over. One that goes on unfenced is told when home is fenced, for there is nothing in the ledger before
@@ -84,48 +115,17 @@ impl Walk<'_> {
             });
             return;
         }
-        self.hear(&order);
+        self.hear();
     }
 
     /// What the custodian answers.
-    fn hear(&mut self, order: &str) {
-        let answers = self
-            .scene
-            .found
-            .report(&self.spec.id)
-            .map(|report| &report.orders);
-        let answer = answers.and_then(|all| all.iter().find(|answer| answer.id == order));
-        let Some(report) = self
-            .state
-            .report
-            .as_mut()
-            .filter(|report| report.result.is_some())
-        else {
-            return;
-        };
-        match answer.map(|answer| &answer.state) {
-            Some(OrderState::Done { sequence }) if (1..=LAST_SEQUENCE).contains(sequence) => {
-                report.entry = i64::try_from(*sequence).ok();
-                report.path = Some(format!("registries/{}/reports/{order}", self.spec.id));
-                "the custodian has signed for it".clone_into(&mut report.message);
-                report.result = None;
-            }
-            Some(OrderState::Refused { reason, message }) => {
-                report.message = cut(&format!(
-                    "the custodian refuses to sign for it ({reason}): {message}"
-                ));
-                report.result = None;
-            }
-            Some(OrderState::Waiting { message, .. }) => {
-                report.message = cut(&format!("the custodian cannot sign for it yet: {message}"));
-                return;
-            }
-            Some(OrderState::Done { .. }) | None => {
-                "the custodian is being asked to sign for it".clone_into(&mut report.message);
-                return;
-            }
+    fn hear(&mut self) {
+        let answers = self.scene.found.report(&self.spec.id);
+        let answers = answers.map_or(&[][..], |report| &report.orders);
+        let report = self.state.report.as_mut().filter(|report| is_awaited(report));
+        if report.is_some_and(|report| hear(report, &self.spec.id, answers)) {
+            steps::end(&mut self.state, steps::REPORT, self.scene.now);
         }
-        steps::end(&mut self.state, steps::REPORT, self.scene.now);
     }
 
     fn result(&self, outcome: Outcome, about: &str, order: &str) -> ActivationResult {

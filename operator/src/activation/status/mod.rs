@@ -2,6 +2,7 @@
 //! in the metrics.
 
 mod ready;
+mod reported;
 
 use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
@@ -73,6 +74,7 @@ pub fn observe(
     conditions.set("Approved", ready::approved(&status, seen));
     conditions.set("OnTime", on_time(&status, seen));
     conditions.set("ObjectivesMet", objectives_met(&status, seen.found));
+    conditions.set("Reported", reported::reported(&status));
     status.conditions = conditions.finish();
     status
 }
@@ -230,27 +232,8 @@ impl Observed for EmbassyActivation {
             let is_good = !matches!(state.phase, RegistryPhase::Failed | RegistryPhase::Skipped);
             observed(is_good, &state.reason, &note)
         });
-        let reported = after
-            .registries
-            .iter()
-            .filter_map(|state| reported(before, state));
-        moved.chain(reported).collect()
+        moved.chain(reported::events(before, after)).collect()
     }
-}
-
-/// That the custodian has answered to a registry's report.
-fn reported(before: &EmbassyActivationStatus, state: &ActivatedState) -> Option<Event> {
-    let report = state.report.as_ref().filter(|report| report.result.is_none())?;
-    let known = before.registries.iter().find(|known| known.id == state.id);
-    if known.and_then(|known| known.report.as_ref()) == Some(report) {
-        return None;
-    }
-    let (reason, place) = match &report.path {
-        Some(path) => (Reason::Reported, format!(": {path}.html")),
-        None => (Reason::OrderRefused, String::new()),
-    };
-    let note = format!("{}: {}{place}", state.id, report.message);
-    Some(observed(report.path.is_some(), reason.as_str(), &note))
 }
 
 #[cfg(test)]

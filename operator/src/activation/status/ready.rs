@@ -141,7 +141,10 @@ fn ordered(status: &EmbassyActivationStatus) -> Ready {
 
 /// What is said of a report that the custodian has not answered to.
 fn unsigned(state: &ActivatedState) -> Option<String> {
-    let report = state.report.as_ref().filter(|report| report.result.is_some())?;
+    let report = state
+        .report
+        .as_ref()
+        .filter(|report| course::is_awaited(report))?;
     Some(format!("{}: its report is awaited: {}", state.id, report.message))
 }
 

@@ -1,12 +1,12 @@
 //! What came of an order is told to the custodian once, and the status says where the signed report lies.
 
-use dataembassy_contract::activation::{ActivationReport, Outcome};
+use dataembassy_contract::activation::{ActivationReport, ActivationResult, Outcome};
 use dataembassy_contract::custodian::OrderBody;
 use dataembassy_crds::{ActivationPhase, RegistryPhase};
 use dataembassy_ledger::activation::Statement;
 use serde_json::{Value, json};
 
-use super::{Custodian, Shared, alone, approved, is_reported, phases, said, step, until};
+use super::{Custodian, HOME, Shared, alone, approved, is_reported, mirror, phases, said, step, until};
 
 /// What the custodian is asked to sign for now.
 fn asked(cluster: &Shared) -> Vec<(String, ActivationReport)> {
@@ -137,7 +137,144 @@ async fn a_report_that_the_custodian_refuses_is_told_and_not_asked_for_again() {
         report.message
     );
     assert!(report.path.is_none() && report.entry.is_none());
+    assert_eq!(report.reason.as_deref(), Some("NotApproved"));
+    let result = report.result.as_deref().and_then(ActivationResult::read);
+    assert_eq!(
+        result.map(|result| result.outcome),
+        Some(Outcome::Rehearsed),
+        "what it would have signed stays to be read"
+    );
+    let (reason, message) = said(&status, "Reported");
+    assert_eq!(reason, "False NotApproved");
+    assert!(
+        message.contains("population") && message.contains("nobody has signed"),
+        "{message}"
+    );
     assert!(asked(&cluster).is_empty());
+}
+
+/// An activation that is served, and to whose report the custodian has not answered.
+async fn unanswered() -> Shared {
+    let cluster = approved(alone(true)).await;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    until(&cluster, |status| status.registries[0].report.is_some()).await;
+    cluster
+}
+
+/// Another order, in the same edit in which the signatures of the one before leave the spec.
+fn order_anew(cluster: &Shared, change: impl FnOnce(&mut Value)) {
+    cluster.lock().unwrap().edit(|activation| {
+        activation["spec"]["approvals"] = json!([]);
+        change(activation);
+    });
+}
+
+#[tokio::test]
+async fn an_order_that_is_replaced_before_the_custodian_has_signed_is_signed_for_all_the_same() {
+    let cluster = unanswered().await;
+    let first = asked(&cluster);
+    order_anew(&cluster, |activation| {
+        activation["spec"]["deadlines"]["restore"] = "7h".into();
+    });
+    let status = until(&cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    assert_eq!(
+        asked(&cluster),
+        first,
+        "with its own statement and its own signatures"
+    );
+    assert_eq!(first[0].1.warrant.approvals.len(), 2);
+    assert_eq!(said(&status, "Reported").0, "False ReportAwaited");
+    // It is answered while the next order waits for signatures.
+    cluster.lock().unwrap().custodian = Custodian::Works;
+    let status = until(&cluster, |status| is_reported(&status.registries[0])).await;
+    assert!(status.approved_at.is_none());
+    let [replaced] = status.replaced.as_slice() else {
+        panic!("{:?}", status.replaced);
+    };
+    assert_eq!(
+        Some(&replaced.reports[0].report),
+        status.registries[0].report.as_ref()
+    );
+    assert!(replaced.statement.is_empty() && replaced.signatures.is_empty());
+    assert_eq!(said(&status, "Reported").0, "True Reported");
+    assert!(asked(&cluster).is_empty());
+    assert_eq!(cluster.lock().unwrap().told.len(), 1, "it is asked once");
+}
+
+#[tokio::test]
+async fn what_came_of_two_orders_is_signed_for_though_the_second_has_ended_first() {
+    let cluster = unanswered().await;
+    cluster.lock().unwrap().mirror = Some(mirror());
+    let first = asked(&cluster)[0].0.clone();
+    order_anew(&cluster, |activation| {
+        activation["spec"]["state"] = "StoodDown".into();
+        activation["spec"]["registries"][0]["homeSigner"] = HOME.into();
+    });
+    until(&cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    {
+        let mut cluster = cluster.lock().unwrap();
+        cluster.sign(&[2, 3]);
+        cluster.custodian = Custodian::WorksOnTerms;
+    }
+    let status = until(&cluster, |status| {
+        status.phase == ActivationPhase::StoodDown
+            && status.registries[0]
+                .report
+                .as_ref()
+                .is_some_and(|report| report.order != first)
+    })
+    .await;
+    assert_eq!(status.replaced[0].reports[0].report.order, first);
+    assert_eq!(asked(&cluster).len(), 2);
+    let (reason, message) = said(&status, "Reported");
+    assert_eq!(reason, "False ReportAwaited");
+    assert!(message.contains(&first), "{message}");
+    cluster.lock().unwrap().custodian = Custodian::Works;
+    let status = until(&cluster, |status| said(status, "Reported").0 == "True Reported").await;
+    let outcomes: Vec<Value> = cluster
+        .lock()
+        .unwrap()
+        .told
+        .iter()
+        .map(|told| told.1["outcome"].clone())
+        .collect();
+    assert_eq!(outcomes, [json!("Served"), json!("StoodDown")]);
+    assert!(is_reported(&status.registries[0]) && status.replaced[0].reports[0].report.path.is_some());
+    assert!(asked(&cluster).is_empty());
+    // Nothing of it is written any more.
+    step(&cluster).await.unwrap();
+    cluster.lock().unwrap().writes.clear();
+    step(&cluster).await.unwrap();
+    assert_eq!(cluster.lock().unwrap().writes, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_rehearsal_that_is_ordered_anew_ends_when_the_one_before_is_signed_for_too() {
+    let cluster = approved(rehearsal()).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    until(&cluster, |status| status.registries[0].report.is_some()).await;
+    order_anew(&cluster, |activation| {
+        activation["spec"]["deadlines"]["restore"] = "7h".into();
+    });
+    until(&cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    {
+        let mut cluster = cluster.lock().unwrap();
+        cluster.sign(&[1, 3]);
+        cluster.custodian = Custodian::Works;
+    }
+    let status = until(&cluster, |status| status.phase == ActivationPhase::Rehearsed).await;
+    assert_eq!(cluster.lock().unwrap().told.len(), 2);
+    assert!(status.replaced[0].reports[0].report.path.is_some());
 }
 
 #[tokio::test]
