@@ -291,8 +291,8 @@ pub struct ExternalDatabase {
     /// Name of the database. It exists. 1 to 63 bytes.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[ -~]+$"))]
     pub database: String,
-    /// Says that the database is scratch: what a rehearsal restores into it stays there until somebody drops it, for the operator reaches no
-    /// database. A rehearsal on one that is not scratch is refused. Default: `false`.
+    /// Says that the database is scratch: a rehearsal restores into it, and drops what it has restored when it ends; of what it finds there it
+    /// drops nothing. Roles that it had to make stay. A rehearsal on one that is not scratch is refused. Default: `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub scratch: bool,
     /// How the server proves who it is: TLS is always on.
@@ -330,7 +330,7 @@ pub struct ActivationDeadlines {
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     pub serve: String,
     /// At `StoodDown`, from the last approval: until applications are shut out. It waits until the embassy's mirror has shown that it copies.
-    /// Default: `15m`.
+    /// In a rehearsal: until an external database is emptied again. Default: `15m`.
     #[serde(default = "default_close", skip_serializing_if = "is_default_close")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     pub close: String,

@@ -195,6 +195,9 @@ pub struct ActivatedState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub release: Option<String>,
+    /// In a rehearsal on an external database: how what was restored is dropped again; absent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clean_up: Option<RehearsalCleanUp>,
     /// What came of the order, and where the signed report lies; absent while it is carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ActivationReport>,
@@ -289,6 +292,26 @@ pub enum RegistryPhase {
     Skipped,
 }
 
+/// How what a rehearsal has restored is dropped again. It is tried until it is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RehearsalCleanUp {
+    /// How often it has failed.
+    #[schemars(range(min = 0))]
+    pub failures: i64,
+    /// When it failed last, RFC 3339 in UTC; absent where it never did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub failed_at: Option<String>,
+    /// The UID of the `RegistryRestore` that was counted last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub uid: Option<String>,
+    /// What was done, or why it is not done yet and what to do.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
 /// The restore of a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -321,7 +344,7 @@ pub struct TermSigner {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivationStep {
-    /// Its name: `cut`, `fence`, `database`, `restore`, `serve`, `close`, `copy`, `release` or `report`.
+    /// Its name: `cut`, `fence`, `database`, `restore`, `serve`, `close`, `copy`, `release`, `report` or `clean`.
     #[schemars(length(max = 32))]
     pub name: String,
     /// When it began, RFC 3339 in UTC.

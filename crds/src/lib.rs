@@ -68,8 +68,8 @@ pub use activation::{
 };
 pub use activation_status::{
     ActivatedState, ActivationPhase, ActivationReport, ActivationRestore, ActivationStep, Approvals,
-    EmbassyActivationStatus, RefusedApproval, RegistryPhase, ReplacedOrder, ReplacedReport, Statement,
-    TermSigner,
+    EmbassyActivationStatus, RefusedApproval, RegistryPhase, RehearsalCleanUp, ReplacedOrder, ReplacedReport,
+    Statement, TermSigner,
 };
 pub use assertion::{Assertion, Bounds};
 pub use condition::{Condition, ConditionStatus};
@@ -99,7 +99,9 @@ pub use mirror_status::{
 pub use pod::{ResourceAmounts, Resources, TaintEffect, Toleration, TolerationOperator};
 pub use recovery_point::{Known, RecoveryPoint, RecoveryPointSpec, RecoveryPointStatus};
 pub use reference::{EmbassyRef, SecretRef};
-pub use restore::{CopyChoice, IfNotEmpty, RegistryRestore, RegistryRestoreSpec, RestoredRegistry, Target};
+pub use restore::{
+    CopyChoice, IfNotEmpty, RegistryRestore, RegistryRestoreSpec, Rehearsal, RestoredRegistry, Target,
+};
 pub use restore_status::{
     GivenAnswer, LeftOut, RegistryRestoreStatus, RestorePhase, RestoreProgress, Restored, RestoredCopy,
 };

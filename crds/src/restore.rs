@@ -81,6 +81,10 @@ pub struct RegistryRestoreSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub assertions: Vec<Assertion>,
+    /// What an `EmbassyActivation` with `mode: Rehearse` sets where the database is somebody else's: what is restored bears the rehearsal's mark,
+    /// and is dropped by it when the rehearsal ends. Roles that were made stay. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Rehearsal>,
     /// The longest that the restore may take, its questions included. A whole number and one of s, m, h, d. Default: `6h`.
     #[serde(default = "default_deadline")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
@@ -96,6 +100,19 @@ fn default_jobs() -> i32 {
 
 fn default_deadline() -> String {
     "6h".to_owned()
+}
+
+/// The rehearsal that a restore is a part of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rehearsal {
+    /// The UID of its `EmbassyActivation`, which the database's comment names for as long as something of the rehearsal is there.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+    /// Restores nothing: drops what the rehearsal has restored, and nothing where the database does not bear its mark. No copy is read, so
+    /// neither identity nor retrieval credentials are mounted. Default: `false`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empties: bool,
 }
 
 /// Which registry is restored.

@@ -1,19 +1,21 @@
 //! Does what the course asks for beside the status, and brings managed databases up and down.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dataembassy_contract::Reason;
 use dataembassy_crds::{
     ActivatedState, ActivationMode, ActivationState, EmbassyActivation, EmbassyActivationStatus,
     RegistryPhase, RegistryRestore,
 };
+use jiff::Timestamp;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 
 use crate::activation::course::{self, Act, Scene};
 use crate::activation::database::{self, Managed, Standing};
 use crate::activation::dereference::Found;
-use crate::activation::signing_key;
+use crate::activation::{clean_up, signing_key};
 use crate::apply::{ApplyError, is_owned};
 use crate::run::Context;
 
@@ -220,18 +222,38 @@ async fn remove(restore: &RegistryRestore, context: &Context) -> Result<(), Appl
     }
 }
 
-/// After a rehearsal: removes restores and databases. Whether all of it is gone; if not, why.
-pub async fn clean(activation: &EmbassyActivation, found: &Found, context: &Context) -> Result<bool, String> {
+/// After a rehearsal: removes restores and databases, and has what was restored into databases of others dropped. Whether all of it is gone; if
+/// not, why.
+pub async fn clean(
+    activation: &EmbassyActivation,
+    (found, order, now): (&Found, &str, Timestamp),
+    states: &mut [ActivatedState],
+    context: &Context,
+) -> Result<bool, String> {
+    let is_ours = |restore: &&Arc<RegistryRestore>| !clean_up::empties(restore);
     for restore in found
         .restores
         .iter()
+        .filter(is_ours)
         .filter(|restore| restore.metadata.deletion_timestamp.is_none())
     {
         remove(restore, context)
             .await
             .map_err(|error| error.to_string())?;
     }
-    let mut is_gone = found.restores.is_empty();
+    // What still restores would write behind the back of what drops.
+    let mut is_gone = !found.restores.iter().any(|restore| is_ours(&restore));
+    if is_gone {
+        for step in clean_up::advance(activation, found, order, states, now) {
+            is_gone = false;
+            match step {
+                clean_up::Step::Make(restore) => make(&restore, activation, context).await,
+                clean_up::Step::Remove(restore) => remove(&restore, context).await,
+                clean_up::Step::Wait => Ok(()),
+            }
+            .map_err(|error| error.to_string())?;
+        }
+    }
     for managed in managed(activation) {
         is_gone &= database::remove(context, &managed)
             .await

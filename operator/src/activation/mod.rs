@@ -7,6 +7,7 @@
 pub mod adoption;
 pub mod apply;
 pub mod approval;
+pub mod clean_up;
 pub mod course;
 pub mod database;
 pub mod dereference;
@@ -237,7 +238,8 @@ async fn end(
             return;
         }
         let is_answered = all(&status.registries, course::is_answered) && replaced::is_settled(status);
-        match apply::clean(activation, found, context).await {
+        let order = order.to_owned();
+        match apply::clean(activation, (found, &order, now), &mut status.registries, context).await {
             Ok(true) if is_answered => {}
             Ok(_) => return,
             Err(error) => {

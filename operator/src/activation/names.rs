@@ -40,6 +40,15 @@ pub fn restore(activation: &str, registry: &str, attempt: i64) -> String {
     format!("{activation}-{beginning}-{}-{attempt}", short(registry, 6))
 }
 
+/// The `RegistryRestore` that drops what the rehearsal by this order has restored.
+#[must_use]
+pub fn clean_up(activation: &str, registry: &str, order: &str) -> String {
+    format!(
+        "{activation}-{}-clean-up",
+        short(&format!("{registry}\n{order}"), 8)
+    )
+}
+
 /// The order that a spec becomes: another resource, or another spec, is another order.
 #[must_use]
 pub fn order(activation: &str, uid: &str, spec: &Sha256Digest) -> String {

@@ -162,8 +162,10 @@ fn begin_anew(state: &mut ActivatedState, wanted: ActivationState) {
             steps::SERVE,
             steps::COPY,
             steps::RELEASE,
+            steps::CLEAN,
         ],
     );
+    state.clean_up = None;
     state.restore = None;
     state.copy = None;
     // What an earlier order achieved is not this one's.

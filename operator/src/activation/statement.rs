@@ -320,7 +320,7 @@ pub fn target(registry: &ActivatedRegistry, mode: ActivationMode) -> String {
             external.port,
             external.database,
             if mode == ActivationMode::Rehearse {
-                ", scratch: its rows stay"
+                ", scratch: emptied afterwards"
             } else {
                 ""
             }

@@ -21,6 +21,8 @@ pub const CLOSE: &str = "close";
 pub const COPY: &str = "copy";
 /// At a stand-down: the ledger holds the release.
 pub const RELEASE: &str = "release";
+/// After a rehearsal: what it restored into somebody else's database is dropped.
+pub const CLEAN: &str = "clean";
 
 /// The custodian signs for what came of the order.
 pub const REPORT: &str = "report";

@@ -273,16 +273,16 @@ fn judge_service(registry: &ActivatedRegistry, services: &mut BTreeSet<String>) 
     Err(Refusal::new(Reason::InvalidName, message))
 }
 
-/// What a rehearsal restores into a database that somebody else keeps stays there: only where they say that it may.
+/// A rehearsal restores into a database that somebody else keeps, and empties it of that again, only where they say that it may.
 fn judge_rehearsal(activation: &EmbassyActivation, registry: &ActivatedRegistry) -> Result<(), Refusal> {
     let external = registry.target.external.as_ref();
-    let would_stay = external.is_some_and(|external| !external.scratch);
-    if activation.spec.mode != ActivationMode::Rehearse || !would_stay {
+    let is_kept = external.is_some_and(|external| !external.scratch);
+    if activation.spec.mode != ActivationMode::Rehearse || !is_kept {
         return Ok(());
     }
     let message = format!(
-        "spec.registries[{}].target.external: a rehearsal would leave its rows in a database that somebody else keeps: rehearse on a managed \
-         database, or name one that is made for this and set scratch: true, and drop it afterwards",
+        "spec.registries[{}].target.external: a rehearsal would restore into a database that somebody else keeps, and drop it again: rehearse on a \
+         managed database, or name one that is made for this and set scratch: true",
         registry.id
     );
     Err(Refusal::new(Reason::InvalidName, message))

@@ -68,9 +68,11 @@ fn reach(checked: &Checked, settings: &Settings) -> Value {
         policy::resolving(),
         // Policies see a pod's own port, which may differ from its Service's: within the namespace any port will do.
         json!({"to": [{"podSelector": {}}]}),
-        policy::store(checked.store_port, &checked.store_networks),
         json!({"ports": [{"protocol": "TCP", "port": checked.config.target.port}]}),
     ];
+    if !checked.empties {
+        egress.push(policy::store(checked.store_port, &checked.store_networks));
+    }
     egress.extend(policy::collector(settings));
     json!({
         "podSelector": {"matchLabels": names::selector(&checked.name)},
@@ -91,28 +93,36 @@ fn work(checked: &Checked, settings: &Settings) -> Value {
         database,
         database_ca,
     } = &checked.secrets;
+    let of_the_copy: [(&str, &[&str]); 2] = [
+        (
+            retrieval,
+            &[files::RETRIEVAL_ACCESS_KEY_ID, files::RETRIEVAL_SECRET_ACCESS_KEY],
+        ),
+        (identity, &[files::IDENTITY]),
+    ];
+    let of_the_database: [(&str, &[&str]); 2] = [
+        (
+            database,
+            &[
+                files::DATABASE_USERNAME,
+                files::DATABASE_PASSWORD,
+                files::DATABASE_CERTIFICATE,
+                files::DATABASE_CERTIFICATE_KEY,
+            ],
+        ),
+        (database_ca, &[files::DATABASE_CA]),
+    ];
+    let secrets = if checked.empties {
+        of_the_database.to_vec()
+    } else {
+        [of_the_copy, of_the_database].concat()
+    };
     let workload = Workload {
         container: CONTAINER,
         command: "restore-job",
         service_account: &object,
         config_map: &object,
-        secrets: &[
-            (
-                retrieval,
-                &[files::RETRIEVAL_ACCESS_KEY_ID, files::RETRIEVAL_SECRET_ACCESS_KEY],
-            ),
-            (identity, &[files::IDENTITY]),
-            (
-                database,
-                &[
-                    files::DATABASE_USERNAME,
-                    files::DATABASE_PASSWORD,
-                    files::DATABASE_CERTIFICATE,
-                    files::DATABASE_CERTIFICATE_KEY,
-                ],
-            ),
-            (database_ca, &[files::DATABASE_CA]),
-        ],
+        secrets: &secrets,
         ports: &[],
         scratch_size: Some(sidecar.scratch_size.as_deref().unwrap_or(SCRATCH_SIZE)),
         resources: sidecar.resources.as_ref(),
@@ -126,7 +136,11 @@ fn work(checked: &Checked, settings: &Settings) -> Value {
         companion: None,
     };
     let mut template = workload.template(
-        &names::pod_labels(&checked.name, checked.managed_database.as_deref()),
+        &names::pod_labels(
+            &checked.name,
+            checked.managed_database.as_deref(),
+            !checked.empties,
+        ),
         settings,
     );
     template["spec"]["restartPolicy"] = "Never".into();

@@ -26,11 +26,13 @@ pub fn labels(restore: &str) -> Value {
 }
 
 /// The labels of its pod, which may reach the store where the store's policy lets such pods in, and a managed database where the restore is
-/// one of its activation.
+/// one of its activation. One that only drops something reads no copy.
 #[must_use]
-pub fn pod_labels(restore: &str, database: Option<&str>) -> Value {
+pub fn pod_labels(restore: &str, database: Option<&str>, reads_a_copy: bool) -> Value {
     let mut all = labels(restore);
-    all[labels::STORE_ACCESS] = "true".into();
+    if reads_a_copy {
+        all[labels::STORE_ACCESS] = "true".into();
+    }
     if let Some(database) = database {
         all[labels::DATABASE] = database.into();
     }

@@ -127,7 +127,7 @@ fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
     if let Some(result) = result {
         let too_long = found.job.as_ref().and_then(job::failure) == Some(TOO_LONG);
         let finding = if result.ending == Ending::Restored {
-            Finding::yes(Reason::Restored, result.message.clone())
+            Finding::yes(done(restore), result.message.clone())
         } else if too_long && result.reason == Reason::Interrupted {
             let message = format!("it took longer than spec.deadline, {}", restore.spec.deadline);
             Finding::no(Reason::DeadlineExceeded, format!("{message}; {}", result.message))
@@ -140,6 +140,13 @@ fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
         });
     }
     let unsaid = |reason, message: String| {
+        if empties(restore) {
+            let message = format!("{message}; something of the rehearsal may still be in the database");
+            return Some(End {
+                finding: Finding::no(reason, message),
+                result: None,
+            });
+        }
         Some(End {
             finding: Finding::no(
                 reason,
@@ -171,7 +178,7 @@ fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
         // The process ends well in one case only.
         let message = "its Job completed; its pod is gone, and with it the numbers";
         return Some(End {
-            finding: Finding::yes(Reason::Restored, message),
+            finding: Finding::yes(done(restore), message),
             result: None,
         });
     }
@@ -183,6 +190,21 @@ fn end(restore: &RegistryRestore, found: &Found) -> Option<End> {
     // Its pod may have been deleted or evicted before anybody read its last words.
     let message = format!("its Job failed ({failed})");
     unsaid(Reason::Interrupted, with_reason(message, found.pod.as_ref()))
+}
+
+/// Whether it only drops what a rehearsal has restored.
+fn empties(restore: &RegistryRestore) -> bool {
+    let rehearsal = restore.spec.rehearsal.as_ref();
+    rehearsal.is_some_and(|rehearsal| rehearsal.empties)
+}
+
+/// What one that ended well has done.
+fn done(restore: &RegistryRestore) -> Reason {
+    if empties(restore) {
+        Reason::CleanedUp
+    } else {
+        Reason::Restored
+    }
 }
 
 /// What is to be said while it has not ended.
@@ -224,6 +246,10 @@ fn at_work(
     }
     match &report.waits {
         Some(waits) => Finding::no(waits.reason, waits.message.clone()),
+        None if empties(restore) => Finding::no(
+            Reason::CleaningUp,
+            "what the rehearsal has restored is being dropped",
+        ),
         None => Finding::no(Reason::Restoring, words(&report.progress)),
     }
 }

@@ -3,7 +3,7 @@
 
 use dataembassy_contract::config::{Floor, TlsMode};
 use dataembassy_contract::custodian::SignerConfig;
-use dataembassy_contract::restore::{CopyChoice, IfNotEmpty, RestoreConfig, TargetConfig};
+use dataembassy_contract::restore::{CopyChoice, IfNotEmpty, RehearsalConfig, RestoreConfig, TargetConfig};
 use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{self as crds, RegistryMirror, RegistryRestore, Sidecar};
 use dataembassy_ledger::RegistryId;
@@ -35,6 +35,8 @@ pub struct Checked {
     pub sidecar: Sidecar,
     /// The managed database that its pod is let into, where it is one of an activation's.
     pub managed_database: Option<String>,
+    /// Whether it only drops what a rehearsal has restored: then it needs neither the store nor a key.
+    pub empties: bool,
     /// The port of the store.
     pub store_port: u16,
     /// The networks that the store may be in; empty where any may.
@@ -79,6 +81,7 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
         deadline: duration("spec.deadline", &spec.deadline).map_err(of_the_spec)?,
         sidecar: spec.sidecar.clone().unwrap_or_default(),
         managed_database: restore.labels().get(DATABASE).cloned(),
+        empties: spec.rehearsal.as_ref().is_some_and(|rehearsal| rehearsal.empties),
         store_port: embassy.store_port(),
         store_networks: embassy.networks().to_vec(),
         config: RestoreConfig {
@@ -102,6 +105,10 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
                 .filter(|jobs| (1..=64).contains(jobs))
                 .ok_or_else(|| of_the_spec(Refusal::new(Reason::InvalidName, "spec.jobs must be 1 to 64")))?,
             assertions: assertion::judge(&spec.assertions).map_err(of_the_spec)?,
+            rehearsal: spec.rehearsal.as_ref().map(|rehearsal| RehearsalConfig {
+                uid: rehearsal.uid.clone(),
+                empties: rehearsal.empties,
+            }),
         },
     })
 }

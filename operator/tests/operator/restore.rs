@@ -170,6 +170,26 @@ async fn a_restore_of_an_activation_makes_the_database_and_is_let_into_it() {
 }
 
 #[tokio::test]
+async fn what_drops_what_a_rehearsal_has_restored_has_neither_an_identity_nor_a_way_to_the_store() {
+    let mut resource = restore("back");
+    resource["spec"]["rehearsal"] = json!({"uid": "uid-rehearsal", "empties": true});
+    let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+    let template = &written(&asked, JOB)["spec"]["template"];
+    let spec = &resource["spec"];
+    for secret in ["identityRef", "retrievalCredentialsRef"] {
+        let name = spec[secret]["name"].as_str().unwrap();
+        assert!(!template.to_string().contains(name), "{secret}: {template}");
+    }
+    let database = spec["target"]["credentialsRef"]["name"].as_str().unwrap();
+    assert!(template.to_string().contains(database));
+    assert!(template["metadata"]["labels"]["dataembassy.io/store-access"].is_null());
+    let map = written(&asked, "/configmaps/back-restore");
+    let document = map["data"][files::CONFIG_FILE].as_str().unwrap();
+    let config = RestoreConfig::from_json(document.as_bytes()).unwrap();
+    assert!(config.rehearsal.is_some_and(|rehearsal| rehearsal.empties));
+}
+
+#[tokio::test]
 async fn the_job_believes_whom_the_cluster_believes_and_knows_the_last_head() {
     let resource = restore("back");
     let mut accepted = custody("population");

@@ -169,6 +169,7 @@ async fn restore_and_ask(
     read: ReadCopy,
 ) -> Result<(), Failure> {
     let options = Options {
+        rehearsal: None,
         replace: false,
         trusting: false,
         allowed_extensions: config.allowed_extensions.clone(),

@@ -115,6 +115,7 @@ struct TargetArguments {
 impl Arguments {
     pub(super) fn options(&self) -> Options {
         Options {
+            rehearsal: None,
             replace: self.if_not_empty == IfNotEmpty::Replace,
             trusting: self.trust_source,
             allowed_extensions: self.allowed_extensions.clone(),

@@ -2,10 +2,11 @@
 //!
 //! [`copy`] opens and checks what the store holds, [`preflight`] says what the target lacks before anything is written,
 //! [`pg_restore`] makes definitions and constraints, [`load`] streams rows and large objects, [`comparison`] counts them
-//! in the target. [`restoration`] holds the order, [`job`] is the same as the operator asks for it. Nothing of the source's is run by `psql`, and no password reaches
+//! in the target. [`restoration`] holds the order, [`clean_up`] takes back what a rehearsal wrote, [`job`] is both as the operator asks for it. Nothing of the source's is run by `psql`, and no password reaches
 //! another program.
 
 mod arguments;
+pub mod clean_up;
 pub mod comparison;
 pub mod copy;
 mod error;
@@ -53,6 +54,9 @@ pub struct Options {
     pub jobs: usize,
     /// Directory for temporary files: the table of contents and a socket.
     pub scratch: PathBuf,
+    /// The rehearsal that this is a part of: then the database keeps its mark, by which it is emptied afterwards, and gets no settings,
+    /// privileges and comment of the source's database.
+    pub rehearsal: Option<String>,
     /// Schemas of the copy that the target has already, for extensions that were installed into them: they are neither in the way nor made.
     pub prepared_schemas: Vec<String>,
 }

@@ -152,6 +152,7 @@ async fn bring_back(
         database,
         identity.registry.as_str(),
         identity.sequence,
+        options.rehearsal.as_deref(),
     )
     .await?;
     if !facts.is_empty() {
@@ -189,12 +190,16 @@ async fn bring_back(
     progress.enter(Phase::Analysing);
     statistics::gather(&mut connection, target, options.jobs).await?;
     clock.note("statistics");
-    let of_the_database = if options.trusting {
-        roles::of_the_database(&contents, database)
+    if options.rehearsal.is_some() {
+        mark.rehearsed(&mut connection, database).await?;
     } else {
-        Vec::new()
-    };
-    mark.clear(&mut connection, database, of_the_database).await?;
+        let of_the_database = if options.trusting {
+            roles::of_the_database(&contents, database)
+        } else {
+            Vec::new()
+        };
+        mark.clear(&mut connection, database, of_the_database).await?;
+    }
     connection.close().await;
     progress.enter(Phase::Done);
     Ok(Outcome {
@@ -210,7 +215,7 @@ async fn bring_back(
 
 /// Keeps every other restore out of the database for as long as this session lasts: the mark tells of one that has ended, not of one that
 /// is at work. The session of one that was killed may live a moment longer than it did.
-async fn alone(connection: &mut Connection) -> Result<(), RestoreError> {
+pub(super) async fn alone(connection: &mut Connection) -> Result<(), RestoreError> {
     let until = Instant::now() + LEAVING;
     let ask = format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK})");
     loop {

@@ -47,6 +47,20 @@ pub struct RestoreConfig {
     /// What the restored database is asked when everything else is done, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assertions: Vec<AssertionConfig>,
+    /// Where this is a rehearsal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<RehearsalConfig>,
+}
+
+/// A restore that is tried: what it writes is taken away again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RehearsalConfig {
+    /// The UID of the rehearsal, by which the database is marked for as long as something of it is there.
+    pub uid: String,
+    /// Whether nothing is restored, and what the rehearsal has restored is dropped.
+    #[serde(default)]
+    pub empties: bool,
 }
 
 /// Which copy is restored.

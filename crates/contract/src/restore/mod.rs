@@ -3,7 +3,7 @@
 mod config;
 mod report;
 
-pub use config::{CopyChoice, IfNotEmpty, RestoreConfig, TargetConfig};
+pub use config::{CopyChoice, IfNotEmpty, RehearsalConfig, RestoreConfig, TargetConfig};
 pub use report::{
     ChosenCopy, Ending, LeftOut, MAX_MESSAGE, MAX_RESULT_BYTES, RestorePhase, RestoreProgress, RestoreReport,
     RestoreResult,

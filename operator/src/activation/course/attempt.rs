@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dataembassy_contract::Reason;
 use dataembassy_crds::{
     ActivationRestore, CopyChoice, EmbassyRef, IfNotEmpty, RegistryPhase, RegistryRestore,
-    RegistryRestoreSpec, RestorePhase, RestoredRegistry, Target,
+    RegistryRestoreSpec, Rehearsal, RestorePhase, RestoredRegistry, Target,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
 use super::{Act, Walk};
-use crate::activation::{names, steps};
+use crate::activation::{clean_up, names, steps};
 use crate::backoff::after_failure;
 use crate::condition::find;
 
@@ -208,6 +208,10 @@ impl Walk<'_> {
                 accept_different_collation,
                 jobs: registry.jobs,
                 assertions: registry.assertions.clone(),
+                rehearsal: clean_up::marks(activation, registry).then(|| Rehearsal {
+                    uid: activation.uid().unwrap_or_default(),
+                    empties: false,
+                }),
                 deadline: activation.spec.deadlines.restore.clone(),
                 sidecar: registry.sidecar.clone(),
             },

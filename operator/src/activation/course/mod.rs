@@ -29,8 +29,8 @@ pub use stand_down::shut;
 
 use crate::activation::database::{Managed, Standing};
 use crate::activation::dereference::Found;
-use crate::activation::steps;
 use crate::activation::validate::{Checked, CheckedRegistry};
+use crate::activation::{clean_up, steps};
 
 /// The most characters of a message, as the schema has it.
 const MAX_MESSAGE: usize = 1024;
@@ -129,6 +129,8 @@ fn forlorn(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Act> {
     let restores = scene.found.restores.iter().filter(|restore| {
         restore.metadata.deletion_timestamp.is_none()
             && attempt::is_at_work(restore)
+            // Whoever cleans up is let do so, whatever was ordered since.
+            && !clean_up::empties(restore)
             && restore
                 .metadata
                 .name

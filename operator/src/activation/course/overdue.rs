@@ -32,7 +32,11 @@ pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
             is_over(state.phase)
         };
         let steps = match (is_there, goes_home) {
-            (true, _) => Vec::new(),
+            (true, _) => vec![(
+                steps::CLEAN,
+                since(state, steps::CLEAN),
+                scene.checked.deadlines.close,
+            )],
             (false, true) => of_stand_down(scene, state),
             (false, false) => of_registry(scene, state),
         };
@@ -42,7 +46,10 @@ pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
         let late = late.map(|(step, _, _)| Overdue {
             registry: state.id.clone(),
             step,
-            message: state.message.clone(),
+            message: match &state.clean_up {
+                Some(clean_up) if step == steps::CLEAN => clean_up.message.clone(),
+                _ => state.message.clone(),
+            },
         });
         late.chain(of_report(scene, state)).collect::<Vec<_>>()
     };

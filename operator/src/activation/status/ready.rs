@@ -4,8 +4,8 @@ use dataembassy_contract::Reason;
 use dataembassy_crds::{ActivatedState, ActivationPhase, EmbassyActivationStatus, RegistryPhase};
 
 use super::Seen;
-use crate::activation::course;
 use crate::activation::stage::Stage;
+use crate::activation::{course, steps};
 use crate::condition::Finding;
 
 /// Whether it comes on by itself.
@@ -129,14 +129,27 @@ fn ordered(status: &EmbassyActivationStatus) -> Ready {
         _ => {
             let at_work = registries.iter().find(|state| !course::is_over(state.phase));
             at_work.map_or_else(
-                || match registries.iter().find_map(unsigned) {
-                    Some(told) => moving(Reason::ReportAwaited, told),
-                    None => moving(Reason::Applying, "what the rehearsal made is being removed"),
+                || match (
+                    registries.iter().find_map(uncleaned),
+                    registries.iter().find_map(unsigned),
+                ) {
+                    (Some(told), _) => moving(Reason::CleaningUp, told),
+                    (None, Some(told)) => moving(Reason::ReportAwaited, told),
+                    (None, None) => moving(Reason::Applying, "what the rehearsal made is being removed"),
                 },
                 |state| moving(reason_of(state), of_one(state)),
             )
         }
     }
+}
+
+/// What is said of a database of somebody else that still holds what a rehearsal has restored.
+fn uncleaned(state: &ActivatedState) -> Option<String> {
+    let clean_up = state
+        .clean_up
+        .as_ref()
+        .filter(|_| !steps::has_ended(state, steps::CLEAN))?;
+    Some(format!("{}: {}", state.id, clean_up.message))
 }
 
 /// What is said of a report that the custodian has not answered to.

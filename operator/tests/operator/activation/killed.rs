@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use dataembassy_crds::{ActivationPhase, RegistryPhase};
 
+use super::rehearsal::on_scratch;
 use super::{Death, HOME, Shared, alone, cluster, is_reported, mirror, phases, stand_down, until};
 
 /// Lets operators, each of which knows nothing of the one before, follow an activation until it is served.
@@ -86,6 +87,34 @@ async fn a_rehearsal_whose_operator_is_killed_anywhere_leaves_nothing_behind() {
             assert!(is_reported(state), "{here}");
             assert_eq!(cluster.told.len(), 1, "{here}: what is told never changes");
             assert_eq!(cluster.told[0].1["assertions"][0]["name"], "citizens", "{here}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rehearsal_whose_operator_is_killed_anywhere_has_what_it_restored_elsewhere_dropped() {
+    let follow = async |cluster: &Shared| {
+        until(cluster, |status| status.statement.is_some()).await;
+        cluster.lock().unwrap().sign(&[1, 2]);
+        until(cluster, |status| status.phase == ActivationPhase::Rehearsed).await;
+    };
+    let whole = cluster(on_scratch());
+    follow(&whole).await;
+    let requests = whole.lock().unwrap().requests;
+    for at in 0..requests {
+        for death in [Death::Before, Death::After] {
+            let cluster = cluster(on_scratch());
+            cluster.lock().unwrap().dies = Some((at, death));
+            follow(&cluster).await;
+            let cluster = cluster.lock().unwrap();
+            let here = format!("{death:?} at {at}");
+            assert!(cluster.of_kind("registryrestores").is_empty(), "{here}");
+            let state = &cluster.status().registries[0];
+            assert_eq!(state.attempts, 1, "{here}");
+            let step = state.steps.iter().find(|step| step.name == "clean").unwrap();
+            assert!(step.ended_at.is_some(), "{here}");
+            // The restore, and then at least one that drops what it has restored.
+            assert!(cluster.made("registryrestores").len() >= 2, "{here}");
         }
     }
 }

@@ -59,6 +59,8 @@ struct Cluster {
     /// How the next restores of the population register end: the reason, or nothing where they end well; the last one stays. Those of the
     /// others end well.
     restores: Vec<Option<&'static str>>,
+    /// The same of those that drop what a rehearsal has restored.
+    clean_ups: Vec<Option<&'static str>>,
     /// The population register's mirror here, if somebody has made one.
     mirror: Option<Value>,
     /// What the custodian finds when it reads back what that has committed.
@@ -157,6 +159,7 @@ impl Cluster {
             reports: BTreeMap::from(reports),
             custodian: Custodian::Works,
             restores: vec![None],
+            clean_ups: vec![None],
             mirror: None,
             read_back: "True",
             store: true,
@@ -399,7 +402,10 @@ impl Cluster {
             .map(|(path, _)| path.clone())
             .collect();
         for path in open {
+            let empties = self.objects[&path]["spec"]["rehearsal"]["empties"] == true;
             let ending = match self.objects[&path]["spec"]["registry"]["id"].as_str() {
+                _ if empties && self.clean_ups.len() > 1 => self.clean_ups.remove(0),
+                _ if empties => self.clean_ups[0],
                 Some("population") if self.restores.len() > 1 => self.restores.remove(0),
                 Some("population") => self.restores[0],
                 _ => None,
@@ -409,6 +415,7 @@ impl Cluster {
             }
             let restore = self.objects.get_mut(&path).unwrap();
             let (phase, status, reason) = match ending {
+                None if empties => ("Restored", "True", "CleanedUp"),
                 None => ("Restored", "True", "Restored"),
                 Some(reason) => ("Failed", "False", reason),
             };

@@ -59,8 +59,116 @@ async fn a_rehearsal_asks_the_custodian_for_nothing_and_is_cleaned_up() {
     assert_eq!(cluster.lock().unwrap().writes, Vec::<String>::new());
 }
 
+/// A rehearsal on a database that somebody else keeps, and gives for it.
+pub(super) fn on_scratch() -> Value {
+    let mut activation = alone(true);
+    activation["spec"]["mode"] = "Rehearse".into();
+    activation["spec"]["registries"][0]["target"]["external"]["scratch"] = true.into();
+    activation
+}
+
+fn message(cluster: &Shared) -> String {
+    let status = cluster.lock().unwrap().status();
+    let clean_up = status.registries[0].clean_up.clone();
+    clean_up.unwrap_or_default().message
+}
+
 #[tokio::test]
-async fn a_rehearsal_leaves_rows_in_a_database_of_somebody_else_only_where_that_is_scratch() {
+async fn what_was_restored_into_a_database_of_somebody_else_is_dropped_by_its_mark() {
+    let cluster = approved(on_scratch()).await;
+    until(&cluster, |status| status.registries[0].restore.is_some()).await;
+    // What restores says for whom, and what drops needs no copy.
+    until(&cluster, |status| status.registries[0].clean_up.is_some()).await;
+    let restores = cluster.lock().unwrap().of_kind("registryrestores");
+    let [clean_up] = restores.as_slice() else {
+        panic!("what restored is gone before: {restores:?}");
+    };
+    assert_eq!(
+        clean_up["spec"]["rehearsal"],
+        serde_json::json!({"uid": "uid-home-lost", "empties": true})
+    );
+    let owner = &clean_up["metadata"]["ownerReferences"][0];
+    assert_eq!(owner["uid"], "uid-home-lost");
+    let status = until(&cluster, |status| status.phase == ActivationPhase::Rehearsed).await;
+    assert_eq!(said(&status, "Ready").0, "True Rehearsed");
+    assert!(kinds(&cluster).is_empty(), "{:?}", kinds(&cluster));
+    cluster.lock().unwrap().writes.clear();
+    step(&cluster).await.unwrap();
+    assert_eq!(cluster.lock().unwrap().writes, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_rehearsal_that_cannot_be_taken_back_yet_says_why_and_is_tried_until_it_is() {
+    let cluster = approved(on_scratch()).await;
+    cluster.lock().unwrap().clean_ups = vec![Some("TargetUnreachable"), Some("TargetRefused"), None];
+    for (failures, reason) in [(1, "TargetUnreachable"), (2, "TargetRefused")] {
+        let status = until(&cluster, |status| {
+            let clean_up = status.registries[0].clean_up.as_ref();
+            clean_up.is_some_and(|clean_up| clean_up.failures == failures)
+        })
+        .await;
+        assert_eq!(status.phase, ActivationPhase::Recovering, "it is not over");
+        let (ready, told) = said(&status, "Ready");
+        assert_eq!(ready, "False CleaningUp");
+        assert!(
+            told.contains(reason) && message(&cluster).contains("tried again"),
+            "{told}"
+        );
+        for _ in 0..2 {
+            step(&cluster).await.unwrap();
+        }
+        assert_eq!(
+            cluster.lock().unwrap().status().registries[0]
+                .clean_up
+                .as_ref()
+                .unwrap()
+                .failures,
+            failures,
+            "a failure is counted once"
+        );
+        cluster.lock().unwrap().edit(|activation| {
+            let registry = &mut activation["status"]["registries"][0];
+            registry["cleanUp"]["failedAt"] = "2026-11-27T09:00:00Z".into();
+            let steps = registry["steps"].as_array_mut().unwrap();
+            let step = steps.iter_mut().find(|step| step["name"] == "clean").unwrap();
+            step["startedAt"] = "2026-11-27T09:00:00Z".into();
+        });
+        step(&cluster).await.unwrap();
+        let (on_time, late) = said(&cluster.lock().unwrap().status(), "OnTime");
+        assert_eq!(on_time, "False StepOverdue");
+        assert!(late.contains("the step clean of population"), "{late}");
+    }
+    let status = until(&cluster, |status| status.phase == ActivationPhase::Rehearsed).await;
+    assert_eq!(said(&status, "OnTime").0, "True OnTime");
+    assert!(cluster.lock().unwrap().of_kind("registryrestores").is_empty());
+}
+
+#[tokio::test]
+async fn what_a_failed_rehearsal_has_restored_is_dropped_too_and_of_what_was_not_begun_nothing_is() {
+    let mut activation = sample(true);
+    activation["spec"]["mode"] = "Rehearse".into();
+    for registry in activation["spec"]["registries"].as_array_mut().unwrap() {
+        registry["target"]["external"]["scratch"] = true.into();
+    }
+    let cluster = approved(activation).await;
+    cluster.lock().unwrap().restores = vec![Some("AnswerWrong")];
+    let status = until(&cluster, |status| status.phase == ActivationPhase::Failed).await;
+    let cleaned: Vec<bool> = status
+        .registries
+        .iter()
+        .map(|state| {
+            state
+                .steps
+                .iter()
+                .any(|step| step.name == "clean" && step.ended_at.is_some())
+        })
+        .collect();
+    assert_eq!(cleaned, [true, false, false]);
+    assert!(cluster.lock().unwrap().of_kind("registryrestores").is_empty());
+}
+
+#[tokio::test]
+async fn a_rehearsal_restores_into_a_database_of_somebody_else_only_where_that_is_scratch() {
     let mut activation = alone(true);
     activation["spec"]["mode"] = "Rehearse".into();
     let cluster = cluster(activation);
@@ -78,7 +186,7 @@ async fn a_rehearsal_leaves_rows_in_a_database_of_somebody_else_only_where_that_
     let status = until(&cluster, |status| status.statement.is_some()).await;
     let text = status.statement.unwrap().text;
     assert!(
-        text.contains("database registry, scratch: its rows stay"),
+        text.contains("database registry, scratch: emptied afterwards"),
         "{text}"
     );
     cluster.lock().unwrap().sign(&[1, 2]);

@@ -8,7 +8,7 @@ use dataembassy_contract::{
     custodian::SignerConfig,
     files,
     report::SecretRole,
-    restore::{CopyChoice, IfNotEmpty, RestoreConfig},
+    restore::{CopyChoice, IfNotEmpty, RestoreConfig, TargetConfig},
 };
 use dataembassy_ledger::{
     Timestamp,
@@ -116,6 +116,48 @@ pub(super) struct Configuration {
     pub(super) assertions: Vec<AssertionConfig>,
 }
 
+/// What is asked for.
+pub(super) enum Task {
+    /// A restore.
+    Restore(Box<Configuration>),
+    /// What a rehearsal has restored is to be dropped.
+    CleanUp {
+        /// From here.
+        target: Box<Source>,
+        /// The rehearsal's UID.
+        rehearsal: String,
+    },
+}
+
+impl Task {
+    /// Judges what the folder held. Whoever drops needs no copy, and so neither the store's keys nor an identity.
+    pub(super) fn judge(files: &Files, environment: &Environment) -> Result<Self, ConfigurationError> {
+        let config = RestoreConfig::from_json(files.document()?)?;
+        let Some(rehearsal) = config.rehearsal.filter(|rehearsal| rehearsal.empties) else {
+            let configuration = Configuration::judge(files, environment)?;
+            return Ok(Self::Restore(Box::new(configuration)));
+        };
+        let mut needs = files.needs();
+        let database = DatabaseSecrets::take(files, &mut needs)?;
+        needs.met()?;
+        Ok(Self::CleanUp {
+            target: Box::new(into_target(database, &config.target, environment)),
+            rehearsal: rehearsal.uid,
+        })
+    }
+}
+
+fn into_target(database: DatabaseSecrets, target: &TargetConfig, environment: &Environment) -> Source {
+    database.into_source(DatabasePlace {
+        host: &target.host,
+        port: target.port,
+        database: &target.database,
+        tls: target.tls,
+        loopback: environment.place.loopback,
+        programs: environment.programs.clone(),
+    })
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigurationError {
@@ -154,7 +196,6 @@ impl Configuration {
     /// Judges what the folder held.
     pub(super) fn judge(files: &Files, environment: &Environment) -> Result<Self, ConfigurationError> {
         let config = RestoreConfig::from_json(files.document()?)?;
-        let loopback = environment.place.loopback;
         let mut needs = files.needs();
         let secrets = AccessSecrets::take(&mut needs)?;
         let database = DatabaseSecrets::take(files, &mut needs)?;
@@ -170,14 +211,7 @@ impl Configuration {
         Ok(Self {
             access: Access::judge(&named, &secrets, environment)?,
             choice: choice(&config.copy)?,
-            target: database.into_source(DatabasePlace {
-                host: &config.target.host,
-                port: config.target.port,
-                database: &config.target.database,
-                tls: config.target.tls,
-                loopback,
-                programs: environment.programs.clone(),
-            }),
+            target: into_target(database, &config.target, environment),
             options: Options {
                 replace: config.if_not_empty == IfNotEmpty::Replace,
                 trusting: config.trust_source,
@@ -186,6 +220,7 @@ impl Configuration {
                 create_database: config.target.create_if_missing,
                 jobs: usize::from(config.jobs.clamp(1, 64)),
                 scratch: environment.scratch.clone(),
+                rehearsal: config.rehearsal.map(|rehearsal| rehearsal.uid),
                 prepared_schemas: Vec::new(),
             },
             assertions: config.assertions,

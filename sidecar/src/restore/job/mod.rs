@@ -24,16 +24,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     RestoreError,
+    clean_up::clean_up,
     copy::{CopyIdentity, FindError, SealedCopy as _, StoredCopy},
     outcome::Outcome,
     progress::Phase,
     restore,
 };
+use crate::postgresql::Source;
 use crate::process::{self as running, Place, ProcessArguments, folder::Files, server};
 use crate::question;
 use crate::store::Store;
 use board::{Board, JobReport};
-use configuration::{Configuration, ConfigurationError, NAMES};
+use configuration::{Configuration, ConfigurationError, NAMES, Task};
 use result::Whole;
 
 /// How long store and target may be out of reach before that is the restore's end: a new pod is not known to every policy at once.
@@ -116,11 +118,14 @@ pub async fn run_until(
     };
     let seconds = began.elapsed().as_secs_f64();
     let (configuration, outcome) = match done {
-        Ok(restored) => restored,
+        Ok(Done::Restored(configuration, outcome)) => (configuration, *outcome),
+        Ok(Done::CleanedUp(words)) => return Ok(result::cleaned_up(words, seconds)),
         Err(failure) => return Ok(result::failed(&failure, &board, seconds)),
     };
     let copy = board.look(|report| report.copy.clone());
-    let mut whole = Whole::new(outcome, copy, seconds, configuration.assertions.len());
+    let rehearses = configuration.options.rehearsal.is_some();
+    let mut whole =
+        Whole::new(outcome, copy, seconds, configuration.assertions.len()).of_a_rehearsal(rehearses);
     // The copy is there, whatever comes of the questions.
     tokio::select! {
         () = questions(environment, &configuration, &board, &mut whole) => {}
@@ -157,6 +162,8 @@ struct Failure {
     passes: bool,
     /// Whether it was the mark itself that could not be set.
     is_unmarked: bool,
+    /// Whether something of a rehearsal may still be there.
+    is_clean_up: bool,
 }
 
 impl Failure {
@@ -166,6 +173,7 @@ impl Failure {
             message: message.into(),
             passes: matches!(reason, Reason::StoreUnreachable | Reason::TargetUnreachable),
             is_unmarked: false,
+            is_clean_up: false,
         }
     }
 }
@@ -191,12 +199,18 @@ impl From<RestoreError> for Failure {
     }
 }
 
-async fn work(
-    environment: &Environment,
-    board: &Board<RestoreReport>,
-) -> Result<(Configuration, Outcome), Failure> {
-    let judge = |files: &Files| Configuration::judge(files, environment);
-    let configuration = configured(environment, board, NAMES, judge).await?;
+/// What was done.
+enum Done {
+    Restored(Box<Configuration>, Box<Outcome>),
+    CleanedUp(String),
+}
+
+async fn work(environment: &Environment, board: &Board<RestoreReport>) -> Result<Done, Failure> {
+    let judge = |files: &Files| Task::judge(files, environment);
+    let configuration = match configured(environment, board, NAMES, judge).await? {
+        Task::Restore(configuration) => configuration,
+        Task::CleanUp { target, rehearsal } => return dropped(&target, &rehearsal, board).await,
+    };
     let store = configuration
         .access
         .connect()
@@ -207,8 +221,25 @@ async fn work(
     loop {
         let (target, options) = (&configuration.target, &configuration.options);
         match restore(&copy, target, options, board.progress()).await {
-            Ok(outcome) => return Ok((configuration, outcome)),
+            Ok(outcome) => return Ok(Done::Restored(configuration, Box::new(outcome))),
             Err(error) => bide(board, error.into(), until).await?,
+        }
+    }
+}
+
+/// What a rehearsal has restored, taken away again.
+async fn dropped(target: &Source, rehearsal: &str, board: &Board<RestoreReport>) -> Result<Done, Failure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match clean_up(target, rehearsal).await {
+            Ok(done) => return Ok(Done::CleanedUp(done.words(&target.database))),
+            Err(error) => {
+                let failure = Failure {
+                    is_clean_up: true,
+                    ..error.into()
+                };
+                bide(board, failure, until).await?;
+            }
         }
     }
 }

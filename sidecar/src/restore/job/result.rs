@@ -18,6 +18,7 @@ pub(super) struct Whole {
     copy: Option<ChosenCopy>,
     seconds: f64,
     questions: usize,
+    rehearses: bool,
 }
 
 impl Whole {
@@ -29,7 +30,14 @@ impl Whole {
             copy,
             seconds,
             questions,
+            rehearses: false,
         }
+    }
+
+    /// Whether it is tried only: then the database stays marked until it is emptied.
+    pub(super) const fn of_a_rehearsal(mut self, rehearses: bool) -> Self {
+        self.rehearses = rehearses;
+        self
     }
 
     /// The result.
@@ -62,10 +70,12 @@ impl Whole {
         let outcome = &self.outcome;
         let (answered, all) = (self.answers.len(), self.questions);
         let wrong: Vec<&Answer> = self.answers.iter().filter(|answer| !answer.passed).collect();
-        let held = format!(
-            "{} holds the copy whole and is not marked as unusable",
-            outcome.target.database
-        );
+        let marked = if self.rehearses {
+            "until the rehearsal ends"
+        } else {
+            "and is not marked as unusable"
+        };
+        let held = format!("{} holds the copy whole {marked}", outcome.target.database);
         let unasked = match all.saturating_sub(answered) {
             0 => String::new(),
             rest => format!(", and {rest} were not asked, because it was told to end"),
@@ -136,7 +146,10 @@ fn tell(outcome: &Outcome) {
 pub(super) fn failed(failure: &Failure, board: &Board<RestoreReport>, seconds: f64) -> RestoreResult {
     let counters = &board.progress().counters;
     let said = words::of_the_resource(&failure.message);
-    let (ending, message) = if board.progress().has_written() {
+    let (ending, message) = if failure.is_clean_up {
+        let message = format!("something of the rehearsal may still be in the database: {said}");
+        (Ending::Unfinished, message)
+    } else if board.progress().has_written() {
         // First what to do: what a program said may be long, and is cut at its end.
         let marked = if failure.is_unmarked {
             "the database could not be marked, and nothing else was written"
@@ -158,6 +171,24 @@ pub(super) fn failed(failure: &Failure, board: &Board<RestoreReport>, seconds: f
         tables: 0,
         rows: counters.rows.load(Relaxed),
         bytes: counters.bytes.load(Relaxed),
+        large_objects: 0,
+        seconds,
+        left_out: Vec::new(),
+        assertions: Vec::new(),
+    }
+}
+
+/// The result of a clean-up.
+pub(super) fn cleaned_up(message: String, seconds: f64) -> RestoreResult {
+    tracing::info!(message, "the clean-up has ended");
+    RestoreResult {
+        ending: Ending::Restored,
+        reason: Reason::CleanedUp,
+        message,
+        copy: None,
+        tables: 0,
+        rows: 0,
+        bytes: 0,
         large_objects: 0,
         seconds,
         left_out: Vec::new(),

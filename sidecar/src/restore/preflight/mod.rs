@@ -141,6 +141,11 @@ impl Facts {
             return;
         }
         lacks.push(match &self.unfinished {
+            Some(Mark {
+                rehearsal: Some(uid), ..
+            }) => format!(
+                "the database holds what the rehearsal {uid} restored: let that end, or say --if-not-empty replace to begin again"
+            ),
             Some(mark) => format!(
                 "the database holds an unfinished restore of {} {}: say --if-not-empty replace to begin again",
                 mark.registry, mark.sequence

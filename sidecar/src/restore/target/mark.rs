@@ -2,6 +2,9 @@
 //!
 //! It is set before anything else is written and taken away when everything was compared. A restore that is killed
 //! leaves it there, so that half a registry is not taken for a whole one. It needs no superuser.
+//!
+//! What is restored in a rehearsal keeps it to the end, and it says whose rehearsal: by that, and by nothing else, it is known what may be
+//! taken away again.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +15,8 @@ use crate::postgresql::{
 
 const WORDS: &str =
     "dataembassy: UNFINISHED RESTORE, do not use; restore again with --if-not-empty replace. ";
+/// The same of a database that a rehearsal has brought up whole.
+const REHEARSED: &str = "dataembassy: REHEARSAL, do not use; it is emptied when the rehearsal ends. ";
 
 /// What must be known to take the mark away: it is written into the mark itself, so that a later restore can do so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +30,9 @@ pub struct Mark {
     pub comment: Option<String>,
     /// Who besides the owner could connect before; an empty name is everybody.
     pub connect: Vec<String>,
+    /// The rehearsal that restores, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<String>,
 }
 
 /// Why a mark could not be set or taken away.
@@ -41,9 +49,11 @@ pub enum MarkError {
 impl Mark {
     /// The mark that the database bears, if a restore of it did not end.
     pub async fn found(connection: &mut Connection) -> Result<Option<Self>, ConnectionError> {
-        Ok(comment(connection)
-            .await?
-            .and_then(|comment| serde_json::from_str(comment.strip_prefix(WORDS)?).ok()))
+        Ok(comment(connection).await?.and_then(|comment| {
+            let words = [WORDS, REHEARSED];
+            let text = words.iter().find_map(|words| comment.strip_prefix(words))?;
+            serde_json::from_str(text).ok()
+        }))
     }
 
     /// Marks the database. One that is marked already keeps what it remembers of the time before.
@@ -52,6 +62,7 @@ impl Mark {
         database: &str,
         registry: &str,
         sequence: u64,
+        rehearsal: Option<&str>,
     ) -> Result<Self, MarkError> {
         let before = match Self::found(connection).await? {
             Some(mark) => (mark.comment, mark.connect),
@@ -62,6 +73,7 @@ impl Mark {
             sequence,
             comment: before.0,
             connect: before.1,
+            rehearsal: rehearsal.map(str::to_owned),
         };
         let text = format!("{WORDS}{}", serde_json::to_string(&mark)?);
         let name = identifier(database);
@@ -75,6 +87,14 @@ impl Mark {
         // Together they are one transaction.
         connection.execute(statements.join(";\n")).await?;
         Ok(mark)
+    }
+
+    /// Says that a rehearsal has brought it up whole. Nobody else may connect, as before.
+    pub async fn rehearsed(&self, connection: &mut Connection, database: &str) -> Result<(), MarkError> {
+        let text = format!("{REHEARSED}{}", serde_json::to_string(self)?);
+        let name = identifier(database);
+        let statement = format!("COMMENT ON DATABASE {name} IS {}", literal(&text));
+        Ok(connection.execute(statement).await?)
     }
 
     /// Takes the mark away: comment and privileges are as before, and then as `finally` says, in one transaction.

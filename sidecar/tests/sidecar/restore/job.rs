@@ -78,7 +78,7 @@ impl Folder {
         std::fs::write(path, text).unwrap();
     }
 
-    fn remove(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         std::fs::remove_file(self.place.path().join(name)).unwrap();
     }
 

@@ -7,5 +7,6 @@ mod job;
 mod preflight;
 mod questions;
 mod refusals;
+mod rehearsal;
 mod rotation;
 mod store;

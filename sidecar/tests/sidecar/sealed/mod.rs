@@ -180,6 +180,7 @@ fn seal_members(
 /// How the tests restore.
 pub(crate) fn options() -> Options {
     Options {
+        rehearsal: None,
         replace: false,
         trusting: false,
         allowed_extensions: Vec::new(),
