@@ -4,7 +4,7 @@
 use dataembassy_archive::KeyError;
 use dataembassy_contract::{Reason, drill::Verdict};
 
-use crate::postgresql::{ConnectionError, connection::ServerError, session::SessionError};
+use crate::postgresql::{ConnectionError, session::SessionError};
 use crate::restore::{
     RestoreError,
     comparison::ComparisonError,
@@ -113,11 +113,11 @@ impl From<ConnectionError> for Failure {
         match server.code.get(..2).unwrap_or_default() {
             // Out of disk, memory or sessions; a limit of ours.
             "53" if matches!(server.code.as_str(), "53100" | "53400") => {
-                Self::inconclusive(Reason::CellFull, &with_remedy(&discreet(server)))
+                Self::inconclusive(Reason::CellFull, &with_remedy(&server.to_string()))
             }
             // Ended by somebody, crashed, going down; its disk or files.
-            "53" | "57" | "58" | "08" => Self::inconclusive(Reason::CellLost, &discreet(server)),
-            _ => Self::of_the_copy(Reason::RestoreFailed, &discreet(server)),
+            "53" | "57" | "58" | "08" => Self::inconclusive(Reason::CellLost, &server.to_string()),
+            _ => Self::of_the_copy(Reason::RestoreFailed, &server.to_string()),
         }
     }
 }
@@ -240,11 +240,6 @@ fn with_remedy(said: &str) -> String {
     )
 }
 
-/// The server's words without what may be a row of the registry: a detail names keys and values.
-fn discreet(server: &ServerError) -> String {
-    format!("{} {}: {}", server.severity, server.code, server.message)
-}
-
 /// Of a program's words those that say what went wrong, without details, contexts and the statement.
 fn essence(words: &str) -> String {
     let is_error = |line: &&str| line.starts_with("pg_restore: error: ");
@@ -258,6 +253,7 @@ fn essence(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgresql::connection::ServerError;
 
     fn server(code: &str) -> ConnectionError {
         ConnectionError::Server(Box::new(ServerError {

@@ -4,6 +4,7 @@
 //! without a section of its own belongs to the section of the entry before it, and a list changes what is before it.
 
 use std::{
+    borrow::Cow,
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use std::{
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 use super::target::Doorway;
-use crate::postgresql::client_program;
+use crate::postgresql::{client_program, connection::withhold_values};
 
 /// What is kept of its words: the first errors explain the later ones.
 const STDERR_KEPT: usize = 256 * 1024;
@@ -180,10 +181,32 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// What the program said, without its remarks on progress.
+/// What a server's error has behind its message, and what functions say beside: it may quote a row.
+const MAY_QUOTE: [&str; 5] = ["DETAIL:", "CONTEXT:", "NOTICE:", "WARNING:", "INFO:"];
+/// What the program says itself behind a server's error.
+const OWN: &str = "Command was:";
+/// How a server begins its messages about a value.
+const ABOUT_A_VALUE: [&str; 4] = [
+    "invalid input",
+    "invalid byte sequence",
+    "value \"",
+    "date/time field value",
+];
+/// What a function of the registry raised has this in its context.
+const RAISED: &str = " at RAISE";
+/// Stands for that.
+const OF_A_FUNCTION: &str = "pg_restore: error: a function of the registry raised an error; its words may quote rows, so only the server's own log \
+                             has them\n";
+
+/// What the program said, without its remarks on progress, and without what may quote a row: its words are told in places where no row may be
+/// read.
 #[derive(Debug, Default)]
 struct Said {
     words: String,
+    /// Where the latest error begins in them.
+    latest: usize,
+    /// Whether what comes belongs to what is left out: a value may hold line breaks.
+    is_quoting: bool,
     /// Entries that it names as the source of an error, in the order of their failing.
     dump_ids: Vec<u32>,
     errors: usize,
@@ -222,15 +245,33 @@ impl Said {
 
     fn take(&mut self, line: &str) {
         if let Some(remark) = line.strip_prefix("pg_restore: ") {
+            self.is_quoting = false;
             if let Some(entry) = remark.strip_prefix("from TOC entry ") {
                 self.dump_ids
                     .extend(entry.split(';').next().and_then(|id| id.parse::<u32>().ok()));
+                self.keep(line);
             } else if remark.starts_with("error: ") {
                 self.errors += 1;
-            } else if !remark.starts_with("warning: ") {
-                return;
+                self.latest = self.words.len();
+                self.keep(&without_value(line));
+            } else if remark.starts_with("warning: ") {
+                self.keep(line);
+            }
+        } else if line.starts_with(OWN) {
+            self.is_quoting = false;
+            self.keep(line);
+        } else {
+            self.is_quoting |= MAY_QUOTE.iter().any(|field| line.starts_with(field));
+            if !self.is_quoting {
+                self.keep(line);
+            } else if line.contains(RAISED) && self.errors > 0 {
+                self.words.truncate(self.latest);
+                self.keep(OF_A_FUNCTION);
             }
         }
+    }
+
+    fn keep(&mut self, line: &str) {
         let room = STDERR_KEPT.saturating_sub(self.words.len());
         self.words.extend(line.chars().take(room));
     }
@@ -238,6 +279,18 @@ impl Said {
     fn failed(self, phase: &'static str, status: ExitStatus) -> ProgramError {
         let words = self.words.trim_end().to_owned();
         ProgramError::Failed { phase, status, words }
+    }
+}
+
+/// A line without the value that the server's message is about.
+fn without_value(line: &str) -> Cow<'_, str> {
+    let about = ABOUT_A_VALUE
+        .iter()
+        .filter_map(|beginning| line.find(&format!("ERROR:  {beginning}")))
+        .min();
+    match about {
+        Some(at) => Cow::Owned(format!("{}{}", &line[..at], withhold_values(&line[at..]))),
+        None => Cow::Borrowed(line),
     }
 }
 
@@ -260,6 +313,36 @@ mod tests {
         }
         assert_eq!((said.dump_ids.as_slice(), said.errors), (&[3356][..], 1));
         assert_eq!(said.words.lines().count(), 4);
+    }
+
+    #[test]
+    fn what_a_server_quotes_of_a_row_is_left_out() {
+        let mut said = Said::default();
+        for line in [
+            "pg_restore: error: could not execute query: ERROR:  could not create unique index \"person_name\"\n",
+            "DETAIL:  Key (name)=(Secret\n",
+            "Secret) is duplicated.\n",
+            "Command was: CREATE UNIQUE INDEX person_name ON public.person (name);\n",
+            "NOTICE:  Secret\n",
+            "pg_restore: error: could not execute query: ERROR:  invalid input syntax for type integer: \"Secret\"\n",
+            "Command was: CREATE INDEX number ON public.person ((name::integer));\n",
+            "pg_restore: error: could not execute query: ERROR:  Secret is not\n",
+            "Secret\n",
+            "CONTEXT:  PL/pgSQL function public.ok(text) line 3 at RAISE\n",
+            "Command was: ALTER TABLE public.person VALIDATE CONSTRAINT ok;\n",
+        ] {
+            said.take(line);
+        }
+        assert!(!said.words.contains("Secret"), "{}", said.words);
+        assert_eq!(said.errors, 3);
+        for kept in [
+            "person_name\"\nCommand was: CREATE UNIQUE",
+            "type integer: \"…\"\nCommand was: CREATE INDEX",
+            "a function of the registry raised",
+            "VALIDATE CONSTRAINT",
+        ] {
+            assert!(said.words.contains(kept), "{kept}: {}", said.words);
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::{io, net::IpAddr};
 
+use super::ServerError;
+
 /// Why a connection could not be made or was lost.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
@@ -152,44 +154,5 @@ impl ConnectionError {
             "57P03" | "57P01" | "57P02" => Self::NotAccepting(error),
             _ => Self::Server(error),
         }
-    }
-}
-
-/// An `ErrorResponse` or `NoticeResponse` of the server.
-#[derive(Clone, Debug, Default, thiserror::Error)]
-#[error("{severity} {code}: {message}{}", detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default())]
-pub struct ServerError {
-    /// ERROR, FATAL, PANIC, WARNING, …, not localised.
-    pub severity: String,
-    /// SQLSTATE, five characters.
-    pub code: String,
-    /// The primary message, in the server's language.
-    pub message: String,
-    /// More about it.
-    pub detail: Option<String>,
-    /// What the server would do about it.
-    pub hint: Option<String>,
-}
-
-impl ServerError {
-    /// Reads the body of an error or notice: fields of one type byte and a terminated string, then a zero byte.
-    pub(crate) fn from_body(body: &[u8]) -> Self {
-        let mut error = Self::default();
-        for field in body.split(|byte| *byte == 0) {
-            let Some((kind, value)) = field.split_first() else {
-                break;
-            };
-            let value = String::from_utf8_lossy(value).into_owned();
-            match kind {
-                // 'V' is the severity that is never translated; 'S' may be in any language.
-                b'V' => error.severity = value,
-                b'C' => error.code = value,
-                b'M' => error.message = value,
-                b'D' => error.detail = Some(value),
-                b'H' => error.hint = Some(value),
-                _ => {}
-            }
-        }
-        error
     }
 }
