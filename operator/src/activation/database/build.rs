@@ -37,7 +37,7 @@ const GRACE_SECONDS: u32 = 180;
 const START_SECONDS: u32 = 6 * 3600;
 /// What parallel queries share, part of the container's memory.
 const SHARED_MEMORY: &str = "256Mi";
-/// What the folder of the running server may hold; nothing of the registry is in it.
+/// What the folder of the running server may hold, in memory; nothing of the registry is in it.
 const RUN_SIZE: &str = "16Mi";
 
 /// Whether the server runs, or is only to be there.
@@ -243,7 +243,8 @@ fn template(managed: &Managed<'_>, public: Public, settings: &Settings) -> Value
         },
         "containers": [container(managed, public)],
         "volumes": [
-            {"name": "run", "emptyDir": {"sizeLimit": RUN_SIZE}},
+            // The server wants its private key as a file of its own: a copy of it must not get onto the node's disk.
+            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": RUN_SIZE}},
             {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
             {"name": "secrets", "projected": {"defaultMode": workload::SECRET_MODE, "sources": sources(managed)}},
         ],

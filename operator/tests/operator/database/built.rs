@@ -66,6 +66,26 @@ fn the_volume_stays_where_it_is_meant_and_goes_after_a_rehearsal() {
 }
 
 #[test]
+fn the_servers_private_key_is_copied_into_memory_only() {
+    let pod = set(&activation("Activate"))["spec"]["template"]["spec"].clone();
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    let writable = mounts
+        .iter()
+        .filter(|mount| mount["readOnly"] != true && mount["name"] != "data");
+    let volumes = pod["volumes"].as_array().unwrap();
+    let mut seen = 0;
+    for mount in writable {
+        let volume = volumes
+            .iter()
+            .find(|volume| volume["name"] == mount["name"])
+            .unwrap();
+        assert_eq!(volume["emptyDir"]["medium"], "Memory", "{mount}");
+        seen += 1;
+    }
+    assert!(seen > 1);
+}
+
+#[test]
 fn the_pod_goes_to_the_nodes_that_were_named_and_nowhere_by_default() {
     let mut activation = activation("Activate");
     let pod = &set(&activation)["spec"]["template"]["spec"];
