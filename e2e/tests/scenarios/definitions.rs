@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, together};
 
-const GROUP: &str = "/apis/dataembassy.io/v1alpha1";
+pub(crate) const GROUP: &str = "/apis/dataembassy.io/v1alpha1";
 
 /// What is wrong, how it is written, and the words of the refusal.
 type Wrong = (fn(&mut Value), &'static str);
@@ -229,7 +229,12 @@ fn embassy() -> Value {
 }
 
 /// Sends an object as it is, nulls and all, to be judged and not kept. The inner error is the API server's refusal.
-async fn ask(client: &Client, method: &str, path: &str, object: &Value) -> Result<Result<(), String>> {
+pub(crate) async fn ask(
+    client: &Client,
+    method: &str,
+    path: &str,
+    object: &Value,
+) -> Result<Result<(), String>> {
     let (query, kind) = match method {
         "PATCH" => ("dryRun=All", "application/merge-patch+json"),
         _ => ("dryRun=All&fieldValidation=Strict", "application/json"),

@@ -28,6 +28,7 @@ mod kills;
 mod ledger;
 mod main_line;
 mod memory;
+mod neighbours;
 mod permissions;
 mod restores;
 mod scale;

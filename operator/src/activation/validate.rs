@@ -15,6 +15,7 @@ use crate::activation::dereference::Found;
 use crate::activation::{adoption, last_copy, names};
 use crate::custody::validate::judge_signers;
 use crate::embassy::validate::{CheckedEmbassy, Refusal, check_referred, duration, public_key};
+use crate::restore::validate::judge_host;
 
 /// An activation that was judged and found valid.
 #[derive(Clone, Debug)]
@@ -222,6 +223,9 @@ fn judge_registry(
     let at_or_before = registry.copy.at_or_before.as_deref();
     let at_or_before = at_or_before.map(|text| moment(&format!("{field}.copy.atOrBefore"), text));
     judge_names(&field, registry)?;
+    if let Some(external) = &registry.target.external {
+        judge_host(&format!("{field}.target.external.host"), &external.host)?;
+    }
     Ok(CheckedRegistry {
         id,
         after,

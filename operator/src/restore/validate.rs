@@ -4,7 +4,7 @@
 use dataembassy_contract::config::{Floor, TlsMode};
 use dataembassy_contract::custodian::SignerConfig;
 use dataembassy_contract::restore::{CopyChoice, IfNotEmpty, RehearsalConfig, RestoreConfig, TargetConfig};
-use dataembassy_contract::{Duration, Reason};
+use dataembassy_contract::{Duration, Reason, Sovereignty};
 use dataembassy_crds::{self as crds, RegistryMirror, RegistryRestore, Sidecar};
 use dataembassy_ledger::RegistryId;
 use kube::ResourceExt;
@@ -210,11 +210,19 @@ fn judge_copy(given: &crds::CopyChoice) -> Result<CopyChoice, Refusal> {
     }
 }
 
+/// Refuses a database's host that is nobody's registry, before anything is done for it.
+pub(crate) fn judge_host(field: &str, host: &str) -> Result<(), Refusal> {
+    Sovereignty::default()
+        .judge_host(host)
+        .map_err(|error| Refusal::new(error.reason(), format!("{field}: {error}")))
+}
+
 fn judge_target(given: &crds::Target) -> Result<TargetConfig, Refusal> {
     if given.database.len() > 63 || given.database.contains('\0') {
         let message = "spec.target.database must be at most 63 bytes, as PostgreSQL's names are";
         return Err(Refusal::new(Reason::InvalidName, message));
     }
+    judge_host("spec.target.host", &given.host)?;
     Ok(TargetConfig {
         host: given.host.clone(),
         port: u16::try_from(given.port)

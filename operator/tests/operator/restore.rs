@@ -329,6 +329,19 @@ async fn the_last_words_are_the_result() {
 }
 
 #[tokio::test]
+async fn a_target_that_is_nobodys_registry_is_refused_before_anything_is_made() {
+    for host in ["169.254.169.254", "localhost", "::ffff:127.0.0.1"] {
+        let mut resource = restore("back");
+        resource["spec"]["target"]["host"] = host.into();
+        let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+        assert_eq!(lines(&asked), [format!("GET {JOB}"), STATUS.to_owned()]);
+        let (_, reason, message) = said(written(&asked, "/status"), "Ready");
+        assert_eq!(reason, "NotSovereign");
+        assert!(message.contains("spec.target.host"), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn what_the_database_is_asked_goes_to_the_job_and_what_cannot_be_asked_is_refused() {
     let mut resource = restore("back");
     resource["spec"]["assertions"] = json!([

@@ -64,7 +64,9 @@ pub enum NotSovereign {
         address: IpAddr,
     },
     /// An address where no embassy can be.
-    #[error("{address} is {kind}, where no embassy can be: give the address of the store abroad")]
+    #[error(
+        "{address} is {kind}, where neither an embassy nor a registry can be: give the address of the store or database"
+    )]
     ForbiddenAddress {
         /// The address that would have been connected to.
         address: IpAddr,
@@ -147,6 +149,16 @@ impl Sovereignty {
         }
     }
 
+    /// Judges a database's host as far as it can be told without asking for its address: one that is written as an address, and this machine's
+    /// own name. Every address is judged again when it is connected to.
+    pub fn judge_host(&self, host: &str) -> Result<(), NotSovereign> {
+        let host = normal_host(host);
+        if host == "localhost" || host.ends_with(".localhost") {
+            return self.judge_address(Ipv4Addr::LOCALHOST.into());
+        }
+        host.parse().map_or(Ok(()), |address| self.judge_address(address))
+    }
+
     /// Judges the address that is about to be connected to.
     pub fn judge_address(&self, address: IpAddr) -> Result<(), NotSovereign> {
         let forbidden = |kind| NotSovereign::ForbiddenAddress { address, kind };
@@ -177,6 +189,24 @@ fn normal_host(host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_databases_host_is_judged_by_what_can_be_told_of_it_before_it_is_asked_for() {
+        let guard = Sovereignty::default();
+        for host in [
+            "169.254.169.254",
+            "[::1]",
+            "::ffff:127.0.0.1",
+            "LocalHost.",
+            "db.localhost",
+            "fd00:ec2::254",
+        ] {
+            assert!(guard.judge_host(host).is_err(), "{host}");
+        }
+        for host in ["population-db", "10.0.0.7", "localhost.example", "fd00::7"] {
+            assert_eq!(guard.judge_host(host), Ok(()), "{host}");
+        }
+    }
 
     fn guard() -> Sovereignty {
         Sovereignty::parse::<&str, &str>(&[], &[]).unwrap()

@@ -83,6 +83,11 @@ async fn each_wrong_input_is_refused_with_a_reason_and_says_what_to_do() {
             "InvalidName",
             "printable ASCII",
         ),
+        (
+            json!([{"op": "replace", "path": "/spec/registries/0/target/external/host", "value": "::ffff:169.254.169.254"}]),
+            "NotSovereign",
+            "target.external.host",
+        ),
     ] {
         let patched = |activation: &mut Value| {
             for operation in change.as_array().unwrap() {
