@@ -5,7 +5,7 @@ use std::{ffi::OsStr, path::Path, time::Duration};
 use anyhow::{Context, Result};
 use tokio::process::Command;
 
-use super::{Cluster, Component, lifecycle, network, process::Process, runtime};
+use super::{Cluster, Component, cgroup, lifecycle, network, process::Process, runtime};
 use crate::{
     command::{command, output, output_with_input, wait_for},
     images::Image,
@@ -196,6 +196,17 @@ impl Cluster {
             .await?;
         }
         Ok(())
+    }
+
+    /// The node dies and comes up again, as at a power cut: its agent and everything in its pods end at once. The control plane, which would be
+    /// elsewhere, goes on.
+    pub async fn reboot_node(&self) -> Result<()> {
+        self.stop(Component::Kubelet).await?;
+        wait_for("the end of all pods", Duration::from_secs(30), || async {
+            Ok((cgroup::kill(&self.site.cgroup())? == 0).then_some(()))
+        })
+        .await?;
+        self.start(Component::Kubelet).await
     }
 
     /// What one of the cluster's processes has written so far.

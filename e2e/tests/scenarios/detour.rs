@@ -21,6 +21,11 @@ impl ByDetour {
     pub(crate) async fn open(world: &World, stem: &str) -> Result<Self> {
         let detour = Detour::open(&world.product.bed.store().await?)?;
         let embassy = world.unique(stem);
+        let keys = &world.product.keys;
+        let approvers = keys.approvers.iter().enumerate();
+        let approvers: Vec<_> = approvers
+            .map(|(number, approver)| json!({"name": format!("approver-{number}"), "publicKey": approver.public()}))
+            .collect();
         let manifest = json!({
             "apiVersion": "dataembassy.io/v1alpha1",
             "kind": "DataEmbassy",
@@ -28,7 +33,9 @@ impl ByDetour {
             "spec": {
                 "store": {"endpoint": detour.endpoint(), "bucket": BUCKET, "caBundle": detour.ca()},
                 "immutability": {"mode": "Compliance", "lockOnArrival": "1d"},
-                "recipients": [{"name": "ministry", "publicKey": world.product.keys.recipient}],
+                "recipients": [{"name": "ministry", "publicKey": keys.recipient}],
+                "custodianKeys": [{"publicKey": keys.custodian_public}],
+                "activation": {"required": 2, "approvers": approvers},
                 "sovereignty": {"allowedHosts": [HOST]},
             },
         });

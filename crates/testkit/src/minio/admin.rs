@@ -57,19 +57,40 @@ impl SignedClient {
             .set_secret(&name, &format!("secret-of-{name}-in-a-test"))
             .await?;
         let policy = format!("{name}-in-{bucket}");
-        self.admin(
-            "add-canned-policy",
-            &[("name", &policy)],
-            user.policy(bucket).into(),
-        )
-        .await?;
+        self.add_policy(&policy, user.policy(bucket)).await?;
+        self.set_policies(&name, &policy).await?;
+        Ok(credentials)
+    }
+
+    /// Denies a store user that is there every put below a prefix, until [`add_user`](Self::add_user) gives it its own policy again; called on
+    /// the root user's client.
+    pub async fn withhold_puts(&self, bucket: &str, user: &StoreUser, prefix: &str) -> Result<()> {
+        let name = user.name();
+        let withheld = format!("{name}-without-puts");
+        let statement = serde_json::json!({
+            "Effect": "Deny",
+            "Action": ["s3:PutObject"],
+            "Resource": [format!("arn:aws:s3:::{bucket}/{prefix}*")],
+        });
+        let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [statement]});
+        self.add_policy(&withheld, policy.to_string()).await?;
+        self.set_policies(&name, &format!("{name}-in-{bucket},{withheld}"))
+            .await
+    }
+
+    async fn add_policy(&self, name: &str, policy: String) -> Result<()> {
+        self.admin("add-canned-policy", &[("name", name)], policy.into())
+            .await
+    }
+
+    /// Gives a user these policies, separated by commas, and no others.
+    async fn set_policies(&self, user: &str, policies: &str) -> Result<()> {
         let query = [
             ("isGroup", "false"),
-            ("policyName", &policy),
-            ("userOrGroup", &name),
+            ("policyName", policies),
+            ("userOrGroup", user),
         ];
-        self.admin("set-user-or-group-policy", &query, Vec::new()).await?;
-        Ok(credentials)
+        self.admin("set-user-or-group-policy", &query, Vec::new()).await
     }
 
     /// Makes a store user without rights, or gives the one there is another secret.

@@ -5,6 +5,7 @@ mod activation;
 mod circle;
 mod drill;
 mod link;
+mod node;
 mod upgrade;
 
 use anyhow::{Result, ensure};

@@ -1,6 +1,11 @@
 //! Activations: who may order one, what a rehearsal leaves behind, and what becomes of the registries that depend on one that fails. Whoever
 //! is killed meanwhile, and home's end, are scenarios of their own.
 
+mod beside;
+mod copies;
+mod external;
+mod unfenced;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
