@@ -46,6 +46,12 @@ impl Disk {
         Ok(Self { bucket })
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.bucket
+    }
+
     /// Flips a bit in the middle of the object's bytes.
     pub fn flip(&self, key: &str) -> Result<()> {
         let mut files = Vec::new();

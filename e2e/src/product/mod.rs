@@ -2,6 +2,7 @@
 //! `kubectl apply`, restores as Jobs. Demo and scenarios share it.
 
 pub mod activation;
+pub mod canaries;
 pub mod conditions;
 pub mod custody;
 pub mod drill;

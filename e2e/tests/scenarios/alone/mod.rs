@@ -7,6 +7,7 @@ mod drill;
 mod link;
 mod node;
 mod upgrade;
+mod without_leaks;
 
 use anyhow::{Result, ensure};
 

@@ -1,0 +1,290 @@
+//! Canaries: everything that nobody may read anywhere, and the places where it would be read if it leaked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use hyper::Request;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::{Api, ResourceExt as _, api::ListParams};
+use rustix::fs::statfs;
+
+use super::Product;
+use crate::{
+    cluster::{Cluster, STATE},
+    command::command,
+};
+
+/// Keys of Secrets whose values nobody may read elsewhere.
+const SECRET_KEYS: [&str; 7] = [
+    "password",
+    "secretAccessKey",
+    "identity.txt",
+    "ssh-privatekey",
+    "tls.key",
+    "ca.key",
+    "token",
+];
+/// The kind of file system that is memory: `TMPFS_MAGIC`.
+const MEMORY: i64 = 0x0102_1994;
+/// A shorter value would be found by chance.
+const SHORTEST: usize = 12;
+/// What is looked at of a cluster: everything that our parts write, and what others write about them. Not the Secrets themselves.
+const RESOURCES: &str = "dataembassies,registrymirrors,registrycustodies,recoverypoints,registryrestores,registrydrills,embassyactivations,\
+                         pods,jobs,deployments,statefulsets,services,configmaps,networkpolicies,leases,persistentvolumeclaims,\
+                         events.events.k8s.io";
+/// Containers that are database servers: what a server writes into its own log, rows and all, is the registry's affair.
+const SERVERS: [&str; 2] = ["postgresql", "database"];
+/// The bed's own servers, which are told their first password by their environment, as their images want it.
+const FIXTURES: [&str; 1] = ["minio"];
+
+/// What nobody may read, and where each has its place.
+pub struct Canaries {
+    values: BTreeMap<String, String>,
+}
+
+/// Where something was read that must not be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Leak {
+    /// What was read.
+    pub what: String,
+    /// Where.
+    pub place: String,
+}
+
+impl Canaries {
+    /// All that both clusters keep secret, the identity, and `rows`: values that some registry holds.
+    pub async fn of(product: &Product, rows: &[String]) -> Result<Self> {
+        let mut values = BTreeMap::new();
+        for cluster in [product.bed.home(), product.bed.embassy()] {
+            let secrets: Api<Secret> = Api::all(cluster.client().clone());
+            for secret in secrets.list(&ListParams::default()).await? {
+                let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+                for (key, value) in secret.data.unwrap_or_default() {
+                    let what = || format!("{key} of {}/{namespace}/{name}", cluster.name());
+                    if SECRET_KEYS.contains(&key.as_str()) {
+                        values.extend(essence(&value.0).map(|value| (value, what())));
+                    }
+                }
+            }
+        }
+        let identity = essence(product.keys.identity.as_bytes());
+        values.extend(identity.map(|value| (value, "the identity".to_owned())));
+        values.extend(rows.iter().map(|row| (row.clone(), "a row".to_owned())));
+        ensure!(values.len() > 20, "there are only {} secrets", values.len());
+        Ok(Self { values })
+    }
+
+    /// How many values are looked for.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.values.len()
+    }
+
+    /// What of them can be read in something.
+    #[must_use]
+    pub fn in_text(&self, place: &str, text: &[u8]) -> Vec<Leak> {
+        let text = String::from_utf8_lossy(text);
+        let found = self
+            .values
+            .iter()
+            .filter(|(value, _)| text.contains(value.as_str()));
+        found.map(|(_, what)| Leak::of(what, place)).collect()
+    }
+
+    /// What of them can be read in the files below some folders. What vanishes meanwhile is passed over.
+    pub async fn in_files(&self, folders: &[PathBuf]) -> Result<BTreeSet<Leak>> {
+        let mut wanted = tempfile::NamedTempFile::new()?;
+        for value in self.values.keys() {
+            writeln!(wanted, "{value}")?;
+        }
+        let found = command("grep")
+            .args(["--recursive", "--text", "--no-messages", "--fixed-strings"])
+            .args(["--only-matching", "--with-filename", "--null"])
+            .args(SERVERS.map(|name| format!("--exclude-dir={name}")))
+            .arg("--file")
+            .arg(wanted.path())
+            .args(folders)
+            .output()
+            .await
+            .context("cannot run grep")?;
+        let text = String::from_utf8_lossy(&found.stdout);
+        let leaks = text.lines().filter_map(|line| line.split_once('\0'));
+        leaks
+            .map(|(path, value)| {
+                let what = self.values.get(value);
+                Ok(Leak::of(
+                    what.context("grep has found what it was not asked for")?,
+                    path,
+                ))
+            })
+            .collect()
+    }
+}
+
+impl Leak {
+    fn of(what: &str, place: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            place: place.to_owned(),
+        }
+    }
+}
+
+/// The part of a secret that nothing else has: of a private key a line in its middle, of an identity its line, of a password all.
+fn essence(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let essence = if text.starts_with("-----BEGIN ") {
+        // The first line is the same in all keys of a kind, the last ones are a comment or the public half.
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("-----")).collect();
+        let is_openssh = text.contains("OPENSSH");
+        *lines.get(if is_openssh { 3 } else { 1 })?
+    } else if let Some(line) = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")) {
+        line
+    } else {
+        text
+    };
+    (essence.len() >= SHORTEST).then(|| essence.to_owned())
+}
+
+/// Environment and arguments of every process of this machine, the bed's pods included. What ends meanwhile is passed over.
+pub fn processes() -> Result<Vec<(String, Vec<u8>)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let folder = entry?.path();
+        let is_process = folder
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok());
+        let Some(name) = is_process
+            .then(|| fs::read_to_string(folder.join("comm")).ok())
+            .flatten()
+        else {
+            continue;
+        };
+        let name = name.trim();
+        if FIXTURES.contains(&name) {
+            continue;
+        }
+        for part in ["environ", "cmdline"] {
+            if let Ok(text) = fs::read(folder.join(part)) {
+                all.push((format!("{part} of process {name}"), text));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Every resource and event of a cluster but its Secrets, as its API server tells it.
+pub async fn resources(cluster: &Cluster) -> Result<String> {
+    cluster
+        .kubectl([
+            "get",
+            RESOURCES,
+            "--all-namespaces",
+            "--output=json",
+            "--show-managed-fields",
+        ])
+        .await
+}
+
+/// The metrics of every pod of ours that has some.
+pub async fn metrics(cluster: &Cluster) -> Result<Vec<(String, String)>> {
+    let pods: Api<Pod> = Api::all(cluster.client().clone());
+    let mut all = Vec::new();
+    for pod in pods.list(&ListParams::default()).await? {
+        let ports = pod.spec.iter().flat_map(|spec| &spec.containers);
+        let ports = ports.flat_map(|container| container.ports.clone().unwrap_or_default());
+        let port = ports
+            .filter(|port| port.name.as_deref() == Some("metrics"))
+            .map(|port| port.container_port)
+            .next();
+        let is_running = pod
+            .status
+            .as_ref()
+            .is_some_and(|status| status.phase.as_deref() == Some("Running"));
+        let Some(port) = port.filter(|_| is_running) else {
+            continue;
+        };
+        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/metrics");
+        let text = cluster
+            .client()
+            .request_text(Request::get(path).body(Vec::new())?)
+            .await?;
+        all.push((format!("metrics of {}/{namespace}/{name}", cluster.name()), text));
+    }
+    Ok(all)
+}
+
+/// The folders on disk with what a cluster's pods and components have written: logs, temporary files, core files. What is in memory only, as
+/// Secrets are, is not among them.
+pub fn folders(cluster: &Cluster) -> Result<Vec<PathBuf>> {
+    let folder = Path::new(STATE).join(cluster.name());
+    let mut folders = vec![folder.join("log"), folder.join("pod-logs")];
+    for pod in fs::read_dir(folder.join("kubelet/pods"))? {
+        let pod = pod?.path();
+        for inner in ["volumes/kubernetes.io~empty-dir", "containers"] {
+            let Ok(entries) = fs::read_dir(pod.join(inner)) else {
+                continue;
+            };
+            for entry in entries {
+                let folder = entry?.path();
+                if statfs(&folder)?.f_type != MEMORY {
+                    folders.push(folder);
+                }
+            }
+        }
+    }
+    Ok(folders)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_essence_of_a_secret_is_what_nothing_else_has() {
+        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nfirst\nsecond\nthird\nthe line with the seed\nlast\n-----END OPENSSH PRIVATE KEY-----\n";
+        assert_eq!(essence(key.as_bytes()).as_deref(), Some("the line with the seed"));
+        let identity = "# created: today\n# public key: age1public\nAGE-SECRET-KEY-1CANARY\n";
+        assert_eq!(
+            essence(identity.as_bytes()).as_deref(),
+            Some("AGE-SECRET-KEY-1CANARY")
+        );
+        assert_eq!(
+            essence(b"0123456789abcdef\n").as_deref(),
+            Some("0123456789abcdef")
+        );
+        assert_eq!(essence(b"short"), None);
+    }
+
+    #[tokio::test]
+    async fn a_canary_is_found_wherever_it_stands() {
+        let values = [("canary-password", "a password"), ("canary-row", "a row")];
+        let canaries = Canaries {
+            values: values
+                .map(|(value, what)| (value.to_owned(), what.to_owned()))
+                .into(),
+        };
+        let text = format!("{}canary-row, canary-row\0\u{fffd}", "x".repeat(100_000));
+        assert_eq!(
+            canaries.in_text("a log", text.as_bytes()),
+            [Leak::of("a row", "a log")]
+        );
+        assert_eq!(canaries.in_text("a log", b"canary"), []);
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b");
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("clean"), "nothing").unwrap();
+        fs::write(deep.join("core"), &text).unwrap();
+        fs::create_dir_all(folder.path().join("database")).unwrap();
+        fs::write(folder.path().join("database/0.log"), &text).unwrap();
+        let found = canaries.in_files(&[folder.path().to_owned()]).await.unwrap();
+        let place = deep.join("core").display().to_string();
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [Leak::of("a row", &place)]);
+    }
+}
