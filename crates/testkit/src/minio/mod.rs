@@ -87,9 +87,18 @@ impl Minio {
         &self.running.root
     }
 
-    /// Makes a bucket.
+    /// Makes a bucket, which no test may have made before. What an earlier test on a server that rested had left under way may have brought that
+    /// test's bucket back: it is taken away again.
     pub async fn make_bucket(&self, name: &str, kind: BucketKind) -> Result<()> {
-        self.root().make_bucket(name, kind).await
+        const TAKEN: &str = "BucketAlreadyOwnedByYou";
+        let made = self.root().make_bucket(name, kind).await;
+        match made {
+            Err(error) if format!("{error:#}").contains(TAKEN) => {
+                self.running.remove_bucket(name)?;
+                self.root().make_bucket(name, kind).await
+            }
+            made => made,
+        }
     }
 
     /// Puts an object as root, whatever is there already.

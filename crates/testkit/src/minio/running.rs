@@ -113,13 +113,19 @@ impl Running {
             }
         }
         for bucket in entries(&data)? {
-            let name = bucket.file_name().unwrap_or_default();
+            let name = bucket.file_name().unwrap_or_default().to_string_lossy();
             if name != SYSTEM {
-                remove(&data.join(SYSTEM).join("buckets").join(name))?;
-                remove(&bucket)?;
+                self.remove_bucket(&name)?;
             }
         }
         Ok(())
+    }
+
+    /// Takes a bucket away with all that is in it.
+    pub(super) fn remove_bucket(&self, name: &str) -> Result<()> {
+        let data = self.data_directory();
+        remove(&data.join(SYSTEM).join("buckets").join(name))?;
+        remove(&data.join(name))
     }
 
     fn log_path(&self) -> PathBuf {
