@@ -57,7 +57,7 @@ pub(super) async fn run(
 
 /// Where an object did not come: if the store gives nothing else either, that is not the copy's fault.
 async fn judged(failure: Failure, store: &Store, ledger: &LedgerSettings) -> Failure {
-    if failure.blames_object && Ledger::read(store, ledger).await.is_err() {
+    if failure.blames_object && Ledger::read_copies(store, ledger).await.is_err() {
         return Failure::inconclusive(Reason::StoreUnreachable, &failure.message);
     }
     failure
@@ -98,7 +98,7 @@ async fn opened(
 
 async fn find(store: &Store, access: &Access, pick: Pick, draw: u64) -> Result<FoundCopy, FindError> {
     let registry = &access.ledger.registry;
-    let ledger = Ledger::read(store, &access.ledger).await?;
+    let ledger = Ledger::read_copies(store, &access.ledger).await?;
     for alarm in &ledger.alarms {
         tracing::warn!(%alarm, "the ledger holds something that must not be there");
     }
@@ -107,6 +107,13 @@ async fn find(store: &Store, access: &Access, pick: Pick, draw: u64) -> Result<F
         why: why.to_owned(),
     };
     let head = ledger.head.as_ref().map(|head| head.entry.entry.header.sequence);
+    if let Some(taken) = ledger
+        .at_next
+        .as_ref()
+        .filter(|_| pick == Pick::Latest || head.is_none())
+    {
+        return Err(FindError::EndUnknown(taken.clone()));
+    }
     let head = head.ok_or_else(|| none("its ledger is empty"))?;
     // A void copy is known by its id, which only its entry says.
     let mut void = BTreeSet::new();

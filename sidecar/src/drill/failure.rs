@@ -58,9 +58,10 @@ impl From<FindError> for Failure {
             FindError::Manifest(_) | FindError::ManifestDisagrees { .. } => {
                 Self::of_the_copy(Reason::ManifestInvalid, &error)
             }
-            FindError::Ledger(_) | FindError::NoSuchCopy { .. } | FindError::BrokenLink { .. } => {
-                Self::inconclusive(error.reason(), &error)
-            }
+            FindError::Ledger(_)
+            | FindError::NoSuchCopy { .. }
+            | FindError::EndUnknown(_)
+            | FindError::BrokenLink { .. } => Self::inconclusive(error.reason(), &error),
         }
     }
 }

@@ -22,6 +22,6 @@ pub use client::{ObjectVersion, Page, PutOutcome, Store, StoredObject};
 pub use commit::{CommitError, commit};
 pub use custody::{Folders, ObjectHead, ObjectLock};
 pub use error::{GateRefusal, StoreError};
-pub use ledger::{Ledger, LedgerError, LedgerMemory, LedgerSettings};
+pub use ledger::{Ledger, LedgerError, LedgerMemory, LedgerSettings, Taken};
 pub use probe::{ProbeReport, Requirements, clocks_agree, probe};
 pub use settings::{DepositKeys, Patience, StoreSettings};

@@ -16,7 +16,7 @@ use dataembassy_ledger::{
 use tokio::sync::mpsc;
 
 use super::{CopyError, CopyIdentity, SealedCopy, SealedSegment};
-use crate::store::{Ledger, LedgerError, LedgerSettings, Store, StoreError};
+use crate::store::{Ledger, LedgerError, LedgerSettings, Store, StoreError, Taken};
 
 /// How often an object is asked for before its copy is given up, and the pauses between.
 const PAUSES: [Duration; 4] = [
@@ -77,6 +77,11 @@ pub enum FindError {
         /// What was looked for.
         why: String,
     },
+    /// Something stands where the next entry belongs.
+    #[error(
+        "{}; so which copy is the newest cannot be told: choose one by its number, or the latest that passed a drill", .0.words
+    )]
+    EndUnknown(Taken),
     /// An entry cannot be found back from the one after it.
     #[error("entry {sequence} of the source chain is not the one that its successor names")]
     BrokenLink {
@@ -109,6 +114,7 @@ impl FindError {
         match self {
             Self::Ledger(error) => error.reason(),
             Self::NoSuchCopy { .. } => Reason::NoSuchCopy,
+            Self::EndUnknown(taken) => taken.reason,
             Self::BrokenLink { .. } => Reason::LedgerGap,
             Self::Key(_) => Reason::CopyNotOpened,
             Self::Manifest(_) | Self::ManifestDisagrees { .. } => Reason::ManifestInvalid,
@@ -199,7 +205,7 @@ impl StoredCopy {
         choice: Choice,
         identities: &Identities,
     ) -> Result<Self, FindError> {
-        let ledger = Ledger::read(&store, settings).await?;
+        let ledger = Ledger::read_copies(&store, settings).await?;
         for alarm in &ledger.alarms {
             tracing::warn!(%alarm, "the ledger holds something that must not be there");
         }
@@ -355,8 +361,13 @@ async fn find(
         registry: registry.clone(),
         why,
     };
+    let end_unknown = || ledger.at_next.clone().map(FindError::EndUnknown);
+    if let (Choice::Latest | Choice::AtOrBefore(_), Some(error)) = (choice, end_unknown()) {
+        return Err(error);
+    }
     let head = ledger.head.as_ref().map(|head| head.entry.clone());
-    let mut entry = head.ok_or_else(|| missing("its ledger is empty".into()))?;
+    let mut entry =
+        head.ok_or_else(|| end_unknown().unwrap_or_else(|| missing("its ledger is empty".into())))?;
     // Sorted out here, what is left to look for on the way back is a place or a time.
     let drilled = ledger.view.latest_drilled().map(|drill| drill.source_sequence);
     let choice = match (choice, drilled) {
@@ -379,7 +390,8 @@ async fn find(
                 )));
             }
             Choice::Sequence(wanted) if wanted > sequence => {
-                return Err(missing(format!("the newest is {sequence}")));
+                let none = || missing(format!("the newest is {sequence}"));
+                return Err(end_unknown().unwrap_or_else(none));
             }
             Choice::Sequence(wanted) if wanted == sequence => return Ok(entry),
             // Who names an expired copy may find it still there; nobody else is led to one.

@@ -54,6 +54,8 @@ pub(super) struct Reading<'a> {
     pub(super) settings: &'a LedgerSettings,
     pub(super) store_id: StoreId,
     pub(super) genesis: Sha256Digest,
+    /// What becomes of something in the source chain that is no entry. The custody chain is always read leniently: home may not write there.
+    pub(super) judgement: Judgement,
 }
 
 impl Reading<'_> {
@@ -109,6 +111,7 @@ impl Reading<'_> {
             store_id: self.store_id,
             registry,
             judgement: Judgement::Lenient,
+            at_next: None,
             held: known.map(|known| known.held.clone()),
             alarms: Vec::new(),
         };

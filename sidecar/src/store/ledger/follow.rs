@@ -8,18 +8,22 @@ use dataembassy_ledger::entry::{Body, Entry};
 use dataembassy_ledger::signed_line::MAX_OBJECT_BYTES;
 use dataembassy_ledger::value::{RegistryId, Sequence, StoreId};
 
-use super::LedgerError;
+use super::{LedgerError, Taken, alarm_reason};
 use crate::store::{ObjectVersion, Store, StoreError};
 
 /// How many keys beyond a missing entry are looked at. One that holds an entry proves that it is missing; junk proves nothing.
 const MAX_BEYOND: usize = 4;
 
-/// What becomes of an alarm.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What becomes of an alarm. An entry beyond a missing one, signed by who may, ends every reading: then what the chain says is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// It ends the reading, unless an entry that counts stands at the same place.
+    /// For whoever vouches for the chain: it ends the reading, unless an entry that counts stands at the same place.
+    #[default]
     Strict,
-    /// It is noted. What ends the reading is an entry beyond a missing one, signed by who may: then what the chain says is not known.
+    /// For whoever writes the next entry: so it does where that entry's place is taken. Junk beyond is noted: anybody who may deposit could else
+    /// keep home from writing.
+    Writing,
+    /// For whoever reads what is there: it is noted. Anybody who may deposit could else keep the embassy from reading.
     Lenient,
 }
 
@@ -40,6 +44,8 @@ pub(super) struct Follower<'a> {
     pub(super) held: Option<Held>,
     /// What was found wrong.
     pub(super) alarms: Vec<Alarm>,
+    /// What was found wrong at the place of the next entry, where nothing counts.
+    pub(super) at_next: Option<Taken>,
 }
 
 impl Follower<'_> {
@@ -99,10 +105,15 @@ impl Follower<'_> {
             apply(found)?;
         }
         // Beside an entry that counts, anything else is an alarm and never a break.
-        let stuck = !step.advanced && self.judgement == Judgement::Strict;
         for alarm in step.alarms {
-            if stuck && !matches!(alarm, Alarm::SecondVersion { .. }) {
-                return Err(LedgerError::Alarm(alarm));
+            if !step.advanced && !matches!(alarm, Alarm::SecondVersion { .. }) {
+                if self.judgement != Judgement::Lenient {
+                    return Err(LedgerError::Alarm(alarm));
+                }
+                self.at_next.get_or_insert_with(|| Taken {
+                    reason: alarm_reason(&alarm),
+                    words: alarm.to_string(),
+                });
             }
             self.alarms.push(alarm);
         }

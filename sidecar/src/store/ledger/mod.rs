@@ -49,8 +49,19 @@ pub struct Ledger {
     pub tip: Sha256Digest,
     /// The place of the next source entry.
     pub next: Sequence,
-    /// What is wrong and yet no reason to stop: second versions, and anything in the custody chain.
+    /// What is wrong and yet no reason to stop: second versions, anything in the custody chain, and for some readers what is no entry.
     pub alarms: Vec<Alarm>,
+    /// What stands at the place of the next source entry, and does not count. Only who [reads copies](Self::read_copies) gets this far.
+    pub at_next: Option<Taken>,
+}
+
+/// Something that does not count, where the next entry belongs: which entry is the last cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The reason that its alarm has for the user.
+    pub reason: Reason,
+    /// The alarm's words.
+    pub words: String,
 }
 
 /// Why a ledger cannot be read, or must not be written to.
@@ -142,6 +153,8 @@ pub struct LedgerMemory {
     barren: Option<ObjectVersion>,
     /// Whether a source entry is believed that names a custody head.
     believes_entries: bool,
+    /// What becomes of something in the source chain that is no entry.
+    judgement: Judgement,
     /// The store, and what its custody chain said at the last look, if it could be read then, whatever came of the source chain.
     said: Option<(StoreId, CustodyView)>,
 }
@@ -153,6 +166,7 @@ impl LedgerMemory {
     pub fn of_the_writer() -> Self {
         Self {
             believes_entries: true,
+            judgement: Judgement::Writing,
             ..Self::default()
         }
     }
@@ -169,6 +183,15 @@ impl Ledger {
     /// Reads both chains: the custody chain from the last proof that says what came before it, the source chain from the last known head.
     pub async fn read(store: &Store, settings: &LedgerSettings) -> Result<Self, LedgerError> {
         Self::read_on(store, settings, &mut LedgerMemory::default()).await
+    }
+
+    /// The same for whoever wants copies that it names: what somebody put at its end, or beyond, is noted and does not keep them from reading.
+    pub async fn read_copies(store: &Store, settings: &LedgerSettings) -> Result<Self, LedgerError> {
+        let mut memory = LedgerMemory {
+            judgement: Judgement::Lenient,
+            ..LedgerMemory::default()
+        };
+        Self::read_on(store, settings, &mut memory).await
     }
 
     /// Reads both chains on from where the memory says they were left. After an error it still knows what it knew.
@@ -192,6 +215,7 @@ impl Ledger {
             settings,
             store_id: document.document.store_id,
             genesis: document.digest,
+            judgement: memory.judgement,
         };
         // Boxed, here and below: futures that hold pages and walks are large, and a run's would carry them along.
         let custody = Box::pin(reading.read(memory.custody.as_ref(), &mut memory.barren)).await?;
@@ -307,7 +331,8 @@ impl Reading<'_> {
             store: self.store,
             store_id: self.store_id,
             registry: &settings.registry,
-            judgement: Judgement::Strict,
+            judgement: self.judgement,
+            at_next: None,
             held: held.cloned(),
             alarms: Vec::new(),
         };
@@ -325,6 +350,7 @@ impl Reading<'_> {
             tip: walk.tip().unwrap_or(self.genesis),
             next: walk.next_sequence().ok_or(LedgerError::Exhausted)?,
             alarms: follower.alarms,
+            at_next: follower.at_next,
         };
         Ok((ledger, follower.held))
     }

@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::embassy::{Embassy, age_keygen, assert_equal, filled, find_again, key, lose};
-use crate::bench::{REGISTRY, http};
+use crate::bench::{REGISTRY, entry, http, sha256};
 use crate::sealed::{ADMINISTRATOR, OWNER, seal, target};
 use crate::support::source;
 
@@ -265,6 +265,30 @@ async fn each_fault_before_the_first_write_has_its_reason() {
             result.message
         );
     }
+}
+
+/// Whoever has home's deposit credentials can take the next entry's place, and must not keep anybody from the copies before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_named_is_restored_although_somebody_took_the_next_ones_place() {
+    let (embassy, database) = published().await;
+    let depositor = embassy.bench.deposit().await;
+    let taken = b"the next place is taken";
+    depositor
+        .put(&entry(2), taken.as_slice().into(), sha256(taken))
+        .await
+        .unwrap();
+    let target = target(Server::shared(17)).await;
+    let result = Folder::new(&embassy, &target, |_| ()).run().await;
+    assert_eq!(result.ending, Ending::NothingWritten, "{}", result.message);
+    assert!(
+        result.message.contains("choose one by its number"),
+        "{}",
+        result.message
+    );
+    let named = Folder::new(&embassy, &target, |config| config.copy = CopyChoice::Sequence(1));
+    let result = named.run().await;
+    assert_eq!(result.ending, Ending::Restored, "{}", result.message);
+    assert_equal(&database, &target);
 }
 
 #[tokio::test(flavor = "multi_thread")]

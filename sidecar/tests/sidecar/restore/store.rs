@@ -85,7 +85,7 @@ async fn a_copy_is_chosen_by_number_or_time_and_only_with_the_right_keys() {
     let mut other_signer = Embassy::trust();
     other_signer.signers = vec![SignerRange::always(key(2).public_key())];
     let opened = StoredCopy::open(embassy.retrieval(), &other_signer, Choice::Latest, &identities).await;
-    assert!(matches!(opened, Err(FindError::Ledger(_))));
+    assert!(matches!(opened, Err(FindError::EndUnknown(_))));
     let mut other_custodian = Embassy::trust();
     other_custodian.custodians[0].key = key(3).public_key();
     let opened = StoredCopy::open(embassy.retrieval(), &other_custodian, Choice::Latest, &identities).await;

@@ -10,7 +10,7 @@ use dataembassy_ledger::chain::SignerRange;
 use dataembassy_ledger::entry::{EntryRef, SignedObject};
 use dataembassy_ledger::value::Sequence;
 use dataembassy_sidecar::store::init::{Initialised, initialise};
-use dataembassy_sidecar::store::{CommitError, Ledger, LedgerSettings, Store, commit};
+use dataembassy_sidecar::store::{CommitError, Ledger, LedgerMemory, LedgerSettings, Store, commit};
 use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::BUCKET;
 use hyper::{Method, StatusCode};
@@ -159,6 +159,46 @@ async fn a_missing_entry_is_a_gap() {
     for word in ["0001-000000000001 is missing", "Find out who removed it"] {
         assert!(told.contains(word), "{told}");
     }
+}
+
+#[tokio::test]
+async fn junk_ahead_of_the_chain_keeps_nobody_from_writing_or_reading_and_an_entry_there_does() {
+    let bench = LedgerBench::start().await;
+    bench.append(None).await;
+    bench.put_as_root(40, b"squatted".to_vec()).await;
+    assert_eq!(bench.reason().await, Reason::LedgerGap, "who vouches for it");
+    let mut memory = LedgerMemory::of_the_writer();
+    let writer = Ledger::read_on(&bench.store, &bench.settings, &mut memory)
+        .await
+        .unwrap();
+    assert_eq!((writer.next.get(), writer.alarms.len()), (2, 1));
+    let second = bench::copy_entry(&writer, None).sign(&key(1)).unwrap();
+    commit(&bench.store, &entry(2), &second, PATIENCE).await.unwrap();
+    let reader = Ledger::read_copies(&bench.store, &bench.settings).await.unwrap();
+    assert_eq!(reader.head_reference().unwrap().digest, second.digest);
+    assert!(reader.at_next.is_none() && reader.alarms.len() == 1);
+
+    // What who may sign has signed there proves that something before it is gone.
+    let mut far = bench::copy_entry(&reader, None);
+    far.header.sequence = Sequence::new(41).unwrap();
+    bench.put_as_root(41, far.sign(&key(1)).unwrap().bytes).await;
+    let writer = Ledger::read_on(&bench.store, &bench.settings, &mut memory).await;
+    assert_eq!(writer.unwrap_err().reason(), Reason::LedgerGap);
+    let reader = Ledger::read_copies(&bench.store, &bench.settings).await;
+    assert_eq!(reader.unwrap_err().reason(), Reason::LedgerGap);
+}
+
+#[tokio::test]
+async fn where_the_next_place_is_taken_nobody_writes_and_the_copies_before_it_are_read() {
+    let bench = LedgerBench::start().await;
+    let first = bench.append(None).await;
+    bench.put_as_root(2, b"taken".to_vec()).await;
+    let mut memory = LedgerMemory::of_the_writer();
+    let writer = Ledger::read_on(&bench.store, &bench.settings, &mut memory).await;
+    assert!(writer.is_err());
+    let reader = Ledger::read_copies(&bench.store, &bench.settings).await.unwrap();
+    assert_eq!(reader.head_reference().unwrap().digest, first.digest);
+    assert!(reader.at_next.is_some());
 }
 
 #[tokio::test]
