@@ -11,12 +11,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use dataembassy_crds::{ConditionStatus, RegistryMirror};
 use futures::future::try_join_all;
+use jiff::Timestamp;
 
 use crate::{
     bed::{self, Bed, Database},
     cache::Cache,
     product::{
-        self, Product,
+        self, Product, logs,
         mirror::Mirror,
         registry,
         restore::{self, Wanted},
@@ -86,6 +87,7 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
          docs/samples/{,embassy/}{population,health,business}.yaml.",
     );
     first_copies(&product, &stages, progress).await?;
+    let accepted = Timestamp::now();
 
     progress.line(&format!(
         "\n5. Life goes on: {NEW_ROWS} rows are written into each registry, and another copy is asked for."
@@ -110,6 +112,7 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
         "\n7. The embassy has proven each copy, without any key: it read back every byte, and signed that.",
     );
     custody::proven(&product, progress).await?;
+    no_complaints(&product, accepted, progress)?;
 
     progress.line("\n8. Home cannot read its own copy back.");
     closed_door::try_it(&product, Registry::Population, progress).await?;
@@ -160,6 +163,20 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
          a copy passed a drill that was signed for; what was done to the copies was seen; and when home was lost, the registries \
          answered from the embassy, and home's ghost was fenced.",
     );
+    Ok(())
+}
+
+/// Nothing has gone wrong so far, so nothing may have complained.
+fn no_complaints(product: &Product, since: Timestamp, progress: &Progress) -> Result<()> {
+    for cluster in [product.bed.home(), product.bed.embassy()] {
+        let complaints = logs::complaints(cluster, since)?;
+        ensure!(
+            complaints.is_empty(),
+            "{} complains although nothing is wrong: {complaints:#?}",
+            cluster.name()
+        );
+    }
+    progress.line("  and since the registries were accepted, no log at home or abroad holds a warning");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ pub mod drill;
 pub mod embassy;
 mod job;
 mod keys;
+pub mod logs;
 pub mod mirror;
 mod operator;
 pub mod red_team;

@@ -151,6 +151,48 @@ impl RedTeam {
     }
 }
 
+/// What a flood came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Flood {
+    /// How many objects were taken.
+    pub taken: usize,
+    /// How many were refused.
+    pub refused: usize,
+}
+
+impl RedTeam {
+    /// Puts `objects` new segments of `size` bytes each, as our own client would put them, of a copy that never comes to an entry.
+    pub async fn flood(&self, objects: usize, size: usize) -> Result<Flood> {
+        let copy = hex::encode(rand::random::<[u8; 16]>());
+        let mut flood = Flood { taken: 0, refused: 0 };
+        for number in 1..=objects {
+            let path = format!("/{BUCKET}/registries/{}/copies/{copy}/{number:08}", self.registry);
+            if self.put(&path, vec![0_u8; size]).await? {
+                flood.taken += 1;
+            } else {
+                flood.refused += 1;
+            }
+        }
+        Ok(flood)
+    }
+
+    /// Puts something that is no entry where the registry's entry of this number belongs; whether that was taken.
+    pub async fn squat(&self, sequence: u64) -> Result<bool> {
+        let path = format!(
+            "/{BUCKET}/registries/{}/source/0001-{sequence:012}",
+            self.registry
+        );
+        self.put(&path, b"this place is taken".to_vec()).await
+    }
+
+    /// Whether a put that nothing is wrong with by its words is taken.
+    async fn put(&self, path: &str, body: Vec<u8>) -> Result<bool> {
+        let headers = [("if-none-match", "*")];
+        let answer = self.home.send(Method::PUT, path, &[], &headers, body).await?;
+        Ok(answer.status().is_success())
+    }
+}
+
 impl Attempt {
     fn new(what: &'static str, method: Method, path: &str) -> Self {
         Self {

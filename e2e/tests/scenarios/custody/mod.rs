@@ -2,6 +2,7 @@
 
 mod damage;
 mod empty;
+mod flood;
 mod proof;
 mod red_team;
 mod silence;
