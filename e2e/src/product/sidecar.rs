@@ -7,7 +7,7 @@ use dataembassy_contract::{files::STATUS_PATH, files::STATUS_PORT, report::Repor
 use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod};
 use kube::{
     Api, ResourceExt as _,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{EvictParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -112,6 +112,18 @@ impl Sidecar {
         }
     }
 
+    /// Evicts the pod, as the drain of a node does, and waits until the pod in its place runs; returns that one.
+    pub async fn evict(&self, mirror: &str) -> Result<Self> {
+        let before = self.pods.get(&self.name).await?.uid();
+        self.pods.evict(&self.name, &EvictParams::default()).await?;
+        wait_for(&format!("the end of the pod {}", self.name), TURNS, || async {
+            let now = self.pods.get_opt(&self.name).await?;
+            Ok(now.is_none_or(|pod| pod.uid() != before).then_some(()))
+        })
+        .await?;
+        Self::of(&self.cluster, &self.namespace, mirror).await
+    }
+
     /// Kills the process, as a node that is short of memory does, and waits until another runs in its place.
     pub async fn kill(&self) -> Result<()> {
         let before = self.status().await?;
@@ -124,9 +136,11 @@ impl Sidecar {
             Ok((now.restart_count > before.restart_count && is_running(&now)).then_some(now))
         })
         .await?;
-        let ended = after.last_state.and_then(|state| state.terminated);
-        let code = ended.context("nothing is told of the process before")?.exit_code;
-        ensure!(code == 137, "it was to be killed, and ended with status {code}");
+        // A node that cleans up forgets how the one before has ended.
+        if let Some(ended) = after.last_state.and_then(|state| state.terminated) {
+            let code = ended.exit_code;
+            ensure!(code == 137, "it was to be killed, and ended with status {code}");
+        }
         Ok(())
     }
 

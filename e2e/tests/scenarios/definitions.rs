@@ -116,6 +116,38 @@ fn what_names_a_ledger_cannot_be_changed() {
     together(immutable);
 }
 
+#[test]
+fn no_resource_of_ours_carries_a_finalizer() {
+    together(no_finalizer);
+}
+
+/// Whoever deletes a resource, its namespace or the release waits for nobody of ours.
+async fn no_finalizer(world: &'static World) -> Result<()> {
+    let mut seen = 0;
+    for cluster in [world.home(), world.product.bed.embassy()] {
+        for definition in dataembassy_crds::all() {
+            let plural = format!("{}.{}", definition.spec.names.plural, definition.spec.group);
+            let columns = "custom-columns=NAME:.metadata.name,FINALIZERS:.metadata.finalizers";
+            let found = cluster
+                .kubectl([
+                    "get",
+                    &plural,
+                    "--all-namespaces",
+                    "--no-headers",
+                    "--output",
+                    columns,
+                ])
+                .await?;
+            for line in found.lines() {
+                ensure!(line.ends_with("<none>"), "{plural}: {line}");
+                seen += 1;
+            }
+        }
+    }
+    ensure!(seen > 1, "only {seen} resources were looked at");
+    Ok(())
+}
+
 async fn refused(world: &'static World) -> Result<()> {
     let ministry = world.ministry("definitions").await?;
     let client = world.home().client();

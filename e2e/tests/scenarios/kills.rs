@@ -6,6 +6,8 @@ use dataembassy_contract::report::{Outcome, Phase, Report};
 use dataembassy_e2e::{command::wait_for, product::sidecar::Sidecar};
 use dataembassy_ledger::ObjectKey;
 use dataembassy_testkit::fault_proxy::Fault;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
 use rand::RngCore as _;
 use tokio_postgres::Client;
 
@@ -40,6 +42,16 @@ fn a_sidecar_killed_between_the_last_segment_and_the_entry_leaves_no_copy_and_th
 #[test]
 fn a_sidecar_killed_after_the_entry_leaves_a_copy_that_its_successor_recognises() {
     together(killed_after_the_entry);
+}
+
+#[test]
+fn a_sidecar_that_is_evicted_in_the_middle_of_a_segment_leaves_no_copy_and_its_successor_makes_one() {
+    together(evicted_in_a_segment);
+}
+
+#[test]
+fn a_mirror_that_is_deleted_and_made_again_in_mid_run_goes_on_with_its_key_and_its_ledger() {
+    together(made_again_in_mid_run);
 }
 
 #[test]
@@ -148,6 +160,45 @@ async fn killed_after_the_entry(world: &'static World) -> Result<()> {
     );
     scene.subject.mirror.trigger(TRIGGERS[1]).await?;
     scene.ends_with(&sidecar, 2).await
+}
+
+async fn evicted_in_a_segment(world: &'static World) -> Result<()> {
+    let scene = Scene::set(world, "evicted").await?;
+    scene.way.inject(usize::MAX, Fault::StallMidway, FIRST_SEGMENT);
+    let sidecar = scene.begin().await?;
+    scene.until_put(FIRST_SEGMENT, 1).await?;
+    scene.way.detour.heal();
+    let sidecar = sidecar.evict(&scene.subject.id).await?;
+    scene.ends_with(&sidecar, 1).await
+}
+
+async fn made_again_in_mid_run(world: &'static World) -> Result<()> {
+    let scene = Scene::set(world, "made-again").await?;
+    scene.way.inject(usize::MAX, Fault::Stall, ENTRY);
+    scene.begin().await?;
+    scene.until_put(ENTRY, 1).await?;
+    let signer = scene.subject.mirror.signer().await?;
+    scene.subject.delete().await?;
+    scene.way.detour.heal();
+    let client = world.home().client().clone();
+    let pods: Api<Pod> = Api::namespaced(client, &scene.subject.namespace);
+    wait_for("the end of its sidecar", PATIENCE, || async {
+        let left = pods.list(&ListParams::default()).await?.items;
+        Ok(left.is_empty().then_some(()))
+    })
+    .await?;
+    let prefix = ObjectKey::source_prefix(&scene.subject.id.parse()?);
+    let entries = ledger::keys(&world.product.bed.store().await?, &prefix).await?;
+    ensure!(
+        entries.is_empty(),
+        "a copy exists whose mirror was deleted: {entries:?}"
+    );
+    let sidecar = scene.begin().await?;
+    ensure!(
+        scene.subject.mirror.signer().await? == signer,
+        "it was given another key"
+    );
+    scene.ends_with(&sidecar, 1).await
 }
 
 async fn reply_to_the_entry_lost(world: &'static World) -> Result<()> {
