@@ -9,6 +9,7 @@ pub mod apply;
 pub mod assertion;
 pub mod backoff;
 pub mod cli;
+pub mod clock;
 pub mod condition;
 pub mod custody;
 pub mod drill;

@@ -10,6 +10,7 @@ use dataembassy_contract::drill::DrillReport;
 use dataembassy_contract::gate::{self, GateReport};
 use dataembassy_contract::report::{self, Report};
 use dataembassy_contract::restore::RestoreReport;
+use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ETAG, HOST, HeaderValue, IF_NONE_MATCH};
@@ -19,8 +20,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::net::TcpStream;
 
-use crate::metrics::Metrics;
 use crate::pod;
+use crate::run::Context;
 
 /// How long a process has for its answer.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
@@ -179,13 +180,38 @@ pub enum PollError {
     Unreadable,
 }
 
+/// What a process answers.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// What the tag says is still so.
+    Unchanged,
+    /// This.
+    Said {
+        /// The tag that says which state it is of.
+        etag: Option<HeaderValue>,
+        /// The report as it came, at most as long as was asked for.
+        body: Bytes,
+    },
+}
+
+/// How processes are asked: over the network, or as a test answers for them.
+pub trait Wire: Send + Sync {
+    /// Asks for a report of at most `max_bytes`, or whether what `tag` says is still so.
+    fn get<'a>(
+        &'a self,
+        target: Target<'a>,
+        tag: Option<HeaderValue>,
+        max_bytes: usize,
+    ) -> BoxFuture<'a, Result<Answer, PollError>>;
+}
+
 /// Asks a pod that runs, and remembers the answer as that about `object`; `None` where it does not run yet.
 pub async fn ask_pod<R: Reported>(
     pod: &Pod,
     (port, path): (u16, &str),
     object: &str,
     memory: &Memory<R>,
-    metrics: &Metrics,
+    context: &Context,
 ) -> Option<Result<Arc<R>, PollError>> {
     let address = SocketAddr::new(pod::address(pod)?, port);
     let pod_uid = &pod.uid()?;
@@ -194,29 +220,62 @@ pub async fn ask_pod<R: Reported>(
         path,
         pod_uid,
     };
-    Some(match ask(target, memory.get(object)).await {
+    Some(match ask(&*context.wire, target, memory.get(object)).await {
         Ok(known) => {
-            metrics.polled("ok");
+            context.metrics.polled("ok");
             let report = Arc::clone(&known.report);
             memory.keep(object.to_owned(), known);
             Ok(report)
         }
         Err(error) => {
-            metrics.polled("failed");
+            context.metrics.polled("failed");
             Err(error)
         }
     })
 }
 
 /// Asks for a report; `known` is what the same pod said last.
-pub async fn ask<R: Reported>(target: Target<'_>, known: Option<Known<R>>) -> Result<Known<R>, PollError> {
+pub async fn ask<R: Reported>(
+    wire: &dyn Wire,
+    target: Target<'_>,
+    known: Option<Known<R>>,
+) -> Result<Known<R>, PollError> {
     let known = known.filter(|known| known.pod_uid == target.pod_uid);
-    tokio::time::timeout(TIMEOUT, exchange(target, known))
+    let tag = known.as_ref().and_then(|known| known.etag.clone());
+    let answer = tokio::time::timeout(TIMEOUT, wire.get(target, tag, R::MAX_BYTES))
         .await
-        .map_err(|_| PollError::TimedOut)?
+        .map_err(|_| PollError::TimedOut)??;
+    match (answer, known) {
+        (Answer::Unchanged, Some(known)) => Ok(known),
+        (Answer::Unchanged, None) => Err(PollError::Refused(StatusCode::NOT_MODIFIED)),
+        (Answer::Said { etag, body }, _) => Ok(Known {
+            pod_uid: target.pod_uid.to_owned(),
+            etag,
+            report: Arc::new(R::read(&body).ok_or(PollError::Unreadable)?),
+        }),
+    }
 }
 
-async fn exchange<R: Reported>(target: Target<'_>, known: Option<Known<R>>) -> Result<Known<R>, PollError> {
+/// Asks over the network, directly and without a proxy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Network;
+
+impl Wire for Network {
+    fn get<'a>(
+        &'a self,
+        target: Target<'a>,
+        tag: Option<HeaderValue>,
+        max_bytes: usize,
+    ) -> BoxFuture<'a, Result<Answer, PollError>> {
+        Box::pin(exchange(target, tag, max_bytes))
+    }
+}
+
+async fn exchange(
+    target: Target<'_>,
+    tag: Option<HeaderValue>,
+    max_bytes: usize,
+) -> Result<Answer, PollError> {
     let stream = TcpStream::connect(target.address)
         .await
         .map_err(PollError::NotConnected)?;
@@ -224,7 +283,7 @@ async fn exchange<R: Reported>(target: Target<'_>, known: Option<Known<R>>) -> R
         .await
         .map_err(PollError::NotHttp)?;
     let mut request = Request::get(target.path).header(HOST, target.address.to_string());
-    if let Some(tag) = known.as_ref().and_then(|known| known.etag.clone()) {
+    if let Some(tag) = tag {
         request = request.header(IF_NONE_MATCH, tag);
     }
     let request = request
@@ -232,20 +291,15 @@ async fn exchange<R: Reported>(target: Target<'_>, known: Option<Known<R>>) -> R
         .map_err(|_| PollError::Unreadable)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(PollError::NotHttp)?;
-        match (response.status(), known) {
-            (StatusCode::NOT_MODIFIED, Some(known)) => Ok(known),
-            (StatusCode::OK, _) => {
+        match response.status() {
+            StatusCode::NOT_MODIFIED => Ok(Answer::Unchanged),
+            StatusCode::OK => {
                 let etag = response.headers().get(ETAG).cloned();
-                let body = Limited::new(response.into_body(), R::MAX_BYTES).collect().await;
+                let body = Limited::new(response.into_body(), max_bytes).collect().await;
                 let body = body.map_err(|_| PollError::Unreadable)?.to_bytes();
-                let report = R::read(&body).ok_or(PollError::Unreadable)?;
-                Ok(Known {
-                    pod_uid: target.pod_uid.to_owned(),
-                    etag,
-                    report: Arc::new(report),
-                })
+                Ok(Answer::Said { etag, body })
             }
-            (status, _) => Err(PollError::Refused(status)),
+            status => Err(PollError::Refused(status)),
         }
     };
     // The connection is driven beside the exchange and dropped with it: no task outlives a poll. It may end first, with the answer
@@ -302,7 +356,7 @@ mod tests {
             path: STATUS_PATH,
             pod_uid,
         };
-        ask(target, known).await
+        ask(&Network, target, known).await
     }
 
     #[tokio::test]

@@ -74,7 +74,7 @@ pub async fn reconcile(
         status::show(&activation, status, &[], &context.metrics);
         return Ok(Action::await_change());
     }
-    let now = Timestamp::now();
+    let now = context.clock.now();
     let mut found = Found::default();
     let judged = if context.settings.side == Side::Home {
         Err(at_home())

@@ -103,7 +103,7 @@ pub async fn ask(custody: &RegistryCustody, context: &Context) -> Answer {
     let path = registry_path(registry);
     let asked = (context.settings.status_port, path.as_str());
     let object = report_key(custody);
-    match poll::ask_pod(&pod, asked, &object, &context.registry_reports, &context.metrics).await {
+    match poll::ask_pod(&pod, asked, &object, &context.registry_reports, context).await {
         None => Answer::Nobody,
         Some(Ok(report)) if report.registry == *registry => Answer::Said(report),
         Some(Ok(report)) => Answer::Silent(format!("it answers for the registry '{}'", report.registry)),

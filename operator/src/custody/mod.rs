@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataembassy_crds::RegistryCustody;
-use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 
@@ -51,7 +50,7 @@ pub async fn reconcile(
         // Its recovery points go with it, by owner references; copies stay.
         return Ok(Action::await_change());
     }
-    let now = Timestamp::now();
+    let now = context.clock.now();
     let found = dereference::dereference(&custody, &context).await;
     let judged = validate::validate(&custody, found.embassy.as_deref(), &found.neighbours);
     let points = points::plan(&custody, found.report(), &found.points);

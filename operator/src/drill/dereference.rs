@@ -79,7 +79,7 @@ async fn report(
         reports.forget(&object);
     }
     let asked = (context.settings.status_port, STATUS_PATH);
-    let answer = poll::ask_pod(pod, asked, &object, reports, &context.metrics).await?;
+    let answer = poll::ask_pod(pod, asked, &object, reports, context).await?;
     Some(answer.map_err(|error| error.to_string()))
 }
 

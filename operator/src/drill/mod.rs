@@ -54,7 +54,7 @@ pub async fn reconcile(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Resu
     }
     let api: Api<RegistryDrill> =
         Api::namespaced(context.client.clone(), &drill.namespace().unwrap_or_default());
-    let now = Timestamp::now();
+    let now = context.clock.now();
     let found = dereference::dereference(&drill, &context).await?;
     let judged = validate::validate(&drill, &found);
     let timing = validate::timing(&drill.spec).ok();

@@ -126,7 +126,7 @@ async fn report(
 ) -> Option<Result<Arc<CustodianReport>, String>> {
     let asked = (context.settings.status_port, STATUS_PATH);
     let memory = &context.custodian_reports;
-    let answer = poll::ask_pod(pod?, asked, embassy, memory, &context.metrics).await?;
+    let answer = poll::ask_pod(pod?, asked, embassy, memory, context).await?;
     Some(answer.map_err(|error| error.to_string()))
 }
 

@@ -82,7 +82,7 @@ impl Sight {
             gates,
             heard: before.heard.clone(),
             refused: before.refused.clone(),
-            asked: Some(Instant::now()),
+            asked: None,
         };
         sight.hear(now);
         sight.count(now);
@@ -159,7 +159,8 @@ impl Sights {
 pub async fn look(context: &Context, embassy: &str, fresh: Duration) -> Arc<Sight> {
     let sight = context.sights.of(embassy);
     let mut sight = sight.lock().await;
-    if sight.asked.is_none_or(|asked| asked.elapsed() > fresh) {
+    let is_old = |asked| context.clock.moment().saturating_duration_since(asked) > fresh;
+    if sight.asked.is_none_or(is_old) {
         *sight = Arc::new(ask(context, embassy, &sight).await);
     }
     Arc::clone(&sight)
@@ -174,7 +175,7 @@ async fn ask(context: &Context, embassy: &str, before: &Sight) -> Sight {
     let gates = join_all(pods.into_iter().map(async |pod| {
         let asked = (context.settings.status_port, STATUS_PATH);
         let object = format!("{embassy}/{}", pod.uid().unwrap_or_default());
-        let report = poll::ask_pod(&pod, asked, &object, &context.gate_reports, &context.metrics).await;
+        let report = poll::ask_pod(&pod, asked, &object, &context.gate_reports, context).await;
         Gate {
             pod,
             report: report.map(|report| report.map_err(|error| error.to_string())),
@@ -189,7 +190,10 @@ async fn ask(context: &Context, embassy: &str, before: &Sight) -> Sight {
                 .any(|gate| gate.pod.uid().is_some_and(|own| own == uid))
         })
     });
-    Sight::of(gates, before, Timestamp::now())
+    Sight {
+        asked: Some(context.clock.moment()),
+        ..Sight::of(gates, before, context.clock.now())
+    }
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ async fn judge(embassy: &DataEmbassy, context: &Context) -> Result<Action, Recon
     } else {
         "the resource is valid"
     };
-    let status = status::of_judgement(embassy, judged.as_ref().map(|()| valid), Timestamp::now());
+    let status = status::of_judgement(embassy, judged.as_ref().map(|()| valid), context.clock.now());
     write(
         &Api::all(context.client.clone()),
         embassy,
@@ -86,7 +86,7 @@ async fn judge(embassy: &DataEmbassy, context: &Context) -> Result<Action, Recon
 
 /// Runs custodian and gate.
 async fn run_for(embassy: &DataEmbassy, context: &Context) -> Result<Action, ReconcileError> {
-    let now = Timestamp::now();
+    let now = context.clock.now();
     let found = dereference::dereference(embassy, context).await;
     if embassy.spec.custodian.is_none() && !is_running(&found) {
         return judge(embassy, context).await;

@@ -119,6 +119,6 @@ async fn report(pod: &Pod, context: &Context) -> Option<Result<Arc<Report>, Stri
         pod.labels().get(INSTANCE)?
     );
     let asked = (context.settings.status_port, STATUS_PATH);
-    let answer = poll::ask_pod(pod, asked, &object, &context.mirror_reports, &context.metrics).await?;
+    let answer = poll::ask_pod(pod, asked, &object, &context.mirror_reports, context).await?;
     Some(answer.map_err(|error| error.to_string()))
 }

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataembassy_crds::RegistryMirror;
-use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 
@@ -48,7 +47,7 @@ pub async fn reconcile(mirror: Arc<RegistryMirror>, context: Arc<Context>) -> Re
         // What we made goes with the mirror, by owner references; copies and the signing key stay.
         return Ok(Action::await_change());
     }
-    let now = Timestamp::now();
+    let now = context.clock.now();
     let found = dereference::dereference(&mirror, &context).await;
     let outcome = match validate::validate(&mirror, &found) {
         Ok(checked) => {

@@ -74,13 +74,6 @@ async fn report(
     context: &Context,
 ) -> Option<Result<Arc<RestoreReport>, String>> {
     let asked = (context.settings.status_port, STATUS_PATH);
-    let answer = poll::ask_pod(
-        pod,
-        asked,
-        &key(restore),
-        &context.restore_reports,
-        &context.metrics,
-    )
-    .await?;
+    let answer = poll::ask_pod(pod, asked, &key(restore), &context.restore_reports, context).await?;
     Some(answer.map_err(|error| error.to_string()))
 }

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataembassy_crds::{RegistryRestore, RestorePhase};
-use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 
@@ -62,7 +61,7 @@ pub async fn reconcile(
     }
     let api: Api<RegistryRestore> =
         Api::namespaced(context.client.clone(), &restore.namespace().unwrap_or_default());
-    let now = Timestamp::now();
+    let now = context.clock.now();
     let found = dereference::dereference(&restore, &context).await?;
     let outcome = if found.job.is_some() || has_begun(&restore) {
         apply::call(&found, &context, now).await

@@ -32,10 +32,11 @@ use tokio::sync::watch;
 
 use crate::apply::ApplyError;
 use crate::backoff::Failures;
+use crate::clock::Clock;
 use crate::embassy::gates::Sights;
 use crate::lease::WriteLease;
 use crate::metrics::Metrics;
-use crate::poll::Memory;
+use crate::poll::{Memory, Network, Wire};
 use crate::rollout::Rollouts;
 use crate::server::{self, Health};
 use crate::settings::{Settings, Side};
@@ -126,6 +127,10 @@ pub struct Context {
     pub client: Client,
     /// What the operator was started with.
     pub settings: Settings,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// How processes are asked for their reports.
+    pub wire: Arc<dyn Wire>,
     /// What is counted.
     pub metrics: Metrics,
     /// Where events go.
@@ -177,6 +182,8 @@ impl Context {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             settings,
+            clock: Clock::default(),
+            wire: Arc::new(Network),
             metrics,
             failures: Failures::default(),
             rollouts: Rollouts::default(),
