@@ -2,10 +2,15 @@
 //!
 //! Whatever is due is answered by one run. A slot that passes while a run may still take its time is missed; one that passes after that, as
 //! while nobody was there to see the run end, is made up for like any other.
+//!
+//! A clock that runs ahead settles slots that have not come. Once it is set right they count again.
 
 use dataembassy_contract::Schedule;
 use dataembassy_contract::schedule::Missed;
 use jiff::{SignedDuration, Timestamp};
+
+/// How far ahead of the time the latest settled slot may be: clocks are set back a little every day, and what was answered then is not due again.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// What one run answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,8 +49,10 @@ pub struct Look {
     pub due: Option<Due>,
     /// Slots that passed. Where a run is due for the latest of them, they are settled once it has begun; else at once.
     pub passed: Option<Missed>,
-    /// After an edit: the latest slot that counts as settled because it had not been announced before.
+    /// The latest slot that counts as settled because it had not been announced before an edit, or because nobody knows what became of it.
     pub written_off: Option<Timestamp>,
+    /// Whether what counted as settled had not come yet: it was settled by a clock that ran ahead, and counts no more.
+    pub retracts: bool,
     /// The slot that comes next.
     pub next: Option<Timestamp>,
 }
@@ -85,9 +92,20 @@ impl Look {
 #[must_use]
 pub fn look(standing: &Standing<'_>, now: Timestamp) -> Look {
     let schedule = standing.schedule;
-    let mut look = Look::default();
+    let ahead = standing
+        .settled
+        .filter(|settled| settled.duration_since(now) > AHEAD);
+    let standing = &Standing {
+        settled: standing.settled.filter(|_| ahead.is_none()),
+        ..*standing
+    };
+    let mut look = Look {
+        retracts: ahead.is_some() && !standing.suspend,
+        ..Look::default()
+    };
     if !standing.suspend {
-        let since = since(standing, now);
+        // By whichever clock slots were answered that have passed by now, they are not missed.
+        let since = if look.retracts { now } else { since(standing, now) };
         let until = standing.busy_until.map_or(now, |busy_until| busy_until.min(now));
         look.next = schedule.next_after(now);
         look.passed = schedule.missed(since, until);
@@ -183,6 +201,43 @@ mod tests {
         }
         // Nor is it if the clock was set back.
         assert_eq!(look(&answered, at("21T00:00:00")).due, None);
+    }
+
+    #[test]
+    fn a_clock_that_ran_ahead_costs_no_slot_once_it_is_right_again() {
+        let schedule = nightly();
+        let ahead = Standing {
+            settled: Some("2036-11-20T03:00:00Z".parse().unwrap()),
+            ..standing(&schedule)
+        };
+        let right = look(&ahead, at("23T10:00:00"));
+        assert_eq!(
+            (right.due.clone(), right.retracts, right.missed(false)),
+            (None, true, 0)
+        );
+        // What has passed was answered by nobody knows which clock; what comes is due.
+        assert_eq!(right.settled(false), Some(at("23T03:00:00")));
+        let then = Standing {
+            settled: right.settled(false),
+            ..standing(&schedule)
+        };
+        let next = look(&then, at("24T03:00:00"));
+        assert_eq!((next.due, next.retracts), (Some(slot("24T03:00:00")), false));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_by_minutes_lets_no_slot_come_twice() {
+        let schedule = nightly();
+        let answered = Standing {
+            settled: Some(at("23T03:00:00")),
+            ..standing(&schedule)
+        };
+        let back = look(&answered, at("23T02:30:00"));
+        assert_eq!(
+            (back.due.clone(), back.retracts, back.settled(false)),
+            (None, false, None)
+        );
+        assert_eq!(look(&answered, at("23T03:00:00")).due, None);
     }
 
     #[test]

@@ -51,8 +51,9 @@ pub fn observe(drill: &RegistryDrill, seen: &Seen<'_>, now: Timestamp) -> Regist
     let begun = matches!(seen.step, Step::Begin(..)) && seen.taken.is_ok();
     status.next_schedule_time = seen.look.and_then(|look| look.announced(begun)).map(rfc3339);
     if let Some(look) = seen.look {
-        if let Some(settled) = look.settled(begun) {
-            status.last_schedule_time = Some(rfc3339(settled));
+        let settled = look.settled(begun).map(rfc3339);
+        if settled.is_some() || look.retracts {
+            status.last_schedule_time = settled;
         }
         status.missed_runs = status.missed_runs.saturating_add(i64::from(look.missed(begun)));
     }
