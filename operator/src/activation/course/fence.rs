@@ -20,7 +20,7 @@ impl Walk<'_> {
     }
 
     /// The entry that fences home counts wherever it is met: also when the order's answer was never heard.
-    fn finds_fence(&mut self) -> bool {
+    pub(super) fn finds_fence(&mut self) -> bool {
         let opening = self.scene.found.opened_by(&self.state);
         let Some(sequence) = opening.and_then(|opening| i64::try_from(opening.sequence).ok()) else {
             return false;

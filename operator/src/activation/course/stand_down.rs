@@ -13,7 +13,10 @@ impl Walk<'_> {
     /// Brings a registry a step closer to home.
     pub(super) fn stand_down(&mut self) -> Option<Act> {
         let now = self.scene.now;
-        if self.state.phase == RegistryPhase::StoodDown || self.finds_release() {
+        // A custodian that had been asked to fence home may have done so after everybody turned round, and even after it was said that it had not.
+        let is_fenced_after_all = self.state.fence.is_none() && self.finds_fence();
+        let is_done = self.state.phase == RegistryPhase::StoodDown && !is_fenced_after_all;
+        if is_done || self.finds_release() {
             return None;
         }
         if self.state.fence.is_none() {

@@ -6,7 +6,7 @@ use dataembassy_ledger::activation::{State, Statement};
 use dataembassy_operator::activation::lanes;
 use serde_json::{Value, json};
 
-use super::{Custodian, HOME, Shared, alone, approved, is_reported, mirror, phases, said, step, until};
+use super::{Custodian, HOME, LIVE, Shared, alone, approved, is_reported, mirror, phases, said, step, until};
 use crate::world::read;
 
 const SERVICE: &str = "/api/v1/namespaces/interior/services/population-db";
@@ -520,4 +520,65 @@ async fn what_is_another_ones_is_not_taken_over_and_nothing_is_served_anew() {
     assert_eq!(reason, "True InvalidName");
     assert!(message.contains("to be given back"), "{message}");
     assert!(is_open(&cluster));
+}
+
+/// The custodian has the order still by which home is to be fenced, and the store takes entries again.
+fn is_fenced_late(cluster: &Shared, order: &str) {
+    let mut cluster = cluster.lock().unwrap();
+    let signer = cluster.objects[LIVE]["status"]["registries"][0]["signer"]["publicKey"].clone();
+    let report = cluster.reports.get_mut("population").unwrap();
+    report["term"] = 2.into();
+    report["opening"] = json!({
+        "holder": "Embassy", "sequence": 9, "digest": "f".repeat(64), "signer": signer, "order": order,
+        "sourceHead": report["sourceHead"],
+    });
+    cluster.custodian = Custodian::Works;
+}
+
+/// An activation whose fence the custodian could not write yet, with the order of it, when everybody turns round.
+async fn turned_round() -> (Shared, String) {
+    let cluster = approved(alone(true)).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Fencing]).await;
+    let order = status.statement.unwrap().order;
+    ask(&cluster, Some(HOME));
+    until(&cluster, |status| {
+        status.approved_at.is_none()
+            && status
+                .statement
+                .as_ref()
+                .is_some_and(|statement| statement.order != order)
+    })
+    .await;
+    (cluster, order)
+}
+
+async fn goes_home(cluster: &Shared) {
+    let status = until(cluster, |status| {
+        status.phase == ActivationPhase::StoodDown && status.registries[0].release.is_some()
+    })
+    .await;
+    assert_eq!(status.registries[0].fence, Some(9));
+    assert_eq!(
+        cluster.lock().unwrap().reports["population"]["opening"]["holder"],
+        "Home"
+    );
+}
+
+#[tokio::test]
+async fn a_fence_that_the_ledger_got_while_people_signed_for_the_way_home_is_released() {
+    let (cluster, order) = turned_round().await;
+    is_fenced_late(&cluster, &order);
+    cluster.lock().unwrap().sign(&[2, 3]);
+    goes_home(&cluster).await;
+}
+
+#[tokio::test]
+async fn a_fence_that_the_ledger_got_after_it_was_said_that_there_is_none_is_released() {
+    let (cluster, order) = turned_round().await;
+    cluster.lock().unwrap().sign(&[2, 3]);
+    let status = until(&cluster, |status| status.phase == ActivationPhase::StoodDown).await;
+    assert_eq!(status.registries[0].fence, None);
+    is_fenced_late(&cluster, &order);
+    goes_home(&cluster).await;
 }
