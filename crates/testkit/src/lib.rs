@@ -10,3 +10,4 @@ pub mod postgresql;
 pub mod process;
 pub mod provisioned;
 pub mod seaweedfs;
+pub mod seed;

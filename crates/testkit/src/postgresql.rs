@@ -6,6 +6,7 @@
 mod cell;
 mod container;
 mod directory;
+mod fault_relay;
 mod memory;
 mod programs;
 mod relay;
@@ -31,6 +32,7 @@ use tokio_postgres::{Client, NoTls};
 pub use cell::{Cell, Container};
 pub use container::PodContainer;
 pub use directory::DumpDirectory;
+pub use fault_relay::{DatabaseToxic, FaultRelay};
 pub use programs::{programs, scripted_pg_dump};
 pub use relay::Relay;
 

@@ -16,7 +16,7 @@ use super::Server;
 use crate::{authority::ServerCertificate, https};
 
 /// Length 8 and the number that asks for TLS.
-const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+pub(super) const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// What becomes of a message of the server's, by its type and body: another body, or nothing.
 type Change = dyn Fn(u8, Vec<u8>) -> Option<Vec<u8>> + Send + Sync;

@@ -1,0 +1,264 @@
+//! A relay in front of a real server that is slow, stalls, cuts, refuses and talks nonsense on demand. It ends TLS with the server's own
+//! certificate, so that a password that is bound to it passes, and counts what the server says by its plain bytes.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::Server;
+use super::relay::TLS_REQUEST;
+use crate::https;
+use crate::seed::Dice;
+
+/// What can be wrong with a database, or with the way to it, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DatabaseToxic {
+    /// What the server says takes a while.
+    Latency,
+    /// After some bytes the server says nothing more.
+    StallAfterBytes,
+    /// After some bytes the connection is cut.
+    ResetAfterBytes,
+    /// Connections are refused.
+    Refuse,
+    /// After some bytes the server says what no server says, and hangs up.
+    Garbage,
+    /// After some bytes the server announces a message as long as there can be, and sends it without an end.
+    EndlessMessage,
+}
+
+impl DatabaseToxic {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Latency,
+        Self::StallAfterBytes,
+        Self::ResetAfterBytes,
+        Self::Refuse,
+        Self::Garbage,
+        Self::EndlessMessage,
+    ];
+
+    /// Whether what is asked comes right all the same, only later.
+    #[must_use]
+    pub const fn is_harmless(self) -> bool {
+        matches!(self, Self::Latency)
+    }
+}
+
+/// A toxic at its place.
+#[derive(Clone, Copy, Debug)]
+struct Dose {
+    toxic: DatabaseToxic,
+    /// Connections that it spares.
+    spared: u64,
+    /// Bytes of the server's that pass before it acts, or milliseconds of delay.
+    after: u64,
+    seed: u64,
+}
+
+/// A running relay; dropping it closes its port.
+pub struct FaultRelay {
+    port: u16,
+    dose: Arc<Mutex<State>>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    dose: Option<Dose>,
+    met: u64,
+    healed: watch::Sender<u64>,
+}
+
+struct Ends {
+    server: u16,
+    ours: TlsAcceptor,
+    theirs: Arc<ClientConfig>,
+}
+
+impl FaultRelay {
+    /// Stands before `server`.
+    pub async fn start(server: &Server) -> Result<Self> {
+        let ends = Arc::new(Ends {
+            server: server.port(),
+            ours: TlsAcceptor::from(https::server_config(server.certificate())?),
+            theirs: https::client_config(&server.authority().certificate())?,
+        });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let dose = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&dose);
+        let accepting = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let (dose, mut healed) = (next_dose(&shared), lock(&shared).healed.subscribe());
+                let ends = Arc::clone(&ends);
+                connections.spawn(async move {
+                    let poisoned = dose.is_some_and(|dose| !dose.toxic.is_harmless());
+                    // How a connection ends is its client's business.
+                    tokio::select! {
+                        ended = relay(client, ends, dose) => drop(ended),
+                        _ = healed.changed(), if poisoned => {}
+                    }
+                });
+            }
+        });
+        Ok(Self {
+            port,
+            dose,
+            accepting,
+        })
+    }
+
+    /// The TCP port on 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Poisons what comes from now on, at a place that the dice say.
+    pub fn poison(&self, toxic: DatabaseToxic, dice: &mut Dice) {
+        let after = match toxic {
+            DatabaseToxic::Latency => 1 + dice.below(20),
+            _ => dice.below(20_000),
+        };
+        let dose = Dose {
+            toxic,
+            spared: if toxic == DatabaseToxic::Latency {
+                0
+            } else {
+                dice.below(4)
+            },
+            after,
+            seed: dice.throw(),
+        };
+        let mut state = lock(&self.dose);
+        (state.dose, state.met) = (Some(dose), 0);
+    }
+
+    /// Passes on what comes from now on, and cuts what stalls.
+    pub fn heal(&self) {
+        let mut state = lock(&self.dose);
+        state.dose = None;
+        state.healed.send_modify(|times| *times += 1);
+    }
+
+    /// How many connections were poisoned since the last [`Self::poison`].
+    #[must_use]
+    pub fn met(&self) -> u64 {
+        lock(&self.dose).met
+    }
+}
+
+impl Drop for FaultRelay {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+fn next_dose(state: &Mutex<State>) -> Option<Dose> {
+    let mut state = lock(state);
+    let dose = state.dose.as_mut()?;
+    if dose.spared > 0 {
+        dose.spared -= 1;
+        return None;
+    }
+    let dose = *dose;
+    state.met += 1;
+    Some(dose)
+}
+
+async fn relay(mut client: TcpStream, ends: Arc<Ends>, dose: Option<Dose>) -> Result<()> {
+    if dose.is_some_and(|dose| dose.toxic == DatabaseToxic::Refuse) {
+        bail!("refused");
+    }
+    // Small messages go at once, as a server's do.
+    client.set_nodelay(true)?;
+    let mut request = [0; 8];
+    client.read_exact(&mut request).await?;
+    ensure!(request == TLS_REQUEST, "a session that does not begin with TLS");
+    client.write_all(b"S").await?;
+    let client = ends.ours.accept(client).await?;
+    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, ends.server)).await?;
+    server.set_nodelay(true)?;
+    server.write_all(&TLS_REQUEST).await?;
+    ensure!(server.read_u8().await? == b'S', "the server has no TLS");
+    let name = ServerName::try_from("localhost").context("a name")?;
+    let server = TlsConnector::from(Arc::clone(&ends.theirs))
+        .connect(name, server)
+        .await?;
+    let (mut from_client, to_client) = io::split(client);
+    let (from_server, mut to_server) = io::split(server);
+    tokio::select! {
+        asked = io::copy(&mut from_client, &mut to_server) => drop(asked?),
+        answered = answer(from_server, to_client, dose) => answered?,
+    }
+    Ok(())
+}
+
+/// Passes on what the server says, until the toxic acts.
+async fn answer(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    dose: Option<Dose>,
+) -> Result<()> {
+    let mut left = match dose {
+        Some(dose) if dose.toxic != DatabaseToxic::Latency => dose.after,
+        _ => u64::MAX,
+    };
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            break;
+        }
+        let read = from.read(&mut buffer[..most]).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        if let Some(Dose {
+            toxic: DatabaseToxic::Latency,
+            after,
+            ..
+        }) = dose
+        {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+        }
+        to.write_all(&buffer[..read]).await?;
+        to.flush().await?;
+        left -= read as u64;
+    }
+    let Some(dose) = dose else { return Ok(()) };
+    match dose.toxic {
+        DatabaseToxic::StallAfterBytes => std::future::pending().await,
+        DatabaseToxic::Garbage => {
+            let mut dice = Dice::new(dose.seed, "garbage");
+            let noise: Vec<u8> = (0..64 * 1024).map(|_| dice.throw().to_le_bytes()[0]).collect();
+            to.write_all(&noise).await?;
+            to.flush().await?;
+            bail!("nothing that anybody understands")
+        }
+        DatabaseToxic::EndlessMessage => {
+            let announced = u32::try_from(i32::MAX)?.to_be_bytes();
+            to.write_all(&[&[b'D'][..], &announced].concat()).await?;
+            let nothing = vec![0; 64 * 1024];
+            loop {
+                to.write_all(&nothing).await?;
+                to.flush().await?;
+            }
+        }
+        _ => bail!("reset"),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
