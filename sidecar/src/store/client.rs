@@ -27,6 +27,10 @@ use super::custody::{ObjectLock, read_time};
 use super::error::Attempt;
 use super::settings::{DepositKeys, Patience, StoreSettings};
 
+const LIST_VERSIONS: &str = "ListObjectVersions";
+/// So many versions of a key are as good as all.
+const MANY_VERSIONS: usize = 1_000;
+
 /// A store, as one of its users reaches it. Cloning shares the connections.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -233,9 +237,9 @@ impl Store {
             .list_object_versions()
             .bucket(&self.bucket)
             .prefix(prefix)
-            .set_key_marker(key_marker)
-            .set_version_id_marker(version_marker.flatten());
-        let output = self.ask("ListObjectVersions", prefix, request.send()).await?;
+            .set_key_marker(key_marker.clone())
+            .set_version_id_marker(version_marker.clone().flatten());
+        let output = self.ask(LIST_VERSIONS, prefix, request.send()).await?;
         let objects = output.versions().iter().map(|version| ObjectVersion {
             key: version.key().unwrap_or_default().to_owned(),
             version: version.version_id().and_then(parse_version),
@@ -259,13 +263,21 @@ impl Store {
             .next_key_marker()
             .filter(|_| output.is_truncated().unwrap_or(false))
             .map(|key| (key.to_owned(), output.next_version_id_marker().map(str::to_owned)));
+        let (objects, markers): (Vec<_>, Vec<_>) = (objects.collect(), markers.collect());
+        let from = key_marker.map(|key| (key, version_marker.flatten()));
+        for listed in [&objects, &markers] {
+            in_order(listed, prefix, from.as_ref())?;
+        }
+        if let Some(next) = &next {
+            goes_on(next, from.as_ref())?;
+        }
         Ok(Page {
-            versions: objects.chain(markers).collect(),
+            versions: objects.into_iter().chain(markers).collect(),
             next,
         })
     }
 
-    /// Every version of exactly this key.
+    /// Every version of exactly this key, or at least a thousand where somebody has put that many.
     pub async fn versions_of(&self, key: &ObjectKey) -> Result<Vec<ObjectVersion>, StoreError> {
         let target = key.to_string();
         let mut versions = Vec::new();
@@ -275,7 +287,7 @@ impl Store {
             // A key that begins alike sorts after all versions of this one.
             let past = page.versions.iter().any(|version| version.key != target);
             versions.extend(page.versions.into_iter().filter(|version| version.key == target));
-            from = page.next.filter(|_| !past);
+            from = page.next.filter(|_| !past && versions.len() < MANY_VERSIONS);
             if from.is_none() {
                 return Ok(versions);
             }
@@ -373,6 +385,47 @@ impl StoredObject {
                 None => return Ok(whole.freeze()),
             }
         }
+    }
+}
+
+/// Whether a listing shows what it was asked for, in its order: else who follows it would read in circles, and never end.
+fn in_order(
+    listed: &[ObjectVersion],
+    prefix: &str,
+    from: Option<&(String, Option<String>)>,
+) -> Result<(), StoreError> {
+    let mut before = from.map_or("", |(key, _)| key);
+    for version in listed {
+        if !version.key.starts_with(prefix) || version.key.as_str() < before {
+            return Err(nonsense(format!(
+                "it lists {} below {prefix} after {before:?}",
+                version.key
+            )));
+        }
+        before = &version.key;
+    }
+    Ok(())
+}
+
+/// Whether the next page of a listing begins behind the place where this one did.
+fn goes_on(
+    next: &(String, Option<String>),
+    from: Option<&(String, Option<String>)>,
+) -> Result<(), StoreError> {
+    let is_further = from.is_none_or(|from| next.0 > from.0 || next.0 == from.0 && next.1 != from.1);
+    if is_further {
+        return Ok(());
+    }
+    Err(nonsense(format!(
+        "its listing goes on at {}, where it began",
+        next.0
+    )))
+}
+
+fn nonsense(cause: String) -> StoreError {
+    StoreError::NotUnderstood {
+        operation: LIST_VERSIONS,
+        cause,
     }
 }
 

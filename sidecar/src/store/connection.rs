@@ -7,20 +7,26 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::config::ConfigBag;
 use aws_sdk_s3::config::interceptors::{
-    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
-    BeforeTransmitInterceptorContextRef,
+    BeforeDeserializationInterceptorContextMut, BeforeDeserializationInterceptorContextRef,
+    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_s3::config::{Intercept, RuntimeComponents, SharedHttpClient};
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_types::body::SdkBody;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dataembassy_contract::sovereignty::Sovereignty;
+use http_body_util::Limited;
 use jiff::Timestamp;
 
 use super::{StoreError, StoreSettings};
+
+/// The most bytes of an answer that is no object. The longest is a page of a listing: a thousand versions under keys as long as keys may be.
+const MAX_WORDS: usize = 8 * 1024 * 1024;
 
 /// Builds the HTTP client. It reads no proxy from the environment: a proxy would decide whom we reach.
 pub(super) fn http_client(settings: &StoreSettings) -> Result<SharedHttpClient, StoreError> {
@@ -140,6 +146,22 @@ impl Intercept for Wire {
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         self.clock.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The S3 client reads an answer whole before it understands it, unless it is an object. A store that does not stop talking is cut off.
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let reads = |operation: &Metadata| operation.name() == "GetObject";
+        let answer = context.response_mut();
+        if !(answer.status().is_success() && bag.load::<Metadata>().is_some_and(reads)) {
+            let words = std::mem::replace(answer.body_mut(), SdkBody::taken());
+            *answer.body_mut() = SdkBody::from_body_1_x(Limited::new(words, MAX_WORDS));
+        }
         Ok(())
     }
 

@@ -17,6 +17,7 @@ mod database;
 mod drill;
 mod drill_reports;
 mod dump;
+mod faults;
 mod gate;
 mod mirror;
 mod reference;

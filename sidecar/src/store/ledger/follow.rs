@@ -14,6 +14,9 @@ use crate::store::{ObjectVersion, Store, StoreError};
 /// How many keys beyond a missing entry are looked at. One that holds an entry proves that it is missing; junk proves nothing.
 const MAX_BEYOND: usize = 4;
 
+/// The most versions of one key that are kept while more of them come: whoever has root's rights may write any number.
+const MANY_VERSIONS: usize = 4_096;
+
 /// What becomes of an alarm. An entry beyond a missing one, signed by who may, ends every reading: then what the chain says is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Judgement {
@@ -83,6 +86,8 @@ impl Follower<'_> {
                 }
                 self.offer(walk, &key, versions, &mut apply).await?;
             }
+            // What is left are versions of one key, of which only the first few count.
+            pending.truncate(MANY_VERSIONS);
             if from.is_none() {
                 return Ok(());
             }
