@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dataembassy_contract::Reason;
 use dataembassy_ledger::ObjectKey;
-use dataembassy_ledger::entry::SignedObject;
+use dataembassy_ledger::entry::{CustodyEntry, SignedObject, SourceEntry};
 use dataembassy_ledger::signed_line::MAX_OBJECT_BYTES;
 use dataembassy_ledger::value::VersionId;
 use tokio::time::Instant;
@@ -93,6 +93,9 @@ pub async fn commit(
 }
 
 /// Looks at what has the place: ours alone, another's alone, or several.
+///
+/// An entry that is not listed, and bytes that are no entry for this place, are what a store says that is behind, or damaged on the way: it
+/// is asked again. Nothing of that means that somebody else has written.
 async fn find_out(
     store: &Store,
     key: &ObjectKey,
@@ -100,11 +103,15 @@ async fn find_out(
 ) -> Result<Result<VersionId, CommitError>, StoreError> {
     let versions = store.versions_of(key).await?;
     let name = || key.to_string();
-    let [version] = versions.as_slice() else {
-        return Ok(Err(CommitError::SecondVersion {
-            key: name(),
-            versions: versions.len(),
-        }));
+    let version = match versions.as_slice() {
+        [] => return Err(StoreError::ObjectMissing { target: name() }),
+        [version] => version,
+        several => {
+            return Ok(Err(CommitError::SecondVersion {
+                key: name(),
+                versions: several.len(),
+            }));
+        }
     };
     let Some(id) = &version.version else {
         return Ok(Err(CommitError::Store(StoreError::VersionMissing {
@@ -117,8 +124,20 @@ async fn find_out(
         .read_up_to(MAX_OBJECT_BYTES as u64 + 1)
         .await?;
     if theirs == *ours {
-        Ok(Ok(id.clone()))
-    } else {
-        Ok(Err(CommitError::Superseded { key: name() }))
+        return Ok(Ok(id.clone()));
     }
+    if is_entry_at(key, &theirs) {
+        return Ok(Err(CommitError::Superseded { key: name() }));
+    }
+    Err(StoreError::NotUnderstood {
+        operation: "GetObject",
+        cause: format!("what it gives of {key} is neither our entry nor another one"),
+    })
+}
+
+/// Whether these bytes are an entry that somebody has signed for this place.
+fn is_entry_at(key: &ObjectKey, bytes: &[u8]) -> bool {
+    let source = SourceEntry::verify(bytes).map(|found| found.entry.object_key());
+    let found = source.or_else(|_| CustodyEntry::verify(bytes).map(|found| found.entry.object_key()));
+    found.is_ok_and(|place| place == *key)
 }

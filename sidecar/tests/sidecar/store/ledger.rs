@@ -260,6 +260,48 @@ async fn who_comes_second_is_superseded() {
 }
 
 #[tokio::test]
+async fn an_entry_that_is_listed_late_or_read_damaged_is_still_our_own() {
+    for (fault, asks) in [
+        (Fault::Hide, "versions"),
+        (Fault::Flip(77), "versionId"),
+        (Fault::Truncate(9), "versionId"),
+        (Fault::EndlessList, "versions"),
+    ] {
+        let bench = LedgerBench::start().await;
+        let object = bench.next(1, None).await;
+        bench
+            .bench
+            .proxy
+            .inject(1, fault, move |_, target| target.contains(asks));
+        commit(&bench.store, &entry(1), &object, PATIENCE).await.unwrap();
+        assert_eq!(bench.bench.proxy.faults_left(), 0);
+        assert_eq!(bench.read().await.head_reference().unwrap().digest, object.digest);
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_holds_no_entry_is_not_told_as_another_writers() {
+    let bench = LedgerBench::start().await;
+    let object = bench.next(1, None).await;
+    let key = entry(1).to_string();
+    bench
+        .bench
+        .minio
+        .put(BUCKET, &key, b"junk".to_vec())
+        .await
+        .unwrap();
+    let error = commit(&bench.store, &entry(1), &object, Duration::from_secs(2))
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::CommitUnknown, "{error}");
+    assert!(
+        error.to_string().contains("neither our entry nor another one"),
+        "{error}"
+    );
+    assert_eq!(bench.reason().await, Reason::LedgerUnreadable);
+}
+
+#[tokio::test]
 async fn a_store_that_never_says_leaves_the_commit_unknown() {
     let bench = LedgerBench::start().await;
     let object = bench.next(1, None).await;
