@@ -5,6 +5,7 @@
 //! nothing is new, that one request is all.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use dataembassy_contract::Reason;
 use dataembassy_ledger::ObjectKey;
@@ -21,6 +22,8 @@ use crate::store::{ObjectVersion, Store, StoreError};
 
 /// How many entries are read at a time.
 const IN_FLIGHT: usize = 6;
+/// After this, what did not count is read once more: a store may have given other bytes than it keeps.
+const READ_AGAIN: Duration = Duration::from_secs(30);
 /// The most entries that one look takes in.
 const MAX_AT_ONCE: usize = 256;
 
@@ -58,11 +61,13 @@ pub struct Followed<B: Body, A: Authority<B>> {
     beyond: Option<(Finding, Group)>,
 }
 
-/// What was found about the versions of one key: the same versions need no second judgement.
+/// What was found about the versions of one key: the same versions need no second judgement for a while.
 #[derive(Debug, Default)]
 struct Judged {
     versions: Vec<ObjectVersion>,
     findings: Vec<Finding>,
+    /// When they were read; none where nothing was.
+    at: Option<Instant>,
 }
 
 impl<B: Body, A: Authority<B>> Followed<B, A> {
@@ -207,8 +212,9 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
         if let Some(one) = run.first()
             && !self.next.versions.is_empty()
             && self.next.versions == one.versions
+            && self.next.at.is_some_and(|at| at.elapsed() < READ_AGAIN)
         {
-            // The same versions do not count a second time either.
+            // The same versions do not count a moment later either.
             return Ok(false);
         }
         let reading = futures::stream::iter(run)
@@ -248,6 +254,7 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
         let judged = Judged {
             versions: group.versions.clone(),
             findings: findings.collect(),
+            at: Some(Instant::now()),
         };
         if !step.advanced {
             self.next = judged;
@@ -368,7 +375,11 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
             );
         }
         let sound = there.is_some();
-        self.head = Judged { versions, findings };
+        self.head = Judged {
+            versions,
+            findings,
+            at: None,
+        };
         Ok(sound)
     }
 

@@ -8,6 +8,8 @@ use dataembassy_ledger::entry::{CustodyBody, Entry, Header, VoidBody};
 use dataembassy_ledger::value::Timestamp;
 use dataembassy_ledger::{CopyId, ObjectKey, Sequence, SigningKey, Term};
 use dataembassy_testkit::fabricated::Shape;
+use dataembassy_testkit::fault_proxy::Fault;
+use hyper::Method;
 
 fn sequence(number: u64) -> Sequence {
     Sequence::new(number).unwrap()
@@ -201,4 +203,30 @@ async fn an_older_state_of_the_store_is_told_after_a_restart_by_the_floor() {
     custodian
         .until_registry("what stands", |report| report.copies.len() == 2)
         .await;
+}
+
+#[tokio::test]
+async fn an_entry_that_was_once_read_damaged_is_read_again_and_counts() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    custodian.until_head(1).await;
+    let second = bench.ledger.entry_key(sequence(2)).to_string();
+    bench.proxy.inject(1, Fault::Flip(4_711), move |method, target| {
+        method == Method::GET && target.contains(&second)
+    });
+    bench.copies(1, &Shape::default()).await;
+    custodian
+        .until_registry("the damage to be told", |report| {
+            report.ledger.state == CheckState::False
+        })
+        .await;
+    assert_eq!(bench.proxy.faults_left(), 0);
+    custodian.until_head(2).await;
+    let report = custodian
+        .until_registry("the ledger to be right", |report| {
+            report.ledger.state == CheckState::True
+        })
+        .await;
+    assert!(report.alarms.is_empty(), "{:#?}", report.alarms);
 }
