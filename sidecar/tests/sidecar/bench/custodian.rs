@@ -212,29 +212,19 @@ impl CustodianBench {
         self.minio.root().versions(BUCKET, &prefix).await.unwrap()
     }
 
+    /// All that custodians have logged.
+    pub fn log(&self) -> String {
+        let logs = std::fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap());
+        logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("log-"))
+            .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
+            .collect()
+    }
+
     /// Starts the program.
     pub fn custodian(&self) -> Custodian {
-        let free = || dataembassy_testkit::process::free_port().unwrap();
-        let status = SocketAddr::from(([127, 0, 0, 1], free()));
-        let metrics = SocketAddr::from(([127, 0, 0, 1], free()));
-        let log = self.folder.path().join(format!("log-{}", status.port()));
-        let log = std::fs::File::create(log).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"))
-            .args(["custodian", "--allow-loopback", "--config-dir"])
-            .arg(self.folder.path())
-            .args(self.timing.iter().flat_map(|(flag, time)| [flag, time]))
-            .args(["--status-address", &status.to_string()])
-            .args(["--metrics-address", &metrics.to_string()])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Custodian {
-            process,
-            status,
-            metrics,
-        }
+        Custodian::start(self.folder.path(), &self.timing)
     }
 }
 
@@ -245,6 +235,31 @@ pub fn answer(report: &RegistryReport, order: &str) -> Option<OrderState> {
 }
 
 impl Custodian {
+    /// Starts the program in a folder that is made ready.
+    pub fn start(folder: &Path, timing: &[(&str, &str)]) -> Self {
+        let free = || dataembassy_testkit::process::free_port().unwrap();
+        let status = SocketAddr::from(([127, 0, 0, 1], free()));
+        let metrics = SocketAddr::from(([127, 0, 0, 1], free()));
+        let log = folder.join(format!("log-{}", status.port()));
+        let log = std::fs::File::create(log).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"))
+            .args(["custodian", "--allow-loopback", "--config-dir"])
+            .arg(folder)
+            .args(timing.iter().flat_map(|(flag, time)| [flag, time]))
+            .args(["--status-address", &status.to_string()])
+            .args(["--metrics-address", &metrics.to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self {
+            process,
+            status,
+            metrics,
+        }
+    }
+
     async fn get<T>(&self, path: &str, read: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         let answer = super::http::get(self.status, path, None).await.ok()?;
         read(answer.body())
@@ -337,6 +352,10 @@ impl Custodian {
             .find_map(|line| line.strip_prefix("VmHWM:"))
             .unwrap();
         peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     pub const fn status_address(&self) -> SocketAddr {
@@ -434,11 +453,16 @@ pub fn custody_of(registry: &str) -> CustodyConfig {
 }
 
 fn config(minio: &Minio, proxy: &FaultProxy) -> CustodianConfig {
+    config_at(proxy.endpoint(), minio)
+}
+
+/// What a custodian is told that reaches a store at this endpoint.
+pub fn config_at(endpoint: String, minio: &Minio) -> CustodianConfig {
     CustodianConfig {
         embassy: "luxembourg".into(),
         generation: 1,
         store: StoreConfig {
-            endpoint: proxy.endpoint(),
+            endpoint,
             bucket: BUCKET.into(),
             region: "us-east-1".into(),
             addressing: Addressing::Path,
@@ -474,4 +498,24 @@ fn config(minio: &Minio, proxy: &FaultProxy) -> CustodianConfig {
 /// The folder in which the store keeps an object, for what a broken disk would do.
 pub fn on_disk(minio: &Minio, key: &str) -> std::path::PathBuf {
     minio.data_directory().join(BUCKET).join(Path::new(key))
+}
+
+/// Turns a bit of what the store keeps for an object.
+pub fn damage(folder: &Path) {
+    let mut pending = vec![folder.to_owned()];
+    while let Some(place) = pending.pop() {
+        if place.is_dir() {
+            pending.extend(
+                std::fs::read_dir(place)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else {
+            let mut bytes = std::fs::read(&place).unwrap();
+            // Small objects stand in the file of their description, behind it.
+            let last = bytes.len() - 10;
+            bytes[last] ^= 1;
+            std::fs::write(&place, bytes).unwrap();
+        }
+    }
 }

@@ -36,8 +36,13 @@ pub struct StoreBench {
 impl StoreBench {
     /// Starts both and makes a bucket as a store needs it.
     pub async fn start() -> Self {
+        Self::start_with(BucketKind::Locked).await
+    }
+
+    /// Starts both and makes a bucket.
+    pub async fn start_with(bucket: BucketKind) -> Self {
         let minio = Minio::start().await.unwrap();
-        minio.make_bucket(BUCKET, BucketKind::Locked).await.unwrap();
+        minio.make_bucket(BUCKET, bucket).await.unwrap();
         let proxy = FaultProxy::start(minio.address(), minio.authority())
             .await
             .unwrap();

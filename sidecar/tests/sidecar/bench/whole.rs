@@ -11,9 +11,14 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Counts the copies of a ledger, each of them whole.
 pub async fn count(store: &Store, ledger: &Ledger) -> u64 {
+    count_from(1, store, ledger).await
+}
+
+/// The same, of the copies from this number on; those before are counted, and not looked at.
+pub async fn count_from(first: u64, store: &Store, ledger: &Ledger) -> u64 {
     let registry = super::registry();
     let copies = ledger.next.get() - 1;
-    for number in 1..=copies {
+    for number in first..=copies {
         let sequence = Sequence::new(number).unwrap();
         let key = ObjectKey::Source {
             registry: registry.clone(),

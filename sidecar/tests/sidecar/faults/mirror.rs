@@ -1,0 +1,290 @@
+//! A mirror whose store, gate or database has each fault there is, one after the other, while it is asked for copies.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::bench::mirror::{MirrorBench, Sidecar};
+use crate::bench::{StoreBench, registry};
+use crate::gate::bench::{GateBench, peak_kib};
+use crate::restore::embassy::age_keygen;
+use crate::sealed::{OWNER, options, target};
+use crate::support::{plain_copy, source_as};
+use dataembassy_archive::Identities;
+use dataembassy_contract::Reason;
+use dataembassy_contract::config::RecipientConfig;
+use dataembassy_contract::report::{CheckState, FinishedRun, Outcome, Report};
+use dataembassy_ledger::chain::{CustodianKey, SignerRange};
+use dataembassy_sidecar::restore::copy::{Choice, StoredCopy};
+use dataembassy_sidecar::restore::{progress::Progress, restore};
+use dataembassy_sidecar::store::LedgerSettings;
+use dataembassy_testkit::fault_proxy::{FaultProxy, Toxic};
+use dataembassy_testkit::minio::{BUCKET, StoreUser};
+use dataembassy_testkit::postgresql::{DatabaseToxic, FaultRelay, Server};
+use dataembassy_testkit::seed::Dice;
+
+use super::{MOST_MEMORY, assert_no_panic, poison};
+
+/// A run's deadline amid a fault: what stalls ends by it.
+const SHORT: Duration = Duration::from_secs(8);
+/// A run's deadline where nothing but time is wanting.
+const LONG: Duration = Duration::from_mins(1);
+/// How much later than its deadline a run may be seen to end.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// Where the proxy stands that is poisoned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Between the mirror and the store.
+    Direct,
+    /// Between a gate and the store.
+    BehindGate,
+    /// Between the mirror and a gate.
+    BeforeGate,
+}
+
+/// A mirror at work, and what was seen of its copies.
+struct Subject {
+    bench: MirrorBench,
+    gate: Option<GateBench>,
+    before_gate: Option<FaultProxy>,
+    relay: FaultRelay,
+    sidecar: Sidecar,
+    identity: String,
+    /// Digests of the copies that were reported as committed.
+    committed: BTreeMap<u64, String>,
+}
+
+impl Subject {
+    async fn start(way: Way) -> Self {
+        let mut bench = MirrorBench::start(17).await;
+        let identity = age_keygen();
+        let recipient = identity
+            .lines()
+            .find_map(|line| line.strip_prefix("# public key: "));
+        bench.config.embassy.recipients = vec![RecipientConfig {
+            name: "ministry".into(),
+            public_key: recipient.unwrap().into(),
+        }];
+        let relay = FaultRelay::start(bench.database.server).await.unwrap();
+        bench.config.source.postgresql.as_mut().unwrap().port = relay.port();
+        let (mut gate, mut before_gate) = (None, None);
+        if way != Way::Direct {
+            let store = bench.config.embassy.store.clone();
+            let before = StoreBench::start().await;
+            let started = GateBench::before(before, |config| config.store = store).await;
+            let place = &mut bench.config.embassy.store;
+            (place.endpoint, place.ca_bundle) = (started.endpoint(), Some(started.authority.certificate()));
+            if way == Way::BeforeGate {
+                let proxy = FaultProxy::start(started.gate.to_string(), &started.authority);
+                let proxy = proxy.await.unwrap();
+                place.endpoint = proxy.endpoint();
+                before_gate = Some(proxy);
+            }
+            gate = Some(started);
+        }
+        bench.write_config();
+        let sidecar = bench.sidecar();
+        let mut subject = Self {
+            bench,
+            gate,
+            before_gate,
+            relay,
+            sidecar,
+            identity,
+            committed: BTreeMap::new(),
+        };
+        subject.sidecar.until_copy(1).await;
+        subject.note_committed().await;
+        subject
+    }
+
+    fn proxy(&self) -> &FaultProxy {
+        self.before_gate.as_ref().unwrap_or(&self.bench.store.proxy)
+    }
+
+    fn ask(&mut self, trigger: &str, deadline: Duration) {
+        self.bench.config.schedule.deadline = format!("{}s", deadline.as_secs()).parse().unwrap();
+        self.bench.config.trigger = Some(trigger.to_owned());
+        self.bench.config.generation += 1;
+        self.bench.write_config();
+    }
+
+    /// Waits until a run by this trigger has ended, or something is told to be wrong; then the toxic has done what it can.
+    async fn until_felt(&self, trigger: &str, deadline: Duration) -> Option<FinishedRun> {
+        let begun = Instant::now();
+        while begun.elapsed() < deadline + SLACK {
+            if let Some(report) = self.sidecar.report().await {
+                if let Some(run) = run_of(&report, trigger) {
+                    return Some(run);
+                }
+                let loaded = report.loaded.as_ref().map(|loaded| loaded.generation);
+                let is_told = [&report.store, &report.source]
+                    .iter()
+                    .any(|check| check.state == CheckState::False);
+                if loaded == Some(self.bench.config.generation) && is_told && report.run.is_none() {
+                    return None;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        None
+    }
+
+    /// Asks for a copy while something is wrong, and for another one when it is not any more.
+    async fn suffers(&mut self, name: &str, is_harmless: bool, heal: impl FnOnce(&Self)) {
+        let deadline = if is_harmless { LONG } else { SHORT };
+        self.ask(name, deadline);
+        let run = self.until_felt(name, deadline).await;
+        let told = self.sidecar.report().await.unwrap();
+        heal(self);
+        if let Some(run) = &run {
+            let is_copied = run.outcome == Outcome::Copied;
+            assert!(is_copied || !is_harmless, "{name}: {run:#?}");
+            assert!(is_copied || !run.message.is_empty(), "{name}: {run:#?}");
+            let took = run.ended_at.duration_since(run.started_at).as_secs_f64();
+            assert!(took < (deadline + SLACK).as_secs_f64(), "{name}: {run:#?}");
+        }
+        let reasons = [
+            run.map(|run| run.reason),
+            Some(told.store.reason),
+            Some(told.source.reason),
+        ];
+        for reason in reasons.into_iter().flatten() {
+            // Nobody else writes here, and nobody has fenced or changed anything: whoever says so has believed a lie.
+            let believed = [
+                Reason::InternalError,
+                Reason::SecondVersion,
+                Reason::Superseded,
+                Reason::Fenced,
+                Reason::SourceChanged,
+            ];
+            assert!(!believed.contains(&reason), "{name}: {reason}: {told:#?}");
+        }
+        let after = format!("{name}-after");
+        self.ask(&after, LONG);
+        let copied =
+            |report: &Report| run_of(report, &after).is_some_and(|run| run.outcome == Outcome::Copied);
+        let what = format!("a copy when {name} was over");
+        let report = self.sidecar.until(&what, copied).await;
+        assert!(report.suspicious.is_none(), "{name}: {report:#?}");
+        self.note_committed().await;
+        let peak = peak_kib(self.sidecar.process_id());
+        assert!(peak < MOST_MEMORY, "{name}: the mirror took {peak} KiB");
+        if let Some(gate) = &self.gate {
+            let peak = peak_kib(gate.process_id());
+            assert!(peak < MOST_MEMORY, "{name}: the gate took {peak} KiB");
+        }
+    }
+
+    async fn note_committed(&mut self) {
+        let copy = self.sidecar.report().await.unwrap().last_copy.unwrap();
+        self.committed.insert(copy.sequence, copy.digest);
+    }
+
+    /// One whole chain, without anything beside it, in which everything is that was ever called committed, and whose last copy restores.
+    async fn ends_whole(self) {
+        assert_no_panic(&self.bench.log());
+        if let Some(gate) = &self.gate {
+            assert_no_panic(&gate.log());
+        }
+        let ledger = self.bench.ledger().await;
+        assert!(ledger.alarms.is_empty(), "{:#?}", ledger.alarms);
+        let minio = &self.bench.store.minio;
+        let entries = minio.keys(BUCKET, "registries/population/source/").await.unwrap();
+        assert_eq!(self.bench.whole_copies().await, entries.len() as u64);
+        for (sequence, digest) in &self.committed {
+            let key = crate::bench::entry(*sequence).to_string();
+            let bytes = minio.get(BUCKET, &key).await.unwrap();
+            assert_eq!(crate::bench::sha256(&bytes).to_string(), *digest, "{key}");
+        }
+        let user = StoreUser::Retrieval {
+            registry: registry().to_string(),
+        };
+        let keys = minio.add_user(BUCKET, &user).await.unwrap();
+        let store = StoreBench::store_as(&self.bench.store.settings(BUCKET), &keys);
+        let trust = LedgerSettings {
+            registry: registry(),
+            signers: vec![SignerRange::always(self.bench.signer.public_key())],
+            custodians: vec![CustodianKey {
+                key: self.bench.custodian.public_key(),
+                until: None,
+            }],
+            floor: ledger.head_reference(),
+        };
+        let identities = Identities::parse(&self.identity).unwrap();
+        let copy = StoredCopy::open(store, &trust, Choice::Latest, &identities)
+            .await
+            .unwrap();
+        let target = target(Server::shared(17)).await;
+        let into = source_as(target.server, &target.name, OWNER);
+        restore(&Arc::new(copy), &into, &options(), &Progress::default())
+            .await
+            .unwrap();
+        let rows = "SELECT * FROM person ORDER BY id";
+        assert_eq!(plain_copy(&self.bench.database, rows), plain_copy(&target, rows));
+    }
+}
+
+fn run_of(report: &Report, trigger: &str) -> Option<FinishedRun> {
+    let mut runs = report.recent_runs.iter();
+    runs.find(|run| run.trigger.as_deref() == Some(trigger)).cloned()
+}
+
+fn name_of(toxic: impl Debug, round: u64) -> String {
+    format!("{toxic:?}-{round}").to_lowercase()
+}
+
+async fn a_mirror_suffers(way: Way, rounds: u64) {
+    let dice = Dice::of_the_environment(&format!("the mirror's matrix, {way:?}"));
+    let mut subject = Subject::start(way).await;
+    for round in 0..rounds {
+        for toxic in Toxic::ALL {
+            let name = name_of(toxic, round);
+            let mut dice = dice.part(&format!("{way:?} {name}"));
+            poison(subject.proxy(), toxic, &mut dice, |_, _| true);
+            let heal = |subject: &Subject| subject.proxy().heal();
+            subject.suffers(&name, toxic.is_harmless(), heal).await;
+        }
+    }
+    Box::pin(subject.ends_whole()).await;
+}
+
+async fn a_mirror_of_a_bad_database_suffers(rounds: u64) {
+    let dice = Dice::of_the_environment("the mirror's matrix, database");
+    let mut subject = Subject::start(Way::Direct).await;
+    for round in 0..rounds {
+        for toxic in DatabaseToxic::ALL {
+            let name = name_of(toxic, round);
+            subject.relay.poison(toxic, &mut dice.part(&name));
+            let heal = |subject: &Subject| subject.relay.heal();
+            subject.suffers(&name, toxic.is_harmless(), heal).await;
+        }
+    }
+    Box::pin(subject.ends_whole()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_outlives_each_fault_of_its_store() {
+    Box::pin(a_mirror_suffers(Way::Direct, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_and_its_gate_outlive_each_fault_of_the_store() {
+    Box::pin(a_mirror_suffers(Way::BehindGate, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_outlives_each_fault_of_its_database() {
+    Box::pin(a_mirror_of_a_bad_database_suffers(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: each fault at five places on three ways, which takes a quarter of an hour"]
+async fn a_mirror_outlives_each_fault_at_many_places() {
+    for way in [Way::Direct, Way::BehindGate, Way::BeforeGate] {
+        Box::pin(a_mirror_suffers(way, 5)).await;
+    }
+    Box::pin(a_mirror_of_a_bad_database_suffers(20)).await;
+}

@@ -1,0 +1,173 @@
+//! A custodian that lets copies go at a store that has each fault there is: what stays, stays whole, and nothing goes that was not recorded.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::bench::REGISTRY;
+use crate::bench::custodian::{Custodian, CustodianBench};
+use crate::gate::bench::peak_kib;
+use dataembassy_contract::custodian::RetentionConfig;
+use dataembassy_ledger::entry::CustodyBody;
+use dataembassy_testkit::fabricated::{MadeCopy, Shape};
+use dataembassy_testkit::fault_proxy::Toxic;
+use dataembassy_testkit::minio::{BUCKET, BucketKind};
+use dataembassy_testkit::seed::Dice;
+
+use super::{MOST_MEMORY, assert_no_panic, poison};
+
+/// Versions of a whole copy: three segments, inventory, manifest.
+const WHOLE: usize = 5;
+/// For how long a copy must be in every plan that lets it go: longer than until what was found damaged is looked at again, or a lie about a
+/// copy's bytes would let it go.
+const PLANNED: &str = "40s";
+/// How long a toxic lasts.
+const LASTS: Duration = Duration::from_secs(4);
+const DEADLINE: Duration = Duration::from_secs(150);
+
+struct Subject {
+    bench: CustodianBench,
+    custodian: Custodian,
+    made: Vec<MadeCopy>,
+}
+
+impl Subject {
+    /// Keeps the newest whole copy and no other; locks last for two seconds.
+    async fn start() -> Self {
+        let mut bench = CustodianBench::start_with(BucketKind::Lockable).await;
+        bench.lock = Some(Duration::from_secs(2));
+        bench.timing.push(("--prove-every", "1s"));
+        bench.timing.push(("--expire-every", PLANNED));
+        bench.config.immutability.lock_on_arrival = "2s".parse().unwrap();
+        bench.config.registries[0].retention = RetentionConfig {
+            keep_within: "1s".parse().unwrap(),
+            daily: 0,
+            weekly: 0,
+            monthly: 0,
+            yearly: 0,
+            minimum: 1,
+            dry_run: false,
+        };
+        bench.write_config();
+        let made = bench.copies(2, &Shape::default()).await;
+        let custodian = bench.custodian();
+        Self {
+            bench,
+            custodian,
+            made,
+        }
+    }
+
+    async fn versions(&self, copy: &MadeCopy) -> usize {
+        self.bench.folder(copy.body.copy_id).await.len()
+    }
+
+    /// Which copies the custody chain has let go, each once.
+    async fn recorded(&self) -> BTreeSet<u64> {
+        let mut recorded = BTreeSet::new();
+        for body in self.bench.custody_entries().await {
+            match body {
+                CustodyBody::Expiry(body) => {
+                    for copy in &body.copies {
+                        assert!(
+                            recorded.insert(copy.sequence.get()),
+                            "{copy:?} was recorded twice"
+                        );
+                    }
+                }
+                CustodyBody::Proof(_) => {}
+                other => panic!("nobody asked for {other:?}"),
+            }
+        }
+        recorded
+    }
+
+    /// What is not whole any more was recorded, and the newest copy is there and stays.
+    async fn assert_kept(&self, name: &str) {
+        let mut gone = BTreeSet::new();
+        for copy in &self.made {
+            if self.versions(copy).await != WHOLE {
+                gone.insert(copy.reference.sequence.get());
+            }
+        }
+        // Asked afterwards: whatever is gone by now was recorded before.
+        let recorded = self.recorded().await;
+        assert!(
+            gone.is_subset(&recorded),
+            "{name}: {gone:?} are gone, and recorded were {recorded:?}"
+        );
+        let newest = self.made.last().unwrap().reference.sequence.get();
+        assert!(
+            !gone.contains(&newest) && !recorded.contains(&newest),
+            "{name}: copy {newest}, the newest, went: {:#?}",
+            self.custodian.registry().await
+        );
+    }
+
+    async fn until_only_newest(&self) {
+        let begun = Instant::now();
+        let (newest, older) = self.made.split_last().unwrap();
+        for copy in older.iter().rev() {
+            while self.versions(copy).await > 0 {
+                assert!(
+                    begun.elapsed() < DEADLINE,
+                    "copy {} is still there: {:#?}",
+                    copy.reference.sequence.get(),
+                    self.custodian.registry().await
+                );
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        assert_eq!(self.versions(newest).await, WHOLE);
+    }
+
+    async fn suffers(&mut self, toxic: Toxic, name: &str, dice: &mut Dice) {
+        poison(&self.bench.proxy, toxic, dice, |_, _| true);
+        self.made.extend(self.bench.copies(1, &Shape::default()).await);
+        let begun = Instant::now();
+        while begun.elapsed() < LASTS {
+            self.assert_kept(name).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.bench.proxy.heal();
+        let peak = peak_kib(self.custodian.process_id());
+        assert!(peak < MOST_MEMORY, "{name}: the custodian took {peak} KiB");
+    }
+
+    async fn ends_whole(self) {
+        self.until_only_newest().await;
+        self.assert_kept("the end").await;
+        let recorded = self.recorded().await;
+        assert_eq!(recorded.len(), self.made.len() - 1, "{recorded:?}");
+        let prefix = format!("registries/{REGISTRY}/source/");
+        let entries = self.bench.minio.keys(BUCKET, &prefix).await.unwrap();
+        assert_eq!(
+            entries.len(),
+            self.made.len(),
+            "entries stay, each in one version"
+        );
+        assert_no_panic(&self.bench.log());
+    }
+}
+
+async fn retention_suffers(rounds: u64) {
+    let dice = Dice::of_the_environment("retention's matrix");
+    let mut subject = Subject::start().await;
+    for round in 0..rounds {
+        for toxic in Toxic::ALL {
+            let name = format!("{toxic:?} {round}");
+            subject.suffers(toxic, &name, &mut dice.part(&name)).await;
+        }
+    }
+    Box::pin(subject.ends_whole()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_lets_nothing_go_because_of_a_fault_of_the_store() {
+    retention_suffers(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: each fault at ten places, which takes a quarter of an hour"]
+async fn retention_lets_nothing_go_because_of_a_fault_at_many_places() {
+    retention_suffers(10).await;
+}
