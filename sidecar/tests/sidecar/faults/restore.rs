@@ -159,7 +159,12 @@ async fn restores_into_a_bad_database(rounds: u64) {
             let name = format!("{toxic:?} {round}");
             relay.poison(toxic, &mut dice.part(&name));
             // A database may be busy for hours with one statement, so silence ends nothing by itself: the Job's deadline does.
-            let restored = tokio::time::timeout(SILENCE, subject.restore(&through)).await;
+            let patience = if toxic == DatabaseToxic::StallAfterBytes {
+                SILENCE
+            } else {
+                DEADLINE
+            };
+            let restored = tokio::time::timeout(patience, subject.restore(&through)).await;
             relay.heal();
             let has_restored = match &restored {
                 Ok(Ok(())) => true,
