@@ -2,6 +2,7 @@
 
 mod custody;
 mod follow;
+mod left_behind;
 mod tail;
 
 use dataembassy_contract::Reason;
@@ -18,6 +19,7 @@ use dataembassy_ledger::{ObjectKey, StoreDocument};
 use super::{ObjectVersion, Store, StoreError};
 use custody::{Known, Reading};
 use follow::{Follower, Held, Judgement};
+use left_behind::is_missed;
 pub use tail::last_keys;
 
 /// How many entries are looked at, from the head backwards, for the answer to a trigger.
@@ -313,19 +315,49 @@ pub async fn read_document(store: &Store) -> Result<VerifiedStoreDocument, Ledge
 }
 
 impl Reading<'_> {
-    /// Reads the source chain from the last known head on; the head's own object only if the store does not list what it did before.
+    /// Reads the source chain from the last known head on. One that was left behind in a term that had ended is not missed: then the end of that
+    /// term is what is known.
     async fn read_source(
         &self,
         view: CustodyView,
         held: Option<&Held>,
     ) -> Result<(Ledger, Option<Held>), LedgerError> {
         let settings = self.settings;
-        // A reader without a floor starts at the last entry that the custodian has named.
-        let known = settings.floor.max(view.last_named_source());
         let authority = SourceAuthority::new(settings.signers.clone(), &settings.custodians, view.clone())?;
+        let read = Box::pin(self.walk(&view, &authority, settings.floor, held)).await;
+        let (Some(floor), Err(LedgerError::Alarm(alarm))) = (settings.floor, &read) else {
+            return read;
+        };
+        if !is_missed(alarm, floor) {
+            return read;
+        }
+        match Box::pin(self.left_behind(&view, &authority, floor)).await? {
+            Some(opening) => {
+                tracing::info!(
+                    known = %floor.sequence,
+                    term = %opening.term,
+                    "the known head stands behind the end of its term, and does not count"
+                );
+                Box::pin(self.walk(&view, &authority, opening.source_head, held)).await
+            }
+            None => read,
+        }
+    }
+
+    /// Reads the source chain on from what is known; the head's own object only if the store does not list what it did before.
+    async fn walk(
+        &self,
+        view: &CustodyView,
+        authority: &SourceAuthority,
+        floor: Option<EntryRef>,
+        held: Option<&Held>,
+    ) -> Result<(Ledger, Option<Held>), LedgerError> {
+        let settings = self.settings;
+        // A reader without a floor starts at the last entry that the custodian has named.
+        let known = floor.max(view.last_named_source());
         let start = known.map_or(Start::Genesis(self.genesis), Start::Known);
-        let mut walk = SourceChain::new(self.store_id, settings.registry.clone(), authority, start)
-            .with_floor(settings.floor);
+        let registry = settings.registry.clone();
+        let mut walk = SourceChain::new(self.store_id, registry, authority.clone(), start).with_floor(floor);
         let prefix = ObjectKey::source_prefix(&settings.registry);
         let mut follower = Follower {
             store: self.store,
@@ -345,7 +377,7 @@ impl Reading<'_> {
         }
         let ledger = Ledger {
             store_id: self.store_id,
-            view,
+            view: view.clone(),
             head: walk.head().cloned(),
             tip: walk.tip().unwrap_or(self.genesis),
             next: walk.next_sequence().ok_or(LedgerError::Exhausted)?,

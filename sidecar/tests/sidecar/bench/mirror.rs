@@ -12,16 +12,16 @@ use dataembassy_contract::config::{
 };
 use dataembassy_contract::files;
 use dataembassy_contract::report::Report;
-use dataembassy_ledger::SigningKey;
 use dataembassy_ledger::activation::State;
 use dataembassy_ledger::chain::{CustodianKey, SignerRange};
 use dataembassy_ledger::entry::{
     CustodyBody, CustodyEntry, Entry, EntryRef, Header, SignedObject, SourceBody, SourceEntry, TermBody,
 };
-use dataembassy_ledger::value::{Sequence, Timestamp};
+use dataembassy_ledger::value::{Sequence, Term, Timestamp};
+use dataembassy_ledger::{ObjectKey, SigningKey};
 use dataembassy_sidecar::store::init::initialise;
 use dataembassy_sidecar::store::ledger::read_document;
-use dataembassy_sidecar::store::{Ledger, LedgerSettings};
+use dataembassy_sidecar::store::{Ledger, LedgerError, LedgerSettings};
 use dataembassy_testkit::minio::BUCKET;
 use dataembassy_testkit::postgresql::{DUMP_ROLE, Database, PASSWORD, Server, programs};
 use tempfile::TempDir;
@@ -209,6 +209,11 @@ impl MirrorBench {
 
     /// The ledger as it stands, read past the sidecar.
     pub async fn ledger(&self) -> Ledger {
+        self.read_from(None).await.unwrap()
+    }
+
+    /// The same for one who knows this head.
+    pub async fn read_from(&self, floor: Option<EntryRef>) -> Result<Ledger, LedgerError> {
         let (mut signers, mut custodians) = (self.retired_signers.clone(), self.retired_custodians.clone());
         let until = signers.last().and_then(|retired| retired.until);
         signers.push(SignerRange {
@@ -223,11 +228,9 @@ impl MirrorBench {
             registry: registry(),
             signers,
             custodians,
-            floor: None,
+            floor,
         };
-        Ledger::read(&self.store.custody().await, &settings)
-            .await
-            .unwrap()
+        Ledger::read(&self.store.custody().await, &settings).await
     }
 
     /// Writes the custodian's key into the configuration: what it signs counts from the next look on.
@@ -322,6 +325,18 @@ impl MirrorBench {
         let digest = object.digest;
         self.store.minio.put(BUCKET, key, object.bytes).await.unwrap();
         EntryRef { sequence, digest }
+    }
+
+    /// Takes a source entry away from under the store, as who owns its disks could.
+    pub fn remove_source(&self, term: u64, sequence: u64) {
+        let key = ObjectKey::Source {
+            registry: registry(),
+            term: Term::new(term).unwrap(),
+            sequence: Sequence::new(sequence).unwrap(),
+        };
+        let folder = self.store.minio.data_directory();
+        let place = folder.join(BUCKET).join(key.to_string());
+        std::fs::rename(place, folder.with_file_name("taken-away")).unwrap();
     }
 
     /// The keys of all objects under the registry's copies, whether an entry leads to them or not.

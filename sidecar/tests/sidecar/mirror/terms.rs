@@ -11,7 +11,7 @@ use dataembassy_contract::custodian::SignerConfig;
 use dataembassy_contract::report::{Outcome, Report};
 use dataembassy_ledger::activation::State;
 use dataembassy_ledger::entry::{CustodyBody, EntryRef, TermBody};
-use dataembassy_ledger::value::Term;
+use dataembassy_ledger::value::{Sha256Digest, Term};
 use dataembassy_ledger::{ObjectKey, SigningKey};
 use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::BUCKET;
@@ -339,6 +339,80 @@ async fn home_that_knows_an_entry_behind_the_fence_is_told_of_the_fence_and_come
     let report = sidecar.until_copy(3).await;
     assert!(report.fenced.is_none(), "{report:#?}");
     assert_eq!(bench.whole_copies().await, 3);
+}
+
+#[tokio::test]
+async fn home_that_ran_ahead_behind_the_fence_comes_home_to_a_release_below_what_it_knows() {
+    let (mut bench, sidecar) = bench().await;
+    let head = bench.ledger().await.head_reference();
+    for (number, trigger) in [(2, "a second copy"), (3, "a third copy")] {
+        bench.config.trigger = Some(trigger.into());
+        bench.write_config();
+        sidecar.until_copy(number).await;
+    }
+    let late = bench.ledger().await.head_reference().unwrap();
+    assert_eq!(late.sequence.get(), 3);
+    // As the operator at home remembers it.
+    bench.config.floor = Some(Floor {
+        sequence: late.sequence.get(),
+        digest: late.digest.to_string(),
+    });
+    bench.write_config();
+    bench
+        .open_term(ORDER, State::Active, head, &embassy(), &TWO)
+        .await;
+    fenced(&sidecar, Reason::Fenced, "order the-day-1").await;
+    let theirs = bench.append_source(&embassy(), |_| ()).await;
+    assert_eq!(theirs.sequence.get(), 2);
+    let release = bench
+        .open_term("the-day-2", State::StoodDown, Some(theirs), &bench.signer, &TWO)
+        .await
+        .digest;
+
+    // Whoever restores the released copy at home knows the same head.
+    let read = bench.read_from(Some(late)).await.unwrap();
+    assert_eq!(read.head_reference(), Some(theirs));
+    // What was never there, or is somebody else's, is a roll-back as ever.
+    let never = EntryRef {
+        sequence: late.sequence,
+        digest: Sha256Digest::of(b"another entry"),
+    };
+    let further = EntryRef {
+        sequence: late.sequence.next().unwrap(),
+        digest: late.digest,
+    };
+    for floor in [never, further] {
+        let read = bench.read_from(Some(floor)).await.map(drop);
+        assert_eq!(read.unwrap_err().reason(), Reason::RolledBack, "{floor:?}");
+    }
+
+    bench.config.adopt_release = Some(release.to_string());
+    bench.config.trigger = Some("home again".into());
+    bench.write_config();
+    let report = sidecar
+        .until("a copy of the next term", |report| {
+            let copy = report.last_copy.as_ref();
+            report.fenced.is_none()
+                && copy.is_some_and(|copy| copy.sequence == 3 && copy.digest != late.digest.to_string())
+        })
+        .await;
+    assert!(report.recent_runs[0].outcome == Outcome::Copied, "{report:#?}");
+    let home = bench.ledger().await.head_reference().unwrap();
+    assert_ne!(home.digest, late.digest);
+
+    // A head of the term that goes on is missed when it is gone, whatever lies behind older fences.
+    let gone = EntryRef {
+        sequence: home.sequence.next().unwrap(),
+        digest: home.digest,
+    };
+    let read = bench.read_from(Some(gone)).await.map(drop);
+    assert_eq!(read.unwrap_err().reason(), Reason::RolledBack);
+    // Where the entry behind the fence was taken away, nobody can tell that it was one.
+    let read = bench.read_from(Some(late)).await.unwrap();
+    assert_eq!(read.head_reference(), Some(home));
+    bench.remove_source(1, late.sequence.get());
+    let read = bench.read_from(Some(late)).await.map(drop);
+    assert_eq!(read.unwrap_err().reason(), Reason::RolledBack);
 }
 
 #[tokio::test]
