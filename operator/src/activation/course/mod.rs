@@ -20,13 +20,16 @@ use dataembassy_crds::{
     ActivatedRegistry, ActivatedState, ActivationMode, ActivationState, EmbassyActivation, RegistryPhase,
     RegistryRestore,
 };
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
 
 pub use copy::judge_choice;
 pub use overdue::{Overdue, overdue};
 pub use report::{hear, is_answered, is_awaited, is_written};
 pub use stand_down::shut;
 
+use crate::activation::database::build::RENEWED_UNTIL;
 use crate::activation::database::{Managed, Standing};
 use crate::activation::dereference::Found;
 use crate::activation::validate::{Checked, CheckedRegistry};
@@ -266,12 +269,14 @@ impl Walk<'_> {
         Managed::of(self.scene.activation, self.spec)
     }
 
-    /// Until when the certificate counts that we made: nobody renews it by itself.
+    /// Until when the certificate counts that we made, or by which somebody has replaced it, who says so: we read no Secret.
     fn note_certificate(&mut self) {
         let made = self.managed().filter(|_| !self.rehearses());
-        self.state.certificate_ends = made
-            .and_then(|managed| managed.certificate_ends())
-            .map(|end| end.to_string());
+        let made = made.and_then(|managed| managed.certificate_ends());
+        let key = format!("{RENEWED_UNTIL}.{}", self.spec.id);
+        let annotations = self.scene.activation.annotations();
+        let renewed: Option<Date> = annotations.get(&key).and_then(|day| day.parse().ok());
+        self.state.certificate_ends = made.map(|made| renewed.map_or(made, |day| day.max(made)).to_string());
     }
 
     /// The order that was approved.

@@ -23,6 +23,9 @@ pub const OF_ACTIVATION: &str = "dataembassy.io/activation";
 pub const OF_REGISTRY: &str = "dataembassy.io/registry";
 /// The annotation that says until when the operator's own certificate counts.
 pub const CERTIFICATE_ENDS: &str = "dataembassy.io/certificate-ends";
+/// The annotation of an activation that says until when a certificate counts by which a person has replaced the operator's own: with a dot and the
+/// registry's id behind it, a day.
+pub const RENEWED_UNTIL: &str = "dataembassy.io/certificate-ends";
 /// The name of the port.
 const PORT: &str = "postgresql";
 /// The default of `managed.resources`.

@@ -82,6 +82,29 @@ async fn three_registries_come_up_in_order_and_are_served() {
 }
 
 #[tokio::test]
+async fn who_has_renewed_the_certificate_says_until_when_it_counts_and_nobody_signs_for_that() {
+    let cluster = approved(alone(false)).await;
+    until(&cluster, |status| status.registries.iter().all(is_reported)).await;
+    let ends = |cluster: &super::Shared| {
+        let status = cluster.lock().unwrap().status();
+        assert_eq!(status.phase, ActivationPhase::Serving);
+        status.registries[0].certificate_ends.clone().unwrap()
+    };
+    let made = ends(&cluster);
+    for (said, shown) in [
+        ("2046-11-30", "2046-11-30"),
+        ("tomorrow", made.as_str()),
+        ("2030-01-01", made.as_str()),
+    ] {
+        cluster.lock().unwrap().edit(|activation| {
+            activation["metadata"]["annotations"]["dataembassy.io/certificate-ends.population"] = said.into();
+        });
+        step(&cluster).await.unwrap();
+        assert_eq!(ends(&cluster), shown, "{said}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_begun_is_not_taken_out_of_the_list() {
     let cluster = approved(sample(true)).await;
     until(&cluster, |status| {

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Command;
 
 use dataembassy_contract::database::{READY_SCRIPT, SCRIPT, USER};
-use dataembassy_sidecar::postgresql::{Connection, ConnectionError};
+use dataembassy_sidecar::postgresql::{Connection, ConnectionError, source::Way};
 use dataembassy_testkit::{authority::Authority, postgresql::PASSWORD};
 use tokio_postgres::NoTls;
 
@@ -208,6 +209,71 @@ async fn a_renewed_certificate_is_taken_without_a_restart() {
         );
     }
     assert_eq!(number(), before, "it was begun anew");
+}
+
+/// The commands of the page that says how a certificate is renewed: the first block of it.
+fn renewal() -> String {
+    let page = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/runbooks/database-certificate-expiring.md"
+    );
+    let page = fs::read_to_string(page).unwrap();
+    let block = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(block.contains("openssl x509 -req"), "{block}");
+    block.replacen("service=population ", "service=localhost ", 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_on_renewing_a_certificate_makes_one_that_a_running_server_takes_and_clients_trust() {
+    let managed = Managed::started(17);
+    let mut before = managed.session("postgres").await;
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("/bin/sh")
+        .args(["-ceu", &renewal()])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut left: Vec<String> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(
+        left,
+        ["new-ca.crt", "tls.crt", "tls.key"],
+        "the authority's key is gone"
+    );
+    for name in ["tls.key", "tls.crt"] {
+        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        managed.container.give(&format!("secret/{name}"), &text).unwrap();
+    }
+    managed
+        .container
+        .wait(|| managed.container.log().contains("took a renewed certificate"))
+        .unwrap();
+    let authority = fs::read(folder.path().join("new-ca.crt")).unwrap();
+    let mut source = managed.source("postgres", &managed.authority, PASSWORD);
+    let Way::Network(network) = &mut source.way else {
+        unreachable!("it comes over the network");
+    };
+    // Both authorities, as the page has it: whoever comes before and after connects.
+    network.tls.authorities.extend(&authority);
+    drop(Connection::open(&source).await.unwrap());
+    let Way::Network(network) = &mut source.way else {
+        unreachable!("it comes over the network");
+    };
+    network.tls.authorities = authority;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while let Err(error) = Connection::open(&source).await {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{error}: {}",
+            managed.container.log()
+        );
+    }
+    // Whoever was there before is there still.
+    assert_eq!(before.query("SELECT 1").await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
