@@ -33,6 +33,7 @@ use crate::sidecar::Sidecar;
     printcolumn(name = "APPROVED", type_ = "string", json_path = ".status.approvals.words", description = "How many approvers have signed, of how many that must."),
     printcolumn(name = "SERVING", type_ = "string", json_path = ".status.serving", description = "How many registries are served, of how many."),
     printcolumn(name = "RTO", type_ = "string", json_path = ".status.recovery", description = "How long it took from the last approval to the last registry served."),
+    printcolumn(name = "IDENTITY", type_ = "date", json_path = ".status.identitySince", description = "How long the identity has lain in the cluster, at least.", priority = 1),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp", description = "When it was asked for."),
     validation = kube::core::Rule::new("self.metadata.name.size() <= 20 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be a DNS label of at most 20 characters that begins with a letter: objects are named after it and each registry"),
@@ -132,7 +133,7 @@ pub struct ActivatedRegistry {
     /// The Secret of this namespace with the registry's retrieval user of the store: keys `accessKeyId` and `secretAccessKey`.
     pub retrieval_credentials_ref: SecretRef,
     /// The Secret of this namespace with the age identity of one of the copies' recipients: key `identity.txt`. Remove it when the registry is
-    /// served.
+    /// served; `status.registries[].identity` says since when it lies there.
     pub identity_ref: SecretRef,
     /// What it is restored into and served from.
     pub target: ActivationTarget,

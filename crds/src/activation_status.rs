@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::identity::IdentityStay;
 use crate::restore_status::RestoredCopy;
 
 /// How far an activation is.
@@ -16,7 +17,8 @@ pub struct EmbassyActivationStatus {
     pub observed_generation: Option<i64>,
     /// Where the whole stands.
     pub phase: ActivationPhase,
-    /// `Ready` (what was ordered is so), `Approved`, `OnTime`, `ObjectivesMet`, `Reported` (the custodian has signed for what ended); only while true: `Reconciling`, `Stalled`.
+    /// `Ready` (what was ordered is so), `Approved`, `OnTime`, `ObjectivesMet`, `Reported` (the custodian has signed for what ended),
+    /// `IdentityPresent` (identities that pods have found; absent before one looked); only while true: `Reconciling`, `Stalled`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -43,6 +45,10 @@ pub struct EmbassyActivationStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 24), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
     pub registries: Vec<ActivatedState>,
+    /// Since when at least the first of the identities has lain in the cluster, RFC 3339 in UTC; absent while none is known to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub identity_since: Option<String>,
     /// How many registries are served, of how many, for people. Example: `2/3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
@@ -164,6 +170,9 @@ pub struct ActivatedState {
     /// The `RegistryRestore` of this namespace that is at work, or was the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<ActivationRestore>,
+    /// How long its identity has lain in the cluster; absent before a pod looked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityStay>,
     /// Whether an earlier attempt may have written into the database, so that the next one replaces what it finds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leftovers: bool,
@@ -171,8 +180,9 @@ pub struct ActivatedState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub credentials: Option<String>,
-    /// The last day on which the certificate counts that the operator made for a managed database; absent where `tlsRef` names one, and in a
-    /// rehearsal.
+    /// The last day on which the certificate counts that the operator made for a managed database, or by which it was renewed, as the annotation
+    /// `dataembassy.io/certificate-ends.<registry>` says; absent where `tlsRef` names one, and in a rehearsal. How it is renewed is in
+    /// `docs/runbooks/database-certificate-expiring.md`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub certificate_ends: Option<String>,

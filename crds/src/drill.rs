@@ -33,6 +33,7 @@ use crate::sidecar::Sidecar;
     printcolumn(name = "ENDED", type_ = "string", json_path = ".status.last.endedAt", description = "When the latest drill ended."),
     printcolumn(name = "NOW", type_ = "string", json_path = ".status.current.words", description = "What the drill that is at work does."),
     printcolumn(name = "NEXT", type_ = "string", json_path = ".status.nextScheduleTime", description = "When the next drill begins."),
+    printcolumn(name = "IDENTITY", type_ = "date", json_path = ".status.identity.presentSince", description = "How long the identity has lain in the cluster, at least.", priority = 1),
     printcolumn(name = "REPORT", type_ = "string", json_path = ".status.last.report", description = "Where the report lies in the store: with .json for programs, with .html for people."),
     validation = kube::core::Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be a DNS label of at most 40 characters"),

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::identity::IdentityStay;
 use crate::restore_status::RestoredCopy;
 
 /// How drills of a registry went.
@@ -14,13 +15,17 @@ pub struct RegistryDrillStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// `Ready` (the spec is valid and followed), `Passed` (how the latest drill ended); only while true: `Reconciling`, `Stalled`.
+    /// `Ready` (the spec is valid and followed), `Passed` (how the latest drill ended), `IdentityPresent` (the latest pod found the
+    /// identity; absent before one looked); only while true: `Reconciling`, `Stalled`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The drill that is at work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current: Option<CurrentDrill>,
+    /// How long the identity has lain in the cluster; absent before a pod looked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityStay>,
     /// The latest drill that has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<EndedDrill>,

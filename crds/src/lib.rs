@@ -40,6 +40,7 @@ mod drill_status;
 )]
 mod embassy;
 mod embassy_status;
+mod identity;
 #[expect(
     unreachable_pub,
     reason = "KubeSchema derives a public twin of each struct with rules"
@@ -89,6 +90,7 @@ pub use embassy::{
     LockMode, Recipient, RetiredFor, SovereigntySpec, Store,
 };
 pub use embassy_status::{DataEmbassyStatus, Space, StoreDoors};
+pub use identity::IdentityStay;
 pub use mirror::{
     AcceptedIdentity, Objectives, Postgresql, PostgresqlTls, PreviousKey, Registry, RegistryMirror,
     RegistryMirrorSpec, Schedule, Signing, Source, TlsMode,

@@ -30,6 +30,7 @@ use crate::sidecar::Sidecar;
     printcolumn(name = "DATABASE", type_ = "string", json_path = ".spec.target.database", description = "The database that it goes into."),
     printcolumn(name = "PHASE", type_ = "string", json_path = ".status.phase", description = "Pending, Running, Restored or Failed."),
     printcolumn(name = "PROGRESS", type_ = "string", json_path = ".status.progress.words", description = "What is being done, and how far it is."),
+    printcolumn(name = "IDENTITY", type_ = "date", json_path = ".status.identity.presentSince", description = "How long the identity has lain in the cluster, at least.", priority = 1),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp", description = "When the restore was asked for."),
     validation = kube::core::Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be a DNS label of at most 40 characters"),
@@ -50,7 +51,7 @@ pub struct RegistryRestoreSpec {
     /// the gate lets it through only while the embassy's `RegistryCustody` says `homeMayRetrieve`.
     pub retrieval_credentials_ref: SecretRef,
     /// The Secret of this namespace with the age identity of one of the copy's recipients: key `identity.txt`. Remove it when the restore
-    /// has ended.
+    /// has ended; `status.identity` says since when it lies there.
     pub identity_ref: SecretRef,
     /// The database that the copy goes into. How much room its server's disk has, PostgreSQL tells nobody, so see to it yourself: about
     /// what the registry takes at home, and as much again as its largest index while that is made. A disk that fills up ends the restore

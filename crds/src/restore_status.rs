@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::identity::IdentityStay;
 
 /// How far a restore is, and what came of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,7 +16,8 @@ pub struct RegistryRestoreStatus {
     pub observed_generation: Option<i64>,
     /// Where the restore stands. `Restored` and `Failed` are terminal: nothing happens after them.
     pub phase: RestorePhase,
-    /// `Ready` (the copy is restored), and while they are true `Reconciling` and `Stalled`.
+    /// `Ready` (the copy is restored), `IdentityPresent` (its pod found the identity; absent before it looked), and while they are true
+    /// `Reconciling` and `Stalled`.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The copy, once it was chosen.
@@ -36,6 +38,9 @@ pub struct RegistryRestoreStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub ended_at: Option<String>,
+    /// How long the identity has lain in the cluster; absent before the pod looked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityStay>,
     /// What was restored; absent unless the target holds the copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Restored>,

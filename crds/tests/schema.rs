@@ -181,7 +181,10 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
                 .collect()
         })
         .collect();
-    assert_eq!(columns[1], ["MODE", "PHASE", "APPROVED", "SERVING", "RTO", "AGE"]);
+    assert_eq!(
+        columns[1],
+        ["MODE", "PHASE", "APPROVED", "SERVING", "RTO", "IDENTITY", "AGE"]
+    );
     assert_eq!(
         columns[2],
         [
@@ -210,7 +213,7 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
     assert_eq!(
         columns[4],
         [
-            "REGISTRY", "RESULT", "SEQ", "RECOVERY", "ENDED", "NOW", "NEXT", "REPORT"
+            "REGISTRY", "RESULT", "SEQ", "RECOVERY", "ENDED", "NOW", "NEXT", "IDENTITY", "REPORT"
         ]
     );
     assert_eq!(
@@ -229,7 +232,9 @@ fn every_kind_answers_are_we_safe_at_a_glance() {
     );
     assert_eq!(
         columns[6],
-        ["REGISTRY", "SEQ", "TAKEN", "DATABASE", "PHASE", "PROGRESS", "AGE"]
+        [
+            "REGISTRY", "SEQ", "TAKEN", "DATABASE", "PHASE", "PROGRESS", "IDENTITY", "AGE"
+        ]
     );
 }
 
@@ -244,6 +249,8 @@ fn a_time_that_may_lie_ahead_is_no_date_column() {
             assert!(
                 column.type_ != "date"
                     || column.json_path.ends_with("takenAt")
+                    || column.json_path.ends_with("presentSince")
+                    || column.json_path.ends_with("identitySince")
                     || column.json_path == ".metadata.creationTimestamp",
                 "{}",
                 column.name

@@ -16,6 +16,7 @@ pub mod drill;
 pub mod embassy;
 pub mod event;
 pub mod heads;
+pub mod identity;
 pub mod job;
 pub mod labels;
 pub mod lease;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dataembassy_contract::Reason;
 use dataembassy_crds::{Condition, ConditionStatus};
 use dataembassy_telemetry::metrics::Catalog;
+use jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -60,6 +61,17 @@ pub struct ConditionLabels {
     pub condition: String,
 }
 
+/// Labels of what is shown of an identity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub struct IdentityLabels {
+    /// The kind of the resource that names it.
+    pub kind: &'static str,
+    /// Its namespace. Not `namespace`, which Prometheus sets to the operator's own.
+    pub resource_namespace: String,
+    /// Its name.
+    pub resource: String,
+}
+
 /// Labels of what is shown of a drill.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct DrillLabels {
@@ -99,6 +111,10 @@ pub struct Metrics {
     pub leading: Gauge,
     /// What the resources' conditions say.
     pub conditions: Family<ConditionLabels, Gauge>,
+    /// Since when identities have lain in the cluster.
+    pub identities: Family<IdentityLabels, Gauge>,
+    /// The identities that are shown.
+    kept: Arc<Mutex<BTreeSet<IdentityLabels>>>,
     /// When drills passed last.
     pub drill_passed: Family<DrillLabels, Gauge>,
     /// How they ended last.
@@ -177,6 +193,13 @@ impl Metrics {
             &["kind", "resource_namespace", "resource", "condition"],
             &self.conditions,
         );
+        catalog.add(
+            "operator_identity_present_since_timestamp",
+            "Since when at least an identity that the resource names has lain in the cluster, as its pods tell, in seconds since 1970; absent while none is known to",
+            Some(Unit::Seconds),
+            &["kind", "resource_namespace", "resource"],
+            &self.identities,
+        );
         self.add_drills(&mut catalog);
         self.activations.add(&mut catalog);
         catalog
@@ -249,6 +272,22 @@ impl Metrics {
         drills.retain(|labels| !goes(labels));
     }
 
+    /// Shows since when an identity that a resource names has lain in the cluster, if one is known to.
+    pub fn keeps_identity(&self, kind: &'static str, namespace: &str, name: &str, since: Option<Timestamp>) {
+        let labels = IdentityLabels {
+            kind,
+            resource_namespace: namespace.to_owned(),
+            resource: name.to_owned(),
+        };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = since {
+            self.identities.get_or_create(&labels).set(since.as_second());
+            kept.insert(labels);
+        } else if kept.remove(&labels) {
+            self.identities.remove(&labels);
+        }
+    }
+
     /// Shows what a resource's conditions say, and no other ones of that resource.
     pub fn judged(&self, kind: &'static str, namespace: &str, name: &str, conditions: &[Condition]) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -306,6 +345,17 @@ impl Metrics {
                 .get(labels.kind)
                 .is_some_and(|is_there| !is_there(&labels.resource_namespace, &labels.resource))
         });
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|labels| {
+            let is_gone = presence
+                .get(labels.kind)
+                .is_some_and(|is_there| !is_there(&labels.resource_namespace, &labels.resource));
+            if is_gone {
+                self.identities.remove(labels);
+            }
+            !is_gone
+        });
+        drop(kept);
         if let Some(is_there) = presence.get("EmbassyActivation") {
             self.activations
                 .forget(&|namespace, name| !is_there(namespace, name));

@@ -25,6 +25,11 @@ pub trait Observed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwne
     /// The conditions in a status.
     fn conditions(status: &Self::Status) -> &[Condition];
 
+    /// Since when an identity that the resource names has lain in the cluster, where that is known.
+    fn identity_since(_status: &Self::Status) -> Option<&str> {
+        None
+    }
+
     /// Events that a change is worth, beside those of its conditions.
     fn further_events(&self, _before: &Self::Status, _after: &Self::Status) -> Vec<Event> {
         Vec::new()
@@ -45,6 +50,8 @@ pub async fn write<K: Observed>(
     context
         .metrics
         .judged(kind, &namespace, &name, K::conditions(status));
+    let since = K::identity_since(status).and_then(|since| since.parse().ok());
+    context.metrics.keeps_identity(kind, &namespace, &name, since);
     if *status == before {
         return Ok(());
     }

@@ -217,6 +217,8 @@ reasons! {
     Unfenced = "Unfenced": "The registry is served without a fence: the store cannot be written, so nothing keeps home from committing too.", "See to it that nobody writes at home.";
     StartingDatabase = "StartingDatabase": "The registry's database is coming up.", "Wait; if it stays, look at its pod.";
     Serving = "Serving": "The registry is served from the embassy.", "Nothing.";
+    IdentityPresent = "IdentityPresent": "An identity that opens copies lies in the cluster.", "Delete its Secret when nothing needs it any more.";
+    IdentityAbsent = "IdentityAbsent": "The pod that looked last did not find the identity.", "Nothing, or bring it if it is needed.";
     CleanedUp = "CleanedUp": "Nothing of a rehearsal is in its database any more.", "Nothing.";
     CleaningUp = "CleaningUp": "What a rehearsal restored into somebody else's database is being dropped.", "Nothing, or what the message says.";
     Rehearsed = "Rehearsed": "The registry was restored and questioned, and could have been served.", "Nothing.";

@@ -21,7 +21,7 @@ use crate::apply::ApplyError;
 use crate::backoff::jittered;
 use crate::embassy::validate::Refusal;
 use crate::run::{Context, ReconcileError, try_again as retry};
-use crate::status::write;
+use crate::status::{Observed as _, write};
 
 /// The field manager of everything that this controller writes.
 pub const MANAGER: &str = "dataembassy-operator/restore";
@@ -55,6 +55,16 @@ pub async fn reconcile(
     restore: Arc<RegistryRestore>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
+    if has_ended(&restore) {
+        // Nothing is written any more; the identity may lie there all the same.
+        let since = restore.status.as_ref().and_then(RegistryRestore::identity_since);
+        context.metrics.keeps_identity(
+            "RegistryRestore",
+            &restore.namespace().unwrap_or_default(),
+            &restore.name_any(),
+            since.and_then(|since| since.parse().ok()),
+        );
+    }
     if restore.metadata.deletion_timestamp.is_some() || has_ended(&restore) {
         // What we made goes with the restore, by owner references.
         return Ok(Action::await_change());

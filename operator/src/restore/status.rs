@@ -4,13 +4,14 @@ use dataembassy_contract::report::{MissingSecret, SecretRole};
 use dataembassy_contract::restore::{Ending, RestoreProgress as Reported, RestoreReport, RestoreResult};
 use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
-    Condition, ConditionStatus, GivenAnswer, LeftOut, RegistryRestore, RegistryRestoreStatus, RestorePhase,
-    RestoreProgress, Restored,
+    Condition, ConditionStatus, GivenAnswer, IdentityStay, LeftOut, RegistryRestore, RegistryRestoreStatus,
+    RestorePhase, RestoreProgress, Restored,
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use crate::condition::{Conditions, Finding, rfc3339};
+use crate::identity;
 use crate::job::{self, OOM_KILLED, TOO_LONG, with_reason};
 use crate::pod::{self, Words};
 use crate::progress::{copy, number, whole, words};
@@ -67,6 +68,7 @@ pub fn observe(
     if let Some(report) = report {
         status.progress = Some(progress(&report.progress));
     }
+    status.identity = identity_of(restore, found, report, status.copy.is_some(), now);
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     let ready = match &end {
         Some(end) => {
@@ -93,8 +95,33 @@ pub fn observe(
     } else if status.phase != RestorePhase::Restored {
         conditions.set("Reconciling", Finding::yes(ready.reason, ready.message));
     }
+    if let Some(finding) = status
+        .identity
+        .as_ref()
+        .and_then(|stay| identity::finding(&[stay]))
+    {
+        conditions.set("IdentityPresent", finding);
+    }
     status.conditions = conditions.finish();
     status
+}
+
+/// How long the identity has lain there; of one that drops something nobody knows, for it needs none.
+fn identity_of(
+    restore: &RegistryRestore,
+    found: &Found,
+    report: Option<&RestoreReport>,
+    has_chosen: bool,
+    now: Timestamp,
+) -> Option<IdentityStay> {
+    let before = restore
+        .status
+        .as_ref()
+        .and_then(|status| status.identity.as_ref());
+    let missing = report.map_or(&[][..], |report| &report.missing_secrets);
+    let sight = identity::sight(missing, has_chosen);
+    let secret = &restore.spec.identity_ref.name;
+    identity::after(before, secret, found.pod.as_ref(), sight, now)
 }
 
 /// A restore that could not begin within its deadline never does: what it was asked for may be something else by then.
@@ -327,5 +354,9 @@ impl Observed for RegistryRestore {
 
     fn conditions(status: &Self::Status) -> &[Condition] {
         &status.conditions
+    }
+
+    fn identity_since(status: &Self::Status) -> Option<&str> {
+        status.identity.as_ref()?.present_since.as_deref()
     }
 }

@@ -482,6 +482,48 @@ async fn what_a_running_restore_reports_is_shown_and_missing_secrets_are_named()
 }
 
 #[tokio::test]
+async fn since_when_the_identity_lies_in_the_cluster_is_said_once_it_was_found_and_written_once() {
+    let (resource, mut cluster) = begun().await;
+    let report = json!({
+        "progress": {"phase": "Rows", "bytes": 42, "rows": 7, "share": 0.42, "rate": 21, "etaSeconds": 3},
+        "copy": {"sequence": 3, "copyId": "07".repeat(16), "takenAt": "2026-11-23T10:00:00Z"},
+    });
+    let port = answering(report).await;
+    let mut running = pod(&json!({"running": {}}));
+    running["status"]["phase"] = "Running".into();
+    running["status"]["podIP"] = "127.0.0.1".into();
+    running["status"]["startTime"] = "2026-11-28T11:00:00Z".into();
+    cluster.pod = Some(running);
+    let look = async |resource: &Value| {
+        let mut world = abroad(resource);
+        let mut settings = settings();
+        settings.status_port = port;
+        world.settings = Some(settings);
+        run(&world, &cluster, resource).await
+    };
+    let asked = look(&resource).await;
+    let status = written(&asked, "/status");
+    let secret = resource["spec"]["identityRef"]["name"].as_str().unwrap();
+    assert_eq!(
+        status["status"]["identity"],
+        json!({"secret": secret, "presentSince": "2026-11-28T11:00:00Z", "lookedAt": "2026-11-28T11:00:00Z"})
+    );
+    let (word, reason, message) = said(status, "IdentityPresent");
+    assert_eq!((word.as_str(), reason.as_str()), ("True", "IdentityPresent"));
+    assert!(
+        message.contains(secret) && message.contains("delete the Secret"),
+        "{message}"
+    );
+    // Time passes, and nothing is written.
+    let asked = look(&after(&resource, &asked)).await;
+    assert!(
+        lines(&asked).iter().all(|line| line.starts_with("GET")),
+        "{:?}",
+        lines(&asked)
+    );
+}
+
+#[tokio::test]
 async fn a_job_that_completed_is_a_restored_copy_even_if_nobody_read_its_last_words() {
     let (resource, mut cluster) = begun().await;
     cluster.job.as_mut().unwrap()["status"] =

@@ -18,6 +18,7 @@ use super::{Act, Walk};
 use crate::activation::{clean_up, names, steps};
 use crate::backoff::after_failure;
 use crate::condition::find;
+use crate::identity;
 
 /// How often a registry is restored under one order.
 const MOST: i32 = 5;
@@ -51,6 +52,7 @@ impl Walk<'_> {
             });
         }
         let status = restore.status.clone().unwrap_or_default();
+        self.state.identity = identity::together(self.state.identity.as_ref(), status.identity.as_ref());
         let ready = find(&status.conditions, "Ready");
         let (reason, message) = ready.map_or((Reason::Applying, "its restore is beginning"), |ready| {
             (

@@ -21,6 +21,7 @@ use crate::condition::{Conditions, Finding};
 use crate::custody::validate::rpo;
 use crate::embassy::validate::Refusal;
 use crate::event::observed;
+use crate::identity;
 use crate::metrics::Metrics;
 use crate::status::Observed;
 
@@ -60,6 +61,13 @@ pub fn observe(
     let slowest = registries.iter().filter_map(|state| state.rto_seconds).max();
     status.recovery = slowest.filter(|_| is_over).map(took);
 
+    let stays: Vec<_> = registries
+        .iter()
+        .filter_map(|state| state.identity.as_ref())
+        .collect();
+    status.identity_since = identity::first(stays.iter().copied()).map(str::to_owned);
+    let identities = identity::finding(&stays);
+
     let before = activation.status.as_ref().map(|status| status.conditions.clone());
     let before = before.unwrap_or_default();
     let mut conditions = Conditions::new(&before, generation, now);
@@ -75,6 +83,9 @@ pub fn observe(
     conditions.set("OnTime", on_time(&status, seen));
     conditions.set("ObjectivesMet", objectives_met(&status, seen.found));
     conditions.set("Reported", reported::reported(&status));
+    if let Some(finding) = identities {
+        conditions.set("IdentityPresent", finding);
+    }
     status.conditions = conditions.finish();
     status
 }
@@ -201,6 +212,11 @@ pub fn show(
         .iter()
         .map(|one| (one.registry.clone(), one.step))
         .collect();
+    let since = status
+        .identity_since
+        .as_ref()
+        .and_then(|since| since.parse().ok());
+    metrics.keeps_identity("EmbassyActivation", &namespace, &name, since);
     metrics
         .activations
         .show(&namespace, &name, &status.registries, &overdue);
@@ -215,6 +231,10 @@ impl Observed for EmbassyActivation {
 
     fn conditions(status: &Self::Status) -> &[Condition] {
         &status.conditions
+    }
+
+    fn identity_since(status: &Self::Status) -> Option<&str> {
+        status.identity_since.as_deref()
     }
 
     /// One for each registry that comes to another phase: the conditions are about the whole.

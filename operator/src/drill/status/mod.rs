@@ -7,7 +7,8 @@ mod run;
 
 use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
-    Condition, ConditionStatus, DrillOutcome, EndedDrill, RegistryCustody, RegistryDrill, RegistryDrillStatus,
+    Condition, ConditionStatus, DrillOutcome, EndedDrill, IdentityStay, RegistryCustody, RegistryDrill,
+    RegistryDrillStatus,
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -21,6 +22,7 @@ use crate::drill::dereference::Found;
 use crate::drill::validate::Checked;
 use crate::embassy::validate::Refusal;
 use crate::event::observed;
+use crate::identity;
 use crate::metrics::{Drilled, Metrics};
 use crate::status::Observed;
 
@@ -62,6 +64,7 @@ pub fn observe(drill: &RegistryDrill, seen: &Seen<'_>, now: Timestamp) -> Regist
         run::advance(&mut status, seen, &ready);
     }
     run::remember(&mut status.runs, drill.spec.history);
+    status.identity = identity_of(drill, seen.found, now);
 
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     let stalled = ready::is_stalled(seen);
@@ -73,8 +76,29 @@ pub fn observe(drill: &RegistryDrill, seen: &Seen<'_>, now: Timestamp) -> Regist
         conditions.set("Reconciling", Finding::yes(ready.reason, ready.message));
     }
     conditions.set("Passed", passed(status.last.as_ref()));
+    if let Some(finding) = status
+        .identity
+        .as_ref()
+        .and_then(|stay| identity::finding(&[stay]))
+    {
+        conditions.set("IdentityPresent", finding);
+    }
     status.conditions = conditions.finish();
     status
+}
+
+/// How long the identity has lain there, as the pod that is at work tells.
+fn identity_of(drill: &RegistryDrill, found: &Found, now: Timestamp) -> Option<IdentityStay> {
+    let before = drill.status.as_ref().and_then(|status| status.identity.as_ref());
+    let report = found.report.as_ref().and_then(|report| report.as_deref().ok());
+    let sight = report.and_then(|report| identity::sight(&report.missing_secrets, report.copy.is_some()));
+    identity::after(
+        before,
+        &drill.spec.identity_ref.name,
+        found.pod.as_ref(),
+        sight,
+        now,
+    )
 }
 
 /// How the latest drill ended.
@@ -123,6 +147,10 @@ impl Observed for RegistryDrill {
 
     fn conditions(status: &Self::Status) -> &[Condition] {
         &status.conditions
+    }
+
+    fn identity_since(status: &Self::Status) -> Option<&str> {
+        status.identity.as_ref()?.present_since.as_deref()
     }
 
     /// One for each run that ended: two that fail alike change no condition.

@@ -395,6 +395,7 @@ impl Cluster {
             answers.push(json!({"id": order.id, "state": state}));
             report["orders"] = answers.into();
         }
+        let restores_made = self.made("registryrestores").len();
         let open: Vec<String> = self
             .objects
             .iter()
@@ -425,6 +426,13 @@ impl Cluster {
                 // Long ago, so that another attempt follows at once.
                 "endedAt": "2026-11-28T09:10:00Z",
             });
+            if !empties {
+                // Each pod has looked a minute after the one before.
+                let began = format!("2026-11-28T09:{:02}:00Z", restores_made % 60);
+                restore["status"]["identity"] = json!({
+                    "secret": restore["spec"]["identityRef"]["name"], "presentSince": began, "lookedAt": began,
+                });
+            }
             if ending.is_none() {
                 restore["status"]["restored"] = json!({"tables": 41, "rows": 12_480_113, "bytes": 3_100_482_771_i64, "largeObjects": 17, "seconds": 9});
                 restore["status"]["assertions"] = json!([{"name": "citizens", "passed": true, "expected": "at least 1000", "found": "12480113"}]);

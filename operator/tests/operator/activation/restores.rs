@@ -143,3 +143,19 @@ async fn what_depends_on_a_registry_that_fails_is_not_begun_and_what_does_not_go
             .all(|restore| restore["spec"]["registry"]["id"] != "health")
     );
 }
+
+#[tokio::test]
+async fn an_activation_says_since_when_an_identity_lies_in_the_cluster_over_all_its_attempts() {
+    let cluster = approved(alone(true)).await;
+    cluster.lock().unwrap().restores = vec![Some("StoreUnreachable"), None];
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    let state = &status.registries[0];
+    assert_eq!(state.attempts, 2);
+    let identity = state.identity.as_ref().unwrap();
+    assert_eq!(identity.present_since.as_deref(), Some("2026-11-28T09:01:00Z"));
+    assert_eq!(identity.looked_at, "2026-11-28T09:02:00Z");
+    assert_eq!(status.identity_since, identity.present_since);
+    let (reason, message) = said(&status, "IdentityPresent");
+    assert_eq!(reason, "True IdentityPresent");
+    assert!(message.contains(&identity.secret), "{message}");
+}

@@ -40,6 +40,45 @@ async fn a_look_at_a_run_that_finds_nothing_new_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_drill_says_since_when_its_identity_lies_in_the_cluster_until_a_pod_misses_it() {
+    let (mut resource, mut cluster) = at_work().await;
+    resource["status"]["identity"] = json!({
+        "secret": "drill-identity", "presentSince": "2026-11-25T03:00:00Z", "lookedAt": "2026-11-27T03:00:00Z",
+    });
+    let mut report = json!({
+        "copy": {"sequence": 3, "copyId": "07".repeat(16), "takenAt": "2026-11-23T10:00:00Z"},
+        "progress": {"phase": "Rows", "bytes": 0, "rows": 0, "rate": 0},
+    });
+    let mut look = async |report: &Value, resource: &Value| {
+        let (mut running, _processes, port) = saying(report).await;
+        running["status"]["startTime"] = "2026-11-28T03:00:00Z".into();
+        cluster.pod = Some(running);
+        let asked = run(&asking(port, resource), &cluster, resource).await;
+        written(&asked, "/status").clone()
+    };
+    let found = look(&report, &resource).await;
+    assert_eq!(
+        found["status"]["identity"],
+        json!({"secret": "drill-identity", "presentSince": "2026-11-25T03:00:00Z", "lookedAt": "2026-11-28T03:00:00Z"})
+    );
+    assert_eq!(said(&found, "IdentityPresent").0, "True");
+    // Another run, whose pod does not find it.
+    report = json!({
+        "missingSecrets": [{"secret": "Identity", "key": "identity.txt"}],
+        "progress": {"phase": "Waiting", "bytes": 0, "rows": 0, "rate": 0},
+    });
+    let lacked = look(&report, &resource).await;
+    assert!(lacked["status"]["identity"]["presentSince"].is_null(), "{lacked}");
+    assert_eq!(
+        (
+            said(&lacked, "IdentityPresent").0.as_str(),
+            said(&lacked, "IdentityPresent").1.as_str()
+        ),
+        ("False", "IdentityAbsent")
+    );
+}
+
+#[tokio::test]
 async fn what_a_run_reports_is_shown_and_missing_secrets_are_named() {
     let (resource, mut cluster) = at_work().await;
     let mut report = json!({
