@@ -68,7 +68,15 @@ impl MirrorBench {
 
     /// The same for an empty database of one's own choice.
     pub async fn of(database: Database) -> Self {
-        let store = StoreBench::start().await;
+        Self::with(StoreBench::start().await, database).await
+    }
+
+    /// The same at a store of one's own choice that is not made ready yet.
+    pub async fn start_at(store: StoreBench) -> Self {
+        Self::with(store, Server::shared(17).database().await.unwrap()).await
+    }
+
+    async fn with(store: StoreBench, database: Database) -> Self {
         let custodian = SigningKey::from_seed(&[9; 32]);
         initialise(&store.custody().await, &custodian).await.unwrap();
         database
@@ -174,6 +182,8 @@ impl MirrorBench {
             .arg(self.folder.path())
             .arg("--postgresql-programs")
             .arg(&self.programs)
+            .arg("--scratch")
+            .arg(self.folder.path())
             .args([
                 "--status-address",
                 &status.to_string(),

@@ -5,6 +5,7 @@
 //! A failure prints its seed; `DATAEMBASSY_FAULT_SEED` throws the same again.
 
 mod custodian;
+mod kills;
 mod mirror;
 mod nonsense;
 mod restore;

@@ -89,7 +89,11 @@ impl GateBench {
 
     /// Starts the program.
     pub fn run(&mut self) {
-        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"));
+        let log = log.unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"))
             .args(["gate", "--allow-loopback", "--config-dir"])
             .arg(self.folder.path())
@@ -267,6 +271,13 @@ impl GateBench {
     /// Requests signed by a user, sent to the gate.
     pub fn signed(&self, keys: Credentials) -> SignedClient {
         SignedClient::new(&self.authority.certificate(), self.gate.to_string(), keys).unwrap()
+    }
+
+    /// Ends the gate as the kernel would.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
     }
 
     /// Asks the gate to end, and waits for its exit status.
