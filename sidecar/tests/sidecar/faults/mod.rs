@@ -10,6 +10,7 @@ mod mirror;
 mod nonsense;
 mod restore;
 mod retention;
+mod source;
 
 use dataembassy_testkit::fault_proxy::{FaultProxy, Toxic};
 use dataembassy_testkit::seed::Dice;
