@@ -24,7 +24,7 @@ fn a_registry_is_restored_into_and_served_from_a_database_that_somebody_else_kee
 
 async fn external(world: &'static World) -> Result<()> {
     let product = &world.product;
-    let subject = mirrored(world, "kept").await?;
+    let subject = mirrored(world, "elsewhere").await?;
     let id = subject.id.as_str();
     let server = product
         .bed
@@ -34,7 +34,7 @@ async fn external(world: &'static World) -> Result<()> {
     registries::create_database(&admin, subject.sample, id).await?;
     let mut wanted = Wanted::of(id);
     wanted.questions = vec![("three-persons", "SELECT count(*) FROM public.person", "3")];
-    let name = world.unique("kept");
+    let name = world.unique("elsewhere");
     let activating = Activating::begin(product, &name, "Activate", &[wanted], |spec| {
         spec["registries"][0]["target"] = json!({"external": {
             "host": server.host(),

@@ -118,7 +118,7 @@ impl Theme<'_> {
                 &[
                     "169.254.169.254",
                     "link-local",
-                    "give the address of the store abroad",
+                    "give the address of the store or database",
                 ],
             ),
             (

@@ -122,7 +122,7 @@ async fn addresses(world: &'static World, ministry: &Ministry) -> Result<()> {
             &[
                 "169.254.169.254",
                 "link-local",
-                "give the address of the store abroad",
+                "give the address of the store or database",
             ],
         ),
     ] {
