@@ -11,6 +11,10 @@ use crate::cluster::{Cluster, STATE};
 /// The bed has everything read back every half minute, which a busy machine does not always manage.
 const IMPATIENCE: &str = "VerificationOverdue";
 
+/// What is tried again is no complaint yet: a pod may be there before its network is, and PostgreSQL ends one of two sessions that wait for
+/// each other. Where it does not succeed, that is told.
+const TRIED: &str = " tried ";
+
 /// Lines of level WARN and ERROR that pods of ours have written since a moment, each behind its pod's name. Whatever is not a line of ours is
 /// passed over.
 pub fn complaints(cluster: &Cluster, since: Timestamp) -> Result<Vec<String>> {
@@ -50,12 +54,14 @@ mod tests {
         let since = "2026-11-28T12:00:00Z".parse().unwrap();
         let told = |at: &str, line: &str| complaint(&format!("{at} stdout F {line}"), since).is_some();
         let (before, after) = ("2026-11-28T11:59:59.999999999Z", "2026-11-28T12:00:00.000000001Z");
-        let warning = r#"{"level":"WARN","message":"tried again in a moment"}"#;
+        let warning = r#"{"level":"WARN","message":"a store without a lock"}"#;
         assert!(told(after, warning) && !told(before, warning));
         assert!(told(after, r#"{"level":"ERROR","reason":"LedgerGap"}"#));
         for fine in [
             r#"{"level":"INFO","message":"WARN"}"#,
             r#"{"level":"ERROR","reason":"VerificationOverdue"}"#,
+            r#"{"level":"WARN","message":"tried again in a moment"}"#,
+            r#"{"level":"WARN","message":"entries failed and are tried once more, alone"}"#,
             "WARN: not ours",
         ] {
             assert!(!told(after, fine), "{fine}");
