@@ -1,13 +1,45 @@
 //! How long to wait: bounded, growing, and never in step with the others.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The shortest wait after a failure.
 pub const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait after a failure.
 pub const LONGEST: Duration = Duration::from_mins(5);
+
+/// Where the numbers come from that spread waits. Nothing secret is drawn here.
+#[derive(Clone)]
+pub struct Chance(Arc<dyn Fn() -> f64 + Send + Sync>);
+
+impl Chance {
+    /// One that draws what `draw` does, from 0.0 to 1.0.
+    #[must_use]
+    pub fn new(draw: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(draw))
+    }
+
+    /// The next number, from 0.0 to 1.0.
+    #[must_use]
+    pub fn draw(&self) -> f64 {
+        (self.0)()
+    }
+}
+
+impl Default for Chance {
+    /// The machine's.
+    fn default() -> Self {
+        Self::new(rand::random)
+    }
+}
+
+impl fmt::Debug for Chance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Chance")
+    }
+}
 
 /// How often each object failed in a row.
 #[derive(Debug, Default)]

@@ -126,7 +126,7 @@ pub async fn reconcile(
                 "ok"
             };
             context.metrics.reconciled("EmbassyActivation", outcome);
-            Ok(again(stage.as_ref(), &observed, moved))
+            Ok(again(stage.as_ref(), &observed, moved, context.chance.draw()))
         }
     }
 }
@@ -256,8 +256,7 @@ async fn end(
 }
 
 /// When there is something to do next.
-fn again(stage: Option<&Stage>, status: &EmbassyActivationStatus, moved: bool) -> Action {
-    let chance = rand::random();
+fn again(stage: Option<&Stage>, status: &EmbassyActivationStatus, moved: bool, chance: f64) -> Action {
     match stage {
         Some(Stage::Over) => Action::await_change(),
         Some(Stage::Keyless(_)) => Action::requeue(SOON),

@@ -74,7 +74,10 @@ pub async fn reconcile(
             context
                 .metrics
                 .reconciled("RegistryCustody", if refused { "refused" } else { "ok" });
-            Ok(Action::requeue(jittered(again(&custody, &found), rand::random())))
+            Ok(Action::requeue(jittered(
+                again(&custody, &found),
+                context.chance.draw(),
+            )))
         }
     }
 }

@@ -89,7 +89,8 @@ pub async fn reconcile(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Resu
             context
                 .metrics
                 .reconciled("RegistryDrill", if refused { "refused" } else { "ok" });
-            Ok(Action::requeue(again(&step, look.as_ref(), &taken, now)))
+            let chance = context.chance.draw();
+            Ok(Action::requeue(again(&step, look.as_ref(), &taken, now, chance)))
         }
     }
 }
@@ -161,13 +162,19 @@ async fn take(
 }
 
 /// When there is something to do next.
-fn again(step: &Step, look: Option<&Look>, taken: &Result<(), ApplyError>, now: Timestamp) -> Duration {
+fn again(
+    step: &Step,
+    look: Option<&Look>,
+    taken: &Result<(), ApplyError>,
+    now: Timestamp,
+    chance: f64,
+) -> Duration {
     match step {
-        _ if taken.is_err() => jittered(LOOK, rand::random()),
-        Step::Follow | Step::Await => jittered(POLL, rand::random()),
+        _ if taken.is_err() => jittered(LOOK, chance),
+        Step::Follow | Step::Await => jittered(POLL, chance),
         Step::Begin(..) | Step::Start(_) | Step::Keep(_) | Step::Again | Step::End(_) => SOON,
         // It is due and cannot begin.
-        Step::Rest if look.is_none_or(|look| look.due.is_some()) => jittered(LOOK, rand::random()),
+        Step::Rest if look.is_none_or(|look| look.due.is_some()) => jittered(LOOK, chance),
         Step::Rest => {
             let next = look.and_then(|look| look.next);
             let wait = next.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or(SOON));

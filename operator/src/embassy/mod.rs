@@ -114,7 +114,7 @@ async fn run_for(embassy: &DataEmbassy, context: &Context) -> Result<Action, Rec
                 .metrics
                 .reconciled("DataEmbassy", if refused { "refused" } else { "ok" });
             let again = if ready { POLL_AGAIN } else { POLL };
-            Ok(Action::requeue(jittered(again, rand::random())))
+            Ok(Action::requeue(jittered(again, context.chance.draw())))
         }
     }
 }

@@ -82,7 +82,7 @@ pub async fn reconcile(mirror: Arc<RegistryMirror>, context: Arc<Context>) -> Re
             );
             let silent = matches!(found.report, Some(Err(_)));
             let again = if silent { POLL_AGAIN } else { POLL };
-            Ok(Action::requeue(jittered(again, rand::random())))
+            Ok(Action::requeue(jittered(again, context.chance.draw())))
         }
     }
 }

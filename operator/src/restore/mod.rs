@@ -98,9 +98,9 @@ pub async fn reconcile(
                 .reconciled("RegistryRestore", if refused { "refused" } else { "ok" });
             Ok(match outcome {
                 _ if ended => Action::await_change(),
-                Outcome::Applied => Action::requeue(jittered(POLL, rand::random())),
+                Outcome::Applied => Action::requeue(jittered(POLL, context.chance.draw())),
                 Outcome::Refused(_) | Outcome::NotApplied(_) => {
-                    Action::requeue(jittered(LOOK, rand::random()))
+                    Action::requeue(jittered(LOOK, context.chance.draw()))
                 }
             })
         }

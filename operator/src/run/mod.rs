@@ -31,7 +31,7 @@ use kube::{Client, Resource};
 use tokio::sync::watch;
 
 use crate::apply::ApplyError;
-use crate::backoff::Failures;
+use crate::backoff::{Chance, Failures};
 use crate::clock::Clock;
 use crate::embassy::gates::Sights;
 use crate::lease::WriteLease;
@@ -129,6 +129,8 @@ pub struct Context {
     pub settings: Settings,
     /// Where the time comes from.
     pub clock: Clock,
+    /// Where the numbers come from that spread waits.
+    pub chance: Chance,
     /// How processes are asked for their reports.
     pub wire: Arc<dyn Wire>,
     /// What is counted.
@@ -183,6 +185,7 @@ impl Context {
             client,
             settings,
             clock: Clock::default(),
+            chance: Chance::default(),
             wire: Arc::new(Network),
             metrics,
             failures: Failures::default(),
@@ -331,7 +334,7 @@ pub(crate) fn try_again(
     error: &ReconcileError,
     context: &Context,
 ) -> Action {
-    let wait = context.failures.failed(object, rand::random());
+    let wait = context.failures.failed(object, context.chance.draw());
     context.metrics.reconciled(kind, "failed");
     tracing::warn!(object, %error, again_in = ?wait, "reconcile failed");
     Action::requeue(wait)
