@@ -1,7 +1,7 @@
 //! What an API server keeps, as far as the operator can tell: objects with versions, UIDs and generations, statuses beside specs, server-side
 //! apply that knows whose a field is, conflicts, and every change in order for those who watch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -45,7 +45,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new(kind: &str, namespace: &str, name: &str) -> Self {
         Self {
-            kind: kinds().find(|known| known.1 == kind).unwrap().1,
+            kind: known(kind).1,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         }
@@ -61,8 +61,8 @@ pub(crate) fn kind_of(plural: &str) -> Option<&'static str> {
     kinds().find(|known| known.0 == plural).map(|known| known.1)
 }
 
-fn api_version(kind: &str) -> &'static str {
-    kinds().find(|known| known.1 == kind).unwrap().2
+fn known(kind: &str) -> (&'static str, &'static str, &'static str) {
+    kinds().find(|known| known.1 == kind).unwrap()
 }
 
 /// What became of an object.
@@ -115,6 +115,8 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
     kept: BTreeMap<Place, Kept>,
+    /// UIDs of all that there is.
+    alive: HashSet<String>,
     version: u64,
     births: u64,
     /// Every change, in order.
@@ -140,8 +142,8 @@ impl Cluster {
 
     /// Everything of a kind.
     pub(crate) fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = (&'s Place, &'s Arc<Value>)> {
-        let all = self.kept.iter();
-        all.filter(move |(place, _)| place.kind == kind)
+        let from = self.kept.range(Place::new(kind, "", "")..);
+        from.take_while(move |(place, _)| place.kind == kind)
             .map(|(place, kept)| (place, &kept.object))
     }
 
@@ -233,6 +235,7 @@ impl Cluster {
             return Err(Refusal::Conflict);
         }
         let object = self.kept.remove(place).unwrap().object;
+        self.alive.remove(object["metadata"]["uid"].as_str().unwrap());
         self.version += 1;
         self.changes.push(Change {
             place: place.clone(),
@@ -247,25 +250,22 @@ impl Cluster {
     pub(crate) fn is_orphan(&self, object: &Value) -> bool {
         let owners = object["metadata"]["ownerReferences"].as_array();
         owners.is_some_and(|owners| {
-            owners.iter().any(|owner| {
-                let uid = &owner["uid"];
-                !self
-                    .kept
-                    .values()
-                    .any(|kept| kept.object["metadata"]["uid"] == *uid)
-            })
+            let mut owners = owners.iter().map(|owner| owner["uid"].as_str());
+            owners.any(|uid| uid.is_none_or(|uid| !self.alive.contains(uid)))
         })
     }
 
     fn bear(&mut self, place: &Place, object: &mut Value) {
         self.births += 1;
-        object["apiVersion"] = api_version(place.kind).into();
+        object["apiVersion"] = known(place.kind).2.into();
         object["kind"] = place.kind.into();
         object["metadata"]["name"] = place.name.clone().into();
         if !place.namespace.is_empty() {
             object["metadata"]["namespace"] = place.namespace.clone().into();
         }
-        object["metadata"]["uid"] = format!("uid-{}-{}", place.name, self.births).into();
+        let uid = format!("uid-{}-{}", place.name, self.births);
+        object["metadata"]["uid"] = uid.as_str().into();
+        self.alive.insert(uid);
         object["metadata"]["generation"] = 1.into();
         object["metadata"]["creationTimestamp"] = seconds(self.now).into();
     }

@@ -1,10 +1,12 @@
 //! Resources as people write them.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
 use super::cluster::Place;
+use super::tally::Fault;
 use super::world::World;
 
 /// A sample of the documentation.
@@ -35,6 +37,7 @@ pub(crate) fn make(world: &mut World, object: &Value) -> Place {
 pub(crate) fn make_again(world: &mut World, object: &Value) {
     let place = place_of(object);
     world.tell_story(|| format!("fault: {} {} is made again", place.kind, place.name));
+    world.tally.count(Fault::MadeAgain);
     world.cluster.delete(&place, None).unwrap();
     make(world, object);
 }
@@ -71,7 +74,8 @@ pub(crate) fn embassy() -> Value {
 
 /// The registry, as the embassy has accepted it.
 pub(crate) fn custody() -> Value {
-    sample("embassy/population")
+    static CUSTODY: LazyLock<Value> = LazyLock::new(|| sample("embassy/population"));
+    CUSTODY.clone()
 }
 
 /// A mirror at home.

@@ -13,6 +13,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
 
 use super::cluster::{Change, Place};
+use super::tally::Fault;
 use super::watches::Watches;
 use super::world::Shared;
 
@@ -57,6 +58,7 @@ impl Operator {
         drop(locked);
         let mut context = Context::new(client, settings(side), Metrics::default(), stores, None);
         context.clock = world.clock();
+        context.chance = world.chance();
         context.wire = Arc::new(world.clone());
         Self {
             context: Arc::new(context),
@@ -69,16 +71,23 @@ impl Operator {
 
     /// Shows what waits of the kinds that are let through, and wakes what it is for.
     pub(crate) fn deliver(&mut self, world: &Shared, is_let_through: impl FnMut(&'static str) -> bool) {
-        self.watches.take(&world.lock().cluster);
+        self.catch_up(world);
         for change in self.watches.deliver(is_let_through) {
             self.wake(world, &change);
         }
     }
 
+    /// Hears what has happened, and shows nothing of it yet.
+    fn catch_up(&mut self, world: &Shared) {
+        let mut locked = world.lock();
+        let lost = self.watches.take(&locked.cluster);
+        locked.tally.count_many(Fault::MissedEvent, lost);
+    }
+
     /// Watches that have lost something list anew.
     pub(crate) fn mend(&mut self, world: &Shared) {
+        self.catch_up(world);
         let locked = world.lock();
-        self.watches.take(&locked.cluster);
         let mended = self.watches.mend(&locked.cluster);
         let listed: Vec<Change> = mended
             .into_iter()
@@ -170,11 +179,17 @@ impl Operator {
     pub(crate) async fn reconcile(&mut self, world: &Shared, place: &Place) {
         self.woken.remove(place);
         self.timers.remove(place);
+        self.catch_up(world);
+        {
+            let mut locked = world.lock();
+            locked.tally.reconciles += 1;
+            if self.watches.is_behind() {
+                locked.tally.count(Fault::StaleCache);
+            }
+            locked.tell_story(|| format!("reconcile {} {}", place.kind, place.name));
+        }
         let context = &self.context;
         let stores = &context.stores;
-        world
-            .lock()
-            .tell_story(|| format!("reconcile {} {}", place.kind, place.name));
         let done = match place.kind {
             "DataEmbassy" => one(&stores.embassies, place, context, embassy::reconcile).await,
             "RegistryCustody" => one(&stores.custodies, place, context, custody::reconcile).await,

@@ -33,6 +33,11 @@ impl Random {
         self.below(count) == 0
     }
 
+    /// A number from 0.0 to 1.0.
+    pub(crate) fn share(&mut self) -> f64 {
+        f64::from(u16::try_from(self.next() >> 48).unwrap()) / f64::from(u16::MAX)
+    }
+
     /// One of several.
     pub(crate) fn choose<T: Copy>(&mut self, several: &[T]) -> T {
         several[self.below(several.len())]

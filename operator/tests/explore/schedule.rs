@@ -1,19 +1,17 @@
 //! A schedule: one course of one or more resources, with faults that a seed chooses; after the last of them the wanted state within so many
 //! rounds, and then no write. What must never be is looked at after every step.
 
-use std::process::Command;
 use std::time::Duration;
 
 use dataembassy_operator::settings::Side;
 use jiff::SignedDuration;
 use kube::Client;
 
-use super::cluster::Change;
+use super::cluster::{Change, Place};
 use super::operator::Operator;
+use super::tally::{Fault, Tally};
 use super::world::{Shared, World};
 
-/// Names one seed to be replayed, alone and with its story.
-const SEED: &str = "EXPLORE_SEED";
 /// How many steps the part with faults has at most.
 const STEPS: usize = 30;
 /// How many rounds without a write show that it is settled, and how many must follow without one.
@@ -56,41 +54,16 @@ pub(crate) trait Course {
     fn is_wanted(&self, world: &World) -> Result<(), String>;
 }
 
-/// Follows the schedules of these seeds, or the one that is named in the environment.
-pub(crate) fn explore<C: Course>(seeds: impl Iterator<Item = u64>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    if let Ok(seed) = std::env::var(SEED) {
-        let seed = seed
-            .parse()
-            .unwrap_or_else(|_| panic!("{SEED} is a number, not {seed}"));
-        let (story, outcome) = runtime.block_on(follow::<C>(seed, true));
-        for line in story {
-            println!("{line}");
-        }
-        outcome.unwrap_or_else(|violation| panic!("{}: {violation}", C::NAME));
-        return;
-    }
-    for seed in seeds {
-        if let (_, Err(violation)) = runtime.block_on(follow::<C>(seed, false)) {
-            let commit = Command::new("git").args(["rev-parse", "HEAD"]).output();
-            let commit = commit.map_or_else(
-                |_| "unknown".into(),
-                |output| String::from_utf8_lossy(&output.stdout).into_owned(),
-            );
-            panic!(
-                "{}: {violation}\nseed {seed} at commit {}; replay it with {SEED}={seed}",
-                C::NAME,
-                commit.trim()
-            );
-        }
-    }
+/// What came of a schedule.
+pub(crate) struct Followed {
+    /// What happened, if somebody wants to read it.
+    pub(crate) story: Vec<String>,
+    pub(crate) tally: Tally,
+    pub(crate) outcome: Result<(), String>,
 }
 
 /// Follows one schedule; its story is told if somebody wants to read it.
-async fn follow<C: Course>(seed: u64, is_told: bool) -> (Vec<String>, Result<(), String>) {
+pub(crate) async fn follow<C: Course>(seed: u64, is_told: bool) -> Followed {
     let world = Shared::new(seed, is_told);
     let client = world.client();
     let course = C::begin(&mut world.lock());
@@ -105,8 +78,13 @@ async fn follow<C: Course>(seed: u64, is_told: bool) -> (Vec<String>, Result<(),
         Ok(()) => walk.in_peace().await,
         Err(violation) => Err(violation),
     };
-    let story = walk.world.lock().story.take().unwrap_or_default();
-    (story, outcome)
+    let mut world = walk.world.lock();
+    world.tally.schedules = 1;
+    Followed {
+        story: world.story.take().unwrap_or_default(),
+        tally: std::mem::take(&mut world.tally),
+        outcome,
+    }
 }
 
 struct Walk<C> {
@@ -147,8 +125,12 @@ impl<C: Course> Walk<C> {
                     all.map(|(place, _)| place.clone()).collect()
                 };
                 let due = self.operator.due(self.world.lock().elapsed);
-                let among = if due.is_empty() { all } else { due };
+                let is_for_nothing = due.is_empty();
+                let among = if is_for_nothing { all } else { due };
                 if !among.is_empty() {
+                    if is_for_nothing {
+                        self.world.lock().tally.count(Fault::DuplicateEvent);
+                    }
                     let chosen = self.world.lock().random.below(among.len());
                     self.reconcile(&among[chosen]).await;
                 }
@@ -168,7 +150,7 @@ impl<C: Course> Walk<C> {
         }
     }
 
-    async fn reconcile(&mut self, place: &super::cluster::Place) {
+    async fn reconcile(&mut self, place: &Place) {
         self.course.tell(&self.world.lock(), &self.operator);
         self.operator.reconcile(&self.world, place).await;
         let is_dead = self.world.lock().is_dead;
@@ -204,13 +186,15 @@ impl<C: Course> Walk<C> {
         world.faults -= 1;
         match world.random.below(8) {
             0 => {
+                world.tally.count(Fault::Restart);
                 drop(world);
                 self.begin_anew();
             }
             1 => {
                 let kind = world.random.choose(C::LOST);
                 world.tell_story(|| format!("fault: the watch of {kind} loses what comes"));
-                self.operator.watches.lose(kind);
+                let lost = self.operator.watches.lose(kind);
+                world.tally.count_many(Fault::MissedEvent, lost);
             }
             2 => {
                 drop(world);
@@ -220,8 +204,12 @@ impl<C: Course> Walk<C> {
                 let hours = world.random.choose(&[-87_600, -25, -1, 1, 25, 87_600]);
                 world.tell_story(|| format!("fault: the clock is off by {hours} hours"));
                 world.now = world.now.checked_add(SignedDuration::from_hours(hours)).unwrap();
+                world.tally.count(Fault::ClockJump);
             }
-            _ => self.course.interfere(&mut world),
+            _ => {
+                world.tally.count(Fault::Interference);
+                self.course.interfere(&mut world);
+            }
         }
     }
 

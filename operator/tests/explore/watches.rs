@@ -137,17 +137,28 @@ impl Watches {
         self.by_kind.insert(kind, watch);
     }
 
-    /// Takes what has happened since the last time; nothing of it is shown yet.
-    pub(crate) fn take(&mut self, cluster: &Cluster) {
+    /// Takes what has happened since the last time; nothing of it is shown yet. How many changes were lost.
+    pub(crate) fn take(&mut self, cluster: &Cluster) -> u64 {
+        let mut lost = 0;
         for change in &cluster.changes[self.taken..] {
             if let Some(watch) = self.by_kind.get_mut(change.place.kind)
                 && is_watched(change.place.kind, &change.object)
-                && !watch.is_broken
             {
-                watch.waiting.push(change.clone());
+                if watch.is_broken {
+                    lost += 1;
+                } else {
+                    watch.waiting.push(change.clone());
+                }
             }
         }
         self.taken = cluster.changes.len();
+        lost
+    }
+
+    /// Whether something has happened that is not shown yet, and will be.
+    pub(crate) fn is_behind(&self) -> bool {
+        let mut all = self.by_kind.values();
+        all.any(|watch| !watch.waiting.is_empty())
     }
 
     /// Shows all that waits of the kinds that are let through, and says what was shown.
@@ -165,12 +176,13 @@ impl Watches {
         shown
     }
 
-    /// A watch loses what waits, and all that follows, until it lists anew.
-    pub(crate) fn lose(&mut self, kind: &str) {
-        if let Some(watch) = self.by_kind.get_mut(kind) {
-            watch.waiting.clear();
-            watch.is_broken = true;
-        }
+    /// A watch loses what waits, and all that follows, until it lists anew. How many changes waited.
+    pub(crate) fn lose(&mut self, kind: &str) -> u64 {
+        let Some(watch) = self.by_kind.get_mut(kind) else {
+            return 0;
+        };
+        watch.is_broken = true;
+        u64::try_from(watch.waiting.drain(..).count()).unwrap()
     }
 
     /// Watches that have lost something list what there is; which kinds those are.

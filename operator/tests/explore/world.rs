@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use dataembassy_operator::backoff::Chance;
 use dataembassy_operator::clock::Clock;
 use dataembassy_operator::poll::{Answer, PollError, Target, Wire};
 use futures::FutureExt;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Place, Refusal, kind_of};
 use super::random::Random;
+use super::tally::{Fault, Tally};
 
 /// A request of the operator.
 #[derive(Clone, Debug)]
@@ -31,30 +33,14 @@ struct Asked {
     body: Value,
 }
 
-/// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Strike {
-    /// It is lost on the way there.
-    ErrorWithoutEffect,
-    /// It is carried out, and the answer is lost.
-    ErrorAfterEffect,
-    /// Somebody else writes the same object first.
-    Conflict,
-    /// The operator dies before it.
-    CrashBefore,
-    /// The operator dies after it.
-    CrashAfter,
-    /// The operator loses its lease while the request is on its way, which arrives when another one leads.
-    LeaderChange,
-}
-
-const STRIKES: [Strike; 6] = [
-    Strike::ErrorWithoutEffect,
-    Strike::ErrorAfterEffect,
-    Strike::Conflict,
-    Strike::CrashBefore,
-    Strike::CrashAfter,
-    Strike::LeaderChange,
+/// The faults that strike a request.
+const STRIKES: [Fault; 6] = [
+    Fault::ErrorWithoutEffect,
+    Fault::ErrorAfterEffect,
+    Fault::Conflict,
+    Fault::CrashBefore,
+    Fault::CrashAfter,
+    Fault::LeaderChange,
 ];
 
 /// Everything outside of the operator.
@@ -73,6 +59,9 @@ pub(crate) struct World {
     /// Faults that may still come.
     pub(crate) faults: usize,
     pub(crate) random: Random,
+    /// What spreads the operator's waits: a stream of its own, since a wait that is drawn is no part of the schedule.
+    waits: Random,
+    pub(crate) tally: Tally,
     /// Whether the operator that runs has died: nothing that it asks for happens any more.
     pub(crate) is_dead: bool,
     late: Option<Asked>,
@@ -98,6 +87,8 @@ impl Shared {
             born: Instant::now(),
             faults: 0,
             random: Random::new(seed),
+            waits: Random::new(!seed),
+            tally: Tally::default(),
             is_dead: false,
             late: None,
             writes: 0,
@@ -117,6 +108,10 @@ impl Shared {
             async move {
                 let (parts, body) = request.into_parts();
                 let bytes = body.collect().await?.to_bytes();
+                // Nothing hangs on events, and they are many.
+                if parts.uri.path().contains("/events") {
+                    return Ok(Response::new(Body::from(bytes)));
+                }
                 let content = parts.headers.get("content-type");
                 let asked = Asked {
                     method: parts.method.to_string(),
@@ -131,6 +126,12 @@ impl Shared {
             }
         });
         Client::new(service, "default")
+    }
+
+    /// What spreads the operator's waits, the same with every run.
+    pub(crate) fn chance(&self) -> Chance {
+        let world = self.clone();
+        Chance::new(move || world.lock().waits.share())
     }
 
     /// The clock on the operator's machine.
@@ -191,6 +192,7 @@ impl World {
         }
         if self.strikes(40) {
             self.tell_story(|| format!("  {path} of {address} is not answered"));
+            self.tally.count(Fault::SilentProcess);
             return Err(PollError::TimedOut);
         }
         let said = self.processes.get(&(address.ip(), path.to_owned()));
@@ -213,42 +215,42 @@ impl World {
         if self.is_dead {
             return lost();
         }
-        // Nothing hangs on events, and they are many.
-        if asked.path.contains("/events") {
-            return (200, Arc::new(asked.body.clone()));
-        }
         if !self.strikes(25) {
             return self.carry_out(asked);
         }
         let strike = self.random.choose(&STRIKES);
         self.tell_story(|| format!("  fault: {strike:?} at"));
+        if strike != Fault::Conflict {
+            self.tally.count(strike);
+        }
         match strike {
-            Strike::ErrorWithoutEffect => {
+            Fault::ErrorWithoutEffect => {
                 self.tell_story(|| format!("  ({} {})", asked.method, asked.path));
                 lost()
             }
-            Strike::ErrorAfterEffect => {
+            Fault::ErrorAfterEffect => {
                 self.carry_out(asked);
                 lost()
             }
-            Strike::Conflict => {
+            Fault::Conflict => {
                 self.touch(asked);
                 self.carry_out(asked)
             }
-            Strike::CrashBefore => {
+            Fault::CrashBefore => {
                 self.is_dead = true;
                 lost()
             }
-            Strike::CrashAfter => {
+            Fault::CrashAfter => {
                 self.carry_out(asked);
                 self.is_dead = true;
                 lost()
             }
-            Strike::LeaderChange => {
+            Fault::LeaderChange => {
                 self.is_dead = true;
                 self.late = Some(asked.clone());
                 lost()
             }
+            other => panic!("{other:?} strikes no request"),
         }
     }
 
@@ -263,6 +265,9 @@ impl World {
     /// Somebody else writes the object that a request is about.
     fn touch(&mut self, asked: &Asked) {
         if let Some((place, _)) = place(&asked.path).filter(|(place, _)| !place.name.is_empty()) {
+            if self.cluster.get(&place).is_some() && asked.method != "GET" {
+                self.tally.count(Fault::OtherWrite);
+            }
             let version = self.elapsed.as_millis() + u128::try_from(self.writes).unwrap();
             self.cluster.edit(&place, |object| {
                 object["metadata"]["annotations"]["example.org/touched"] = version.to_string().into();
@@ -277,8 +282,12 @@ impl World {
         self.cluster.is_ours = true;
         let done = self.carry_out_at(asked, &place, is_status);
         self.cluster.is_ours = false;
+        self.tally.requests += 1;
         if asked.method != "GET" {
             self.writes += 1;
+        }
+        if matches!(done, Err(Refusal::Conflict)) {
+            self.tally.count(Fault::Conflict);
         }
         self.tell_story(|| {
             let code = done.as_ref().map_or_else(|refusal| refusal.code(), |_| 200);
