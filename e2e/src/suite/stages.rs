@@ -96,6 +96,11 @@ pub fn stages(options: &Options) -> Vec<Stage> {
             "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
             crates(options),
         ),
+        stage(
+            "exploration",
+            "the controllers under random schedules of faults, without a cluster",
+            vec![exploration(options)],
+        ),
         stage("fuzz", "each fuzz target, for a while", vec![fuzz(options)]),
         Stage {
             finally: Some(Command::cargo(&["e2e", "down"])),
@@ -162,6 +167,29 @@ fn crates(options: &Options) -> Vec<Command> {
         ]));
     }
     commands
+}
+
+/// Optimised, or it would take an hour. The packages are those that the bed builds its programs from, together as there, so that what either has
+/// built is not built again for the other.
+fn exploration(options: &Options) -> Command {
+    let program = [
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "dataembassy-operator",
+        "--package",
+        "dataembassy-sidecar",
+        "--test",
+        "explore",
+    ];
+    // The long form follows every seed of the short one, and more.
+    let long = if options.long {
+        &["--", "--ignored"][..]
+    } else {
+        &[]
+    };
+    Command::cargo(&[&program, long].concat())
 }
 
 fn fuzz(options: &Options) -> Command {
