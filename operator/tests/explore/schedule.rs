@@ -119,14 +119,9 @@ impl<C: Course> Walk<C> {
         match choice {
             0..6 => {
                 // Most of the time what is due; sometimes an event comes twice, or for nothing.
-                let all: Vec<_> = {
-                    let world = self.world.lock();
-                    let all = C::KINDS.iter().flat_map(|kind| world.cluster.of_kind(kind));
-                    all.map(|(place, _)| place.clone()).collect()
-                };
                 let due = self.operator.due(self.world.lock().elapsed);
                 let is_for_nothing = due.is_empty();
-                let among = if is_for_nothing { all } else { due };
+                let among = if is_for_nothing { self.all() } else { due };
                 if !among.is_empty() {
                     if is_for_nothing {
                         self.world.lock().tally.count(Fault::DuplicateEvent);
@@ -232,6 +227,9 @@ impl<C: Course> Walk<C> {
     /// It becomes as wanted, and stays so.
     async fn settles(&mut self) -> Result<(), String> {
         let mut calm = 0;
+        // A clock that was off has told the operator when to look next, which may be tomorrow. What it had put down by that clock it may correct
+        // then, once; nobody waits here until tomorrow.
+        let mut is_corrected = !self.world.lock().tally.has(Fault::ClockJump);
         for _ in 0..C::ROUNDS {
             let before = self.world.lock().writes;
             self.round().await;
@@ -241,6 +239,14 @@ impl<C: Course> Walk<C> {
                 world.writes == before && self.course.is_wanted(&world).is_ok()
             };
             calm = if is_calm { calm + 1 } else { 0 };
+            if calm == CALM && !is_corrected {
+                is_corrected = true;
+                self.look_at_all().await;
+                self.judge()?;
+                if self.world.lock().writes > before {
+                    calm = 0;
+                }
+            }
             if calm == CALM {
                 return self.stays_calm().await;
             }
@@ -277,15 +283,7 @@ impl<C: Course> Walk<C> {
             if look == 1 {
                 self.begin_anew();
             }
-            let all: Vec<_> = {
-                let world = self.world.lock();
-                let all = C::KINDS.iter().flat_map(|kind| world.cluster.of_kind(kind));
-                all.map(|(place, _)| place.clone()).collect()
-            };
-            for place in all {
-                self.course.tell(&self.world.lock(), &self.operator);
-                self.operator.reconcile(&self.world, &place).await;
-            }
+            self.look_at_all().await;
             self.world.lock().pass(Duration::from_millis(500));
             self.judge()?;
         }
@@ -296,6 +294,21 @@ impl<C: Course> Walk<C> {
             ));
         }
         self.course.is_wanted(&self.world.lock())
+    }
+
+    /// Every resource is looked at, due or not.
+    async fn look_at_all(&mut self) {
+        for place in self.all() {
+            self.course.tell(&self.world.lock(), &self.operator);
+            self.operator.reconcile(&self.world, &place).await;
+        }
+    }
+
+    /// The resources that are reconciled.
+    fn all(&self) -> Vec<Place> {
+        let world = self.world.lock();
+        let all = C::KINDS.iter().flat_map(|kind| world.cluster.of_kind(kind));
+        all.map(|(place, _)| place.clone()).collect()
     }
 
     /// Judges every change that nobody has judged yet.

@@ -82,6 +82,11 @@ impl Tally {
         self.faults[fault as usize] += times;
     }
 
+    /// Whether a fault has come.
+    pub(crate) fn has(&self, fault: Fault) -> bool {
+        self.faults[fault as usize] > 0
+    }
+
     /// Both.
     pub(crate) fn and(mut self, other: &Self) -> Self {
         for (here, there) in self.faults.iter_mut().zip(other.faults) {
@@ -96,7 +101,7 @@ impl Tally {
     /// What has never come.
     pub(crate) fn missing(&self) -> Vec<Fault> {
         let all = Fault::ALL.into_iter();
-        all.filter(|fault| self.faults[*fault as usize] == 0).collect()
+        all.filter(|fault| !self.has(*fault)).collect()
     }
 }
 
