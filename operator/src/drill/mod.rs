@@ -66,6 +66,9 @@ pub async fn reconcile(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Resu
     if let Err(refusal) = &judged {
         context.metrics.refused(refusal.reason);
     }
+    if matches!(step, Step::Start(_) | Step::End(_)) {
+        Box::pin(apply::remove_former(&drill, &context)).await?;
+    }
     let taken = take(&step, &judged, &drill, &found, &context, now).await;
     let seen = Seen {
         found: &found,

@@ -421,3 +421,19 @@ async fn a_drill_that_is_being_deleted_is_left_to_its_owner_references() {
     let asked = run(&abroad(&resource), &cluster, &resource).await;
     assert_eq!(lines(&asked), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_former_attempts_job_that_came_after_all_goes_before_the_next_one_is_made() {
+    let mut resource = begun();
+    resource["status"]["current"]["attempt"] = 2.into();
+    let cluster = Cluster {
+        job: Some(job(1)),
+        ..Cluster::default()
+    };
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    let writes = writes(&asked);
+    let at = |start: String| writes.iter().position(|line| line.starts_with(&start));
+    let removed = at(format!("DELETE {JOBS}/{ORDER}-1"));
+    let made = at(format!("PATCH {JOBS}/{ORDER}-2"));
+    assert!(removed.is_some() && removed < made, "{writes:?}");
+}
