@@ -1,5 +1,5 @@
 //! The world that a simulated operator meets: the API server at the other end of its client, the processes that it asks for reports, the time,
-//! and the faults that strike its requests. All of it answers in memory, so that thousands of schedules run in a second.
+//! and the faults that strike its requests. All of it answers in memory, so that hundreds of schedules run in a second.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
