@@ -4,18 +4,18 @@
 //! that the rehearsal's restore has left whether there is something to drop. It is made anew until one has ended well, and it must have ended
 //! before the rehearsal is over: whoever is killed in between finds in the status what is still to be done.
 
+use std::collections::BTreeMap;
+
 use dataembassy_contract::Reason;
 use dataembassy_crds::{
     ActivatedRegistry, ActivatedState, ActivationMode, CopyChoice, EmbassyActivation, IfNotEmpty,
     RegistryRestore, RegistryRestoreSpec, Rehearsal, RehearsalCleanUp, RestorePhase, RestoredRegistry,
-    Target,
 };
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 
 use crate::activation::dereference::Found;
-use crate::activation::{names, steps};
+use crate::activation::{names, restores, steps};
 use crate::backoff::after_failure;
 use crate::condition::{find, rfc3339};
 
@@ -54,26 +54,20 @@ pub fn advance(
     states: &mut [ActivatedState],
     now: Timestamp,
 ) -> Vec<Step> {
-    let registries = activation.spec.registries.iter();
-    let marked = registries.filter(|registry| marks(activation, registry));
+    let name_of = |registry: &ActivatedRegistry| names::clean_up(&activation.name_any(), &registry.id, order);
+    let registries = || activation.spec.registries.iter();
+    let marked = registries().filter(|registry| marks(activation, registry));
     let mut next: Vec<Step> = marked
         .filter_map(|registry| {
             let state = states.iter_mut().find(|state| state.id == registry.id)?;
             // Where nothing was ever restored there is nothing to drop.
             (state.attempts > 0).then_some(())?;
-            let name = names::clean_up(&activation.name_any(), &registry.id, order);
-            step(activation, registry, state, (found, name), now)
+            step(activation, registry, state, (found, name_of(registry)), now)
         })
         .collect();
     // Those of an earlier order that have ended are in nobody's way, and stay no longer than the others.
-    let is_named = |restore: &RegistryRestore| {
-        let mut names = activation
-            .spec
-            .registries
-            .iter()
-            .map(|registry| names::clean_up(&activation.name_any(), &registry.id, order));
-        names.any(|name| name == restore.name_any())
-    };
+    let named: Vec<String> = registries().map(name_of).collect();
+    let is_named = |restore: &RegistryRestore| named.contains(&restore.name_any());
     let earlier = found
         .restores
         .iter()
@@ -158,20 +152,7 @@ fn build(
     let external = registry.target.external.as_ref()?;
     let uid = activation.uid()?;
     Some(RegistryRestore {
-        metadata: ObjectMeta {
-            name: Some(name),
-            namespace: activation.namespace(),
-            labels: serde_json::from_value(names::labels(&activation.name_any())).ok(),
-            owner_references: Some(vec![OwnerReference {
-                api_version: "dataembassy.io/v1alpha1".to_owned(),
-                kind: "EmbassyActivation".to_owned(),
-                name: activation.name_any(),
-                uid: uid.clone(),
-                controller: Some(true),
-                block_owner_deletion: None,
-            }]),
-            ..ObjectMeta::default()
-        },
+        metadata: restores::metadata(activation, name, BTreeMap::new())?,
         spec: RegistryRestoreSpec {
             embassy_ref: activation.spec.embassy_ref.clone(),
             registry: RestoredRegistry {
@@ -180,14 +161,7 @@ fn build(
             copy: CopyChoice::default(),
             retrieval_credentials_ref: registry.retrieval_credentials_ref.clone(),
             identity_ref: registry.identity_ref.clone(),
-            target: Target {
-                host: external.host.clone(),
-                port: external.port,
-                database: external.database.clone(),
-                create_if_missing: false,
-                tls: external.tls.clone(),
-                credentials_ref: external.credentials_ref.clone(),
-            },
+            target: restores::target(external),
             if_not_empty: IfNotEmpty::Refuse,
             trust_source: false,
             allowed_extensions: Vec::new(),

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod names;
 pub mod orders;
 pub mod replaced;
+pub mod restores;
 pub mod signing_key;
 pub mod stage;
 pub mod statement;

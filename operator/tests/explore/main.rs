@@ -19,6 +19,8 @@ mod nodes;
 mod objects;
 mod operator;
 mod random;
+#[path = "../resources/mod.rs"]
+mod resources;
 mod restore;
 mod schedule;
 mod seeds;

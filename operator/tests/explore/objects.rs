@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::cluster::Place;
+use super::resources;
 use super::tally::Fault;
 use super::world::World;
 
@@ -64,11 +65,7 @@ pub(crate) fn condition(object: &Value, type_: &str) -> (String, String, i64) {
 pub(crate) fn embassy() -> Value {
     json!({
         "apiVersion": "dataembassy.io/v1alpha1", "kind": "DataEmbassy", "metadata": {"name": "luxembourg"},
-        "spec": {
-            "store": {"endpoint": "https://store.embassy.example:9000", "bucket": "registries"},
-            "immutability": {},
-            "recipients": [{"name": "ministry", "publicKey": "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"}]
-        }
+        "spec": resources::embassy_spec()
     })
 }
 
@@ -83,54 +80,29 @@ pub(crate) fn mirror() -> Value {
     json!({
         "apiVersion": "dataembassy.io/v1alpha1", "kind": "RegistryMirror",
         "metadata": {"name": "population", "namespace": "interior"},
-        "spec": {
-            "registry": {"id": "population"},
-            "embassyRef": {"name": "luxembourg"},
-            "depositCredentialsRef": {"name": "population-deposit"},
-            "source": {"postgresql": {
-                "host": "population-db", "database": "population",
-                "tls": {"caRef": {"name": "db-ca"}}, "credentialsRef": {"name": "population-dump"}
-            }},
-            "schedule": {"cron": "*/15 * * * *", "timeZone": "Europe/Tallinn"},
-            "objectives": {"rpo": "30m"}
-        }
+        "spec": resources::mirror_spec()
     })
 }
 
 /// A restore at the embassy.
 pub(crate) fn restore() -> Value {
+    let mut spec = resources::restore_spec();
+    // Longer than any clock here is ever off.
+    spec["deadline"] = "9999d".into();
     json!({
         "apiVersion": "dataembassy.io/v1alpha1", "kind": "RegistryRestore",
         "metadata": {"name": "back", "namespace": "interior"},
-        "spec": {
-            "registry": {"id": "population"},
-            "embassyRef": {"name": "luxembourg"},
-            "retrievalCredentialsRef": {"name": "population-retrieval"},
-            "identityRef": {"name": "identity"},
-            "target": {
-                "host": "restored", "database": "population",
-                "tls": {"caRef": {"name": "restored-ca"}}, "credentialsRef": {"name": "restored-owner"}
-            },
-            // Longer than any clock here is ever off.
-            "deadline": "9999d"
-        }
+        "spec": spec
     })
 }
 
 /// A drill at the embassy.
 pub(crate) fn drill() -> Value {
+    let mut spec = resources::drill_spec();
+    spec["trigger"] = "first".into();
     json!({
         "apiVersion": "dataembassy.io/v1alpha1", "kind": "RegistryDrill",
         "metadata": {"name": "nightly", "namespace": "drills"},
-        "spec": {
-            "registry": {"id": "population"},
-            "embassyRef": {"name": "luxembourg"},
-            "schedule": {"cron": "0 3 1 1 *", "timeZone": "UTC", "deadline": "2h"},
-            "trigger": "first",
-            "retrievalCredentialsRef": {"name": "population-retrieval"},
-            "identityRef": {"name": "drill-identity"},
-            "server": {"image": "postgres:17", "volumeSize": "10Gi"},
-            "assertions": [{"name": "persons-are-there", "sql": "SELECT count(*) FROM population.persons", "within": {"atLeast": "1"}}]
-        }
+        "spec": spec
     })
 }

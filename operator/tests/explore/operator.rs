@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use dataembassy_operator::metrics::Metrics;
 use dataembassy_operator::run::{Context, ReconcileError};
-use dataembassy_operator::settings::{Settings, Side};
+use dataembassy_operator::settings::Side;
 use dataembassy_operator::{activation, custody, drill, embassy, mirror, restore};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
 
 use super::cluster::{Change, Place};
+use super::resources::settings;
 use super::tally::Fault;
 use super::watches::Watches;
 use super::world::Shared;
@@ -30,21 +31,6 @@ pub(crate) struct Operator {
     pub(crate) woken: BTreeSet<Place>,
     /// When each is looked at again by itself.
     timers: BTreeMap<Place, Duration>,
-}
-
-/// What the operator of a side is started with.
-pub(crate) fn settings(side: Side) -> Settings {
-    Settings {
-        side,
-        namespace: "dataembassy".to_owned(),
-        sidecar_image: "sidecar@sha256:0000".to_owned(),
-        pull_policy: "IfNotPresent".to_owned(),
-        pull_secrets: Vec::new(),
-        metrics_namespaces: Vec::new(),
-        otlp_endpoint: None,
-        otlp_ca: None,
-        status_port: 8080,
-    }
 }
 
 impl Operator {

@@ -17,6 +17,8 @@ mod drill;
 mod embassy;
 mod mirror;
 mod refusals;
+#[path = "../resources/mod.rs"]
+mod resources;
 mod restore;
 mod start;
 mod world;

@@ -10,12 +10,11 @@ use dataembassy_crds::{
     RegistryRestoreSpec, Rehearsal, RestorePhase, RestoredRegistry, Target,
 };
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
 use super::{Act, Walk};
-use crate::activation::{clean_up, names, steps};
+use crate::activation::{clean_up, names, restores, steps};
 use crate::backoff::after_failure;
 use crate::condition::find;
 use crate::identity;
@@ -168,24 +167,8 @@ impl Walk<'_> {
         let (activation, registry) = (self.scene.activation, self.spec);
         let copy = self.state.copy.as_ref()?;
         let (target, accept_different_collation, further) = self.target()?;
-        let mut labels: BTreeMap<String, String> =
-            serde_json::from_value(names::labels(&activation.name_any())).unwrap_or_default();
-        labels.extend(further);
         Some(RegistryRestore {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                namespace: activation.namespace(),
-                labels: Some(labels),
-                owner_references: Some(vec![OwnerReference {
-                    api_version: "dataembassy.io/v1alpha1".to_owned(),
-                    kind: "EmbassyActivation".to_owned(),
-                    name: activation.name_any(),
-                    uid: activation.uid()?,
-                    controller: Some(true),
-                    block_owner_deletion: None,
-                }]),
-                ..ObjectMeta::default()
-            },
+            metadata: restores::metadata(activation, name.to_owned(), further)?,
             spec: RegistryRestoreSpec {
                 embassy_ref: EmbassyRef {
                     name: activation.spec.embassy_ref.name.clone(),
@@ -228,14 +211,7 @@ impl Walk<'_> {
             return Some((managed.target(), true, managed.restore_labels()));
         }
         let external = self.spec.target.external.as_ref()?;
-        let target = Target {
-            host: external.host.clone(),
-            port: external.port,
-            database: external.database.clone(),
-            create_if_missing: false,
-            tls: external.tls.clone(),
-            credentials_ref: external.credentials_ref.clone(),
-        };
+        let target = restores::target(external);
         Some((target, external.accept_different_collation, BTreeMap::new()))
     }
 }

@@ -113,7 +113,9 @@ impl Walk<'_> {
     /// Nothing but the approvers' word lets an order go on without a fence, and only when its time is over.
     fn goes_on_unfenced(&self) -> bool {
         self.scene.activation.spec.unfenced == UnfencedChoice::Accepted
-            && self.is_past(self.scene.approved_at, self.scene.checked.deadlines.fence)
+            && self
+                .scene
+                .is_past(self.scene.approved_at, self.scene.checked.deadlines.fence)
     }
 
     /// A registry that goes on unfenced is fenced as soon as the store can be written.

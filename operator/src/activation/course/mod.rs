@@ -57,6 +57,14 @@ pub struct Scene<'a> {
     pub now: Timestamp,
 }
 
+impl Scene<'_> {
+    /// Whether more than `limit` has passed since a moment.
+    fn is_past(&self, since: Timestamp, limit: Duration) -> bool {
+        let limit = SignedDuration::try_from(limit.as_std()).unwrap_or(SignedDuration::MAX);
+        self.now.duration_since(since) > limit
+    }
+}
+
 /// What is to be done beside the status. Doing it twice is harmless.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
@@ -303,11 +311,6 @@ impl Walk<'_> {
     fn fail(&mut self, reason: Reason, message: &str) -> Option<Act> {
         self.say(RegistryPhase::Failed, reason, message);
         None
-    }
-
-    fn is_past(&self, since: Timestamp, limit: Duration) -> bool {
-        let limit = SignedDuration::try_from(limit.as_std()).unwrap_or(SignedDuration::MAX);
-        self.scene.now.duration_since(since) > limit
     }
 
     /// The database's step ends when it answers first, whatever the registry waits for.

@@ -2,7 +2,7 @@
 
 use dataembassy_contract::Duration;
 use dataembassy_crds::{ActivatedState, ActivationMode, ActivationState, RegistryPhase};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Scene, is_awaited, is_over};
 use crate::activation::{last_copy, steps};
@@ -42,7 +42,7 @@ pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
         };
         let late = steps
             .into_iter()
-            .filter(|(_, since, limit)| since.is_some_and(|since| is_past(scene, since, *limit)));
+            .filter(|(_, since, limit)| since.is_some_and(|since| scene.is_past(since, *limit)));
         let late = late.map(|(step, _, _)| Overdue {
             registry: state.id.clone(),
             step,
@@ -60,11 +60,13 @@ pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
 fn of_report(scene: &Scene<'_>, state: &ActivatedState) -> Option<Overdue> {
     let report = state.report.as_ref().filter(|report| is_awaited(report))?;
     let since = steps::began_at(state, steps::REPORT)?;
-    is_past(scene, since, scene.checked.deadlines.fence).then(|| Overdue {
-        registry: state.id.clone(),
-        step: steps::REPORT,
-        message: report.message.clone(),
-    })
+    scene
+        .is_past(since, scene.checked.deadlines.fence)
+        .then(|| Overdue {
+            registry: state.id.clone(),
+            step: steps::REPORT,
+            message: report.message.clone(),
+        })
 }
 
 fn of_registry(scene: &Scene<'_>, state: &ActivatedState) -> Vec<Step> {
@@ -111,9 +113,4 @@ fn of_stand_down(scene: &Scene<'_>, state: &ActivatedState) -> Vec<Step> {
 /// When a step began that has not ended.
 fn since(state: &ActivatedState, name: &str) -> Option<Timestamp> {
     steps::began_at(state, name).filter(|_| !steps::has_ended(state, name))
-}
-
-fn is_past(scene: &Scene<'_>, since: Timestamp, limit: Duration) -> bool {
-    let limit = SignedDuration::try_from(limit.as_std()).unwrap_or(SignedDuration::MAX);
-    scene.now.duration_since(since) > limit
 }

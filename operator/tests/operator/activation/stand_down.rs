@@ -175,16 +175,18 @@ async fn without_a_mirror_nobody_is_asked_to_sign_unless_what_was_written_is_giv
     assert!(!is_open(&cluster));
 }
 
+/// The mirror has not shown that it copies.
+fn unproven(cluster: &Shared) {
+    let mut cluster = cluster.lock().unwrap();
+    cluster.mirror.as_mut().unwrap()["status"] = Value::Null;
+    cluster.reports.get_mut("population").unwrap()["sourceTerm"] = 1.into();
+}
+
 #[tokio::test]
 async fn applications_are_not_shut_out_before_the_mirror_has_shown_that_it_copies() {
     let cluster = served(false).await;
     ask(&cluster, Some(HOME));
     sign(&cluster).await;
-    let unproven = |cluster: &Shared| {
-        let mut cluster = cluster.lock().unwrap();
-        cluster.mirror.as_mut().unwrap()["status"] = Value::Null;
-        cluster.reports.get_mut("population").unwrap()["sourceTerm"] = 1.into();
-    };
     for _ in 0..4 {
         unproven(&cluster);
         step(&cluster).await.unwrap();
@@ -308,11 +310,6 @@ async fn each_step_of_a_stand_down_has_its_time() {
     ask(&cluster, Some(HOME));
     sign(&cluster).await;
     // The mirror has not shown that it copies, so the first step has not begun.
-    let unproven = |cluster: &Shared| {
-        let mut cluster = cluster.lock().unwrap();
-        cluster.mirror.as_mut().unwrap()["status"] = Value::Null;
-        cluster.reports.get_mut("population").unwrap()["sourceTerm"] = 1.into();
-    };
     for _ in 0..4 {
         unproven(&cluster);
         step(&cluster).await.unwrap();

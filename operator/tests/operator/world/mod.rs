@@ -18,6 +18,8 @@ use kube::runtime::reflector::{Store, store};
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
+use crate::resources;
+
 /// One request, as the API server saw it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Asked {
@@ -106,17 +108,7 @@ fn with_name(asked: &Asked) -> Value {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings {
-        side: Side::Home,
-        namespace: "dataembassy".to_owned(),
-        sidecar_image: "sidecar@sha256:0000".to_owned(),
-        pull_policy: "IfNotPresent".to_owned(),
-        pull_secrets: Vec::new(),
-        metrics_namespaces: Vec::new(),
-        otlp_endpoint: None,
-        otlp_ca: None,
-        status_port: 8080,
-    }
+    resources::settings(Side::Home)
 }
 
 pub(crate) fn mirror(name: &str) -> Value {
@@ -127,17 +119,7 @@ pub(crate) fn mirror(name: &str) -> Value {
             "name": name, "namespace": "interior", "uid": format!("uid-{name}"), "generation": 3,
             "creationTimestamp": "2026-11-23T09:00:00Z"
         },
-        "spec": {
-            "registry": {"id": "population"},
-            "embassyRef": {"name": "luxembourg"},
-            "depositCredentialsRef": {"name": "population-deposit"},
-            "source": {"postgresql": {
-                "host": "population-db", "database": "population",
-                "tls": {"caRef": {"name": "db-ca"}}, "credentialsRef": {"name": "population-dump"}
-            }},
-            "schedule": {"cron": "*/15 * * * *", "timeZone": "Europe/Tallinn"},
-            "objectives": {"rpo": "30m"}
-        }
+        "spec": resources::mirror_spec()
     })
 }
 
@@ -146,16 +128,7 @@ pub(crate) fn restore(name: &str) -> Value {
         "apiVersion": "dataembassy.io/v1alpha1",
         "kind": "RegistryRestore",
         "metadata": {"name": name, "namespace": "interior", "uid": format!("uid-{name}"), "generation": 1},
-        "spec": {
-            "registry": {"id": "population"},
-            "embassyRef": {"name": "luxembourg"},
-            "retrievalCredentialsRef": {"name": "population-retrieval"},
-            "identityRef": {"name": "identity"},
-            "target": {
-                "host": "restored", "database": "population",
-                "tls": {"caRef": {"name": "restored-ca"}}, "credentialsRef": {"name": "restored-owner"}
-            }
-        }
+        "spec": resources::restore_spec()
     })
 }
 
@@ -167,15 +140,7 @@ pub(crate) fn drill(name: &str) -> Value {
             "name": name, "namespace": "drills", "uid": format!("uid-{name}"), "generation": 1,
             "creationTimestamp": jiff::Timestamp::now()
         },
-        "spec": {
-            "registry": {"id": "population"},
-            "embassyRef": {"name": "luxembourg"},
-            "schedule": {"cron": "0 3 1 1 *", "timeZone": "UTC", "deadline": "2h"},
-            "retrievalCredentialsRef": {"name": "population-retrieval"},
-            "identityRef": {"name": "drill-identity"},
-            "server": {"image": "postgres:17", "volumeSize": "10Gi"},
-            "assertions": [{"name": "persons-are-there", "sql": "SELECT count(*) FROM population.persons", "within": {"atLeast": "1"}}]
-        }
+        "spec": resources::drill_spec()
     })
 }
 
@@ -184,11 +149,7 @@ pub(crate) fn embassy() -> Value {
         "apiVersion": "dataembassy.io/v1alpha1",
         "kind": "DataEmbassy",
         "metadata": {"name": "luxembourg", "uid": "uid-luxembourg", "generation": 1},
-        "spec": {
-            "store": {"endpoint": "https://store.embassy.example:9000", "bucket": "registries"},
-            "immutability": {},
-            "recipients": [{"name": "ministry", "publicKey": "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"}]
-        }
+        "spec": resources::embassy_spec()
     })
 }
 
