@@ -5,17 +5,14 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use rustls::{ClientConfig, pki_types::ServerName};
+use anyhow::{Result, bail};
 use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::Server;
-use super::relay::TLS_REQUEST;
-use crate::https;
+use super::relay::Ends;
 use crate::seed::Dice;
 
 /// What can be wrong with a database, or with the way to it, by name.
@@ -78,20 +75,10 @@ struct State {
     healed: watch::Sender<u64>,
 }
 
-struct Ends {
-    server: u16,
-    ours: TlsAcceptor,
-    theirs: Arc<ClientConfig>,
-}
-
 impl FaultRelay {
     /// Stands before `server`.
     pub async fn start(server: &Server) -> Result<Self> {
-        let ends = Arc::new(Ends {
-            server: server.port(),
-            ours: TlsAcceptor::from(https::server_config(server.certificate())?),
-            theirs: https::client_config(&server.authority().certificate())?,
-        });
+        let ends = Arc::new(Ends::before(server, server.certificate())?);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let dose = Arc::new(Mutex::new(State::default()));
@@ -176,25 +163,11 @@ fn next_dose(state: &Mutex<State>) -> Option<Dose> {
     Some(dose)
 }
 
-async fn relay(mut client: TcpStream, ends: Arc<Ends>, dose: Option<Dose>) -> Result<()> {
+async fn relay(client: TcpStream, ends: Arc<Ends>, dose: Option<Dose>) -> Result<()> {
     if dose.is_some_and(|dose| dose.toxic == DatabaseToxic::Refuse) {
         bail!("refused");
     }
-    // Small messages go at once, as a server's do.
-    client.set_nodelay(true)?;
-    let mut request = [0; 8];
-    client.read_exact(&mut request).await?;
-    ensure!(request == TLS_REQUEST, "a session that does not begin with TLS");
-    client.write_all(b"S").await?;
-    let client = ends.ours.accept(client).await?;
-    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, ends.server)).await?;
-    server.set_nodelay(true)?;
-    server.write_all(&TLS_REQUEST).await?;
-    ensure!(server.read_u8().await? == b'S', "the server has no TLS");
-    let name = ServerName::try_from("localhost").context("a name")?;
-    let server = TlsConnector::from(Arc::clone(&ends.theirs))
-        .connect(name, server)
-        .await?;
+    let (client, server) = ends.join(client).await?;
     let (mut from_client, to_client) = io::split(client);
     let (from_server, mut to_server) = io::split(server);
     tokio::select! {

@@ -10,16 +10,59 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use super::Server;
 use crate::{authority::ServerCertificate, https};
 
 /// Length 8 and the number that asks for TLS.
-pub(super) const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// What becomes of a message of the server's, by its type and body: another body, or nothing.
 type Change = dyn Fn(u8, Vec<u8>) -> Option<Vec<u8>> + Send + Sync;
+
+/// The two ends of a relay: what clients see of it, and how it reaches the server.
+pub(super) struct Ends {
+    ours: TlsAcceptor,
+    theirs: Arc<ClientConfig>,
+    /// The server's port on 127.0.0.1.
+    server: u16,
+}
+
+impl Ends {
+    /// Those of a relay before `server` that shows `certificate`.
+    pub(super) fn before(server: &Server, certificate: &ServerCertificate) -> Result<Self> {
+        Ok(Self {
+            ours: TlsAcceptor::from(https::server_config(certificate)?),
+            theirs: https::client_config(&server.authority().certificate())?,
+            server: server.port(),
+        })
+    }
+
+    /// Takes a client's TLS and begins the server's.
+    pub(super) async fn join(
+        &self,
+        mut client: TcpStream,
+    ) -> Result<(server::TlsStream<TcpStream>, client::TlsStream<TcpStream>)> {
+        // Small messages go at once, as a server's do.
+        client.set_nodelay(true)?;
+        let mut request = [0; 8];
+        client.read_exact(&mut request).await?;
+        ensure!(request == TLS_REQUEST, "a session that does not begin with TLS");
+        client.write_all(b"S").await?;
+        let client = self.ours.accept(client).await?;
+
+        let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.server)).await?;
+        server.set_nodelay(true)?;
+        server.write_all(&TLS_REQUEST).await?;
+        ensure!(server.read_u8().await? == b'S', "the server has no TLS");
+        let name = ServerName::try_from("localhost").context("a name")?;
+        let server = TlsConnector::from(Arc::clone(&self.theirs))
+            .connect(name, server)
+            .await?;
+        Ok((client, server))
+    }
+}
 
 /// A running relay; dropping it closes its port.
 pub struct Relay {
@@ -28,8 +71,7 @@ pub struct Relay {
 }
 
 struct Shared {
-    server: u16,
-    tls: Arc<ClientConfig>,
+    ends: Ends,
     change: Box<Change>,
 }
 
@@ -40,10 +82,8 @@ impl Relay {
         certificate: &ServerCertificate,
         change: impl Fn(u8, Vec<u8>) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let ours = TlsAcceptor::from(https::server_config(certificate)?);
         let shared = Arc::new(Shared {
-            server: server.port(),
-            tls: https::client_config(&server.authority().certificate())?,
+            ends: Ends::before(server, certificate)?,
             change: Box::new(change),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -52,7 +92,7 @@ impl Relay {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 // How a connection ends is its client's business.
-                connections.spawn(relay(client, ours.clone(), Arc::clone(&shared)));
+                connections.spawn(relay(client, Arc::clone(&shared)));
             }
         });
         Ok(Self { port, accepting })
@@ -71,24 +111,8 @@ impl Drop for Relay {
     }
 }
 
-async fn relay(mut client: TcpStream, ours: TlsAcceptor, shared: Arc<Shared>) -> Result<()> {
-    // Small messages go at once, as a server's do.
-    client.set_nodelay(true)?;
-    let mut request = [0; 8];
-    client.read_exact(&mut request).await?;
-    ensure!(request == TLS_REQUEST, "a session that does not begin with TLS");
-    client.write_all(b"S").await?;
-    let client = ours.accept(client).await?;
-
-    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.server)).await?;
-    server.set_nodelay(true)?;
-    server.write_all(&TLS_REQUEST).await?;
-    ensure!(server.read_u8().await? == b'S', "the server has no TLS");
-    let name = ServerName::try_from("localhost").context("a name")?;
-    let server = TlsConnector::from(Arc::clone(&shared.tls))
-        .connect(name, server)
-        .await?;
-
+async fn relay(client: TcpStream, shared: Arc<Shared>) -> Result<()> {
+    let (client, server) = shared.ends.join(client).await?;
     let (mut from_client, to_client) = io::split(client);
     let (from_server, mut to_server) = io::split(server);
     tokio::select! {

@@ -214,17 +214,25 @@ impl CustodianBench {
 
     /// All that custodians have logged.
     pub fn log(&self) -> String {
-        let logs = std::fs::read_dir(self.folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap());
-        logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("log-"))
-            .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
-            .collect()
+        super::logged(self.folder.path())
     }
 
     /// Starts the program.
     pub fn custodian(&self) -> Custodian {
         Custodian::start(self.folder.path(), &self.timing)
+    }
+}
+
+/// Keeps the newest whole copy and no other.
+pub fn newest_only() -> RetentionConfig {
+    RetentionConfig {
+        keep_within: "1s".parse().unwrap(),
+        daily: 0,
+        weekly: 0,
+        monthly: 0,
+        yearly: 0,
+        minimum: 1,
+        dry_run: false,
     }
 }
 

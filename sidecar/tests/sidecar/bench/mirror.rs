@@ -209,12 +209,7 @@ impl MirrorBench {
 
     /// All that sidecars have logged.
     pub fn log(&self) -> String {
-        let logs = std::fs::read_dir(self.folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap());
-        logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("log-"))
-            .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
-            .collect()
+        super::logged(self.folder.path())
     }
 
     /// The ledger as it stands, read past the sidecar.

@@ -115,6 +115,14 @@ pub fn sequence(number: u64) -> Sequence {
     Sequence::new(number).unwrap()
 }
 
+/// All that processes of ours have logged into a folder, into files whose names begin with `log-`.
+pub fn logged(folder: &std::path::Path) -> String {
+    let logs = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("log-"))
+        .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
+        .collect()
+}
+
 pub fn sha256(bytes: &[u8]) -> Sha256Digest {
     Sha256Digest::of(bytes)
 }

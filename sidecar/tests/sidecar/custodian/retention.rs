@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::bench::REGISTRY;
-use crate::bench::custodian::{Custodian, CustodianBench, DEADLINE, alarm, on_disk};
+use crate::bench::custodian::{Custodian, CustodianBench, DEADLINE, alarm, newest_only, on_disk};
 use crate::bench::drill;
 use dataembassy_contract::Reason;
 use dataembassy_contract::config::Floor;
@@ -21,19 +21,6 @@ use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::{BUCKET, BucketKind, SignedClient, StoreUser};
 use hyper::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-
-/// Keeps the newest whole copy and no other.
-fn newest_only() -> RetentionConfig {
-    RetentionConfig {
-        keep_within: "1s".parse().unwrap(),
-        daily: 0,
-        weekly: 0,
-        monthly: 0,
-        yearly: 0,
-        minimum: 1,
-        dry_run: false,
-    }
-}
 
 /// An embassy that locks for so many seconds, and keeps the newest whole copy.
 async fn bench(seconds: u64) -> CustodianBench {

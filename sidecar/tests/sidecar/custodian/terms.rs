@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dataembassy_contract::Reason;
-use dataembassy_contract::custodian::{
-    OrderBody, OrderConfig, OrderState, RegistryReport, RetentionConfig, TermHolder,
-};
+use dataembassy_contract::custodian::{OrderBody, OrderConfig, OrderState, RegistryReport, TermHolder};
 use dataembassy_contract::report::CheckState;
 use dataembassy_ledger::activation::{Mode, State, Statement, Warrant};
 use dataembassy_ledger::chain::CustodyView;
@@ -21,7 +19,7 @@ use jiff::SignedDuration;
 use crate::bench::REGISTRY;
 use crate::bench::activation::{approval, approvers, embassy, key_of, signed, statement, with_floor};
 use crate::bench::custodian::{
-    Custodian, CustodianBench, DEADLINE, alarm, answer, custodian_key, home, on_disk,
+    Custodian, CustodianBench, DEADLINE, alarm, answer, custodian_key, home, newest_only, on_disk,
 };
 use crate::bench::drill;
 
@@ -654,15 +652,7 @@ async fn copies_of_a_term_that_has_ended_go_as_any_other_and_its_last_one_stays(
     bench.ledger.hand_over(embassy()).unwrap();
     let theirs = bench.copies(1, &Shape::default()).await.remove(0);
     custodian.until_head(3).await;
-    bench.config.registries[0].retention = RetentionConfig {
-        keep_within: "1s".parse().unwrap(),
-        daily: 0,
-        weekly: 0,
-        monthly: 0,
-        yearly: 0,
-        minimum: 1,
-        dry_run: false,
-    };
+    bench.config.registries[0].retention = newest_only();
     bench.write_config();
     let is_gone = |copy: &MadeCopy| {
         let sequence = copy.reference.sequence;

@@ -15,7 +15,7 @@ use dataembassy_testkit::fault_proxy::Toxic;
 use dataembassy_testkit::minio::BUCKET;
 use dataembassy_testkit::seed::Dice;
 
-use super::{MOST_MEMORY, assert_no_panic, poison};
+use super::{MOST_MEMORY, assert_no_panic, each, poison};
 
 /// How long a toxic lasts where nothing meets it.
 const LONGEST: Duration = Duration::from_secs(4);
@@ -160,11 +160,8 @@ impl Subject {
 async fn a_custodian_suffers(rounds: u64) {
     let dice = Dice::of_the_environment("the custodian's matrix");
     let mut subject = Subject::start().await;
-    for round in 0..rounds {
-        for toxic in Toxic::ALL {
-            let name = format!("{toxic:?} {round}");
-            subject.suffers(toxic, &name, &mut dice.part(&name)).await;
-        }
+    for (toxic, name, mut dice) in each(&dice, rounds, Toxic::ALL) {
+        subject.suffers(toxic, &name, &mut dice).await;
     }
     Box::pin(subject.ends_whole()).await;
 }

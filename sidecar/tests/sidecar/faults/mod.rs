@@ -12,6 +12,8 @@ mod restore;
 mod retention;
 mod source;
 
+use std::fmt::Debug;
+
 use dataembassy_testkit::fault_proxy::{FaultProxy, Toxic};
 use dataembassy_testkit::seed::Dice;
 use hyper::Method;
@@ -37,6 +39,21 @@ fn poison(
     };
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     proxy.inject_later(number(spared), number(times), fault, matches);
+}
+
+/// Each toxic once a round: with its name, and with dice of its own.
+fn each<T: Copy + Debug>(
+    dice: &Dice,
+    rounds: u64,
+    toxics: impl IntoIterator<Item = T> + Copy,
+) -> impl Iterator<Item = (T, String, Dice)> {
+    (0..rounds).flat_map(move |round| {
+        toxics.into_iter().map(move |toxic| {
+            let name = format!("{toxic:?} {round}");
+            let dice = dice.part(&name);
+            (toxic, name, dice)
+        })
+    })
 }
 
 /// No process has come to an end that nobody thought of.

@@ -20,7 +20,7 @@ use dataembassy_testkit::postgresql::{Database, DatabaseToxic, FaultRelay, Serve
 use dataembassy_testkit::seed::Dice;
 use jiff::Timestamp;
 
-use super::poison;
+use super::{each, poison};
 
 /// The longest that a restore of this little may take, a store that says nothing included.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -120,29 +120,25 @@ fn assert_told(name: &str, (reason, message): &(Reason, String)) {
 async fn restores_from_a_bad_store(rounds: u64) {
     let dice = Dice::of_the_environment("the restore's matrix, store");
     let subject = Subject::start().await;
-    for round in 0..rounds {
-        for toxic in Toxic::ALL {
-            let name = format!("{toxic:?} {round}");
-            let mut dice = dice.part(&name);
-            let proxy = &subject.embassy.bench.proxy;
-            if toxic == Toxic::StaleList {
-                proxy.inject(usize::MAX, Fault::ListAsOf(subject.between), |_, _| true);
-            } else {
-                poison(proxy, toxic, &mut dice, |_, _| true);
-            }
-            let restored = tokio::time::timeout(DEADLINE, subject.restore(&subject.way_in())).await;
-            proxy.heal();
-            match restored.unwrap_or_else(|_| panic!("{name}: the restore does not end")) {
-                Ok(()) => subject.assert_equal(&name),
-                Err(told) => {
-                    assert_told(&name, &told);
-                    assert!(!toxic.is_harmless(), "{name}: {told:?}");
-                    let again = tokio::time::timeout(DEADLINE, subject.restore(&subject.way_in())).await;
-                    again
-                        .unwrap()
-                        .unwrap_or_else(|told| panic!("{name} was over: {told:?}"));
-                    subject.assert_equal(&name);
-                }
+    for (toxic, name, mut dice) in each(&dice, rounds, Toxic::ALL) {
+        let proxy = &subject.embassy.bench.proxy;
+        if toxic == Toxic::StaleList {
+            proxy.inject(usize::MAX, Fault::ListAsOf(subject.between), |_, _| true);
+        } else {
+            poison(proxy, toxic, &mut dice, |_, _| true);
+        }
+        let restored = tokio::time::timeout(DEADLINE, subject.restore(&subject.way_in())).await;
+        proxy.heal();
+        match restored.unwrap_or_else(|_| panic!("{name}: the restore does not end")) {
+            Ok(()) => subject.assert_equal(&name),
+            Err(told) => {
+                assert_told(&name, &told);
+                assert!(!toxic.is_harmless(), "{name}: {told:?}");
+                let again = tokio::time::timeout(DEADLINE, subject.restore(&subject.way_in())).await;
+                again
+                    .unwrap()
+                    .unwrap_or_else(|told| panic!("{name} was over: {told:?}"));
+                subject.assert_equal(&name);
             }
         }
     }
@@ -154,42 +150,39 @@ async fn restores_into_a_bad_database(rounds: u64) {
     let relay = FaultRelay::start(subject.target.server).await.unwrap();
     let mut through = subject.way_in();
     network(&mut through).port = relay.port();
-    for round in 0..rounds {
-        for toxic in DatabaseToxic::ALL {
-            let name = format!("{toxic:?} {round}");
-            relay.poison(toxic, &mut dice.part(&name));
-            // A database may be busy for hours with one statement, so silence ends nothing by itself: the Job's deadline does.
-            let patience = if toxic == DatabaseToxic::StallAfterBytes {
-                SILENCE
-            } else {
-                DEADLINE
-            };
-            let restored = tokio::time::timeout(patience, subject.restore(&through)).await;
-            relay.heal();
-            let has_restored = match &restored {
-                Ok(Ok(())) => true,
-                Ok(Err(told)) => {
-                    assert_told(&name, told);
-                    false
-                }
-                Err(_) => {
-                    assert_eq!(
-                        toxic,
-                        DatabaseToxic::StallAfterBytes,
-                        "{name}: the restore does not end"
-                    );
-                    false
-                }
-            };
-            assert!(has_restored || !toxic.is_harmless(), "{name}: {restored:?}");
-            if !has_restored {
-                let again = tokio::time::timeout(DEADLINE, subject.restore(&through)).await;
-                again
-                    .unwrap()
-                    .unwrap_or_else(|told| panic!("{name} was over: {told:?}"));
+    for (toxic, name, mut dice) in each(&dice, rounds, DatabaseToxic::ALL) {
+        relay.poison(toxic, &mut dice);
+        // A database may be busy for hours with one statement, so silence ends nothing by itself: the Job's deadline does.
+        let patience = if toxic == DatabaseToxic::StallAfterBytes {
+            SILENCE
+        } else {
+            DEADLINE
+        };
+        let restored = tokio::time::timeout(patience, subject.restore(&through)).await;
+        relay.heal();
+        let has_restored = match &restored {
+            Ok(Ok(())) => true,
+            Ok(Err(told)) => {
+                assert_told(&name, told);
+                false
             }
-            subject.assert_equal(&name);
+            Err(_) => {
+                assert_eq!(
+                    toxic,
+                    DatabaseToxic::StallAfterBytes,
+                    "{name}: the restore does not end"
+                );
+                false
+            }
+        };
+        assert!(has_restored || !toxic.is_harmless(), "{name}: {restored:?}");
+        if !has_restored {
+            let again = tokio::time::timeout(DEADLINE, subject.restore(&through)).await;
+            again
+                .unwrap()
+                .unwrap_or_else(|told| panic!("{name} was over: {told:?}"));
         }
+        subject.assert_equal(&name);
     }
 }
 

@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::bench::REGISTRY;
-use crate::bench::custodian::{Custodian, CustodianBench};
+use crate::bench::custodian::{Custodian, CustodianBench, newest_only};
 use crate::gate::bench::peak_kib;
-use dataembassy_contract::custodian::RetentionConfig;
 use dataembassy_ledger::entry::CustodyBody;
 use dataembassy_testkit::fabricated::{MadeCopy, Shape};
 use dataembassy_testkit::fault_proxy::Toxic;
 use dataembassy_testkit::minio::{BUCKET, BucketKind};
 use dataembassy_testkit::seed::Dice;
 
-use super::{MOST_MEMORY, assert_no_panic, poison};
+use super::{MOST_MEMORY, assert_no_panic, each, poison};
 
 /// Versions of a whole copy: three segments, inventory, manifest.
 const WHOLE: usize = 5;
@@ -38,15 +37,7 @@ impl Subject {
         bench.timing.push(("--prove-every", "1s"));
         bench.timing.push(("--expire-every", PLANNED));
         bench.config.immutability.lock_on_arrival = "2s".parse().unwrap();
-        bench.config.registries[0].retention = RetentionConfig {
-            keep_within: "1s".parse().unwrap(),
-            daily: 0,
-            weekly: 0,
-            monthly: 0,
-            yearly: 0,
-            minimum: 1,
-            dry_run: false,
-        };
+        bench.config.registries[0].retention = newest_only();
         bench.write_config();
         let made = bench.copies(2, &Shape::default()).await;
         let custodian = bench.custodian();
@@ -152,11 +143,8 @@ impl Subject {
 async fn retention_suffers(rounds: u64) {
     let dice = Dice::of_the_environment("retention's matrix");
     let mut subject = Subject::start().await;
-    for round in 0..rounds {
-        for toxic in Toxic::ALL {
-            let name = format!("{toxic:?} {round}");
-            subject.suffers(toxic, &name, &mut dice.part(&name)).await;
-        }
+    for (toxic, name, mut dice) in each(&dice, rounds, Toxic::ALL) {
+        subject.suffers(toxic, &name, &mut dice).await;
     }
     Box::pin(subject.ends_whole()).await;
 }
