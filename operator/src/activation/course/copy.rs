@@ -23,11 +23,19 @@ impl Walk<'_> {
             );
             return false;
         };
-        let head = match found.opened_by(&self.state) {
-            Some(opening) => opening.source_head.as_ref(),
-            None => report.source_head.as_ref(),
+        let head = match (found.opened_by(&self.state), &report.source_head) {
+            (Some(opening), _) => opening.source_head.as_ref().map_or(0, |head| head.sequence),
+            (None, Some(head)) => head.sequence,
+            // Nothing was fenced, so what home has committed may be found in a moment.
+            (None, None) => {
+                self.say(
+                    RegistryPhase::Fencing,
+                    Reason::NotYetKnown,
+                    "the custodian knows of no copy of it yet: the first that it finds intact comes up",
+                );
+                return false;
+            }
         };
-        let head = head.map_or(0, |head| head.sequence);
         let copy = match pick(&self.spec.copy, self.checked, report, head) {
             Ok(copy) => copy,
             Err(why @ Unchosen::Unproven(_)) => {

@@ -59,6 +59,30 @@ async fn a_rehearsal_asks_the_custodian_for_nothing_and_is_cleaned_up() {
     assert_eq!(cluster.lock().unwrap().writes, Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn a_rehearsal_of_a_registry_whose_first_copy_the_custodian_has_not_seen_waits_for_it() {
+    let cluster = approved(on_scratch()).await;
+    let seen = {
+        let mut cluster = cluster.lock().unwrap();
+        let report = cluster.reports.get_mut("population").unwrap();
+        let seen = report.clone();
+        report["sourceHead"] = Value::Null;
+        report["copies"] = Value::Array(Vec::new());
+        seen
+    };
+    let status = until(&cluster, |status| status.registries[0].reason == "NotYetKnown").await;
+    assert_eq!(phases(&status), [RegistryPhase::Fencing]);
+    let message = &status.registries[0].message;
+    assert!(message.contains("no copy"), "{message}");
+    cluster
+        .lock()
+        .unwrap()
+        .reports
+        .insert("population".to_owned(), seen);
+    let status = until(&cluster, |status| status.phase == ActivationPhase::Rehearsed).await;
+    assert_eq!(status.registries[0].copy.as_ref().unwrap().sequence, 3);
+}
+
 /// A rehearsal on a database that somebody else keeps, and gives for it.
 pub(super) fn on_scratch() -> Value {
     let mut activation = alone(true);
