@@ -5,6 +5,8 @@ use std::{ffi::OsStr, fmt::Write as _, process::Stdio, time::Duration};
 use anyhow::{Context, Result, bail};
 use tokio::{io::AsyncWriteExt, process::Command};
 
+use crate::patience::Patience;
+
 /// How much of a failed program's output an error repeats.
 const SHOWN: usize = 4000;
 
@@ -64,21 +66,22 @@ pub async fn output_with_input(command: &mut Command, input: &[u8]) -> Result<St
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
-/// Asks again and again until there is an answer, and fails at the deadline with the last error.
+/// Asks again and again until there is an answer, and fails at the deadline with the last error. On a machine that is short of processors
+/// the deadline is [longer](Patience).
 pub async fn wait_for<T, F>(what: &str, deadline: Duration, mut ask: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
 {
-    let end = tokio::time::Instant::now() + deadline;
+    let mut patience = Patience::of(deadline);
     let mut last = None;
     loop {
-        match tokio::time::timeout_at(end, ask()).await {
+        match tokio::time::timeout(patience.left(), ask()).await {
             Ok(Ok(Some(answer))) => return Ok(answer),
             Ok(Ok(None)) => last = None,
             Ok(Err(error)) => last = Some(error),
             Err(_) => {}
         }
-        if tokio::time::Instant::now() >= end {
+        if patience.left().is_zero() {
             let waited = format!("waited {} s for {what}", deadline.as_secs());
             return Err(match last {
                 Some(error) => error.context(waited),

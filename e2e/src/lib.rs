@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod command;
 pub mod demo;
 pub mod images;
+pub mod patience;
 pub mod privilege;
 pub mod product;
 pub mod progress;

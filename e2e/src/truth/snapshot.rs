@@ -6,12 +6,13 @@
 //! leader's snapshot and imports it while the leader is still there; from then on it holds the same moment,
 //! however long it takes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio_postgres::Client;
 
 use super::Truth;
+use crate::patience::Patience;
 
 /// How long to wait between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -62,7 +63,7 @@ pub async fn at_snapshot_of(
 ) -> anyhow::Result<Held> {
     // Held snapshots are exported as well, and must not be taken for a leader's.
     client.batch_execute("SET application_name = 'truth'").await?;
-    let until = Instant::now() + patience;
+    let mut left = Patience::of(patience);
     loop {
         let exported = client
             .query(EXPORTED, &[&user])
@@ -86,7 +87,7 @@ pub async fn at_snapshot_of(
                 });
             }
         }
-        if Instant::now() >= until {
+        if left.left().is_zero() {
             bail!("no session of {user} exported a snapshot within {patience:?}");
         }
         tokio::time::sleep(PAUSE).await;
