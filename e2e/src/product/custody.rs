@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use dataembassy_crds::{ConditionStatus, Known, RecoveryPoint, RegistryCustody};
 use kube::{Api, ResourceExt as _, api::ListParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{EMBASSY, Product, RELEASE_NAMESPACE, conditions};
 use crate::command::wait_for;
@@ -43,7 +43,12 @@ async fn in_custodian(product: &Product, program: &[&str]) -> Result<String> {
 
 /// Lets home read a registry's copies back through the gate, or does so no more.
 pub async fn may_retrieve(product: &Product, registry: &str, may: bool) -> Result<()> {
-    let patch = json!({"spec": {"homeMayRetrieve": may}}).to_string();
+    allow(product, registry, &json!({"homeMayRetrieve": may})).await
+}
+
+/// Changes what the embassy lets a registry do: fields of its custody's spec.
+pub async fn allow(product: &Product, registry: &str, spec: &Value) -> Result<()> {
+    let patch = json!({"spec": spec});
     let arguments = [
         "patch",
         "registrycustody",
@@ -105,6 +110,17 @@ impl Custody {
         deadline: Duration,
     ) -> Result<String> {
         conditions::wait(&self.api, &self.name, kind, status, reason, deadline).await
+    }
+
+    /// Waits until the operator has seen the newest change of its spec.
+    pub async fn observed(&self, deadline: Duration) -> Result<()> {
+        let what = format!("the change of custody {} to be seen", self.name);
+        wait_for(&what, deadline, || async {
+            let custody = self.get().await?;
+            let seen = custody.status.and_then(|status| status.observed_generation);
+            Ok((seen.is_some() && seen == custody.metadata.generation).then_some(()))
+        })
+        .await
     }
 
     /// Its recovery points, newest first.

@@ -102,6 +102,19 @@ impl RedTeam {
         Ok(holdings)
     }
 
+    /// Fails unless everything that the registry had is there as it was; what was added is not asked for.
+    pub async fn still_holds(&self, before: &Holdings) -> Result<()> {
+        let after = self.holdings().await?;
+        for (version, is) in before {
+            ensure!(
+                after.get(version) == Some(is),
+                "{version:?} was {is} and is {:?}",
+                after.get(version)
+            );
+        }
+        Ok(())
+    }
+
     /// Tries everything once; returns how much was tried, and what was not refused.
     pub async fn attack(&self) -> Result<(usize, Vec<Slip>)> {
         let versions = self

@@ -9,7 +9,7 @@ use dataembassy_e2e::{
     cluster::Site,
     command::wait_for,
     product::{
-        custody::Custody,
+        custody::{self, Custody},
         drill::{self, Drilling, NAMESPACE, Signed},
         restore,
     },
@@ -22,7 +22,8 @@ use kube::{Api, Resource, ResourceExt as _, api::ListParams};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::world::{MINUTE, PATIENCE, Subject, World, together};
+use crate::ledger;
+use crate::world::{MINUTE, PATIENCE, World, together};
 
 /// What belongs to a drill has its name.
 const INSTANCE: &str = "app.kubernetes.io/instance";
@@ -60,7 +61,7 @@ fn a_drill_in_a_namespace_that_the_custody_does_not_name_does_not_begin() {
 }
 
 async fn passes(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "drilled").await?;
+    let subject = world.mirrored("drilled").await?;
     let id = subject.id.as_str();
     let drilling = Drilling::begin(&world.product, id, |spec| {
         spec["assertions"] = json!([
@@ -143,7 +144,7 @@ fn told(signed: &Signed, assertions: &[&str]) -> Result<()> {
 }
 
 async fn wrong_answer(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "mistaken").await?;
+    let subject = world.mirrored("mistaken").await?;
     let id = subject.id.as_str();
     let drilling = Drilling::begin(&world.product, id, |spec| {
         spec["assertions"] = json!([
@@ -181,7 +182,7 @@ async fn wrong_answer(world: &'static World) -> Result<()> {
 }
 
 async fn spoiled_copy(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "spoiled").await?;
+    let subject = world.mirrored("spoiled").await?;
     let id = subject.id.as_str();
     let points = Custody::of(&world.product, id).proven(PATIENCE).await?;
     let copy = points.first().context("there is no recovery point")?;
@@ -206,7 +207,7 @@ async fn spoiled_copy(world: &'static World) -> Result<()> {
 }
 
 async fn cell(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "cell").await?;
+    let subject = world.mirrored("cell").await?;
     let id = subject.id.as_str();
     let abroad = world.product.bed.embassy();
     let identity = format!("{id}-identity");
@@ -296,7 +297,7 @@ async fn cell(world: &'static World) -> Result<()> {
 }
 
 async fn lost_pod(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "lost").await?;
+    let subject = world.mirrored("lost").await?;
     let id = subject.id.as_str();
     let abroad = world.product.bed.embassy();
     let identity = format!("{id}-identity");
@@ -329,7 +330,7 @@ async fn lost_pod(world: &'static World) -> Result<()> {
     let signed = drill::signed(&world.product, id, &ended).await?;
     ensure!(signed.entry.order.as_str() == ended.order, "{:?}", signed.entry);
     ensure!(
-        entries_of_drills(world, id).await? == 1,
+        ledger::custody_count(world, id, "drill").await? == 1,
         "a drill was signed twice"
     );
     nothing_left(world, id).await?;
@@ -354,7 +355,7 @@ async fn lost_pod(world: &'static World) -> Result<()> {
         "{ended:?}"
     );
     ensure!(
-        entries_of_drills(world, id).await? == 1,
+        ledger::custody_count(world, id, "drill").await? == 1,
         "nothing was found, and it was signed"
     );
     nothing_left(world, id).await?;
@@ -363,17 +364,16 @@ async fn lost_pod(world: &'static World) -> Result<()> {
 }
 
 async fn not_allowed(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "elsewhere").await?;
+    let subject = world.mirrored("not-allowed").await?;
     let id = subject.id.as_str();
-    let patch = json!({"spec": {"drills": {"namespace": "somewhere-else"}}}).to_string();
-    let arguments = [
-        "patch",
-        "registrycustody",
+    custody::allow(
+        &world.product,
         id,
-        "--type=merge",
-        &format!("--patch={patch}"),
-    ];
-    world.product.bed.embassy().kubectl(arguments).await?;
+        &json!({"drills": {"namespace": "somewhere-else"}}),
+    )
+    .await?;
+    // A drill that the operator sees before this change is still allowed.
+    Custody::of(&world.product, id).observed(MINUTE).await?;
     let drilling = Drilling::begin(&world.product, id, |_| ()).await?;
     let said = drilling
         .condition("Ready", ConditionStatus::False, "DrillNotAllowed", MINUTE)
@@ -382,14 +382,6 @@ async fn not_allowed(world: &'static World) -> Result<()> {
     ensure!(pods(world, id).await?.is_empty(), "it has a pod all the same");
     drilling.delete().await?;
     subject.delete().await
-}
-
-/// A registry with a copy abroad.
-pub(crate) async fn mirrored(world: &'static World, stem: &str) -> Result<Subject> {
-    let ministry = world.ministry(stem).await?;
-    let subject = ministry.small_registry(stem).await?;
-    subject.mirrored().await?;
-    Ok(subject)
 }
 
 pub(crate) async fn pods(world: &World, drill: &str) -> Result<Vec<Pod>> {
@@ -422,10 +414,4 @@ pub(crate) async fn nothing_left(world: &World, drill: &str) -> Result<()> {
         },
     )
     .await
-}
-
-/// How many entries of drills the custody chain has.
-pub(crate) async fn entries_of_drills(world: &World, registry: &str) -> Result<usize> {
-    let kinds = crate::ledger::custody_kinds(world, registry).await?;
-    Ok(kinds.iter().filter(|kind| **kind == "drill").count())
 }

@@ -60,6 +60,12 @@ pub(crate) async fn custody_kinds(world: &World, registry: &str) -> Result<Vec<&
     Ok(kinds)
 }
 
+/// How many entries of a kind a registry's custody chain has.
+pub(crate) async fn custody_count(world: &World, registry: &str, kind: &str) -> Result<usize> {
+    let kinds = custody_kinds(world, registry).await?;
+    Ok(kinds.into_iter().filter(|other| *other == kind).count())
+}
+
 /// The triggers that the entries answer.
 pub(crate) fn triggers(entries: &[SourceEntry]) -> Vec<Option<&str>> {
     entries

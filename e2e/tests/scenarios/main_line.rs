@@ -7,7 +7,7 @@ use dataembassy_crds::{RecentRun, RegistryMirror};
 use dataembassy_e2e::{
     bed::{Database, postgresql::DUMP_ROLE},
     product::restore,
-    registries::{Amount, Churn, Ddl, Registry, attempt_ddl},
+    registries::{Amount, Churn, Registry, attempt_ddl},
     truth::{
         Kind, Scope, Truth, compare,
         schema_text::{first_difference, schema_text},
@@ -17,6 +17,7 @@ use dataembassy_e2e::{
 use dataembassy_testkit::postgresql::programs;
 use jiff::{Span, ToSpan, Zoned, tz::TimeZone};
 use serde_json::json;
+use tokio_postgres::Client;
 
 use crate::world::{PATIENCE, Subject, World, together};
 
@@ -119,22 +120,8 @@ impl Copy {
         let changer = subject.connect().await?;
         let snapshot = at_snapshot_of(subject.connect().await?, DUMP_ROLE, &known, PATIENCE);
         let (snapshot, ()) = tokio::try_join!(snapshot, ask)?;
-        let (mut attempts, mut done) = (0, 0);
-        let copied = async {
-            tokio::pin! { let copied = subject.mirror.copied(sequence, PATIENCE); }
-            loop {
-                // The first one while the dump's leader still holds the snapshot that was just found.
-                let number = u32::try_from(sequence)? * 1000 + attempts;
-                let ddl = attempt_ddl(&changer, subject.sample, number, DDL_PATIENCE).await?;
-                attempts += 1;
-                done += u32::from(matches!(ddl, Ddl::Done(_)));
-                tokio::select! {
-                    mirror = &mut copied => return mirror,
-                    () = tokio::time::sleep(DDL_PATIENCE * 4) => {}
-                }
-            }
-        };
-        let mirror = copied.await?;
+        let copied = copied_in_spite_of_changes(subject, &changer, sequence);
+        let (mirror, snapshots) = with_snapshots_until(copied, subject, &known, snapshot).await?;
         ensure!(churn.stop().await? > 0, "nothing was written during the copy");
         let copy = mirror
             .status
@@ -142,11 +129,13 @@ impl Copy {
             .and_then(|status| status.last_copy.as_ref())
             .context("the mirror shows no copy")?;
         let moment = copy.taken_at.trim_end_matches('Z');
-        ensure!(
-            snapshot.taken_at.starts_with(moment),
-            "the copy was taken at {moment}, not at the snapshot of {} ({done} of {attempts} schema changes were made)",
-            snapshot.taken_at
-        );
+        let moments: Vec<_> = snapshots.iter().map(|held| held.taken_at.clone()).collect();
+        let snapshot = snapshots
+            .into_iter()
+            .find(|held| held.taken_at.starts_with(moment))
+            .with_context(|| {
+                format!("the copy was taken at {moment}, and snapshots were found of {moments:?}")
+            })?;
         let schema = schema_of(&subject.server, &subject.id, Some(&snapshot.id)).await?;
         Ok(Self {
             sequence,
@@ -200,6 +189,48 @@ impl Copy {
             None => Ok(()),
             Some(difference) => anyhow::bail!("the schema of copy {} differs: {difference}", self.sequence),
         }
+    }
+}
+
+/// Waits for a copy, and tries to change the schema again and again meanwhile.
+async fn copied_in_spite_of_changes(
+    subject: &Subject,
+    changer: &Client,
+    sequence: i64,
+) -> Result<RegistryMirror> {
+    tokio::pin! { let copied = subject.mirror.copied(sequence, PATIENCE); }
+    let mut attempts = 0;
+    loop {
+        // The first one while the dump's leader still holds the snapshot that was just found.
+        let number = u32::try_from(sequence)? * 1000 + attempts;
+        attempt_ddl(changer, subject.sample, number, DDL_PATIENCE).await?;
+        attempts += 1;
+        tokio::select! {
+            mirror = &mut copied => return mirror,
+            () = tokio::time::sleep(DDL_PATIENCE * 4) => {}
+        }
+    }
+}
+
+/// Takes part in every further snapshot until there is a copy: a run whose schema was changed between plan and locks plans again, in a new
+/// snapshot. Returns the mirror with its copy, and all snapshots.
+async fn with_snapshots_until(
+    copied: impl Future<Output = Result<RegistryMirror>>,
+    subject: &Subject,
+    known: &[&Held],
+    first: Held,
+) -> Result<(RegistryMirror, Vec<Held>)> {
+    let mut held = vec![first];
+    tokio::pin!(copied);
+    loop {
+        let client = subject.connect().await?;
+        let others: Vec<&Held> = known.iter().copied().chain(&held).collect();
+        let another = at_snapshot_of(client, DUMP_ROLE, &others, PATIENCE);
+        let another = tokio::select! {
+            mirror = &mut copied => return Ok((mirror?, held)),
+            another = another => another?,
+        };
+        held.push(another);
     }
 }
 

@@ -1,11 +1,10 @@
 //! A neighbour who may make our resources, and wants them to lead where they must not: to another namespace's Secrets, or to addresses that
 //! are nobody's registry.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result, ensure};
 use dataembassy_crds::{ConditionStatus, all};
 use dataembassy_e2e::product::{
+    self,
     activation::{Activating, Wanted},
     restore,
 };
@@ -15,7 +14,6 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 use crate::{
-    activation::mirrored,
     definitions::{GROUP, ask},
     world::{MINUTE, World, together},
 };
@@ -192,7 +190,7 @@ fn sample(kind: &str) -> Result<Option<Value>> {
         "EmbassyActivation" => "activation/home-lost",
         _ => return Ok(None),
     };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/samples/{name}.yaml"));
+    let path = product::sample(name);
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut object: Value = serde_saphyr::from_str(&text)?;
     if object["metadata"]["namespace"].is_string() {
@@ -202,7 +200,7 @@ fn sample(kind: &str) -> Result<Option<Value>> {
 }
 
 async fn targets(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "neighbour").await?;
+    let subject = world.mirrored("neighbour").await?;
     let signer = subject.mirror.signer().await?;
     let id = subject.id.as_str();
     for (number, (host, words)) in NOWHERE.into_iter().enumerate() {

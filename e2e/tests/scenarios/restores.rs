@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::json;
 
-use crate::world::{MINUTE, PATIENCE, Subject, World, together};
+use crate::world::{MINUTE, PATIENCE, World, persons, together};
 
 #[test]
 fn a_restore_says_which_secret_it_waits_for_goes_on_when_it_is_there_and_is_never_changed() {
@@ -37,7 +37,7 @@ fn a_restored_database_is_asked_and_a_wrong_answer_fails_the_restore_and_leaves_
 }
 
 async fn asked(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "asked").await?;
+    let subject = world.mirrored("asked").await?;
     let signer = subject.mirror.signer().await?;
     let wanted = subject.wanted(&signer, &subject.id);
     for (persons, expected) in [("3", RestorePhase::Restored), ("4", RestorePhase::Failed)] {
@@ -77,17 +77,14 @@ async fn asked(world: &'static World) -> Result<()> {
         .await?
         .connect(&subject.id)
         .await?;
-    let count: i64 = rows
-        .query_one("SELECT count(*) FROM public.person", &[])
-        .await?
-        .get(0);
+    let count = persons(&rows).await?;
     ensure!(count == 3, "{count} persons are left");
     subject.delete().await
 }
 
 async fn waits_for_a_secret(world: &'static World) -> Result<()> {
     let abroad = world.product.bed.embassy();
-    let subject = mirrored(world, "waiting").await?;
+    let subject = world.mirrored("waiting").await?;
     let signer = subject.mirror.signer().await?;
     let identity = format!("{}-identity", subject.id);
     let wanted = subject.wanted(&signer, &subject.id);
@@ -110,10 +107,7 @@ async fn waits_for_a_secret(world: &'static World) -> Result<()> {
         .await?
         .connect(&subject.id)
         .await?;
-    let count: i64 = rows
-        .query_one("SELECT count(*) FROM public.person", &[])
-        .await?
-        .get(0);
+    let count = persons(&rows).await?;
     ensure!(count == 3, "{count} persons came back");
     let patch = [
         "patch",
@@ -136,7 +130,7 @@ async fn waits_for_a_secret(world: &'static World) -> Result<()> {
 
 async fn deleted_pod(world: &'static World) -> Result<()> {
     let abroad = world.product.bed.embassy();
-    let subject = mirrored(world, "cut-off").await?;
+    let subject = world.mirrored("cut-off").await?;
     let signer = subject.mirror.signer().await?;
     let wanted = subject.wanted(&signer, &subject.id);
     let absent = format!("{}-absent", subject.id);
@@ -170,7 +164,7 @@ async fn deleted_pod(world: &'static World) -> Result<()> {
 }
 
 async fn home_retrieves(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "homecoming").await?;
+    let subject = world.mirrored("homecoming").await?;
     let (home, id) = (world.home(), subject.id.as_str());
     let database = format!("{id}-back");
     let admin = subject.server.connect("postgres").await?;
@@ -198,21 +192,10 @@ async fn home_retrieves(world: &'static World) -> Result<()> {
     .await?;
     custody::may_retrieve(&world.product, id, false).await?;
     let back = subject.server.connect(&database).await?;
-    let count: i64 = back
-        .query_one("SELECT count(*) FROM public.person", &[])
-        .await?
-        .get(0);
+    let count = persons(&back).await?;
     ensure!(count == 3, "{count} persons came back");
     restoring.delete().await?;
     subject.delete().await
-}
-
-/// A registry with a copy abroad.
-async fn mirrored(world: &'static World, stem: &str) -> Result<Subject> {
-    let ministry = world.ministry(stem).await?;
-    let subject = ministry.small_registry(stem).await?;
-    subject.mirrored().await?;
-    Ok(subject)
 }
 
 fn phase(restore: &RegistryRestore) -> RestorePhase {

@@ -1,11 +1,12 @@
 //! What a scenario is given: the running bed with the product, a namespace at home, and registries on shared servers.
 
 use std::{
+    collections::HashSet,
     sync::LazyLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use dataembassy_crds::RegistryMirror;
 use dataembassy_e2e::{
     bed::{Bed, Database, Options, postgresql::DUMP_ROLE, secrets},
@@ -23,7 +24,7 @@ use dataembassy_e2e::{
 use serde_json::{Value, json};
 use tokio::{
     runtime::Runtime,
-    sync::{OnceCell, RwLock},
+    sync::{Mutex, OnceCell, RwLock},
 };
 use tokio_postgres::Client;
 
@@ -47,6 +48,8 @@ pub(crate) struct World {
     /// Six hex digits that tell this run's registries and namespaces from an earlier one's: ledgers are for ever.
     run: String,
     servers: [(u32, OnceCell<Database>); 2],
+    /// The registries' ids that scenarios of this run have taken.
+    taken: Mutex<HashSet<String>>,
 }
 
 /// Runs a scenario beside others.
@@ -90,6 +93,7 @@ impl World {
             product: Product::running(&bed).await?,
             run: format!("{:06x}", seconds & 0xff_ffff),
             servers: [15, 17].map(|major| (major, OnceCell::new())),
+            taken: Mutex::default(),
         })
     }
 
@@ -101,6 +105,14 @@ impl World {
     /// A name that no other run uses.
     pub(crate) fn unique(&self, stem: &str) -> String {
         format!("{stem}-{}", self.run)
+    }
+
+    /// A registry with three rows, in a namespace of its own, and one copy that the embassy has.
+    pub(crate) async fn mirrored(&'static self, stem: &str) -> Result<Subject> {
+        let ministry = self.ministry(stem).await?;
+        let subject = ministry.small_registry(stem).await?;
+        subject.mirrored().await?;
+        Ok(subject)
     }
 
     /// The shared server of a major version, 15 or 17.
@@ -181,6 +193,11 @@ impl Ministry {
     pub(crate) async fn empty(&self, stem: &str, sample: Registry, major: u32) -> Result<Subject> {
         let server = self.world.server(major).await?.clone();
         let id = self.world.unique(stem);
+        let is_first = self.world.taken.lock().await.insert(id.clone());
+        ensure!(
+            is_first,
+            "two scenarios call a registry '{stem}': give one of them another name"
+        );
         let admin = server.connect("postgres").await?;
         registries::create_database(&admin, sample, &id).await?;
         let home = self.world.home();
@@ -345,4 +362,12 @@ impl Subject {
             database,
         }
     }
+}
+
+/// How many rows a [small registry](Ministry::small_registry) has.
+pub(crate) async fn persons(client: &Client) -> Result<i64> {
+    let row = client
+        .query_one("SELECT count(*) FROM public.person", &[])
+        .await?;
+    Ok(row.get(0))
 }

@@ -16,12 +16,12 @@ use dataembassy_testkit::fault_proxy::Fault;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::{ACTIVATED, mirrored};
+use super::ACTIVATED;
 use crate::{
     detour::ByDetour,
     drills::{nothing_left, pods},
     ledger,
-    world::{PATIENCE, Subject, World, together},
+    world::{PATIENCE, Subject, World, persons, together},
 };
 
 #[test]
@@ -44,14 +44,8 @@ async fn served(world: &World, subject: &Subject, name: &str) -> Result<(Activat
     Ok((activating, status.registries.remove(0)))
 }
 
-/// How many entries of a kind the registry's custody chain has.
-async fn entries(world: &World, subject: &Subject, kind: &str) -> Result<usize> {
-    let kinds = ledger::custody_kinds(world, &subject.id).await?;
-    Ok(kinds.iter().filter(|other| **other == kind).count())
-}
-
 async fn a_drill(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "beside-drill").await?;
+    let subject = world.mirrored("beside-drill").await?;
     let id = subject.id.as_str();
     let identity = format!("{id}-identity");
     let drilling = Drilling::begin(&world.product, id, |spec| {
@@ -69,7 +63,8 @@ async fn a_drill(world: &'static World) -> Result<()> {
     let ended = drilling.answered("first", ACTIVATED).await?;
     ensure!(ended.result == DrillOutcome::Passed, "{ended:?}");
     ensure!(
-        entries(world, &subject, "drill").await? == 1 && entries(world, &subject, "activation").await? == 1,
+        ledger::custody_count(world, &subject.id, "drill").await? == 1
+            && ledger::custody_count(world, &subject.id, "activation").await? == 1,
         "{:?}",
         ledger::custody_kinds(world, id).await?
     );
@@ -116,17 +111,13 @@ async fn a_commit(world: &'static World) -> Result<()> {
         state.copy.as_ref().is_some_and(|copy| copy.sequence == 1),
         "{state:?}"
     );
-    let rows: i64 = activation::connect(&world.product, &state)
-        .await?
-        .query_one("SELECT count(*) FROM public.person", &[])
-        .await?
-        .get(0);
+    let rows = persons(&activation::connect(&world.product, &state).await?).await?;
     ensure!(
         rows == 3,
         "{rows} rows are served, where the last committed copy has 3"
     );
     ensure!(
-        entries(world, &subject, "activation").await? == 1,
+        ledger::custody_count(world, &subject.id, "activation").await? == 1,
         "it was fenced more than once"
     );
     let status = subject.mirror.get().await?.status.unwrap_or_default();

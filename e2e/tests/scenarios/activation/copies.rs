@@ -13,8 +13,8 @@ use dataembassy_e2e::{
     },
 };
 
-use super::{ACTIVATED, mirrored};
-use crate::world::{PATIENCE, Subject, World, together};
+use super::ACTIVATED;
+use crate::world::{PATIENCE, Subject, World, persons, together};
 
 /// By then every copy of the bed was read back again.
 const READ_BACK: Duration = Duration::from_mins(4);
@@ -26,7 +26,7 @@ fn a_damaged_copy_is_passed_over_for_an_older_one_and_a_registry_without_another
 
 async fn damaged(world: &'static World) -> Result<()> {
     let product = &world.product;
-    let (two, one) = tokio::try_join!(mirrored(world, "one-is-left"), mirrored(world, "none-is-left"))?;
+    let (two, one) = tokio::try_join!(world.mirrored("one-is-left"), world.mirrored("none-is-left"))?;
     two.connect()
         .await?
         .batch_execute("DELETE FROM public.person WHERE id = 3")
@@ -52,11 +52,7 @@ async fn damaged(world: &'static World) -> Result<()> {
         whole.phase == RegistryPhase::Serving && whole.copy.as_ref().is_some_and(|copy| copy.sequence == 1),
         "{whole:?}"
     );
-    let rows: i64 = activation::connect(product, whole)
-        .await?
-        .query_one("SELECT count(*) FROM public.person", &[])
-        .await?
-        .get(0);
+    let rows = persons(&activation::connect(product, whole).await?).await?;
     ensure!(rows == 3, "{rows} rows are served, where the older copy has 3");
     activating.delete().await?;
     two.delete().await?;

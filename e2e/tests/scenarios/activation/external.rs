@@ -11,8 +11,8 @@ use dataembassy_e2e::{
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::json;
 
-use super::{ACTIVATED, left, mirrored};
-use crate::world::{World, together};
+use super::{ACTIVATED, left};
+use crate::world::{World, persons, together};
 
 /// A server that the people abroad keep themselves.
 const SERVER: &str = "kept-abroad";
@@ -24,7 +24,7 @@ fn a_registry_is_restored_into_and_served_from_a_database_that_somebody_else_kee
 
 async fn external(world: &'static World) -> Result<()> {
     let product = &world.product;
-    let subject = mirrored(world, "elsewhere").await?;
+    let subject = world.mirrored("elsewhere").await?;
     let id = subject.id.as_str();
     let server = product
         .bed
@@ -56,12 +56,7 @@ async fn external(world: &'static World) -> Result<()> {
         state.phase == RegistryPhase::Serving && state.fence.is_some() && state.rto_seconds.is_some(),
         "{state:?}"
     );
-    let rows: i64 = server
-        .connect(id)
-        .await?
-        .query_one("SELECT count(*) FROM public.person", &[])
-        .await?
-        .get(0);
+    let rows = persons(&server.connect(id).await?).await?;
     ensure!(rows == 3, "{rows} rows are served");
     let made = left::<StatefulSet>(world, &name, id).await?;
     ensure!(made.is_empty(), "a database was made beside it: {made:?}");

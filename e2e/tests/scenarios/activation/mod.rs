@@ -28,7 +28,7 @@ use serde_json::json;
 
 use crate::{
     ledger,
-    world::{MINUTE, PATIENCE, Subject, World, together},
+    world::{MINUTE, PATIENCE, World, together},
 };
 
 /// Everything of an activation on a machine that is busy with other things.
@@ -55,17 +55,9 @@ fn a_gigabyte_is_served_soon_after_its_restore() {
     together(a_gigabyte);
 }
 
-/// A registry with three rows and one copy that the embassy has.
-pub(crate) async fn mirrored(world: &'static World, stem: &str) -> Result<Subject> {
-    let ministry = world.ministry(stem).await?;
-    let subject = ministry.small_registry(stem).await?;
-    subject.mirrored().await?;
-    Ok(subject)
-}
-
 async fn refused_approvals(world: &'static World) -> Result<()> {
     let product = &world.product;
-    let subject = mirrored(world, "unapproved").await?;
+    let subject = world.mirrored("unapproved").await?;
     let wanted = [Wanted::of(&subject.id)];
     let activating =
         Activating::begin(product, &world.unique("unapproved"), "Activate", &wanted, |_| ()).await?;
@@ -158,7 +150,7 @@ async fn judged(activating: &Activating, refused: usize) -> Result<EmbassyActiva
 
 async fn rehearsal(world: &'static World) -> Result<()> {
     let product = &world.product;
-    let subject = mirrored(world, "rehearsed").await?;
+    let subject = world.mirrored("rehearsed").await?;
     let mut wanted = Wanted::of(&subject.id);
     wanted.questions = vec![("three-persons", "SELECT count(*) FROM public.person", "3")];
     let name = world.unique("rehearsal");
@@ -222,9 +214,9 @@ where
 async fn dependency(world: &'static World) -> Result<()> {
     let product = &world.product;
     let (first, second, third) = tokio::try_join!(
-        mirrored(world, "fails"),
-        mirrored(world, "depends"),
-        mirrored(world, "free")
+        world.mirrored("fails"),
+        world.mirrored("depends"),
+        world.mirrored("free")
     )?;
     let mut fails = Wanted::of(&first.id);
     fails.questions = vec![("four-persons", "SELECT count(*) FROM public.person", "4")];

@@ -10,8 +10,8 @@ use dataembassy_ledger::ObjectKey;
 use dataembassy_testkit::minio::{BUCKET, StoreUser};
 use serde_json::json;
 
-use super::{ACTIVATED, mirrored};
-use crate::world::{PATIENCE, World, together};
+use super::ACTIVATED;
+use crate::world::{PATIENCE, World, persons, together};
 
 #[test]
 fn without_a_fence_a_registry_is_served_only_where_the_approvers_accept_that_and_fenced_as_soon_as_can_be() {
@@ -20,7 +20,7 @@ fn without_a_fence_a_registry_is_served_only_where_the_approvers_accept_that_and
 
 async fn without_a_fence(world: &'static World) -> Result<()> {
     let product = &world.product;
-    let subject = mirrored(world, "unwritable").await?;
+    let subject = world.mirrored("unwritable").await?;
     let id = subject.id.as_str();
     let store = product.bed.store().await?;
     let chain = ObjectKey::custody_prefix(&id.parse()?);
@@ -82,11 +82,7 @@ async fn refused_then_accepted(world: &World, activating: &Activating, id: &str)
     let status = activating.phase(ActivationPhase::Serving, ACTIVATED).await?;
     let state = status.registries.first().context("no registry")?;
     ensure!(state.fence.is_none(), "{state:?}");
-    let rows: i64 = activation::connect(product, state)
-        .await?
-        .query_one("SELECT count(*) FROM public.person", &[])
-        .await?
-        .get(0);
+    let rows = persons(&activation::connect(product, state).await?).await?;
     ensure!(rows == 3, "{rows} rows are served");
     Ok(())
 }

@@ -17,10 +17,7 @@ use dataembassy_e2e::{
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::{
-    activation::mirrored,
-    world::{MINUTE, PATIENCE, Subject, World, alone},
-};
+use crate::world::{MINUTE, PATIENCE, Subject, World, alone};
 
 #[test]
 fn a_registry_goes_abroad_and_comes_home_with_the_rows_of_every_leg() {
@@ -29,7 +26,7 @@ fn a_registry_goes_abroad_and_comes_home_with_the_rows_of_every_leg() {
 
 async fn circle(world: &'static World) -> Result<()> {
     let product = &world.product;
-    let subject = mirrored(world, "circle").await?;
+    let subject = world.mirrored("circle").await?;
     let id = subject.id.as_str();
     let at_home = subject.connect().await?;
     at_home

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::kill;
 use crate::{
-    drills::{entries_of_drills, mirrored, nothing_left, pods},
+    drills::{nothing_left, pods},
+    ledger,
     world::{PATIENCE, World, alone},
 };
 
@@ -23,7 +24,7 @@ fn a_drill_ends_and_is_signed_once_although_operator_and_custodian_are_killed_an
 }
 
 async fn kills(world: &'static World) -> Result<()> {
-    let subject = mirrored(world, "killed-drill").await?;
+    let subject = world.mirrored("killed-drill").await?;
     let id = subject.id.as_str();
     let abroad = world.product.bed.embassy();
     let identity = format!("{id}-identity");
@@ -52,7 +53,7 @@ async fn kills(world: &'static World) -> Result<()> {
     let signed = drill::signed(&world.product, id, &ended).await?;
     ensure!(signed.entry.passed, "{:?}", signed.entry);
     ensure!(
-        entries_of_drills(world, id).await? == 1,
+        ledger::custody_count(world, id, "drill").await? == 1,
         "it was signed more than once"
     );
     nothing_left(world, id).await?;
@@ -83,7 +84,7 @@ async fn kills(world: &'static World) -> Result<()> {
         "{ended:?}"
     );
     ensure!(
-        entries_of_drills(world, id).await? == 1,
+        ledger::custody_count(world, id, "drill").await? == 1,
         "what found nothing was signed"
     );
     nothing_left(world, id).await?;

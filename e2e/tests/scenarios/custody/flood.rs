@@ -3,12 +3,15 @@
 
 use anyhow::{Result, ensure};
 use dataembassy_crds::ConditionStatus;
-use dataembassy_e2e::{command::wait_for, product::red_team::RedTeam};
+use dataembassy_e2e::{
+    command::wait_for,
+    product::{custody, red_team::RedTeam},
+};
 use dataembassy_testkit::minio::BUCKET;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::proven;
-use crate::world::{MINUTE, PATIENCE, Subject, World, together};
+use crate::world::{MINUTE, PATIENCE, World, together};
 
 /// A mebibyte; the quota is eight of them, and a copy of the registry has a few kilobytes.
 const MEBI: usize = 1024 * 1024;
@@ -30,7 +33,7 @@ async fn flood(world: &'static World) -> Result<()> {
     let (custody, _) = tokio::try_join!(proven(world, &flooded), proven(world, &other))?;
     let team = RedTeam::of(&world.product, &ministry.namespace, &flooded.id).await?;
     let before = team.holdings().await?;
-    allow(world, &flooded, json!({"quota": "8Mi"})).await?;
+    custody::allow(&world.product, &flooded.id, &json!({"quota": "8Mi"})).await?;
     // Until the gates have heard of it they take what comes, and the custodian counts it.
     let told = wait_for("the flood to be stopped", PATIENCE, || async {
         let flood = team.flood(4, MEBI).await?;
@@ -49,14 +52,7 @@ async fn flood(world: &'static World) -> Result<()> {
 
     other.mirror.trigger("beside the flood").await?;
     other.mirror.copied(2, PATIENCE).await?;
-    let after = team.holdings().await?;
-    for (version, is) in &before {
-        ensure!(
-            after.get(version) == Some(is),
-            "{version:?} was {is} and is {:?}",
-            after.get(version)
-        );
-    }
+    team.still_holds(&before).await?;
     custody
         .condition("Intact", ConditionStatus::True, None, MINUTE)
         .await?;
@@ -71,23 +67,10 @@ async fn flood(world: &'static World) -> Result<()> {
             .then_some(()))
     })
     .await?;
-    allow(world, &flooded, json!({"quota": "1Gi"})).await?;
+    custody::allow(&world.product, &flooded.id, &json!({"quota": "1Gi"})).await?;
     flooded.mirror.copied(2, PATIENCE).await?;
     flooded.delete().await?;
     other.delete().await
-}
-
-/// Changes what the embassy lets a registry do.
-async fn allow(world: &World, subject: &Subject, spec: Value) -> Result<()> {
-    let patch = json!({"spec": spec}).to_string();
-    let arguments = [
-        "patch",
-        "registrycustody",
-        &subject.id,
-        "--type=merge",
-        &format!("--patch={patch}"),
-    ];
-    world.product.bed.embassy().kubectl(arguments).await.map(drop)
 }
 
 async fn squatted(world: &'static World) -> Result<()> {

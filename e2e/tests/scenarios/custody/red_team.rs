@@ -30,14 +30,7 @@ async fn assault(world: &'static World) -> Result<()> {
         ensure!(through.is_empty(), "not refused: {}", through.join("; "));
         (rounds, tried) = (rounds + 1, tried + attempts);
     }
-    let after = team.holdings().await?;
-    for (version, is) in &before {
-        ensure!(
-            after.get(version) == Some(is),
-            "{version:?} was {is} and is {:?}",
-            after.get(version)
-        );
-    }
+    team.still_holds(&before).await?;
     let alarm = custody
         .condition(
             "Suspicious",
