@@ -396,6 +396,30 @@ async fn results_that_cannot_be_are_refused_and_the_others_signed_for() {
     assert_eq!(reports, [report_key(ORDER, "html"), report_key(ORDER, "json")]);
 }
 
+/// A drill of a copy that was just made is over before the custodian has read its entry.
+#[tokio::test]
+async fn a_drill_of_a_copy_that_the_custodian_has_not_seen_yet_is_judged_once_it_has() {
+    let mut bench = CustodianBench::start().await;
+    let first = bench.copies(1, &Shape::default()).await;
+    let mut unseen = result_of(ORDER, &first[0], true);
+    unseen.copy.as_mut().unwrap().sequence = 2;
+    unseen.ended_at = Timestamp::now();
+    bench.config.orders = vec![order(unseen)];
+    bench.write_config();
+    let custodian = bench.custodian();
+    let waits = |report: &RegistryReport| match answer(report, ORDER) {
+        Some(OrderState::Waiting { message, .. }) => message.contains("holds no living copy 2"),
+        _ => false,
+    };
+    custodian.until_registry("why it waits", waits).await;
+
+    // The copy that comes is another one than was drilled.
+    bench.copies(1, &Shape::default()).await;
+    let (reason, message) = custodian.until_refused(ORDER, "").await;
+    assert_eq!(reason, Reason::UnknownCopy, "{message}");
+    assert!(drills(&bench).await.is_empty());
+}
+
 #[tokio::test]
 async fn an_order_waits_while_the_store_refuses_and_is_carried_out_when_it_does_not() {
     let mut bench = CustodianBench::start().await;

@@ -16,6 +16,10 @@ use crate::custodian::registry::orders::Refusal;
 /// By how much the clock of a drill may be ahead of the custodian's.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
 
+/// For how long after a drill the entry of its copy may still be unseen here: a drill of a copy just made ends within seconds, and the chain
+/// is read anew in less than that.
+const UNSEEN: SignedDuration = SignedDuration::from_mins(3);
+
 /// A result that may be signed for.
 #[derive(Clone, Debug)]
 pub(super) struct Examined {
@@ -81,6 +85,17 @@ pub(super) fn examine(
         ended_at,
         result,
     })
+}
+
+/// Whether the copy of a result may be one whose entry was written since the chain was read: then the next look tells.
+pub(super) fn is_yet_to_be_seen(result: &DrillResult, holdings: &HoldingsState, now: Timestamp) -> bool {
+    let newest = holdings
+        .copies
+        .keys()
+        .next_back()
+        .map_or(0, |newest| newest.get());
+    let is_ahead = result.copy.as_ref().is_some_and(|copy| copy.sequence > newest);
+    is_ahead && now.duration_since(result.ended_at) < UNSEEN
 }
 
 fn find<'a>(copy: &DrilledCopy, holdings: &'a HoldingsState) -> Option<&'a Held> {
