@@ -120,8 +120,8 @@ impl Copy {
         let changer = subject.connect().await?;
         let snapshot = at_snapshot_of(subject.connect().await?, DUMP_ROLE, &known, PATIENCE);
         let (snapshot, ()) = tokio::try_join!(snapshot, ask)?;
-        let copied = copied_in_spite_of_changes(subject, &changer, sequence);
-        let (mirror, snapshots) = with_snapshots_until(copied, subject, &known, snapshot).await?;
+        let copied = Box::pin(copied_in_spite_of_changes(subject, &changer, sequence));
+        let (mirror, snapshots) = Box::pin(with_snapshots_until(copied, subject, &known, snapshot)).await?;
         ensure!(churn.stop().await? > 0, "nothing was written during the copy");
         let copy = mirror
             .status
