@@ -2,10 +2,13 @@
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 /// A running server process; dropping it ends the process.
@@ -93,20 +96,30 @@ impl Drop for Scratch {
     }
 }
 
-/// A TCP port of 127.0.0.1 that was free a moment ago.
+/// Ports are chosen below those that the system gives to whoever connects: of those, one may go to a client between its choice and its use.
+const PORTS: Range<u16> = 10_000..32_000;
+/// How many were looked at. Test programs that run at once begin at different ones.
+static LOOKED_AT: LazyLock<AtomicU32> =
+    LazyLock::new(|| AtomicU32::new(std::process::id().wrapping_mul(389)));
+
+/// A TCP port of 127.0.0.1 that was free a moment ago, and that this process has not chosen for long.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    let count = u32::from(PORTS.end - PORTS.start);
+    for _ in 0..count {
+        let place = LOOKED_AT.fetch_add(1, Ordering::Relaxed) % count;
+        let port = PORTS.start + u16::try_from(place)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of 127.0.0.1 in {PORTS:?} is free")
 }
 
 /// TCP ports of 127.0.0.1 that were free a moment ago, none twice.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    // Held together, or the system may give one of them again.
-    let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
+        *port = free_port()?;
     }
     Ok(ports)
 }
