@@ -143,6 +143,16 @@ impl World {
         world.damage_first().await;
         world.write_keeping();
         world.begin(Victim::Custodian);
+        // An operator that has never heard of an entry can vouch for none, and a custodian that is begun anew says so for ever.
+        let begun = Instant::now();
+        while world.keeping.registries[0].custody_floor.is_none() {
+            assert!(
+                begun.elapsed() < SETTLING,
+                "the custodian's first entry was not heard of"
+            );
+            world.listen("the beginning").await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         world
     }
 
