@@ -70,6 +70,10 @@ impl Endpoint {
             return Err(refuse("…", "it has more than 512 characters"));
         }
         let url = Url::parse(text).map_err(|_| refuse("…", "it is not a URL"))?;
+        // Letters outside ASCII take more room as they are resolved.
+        if url.as_str().len() > MAX_LENGTH {
+            return Err(refuse("…", "its host has more than 512 characters in ASCII"));
+        }
         // A URL may carry a password, and messages end up in statuses and logs.
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse(
@@ -161,6 +165,16 @@ mod tests {
             Endpoint::parse("https://store.example", false).unwrap().port(),
             443
         );
+    }
+
+    #[test]
+    fn an_endpoint_is_as_short_in_ascii_as_it_is_written() {
+        let text = |labels| format!("https://{}ee", "ä.".repeat(labels));
+        let endpoint = Endpoint::parse(&text(20), false).unwrap();
+        assert!(Endpoint::parse(endpoint.as_str(), false).is_ok());
+        assert!(text(100).len() <= MAX_LENGTH);
+        let error = Endpoint::parse(&text(100), false).unwrap_err();
+        assert!(error.to_string().contains("512"), "{error}");
     }
 
     #[test]
