@@ -4,6 +4,7 @@
 
 mod custodian;
 mod gate;
+mod harm;
 mod ours;
 mod reading;
 mod rig;
@@ -40,6 +41,8 @@ pub enum Part {
     Gate,
     /// Reading copies back, and a custodian at rest.
     Reading,
+    /// The registry's own work while its mirror is in trouble.
+    Harm,
     /// A custodian of many registries; only when it is asked for, as it makes a store of 80,000 objects.
     Scale,
 }
@@ -62,6 +65,9 @@ pub async fn measure(options: &Options, sidecar: &Path, progress: &Progress) -> 
     }
     if options.includes(Part::Reading) {
         rows.extend(reading::measure(options.runs, sidecar, progress).await?);
+    }
+    if options.includes(Part::Harm) {
+        rows.extend(harm::measure(options.runs, sidecar, progress).await?);
     }
     if options.only == Some(Part::Scale) {
         rows.extend(scale::measure(sidecar, progress).await?);

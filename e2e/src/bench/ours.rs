@@ -30,24 +30,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// whole process, as it is for the pipe.
 pub(super) async fn copy(rig: &Rig, run: u32) -> Result<Duration> {
     let trigger = format!("bench-{run}");
-    rig.configure(&trigger)?;
-    let log = fs::File::create(rig.path("sidecar.log"))?;
-    let [status, metrics] = [free_port()?, free_port()?];
-    let mut mirror = command(&rig.sidecar);
-    mirror
-        .args(["mirror", "--allow-loopback", "--config-dir"])
-        .arg(rig.path("config"))
-        .arg("--postgresql-programs")
-        .arg(&rig.programs)
-        .args(["--status-address", &format!("127.0.0.1:{status}")])
-        .args(["--metrics-address", &format!("127.0.0.1:{metrics}")])
-        .stdout(Stdio::from(log.try_clone()?))
-        .stderr(Stdio::from(log));
+    rig.configure(&trigger, &rig.minio.endpoint())?;
     let began = Instant::now();
-    let mut mirror = mirror.spawn().context("the sidecar cannot be started")?;
-    let ended = wait(&mut mirror, status, &trigger).await;
+    let mut mirror = Mirror::start(rig)?;
+    let ended = wait(&mut mirror, &trigger).await;
     let took = began.elapsed();
-    stop(&mut mirror).await?;
+    mirror.stop().await?;
     let said = || fs::read_to_string(rig.path("sidecar.log")).unwrap_or_default();
     let run = ended.with_context(said)?;
     if run.outcome != Outcome::Copied {
@@ -56,14 +44,51 @@ pub(super) async fn copy(rig: &Rig, run: u32) -> Result<Duration> {
     Ok(took)
 }
 
-async fn wait(mirror: &mut Child, port: u16, trigger: &str) -> Result<FinishedRun> {
+/// A sidecar that mirrors as its configuration says.
+pub(super) struct Mirror {
+    process: Child,
+    /// Where its report is.
+    port: u16,
+}
+
+impl Mirror {
+    pub(super) fn start(rig: &Rig) -> Result<Self> {
+        let log = fs::File::create(rig.path("sidecar.log"))?;
+        let [port, metrics] = [free_port()?, free_port()?];
+        let mut mirror = command(&rig.sidecar);
+        mirror
+            .args(["mirror", "--allow-loopback", "--config-dir"])
+            .arg(rig.path("config"))
+            .arg("--postgresql-programs")
+            .arg(&rig.programs)
+            .args(["--status-address", &format!("127.0.0.1:{port}")])
+            .args(["--metrics-address", &format!("127.0.0.1:{metrics}")])
+            .stdout(Stdio::from(log.try_clone()?))
+            .stderr(Stdio::from(log));
+        let process = mirror.spawn().context("the sidecar cannot be started")?;
+        Ok(Self { process, port })
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(super) async fn stop(mut self) -> Result<()> {
+        let id = self.process.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(id) = id.and_then(rustix::process::Pid::from_raw) {
+            // It may have ended by itself a moment ago.
+            let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        }
+        self.process.wait().await?;
+        Ok(())
+    }
+}
+
+async fn wait(mirror: &mut Mirror, trigger: &str) -> Result<FinishedRun> {
     let until = Instant::now() + DEADLINE;
     while Instant::now() < until {
-        if let Some(status) = mirror.try_wait()? {
+        if let Some(status) = mirror.process.try_wait()? {
             bail!("the sidecar ended with {status}");
         }
         // It answers as soon as it listens.
-        if let Ok(report) = report(port).await {
+        if let Ok(report) = report(mirror.port).await {
             let found = report
                 .recent_runs
                 .into_iter()
@@ -88,19 +113,6 @@ async fn report(port: u16) -> Result<Report> {
         .position(|end| end == b"\r\n\r\n")
         .map(|at| &answer[at + 4..]);
     body.and_then(Report::read).context("the report cannot be read")
-}
-
-async fn stop(mirror: &mut Child) -> Result<()> {
-    if let Some(id) = mirror
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(rustix::process::Pid::from_raw)
-    {
-        // It may have ended by itself a moment ago.
-        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
-    }
-    mirror.wait().await?;
-    Ok(())
 }
 
 pub(super) async fn restore(rig: &Rig) -> Result<Duration> {

@@ -26,6 +26,8 @@ pub(super) const REGISTRY: &str = "bench";
 pub(super) const DATABASE: &str = "tpch";
 /// The database that is restored into.
 pub(super) const TARGET: &str = "restored";
+/// Sessions that a mirror may have at the source.
+pub(super) const MAX_CONNECTIONS: u32 = 6;
 /// The stock tools' bucket: without Object Lock, which rclone would have to be told of.
 const THEIR_BUCKET: &str = "theirs";
 const ROWS: &str =
@@ -185,22 +187,22 @@ impl Rig {
         Ok(())
     }
 
-    /// Writes the sidecar's configuration as an operator would, with a schedule that never comes due.
-    pub(super) fn configure(&self, trigger: &str) -> Result<()> {
+    /// Writes the sidecar's configuration as an operator would, for the store at `endpoint`, with a schedule that never comes due.
+    pub(super) fn configure(&self, trigger: &str, endpoint: &str) -> Result<()> {
         let document = json!({
             "mirror": {"namespace": "bench", "name": REGISTRY, "uid": "00000000-0000-4000-8000-000000000000"},
             "generation": 1,
             "registry": REGISTRY,
             "embassy": {
                 "name": "bench",
-                "store": {"endpoint": self.minio.endpoint(), "bucket": BUCKET, "region": "us-east-1", "caBundle": self.minio.authority().certificate()},
+                "store": {"endpoint": endpoint, "bucket": BUCKET, "region": "us-east-1", "caBundle": self.minio.authority().certificate()},
                 "recipients": [{"name": "bench", "publicKey": self.recipient}],
                 "custodianKeys": [{"publicKey": self.custodian}],
                 "immutability": {"mode": "Compliance", "lockOnArrival": "1d"},
             },
             "source": {"postgresql": {
                 "host": "localhost", "port": self.server.port(), "database": DATABASE, "tls": {"mode": "VerifyFull"},
-                "maxConnections": 6, "maxSnapshotAge": "1h", "yieldToDDLAfter": "30s",
+                "maxConnections": MAX_CONNECTIONS, "maxSnapshotAge": "1h", "yieldToDDLAfter": "30s",
             }},
             "schedule": {"cron": "0 0 29 2 *", "timeZone": "UTC", "deadline": "1h"},
             "trigger": trigger,
