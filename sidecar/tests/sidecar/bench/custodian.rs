@@ -325,6 +325,16 @@ impl Custodian {
         refused(&report).unwrap()
     }
 
+    /// Waits until an order waits, with these words.
+    pub async fn until_waiting(&self, order: &str, words: &str) -> RegistryReport {
+        let waits = |report: &RegistryReport| match answer(report, order) {
+            Some(OrderState::Waiting { message, .. }) => message.contains(words),
+            _ => false,
+        };
+        let what = format!("{order} to wait, with {words:?}");
+        self.until_registry(&what, waits).await
+    }
+
     /// Waits until the head of the source chain has this number.
     pub async fn until_head(&self, sequence: u64) -> RegistryReport {
         let reached = |report: &RegistryReport| {

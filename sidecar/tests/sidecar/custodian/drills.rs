@@ -407,11 +407,7 @@ async fn a_drill_of_a_copy_that_the_custodian_has_not_seen_yet_is_judged_once_it
     bench.config.orders = vec![order(unseen)];
     bench.write_config();
     let custodian = bench.custodian();
-    let waits = |report: &RegistryReport| match answer(report, ORDER) {
-        Some(OrderState::Waiting { message, .. }) => message.contains("holds no living copy 2"),
-        _ => false,
-    };
-    custodian.until_registry("why it waits", waits).await;
+    custodian.until_waiting(ORDER, "holds no living copy 2").await;
 
     // The copy that comes is another one than was drilled.
     bench.copies(1, &Shape::default()).await;
@@ -431,11 +427,7 @@ async fn an_order_waits_while_the_store_refuses_and_is_carried_out_when_it_does_
     bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
     bench.write_config();
     let custodian = bench.custodian();
-    let waits = |report: &RegistryReport| match answer(report, ORDER) {
-        Some(OrderState::Waiting { message, .. }) => message.contains("the store denied PutObject"),
-        _ => false,
-    };
-    custodian.until_registry("why it waits", waits).await;
+    custodian.until_waiting(ORDER, "the store denied PutObject").await;
     // Nothing else waits for it.
     custodian
         .until_registry("the proof", |report| report.verification.verified == 1)
@@ -458,9 +450,7 @@ async fn orders_outlive_a_store_that_is_not_there_for_a_while() {
     ];
     bench.write_config();
     let custodian = bench.custodian();
-    let waits =
-        |report: &RegistryReport| matches!(answer(report, "nightly-1"), Some(OrderState::Waiting { .. }));
-    custodian.until_registry("the first to wait", waits).await;
+    custodian.until_waiting("nightly-1", "").await;
     assert!(drills(&bench).await.is_empty());
     bench.proxy.heal();
     for id in ["nightly-1", "nightly-2"] {
@@ -649,11 +639,7 @@ async fn orders_that_cannot_be_used_are_answered_and_keep_nothing_else_from_bein
         assert_eq!(reason, Reason::OrderRefused);
         assert!(message.contains(words), "{message}");
     }
-    let waits = |report: &RegistryReport| match answer(report, "more-11") {
-        Some(OrderState::Waiting { message, .. }) => message.contains("16 other orders"),
-        _ => false,
-    };
-    let report = custodian.until_registry("the surplus to wait", waits).await;
+    let report = custodian.until_waiting("more-11", "16 other orders").await;
     assert!(report.orders.len() <= 16, "{:#?}", report.orders);
     assert_eq!(custodian.report().await.unwrap().refused, None);
 }

@@ -11,7 +11,7 @@ use dataembassy_ledger::value::{CopyId, OrderId, Sequence, Timestamp as LedgerTi
 use jiff::{SignedDuration, Timestamp};
 
 use crate::custodian::registry::holdings::{Held, HoldingsState};
-use crate::custodian::registry::orders::Refusal;
+use crate::custodian::registry::orders::{Attempt, Refusal};
 
 /// By how much the clock of a drill may be ahead of the custodian's.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
@@ -37,17 +37,18 @@ pub(super) struct Examined {
     pub result: DrillResult,
 }
 
-/// Holds a result against the living copies, the clock, and itself.
+/// Holds a result against the living copies, the clock, and itself. What cannot be signed for is refused, or waits where the next look at the
+/// ledger may tell otherwise.
 pub(super) fn examine(
     order: &OrderId,
     result: &DrillResult,
     registry: &RegistryId,
     holdings: &HoldingsState,
     now: Timestamp,
-) -> Result<Examined, Refusal> {
+) -> Result<Examined, Attempt> {
     let mut result = result.clone();
     result.bound();
-    let refuse = |message: String| Err(Refusal::new(message));
+    let refuse = |message: String| Err(Refusal::new(message).into());
     if result.order != order.as_str() || result.registry != registry.as_str() {
         return refuse(format!(
             "order {} of registry {registry} carries the result of order {} of registry {}",
@@ -68,13 +69,23 @@ pub(super) fn examine(
     let Some(copy) = &mut result.copy else {
         return refuse("it names no copy, so there is nothing to sign for".to_owned());
     };
-    let held = find(copy, holdings).ok_or_else(|| Refusal {
-        reason: Reason::UnknownCopy,
-        message: format!(
+    let Some(held) = find(copy, holdings) else {
+        let message = format!(
             "the ledger of registry {registry} holds no living copy {} with SHA-256 {} and id {}",
             copy.sequence, copy.digest, copy.copy_id
-        ),
-    })?;
+        );
+        let reason = Reason::UnknownCopy;
+        return Err(if is_yet_to_be_seen(copy, result.ended_at, holdings, now) {
+            let message = format!("{message} yet");
+            Attempt::Waits {
+                reason,
+                message,
+                so_do_all: false,
+            }
+        } else {
+            Refusal { reason, message }.into()
+        });
+    };
     copy.taken_at = held.taken_at;
     copy.sealed_bytes = held.bytes;
     Ok(Examined {
@@ -87,15 +98,19 @@ pub(super) fn examine(
     })
 }
 
-/// Whether the copy of a result may be one whose entry was written since the chain was read: then the next look tells.
-pub(super) fn is_yet_to_be_seen(result: &DrillResult, holdings: &HoldingsState, now: Timestamp) -> bool {
+/// Whether the copy of a drill that has ended then may be one whose entry was written since the chain was read.
+fn is_yet_to_be_seen(
+    copy: &DrilledCopy,
+    ended_at: Timestamp,
+    holdings: &HoldingsState,
+    now: Timestamp,
+) -> bool {
     let newest = holdings
         .copies
         .keys()
         .next_back()
         .map_or(0, |newest| newest.get());
-    let is_ahead = result.copy.as_ref().is_some_and(|copy| copy.sequence > newest);
-    is_ahead && now.duration_since(result.ended_at) < UNSEEN
+    copy.sequence > newest && now.duration_since(ended_at) < UNSEEN
 }
 
 fn find<'a>(copy: &DrilledCopy, holdings: &'a HoldingsState) -> Option<&'a Held> {

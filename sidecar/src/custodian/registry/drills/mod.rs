@@ -8,7 +8,6 @@ mod examination;
 pub mod findings;
 pub mod report;
 
-use dataembassy_contract::Reason;
 use dataembassy_contract::drill::DrillResult;
 use dataembassy_ledger::entry::{CustodyBody, DrillBody};
 use dataembassy_ledger::value::OrderId;
@@ -16,7 +15,7 @@ use jiff::Timestamp;
 
 use super::documents::deposit::{self, DepositError};
 use super::documents::signed_for;
-use super::orders::{Attempt, Refusal};
+use super::orders::Attempt;
 use super::{Assignment, Keeper};
 use examination::Examined;
 
@@ -32,23 +31,13 @@ impl Keeper {
             return Attempt::kept_by(reason, message);
         }
         let now = Timestamp::now();
-        let (examined, may_be_seen) = {
+        let examined = {
             let holdings = self.holdings.lock();
-            (
-                examination::examine(order, result, &self.registry, &holdings, now),
-                examination::is_yet_to_be_seen(result, &holdings, now),
-            )
+            examination::examine(order, result, &self.registry, &holdings, now)
         };
         let examined = match examined {
             Ok(examined) => examined,
-            Err(Refusal { reason, message }) if reason == Reason::UnknownCopy && may_be_seen => {
-                return Attempt::Waits {
-                    reason,
-                    message: format!("{message} yet"),
-                    so_do_all: false,
-                };
-            }
-            Err(refusal) => return Attempt::Refused(refusal),
+            Err(attempt) => return attempt,
         };
         let signed = self.deposit_and_sign(assignment, order, examined, now).await;
         signed_for(signed)

@@ -79,6 +79,12 @@ pub(super) enum Attempt {
     },
 }
 
+impl From<Refusal> for Attempt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl Attempt {
     /// The store did not do what was asked of it.
     pub(super) fn stopped_by(error: &StoreError, what: &str) -> Self {
