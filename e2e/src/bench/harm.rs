@@ -1,7 +1,10 @@
 //! The registry itself while its mirror is in trouble: pgbench's transactions beside a run whose store never answers, is slow, or is full,
 //! next to the same transactions alone.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use dataembassy_testkit::{
@@ -43,7 +46,7 @@ fn troubles() -> [(&'static str, Fault); 3] {
     ]
 }
 
-pub(super) async fn measure(runs: u32, sidecar: &std::path::Path, progress: &Progress) -> Result<Vec<Row>> {
+pub(super) async fn measure(runs: u32, sidecar: &Path, progress: &Progress) -> Result<Vec<Row>> {
     let step = progress.step("a registry that is written to".to_owned());
     let rig = Rig::set_up(GIGABYTES, sidecar).await?;
     pgbench(&rig, &["--initialize", "--quiet", "--scale", SCALE]).await?;

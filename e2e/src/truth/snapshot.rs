@@ -63,7 +63,7 @@ pub async fn at_snapshot_of(
 ) -> anyhow::Result<Held> {
     // Held snapshots are exported as well, and must not be taken for a leader's.
     client.batch_execute("SET application_name = 'truth'").await?;
-    let mut left = Patience::of(patience);
+    let mut waited = Patience::of(patience);
     loop {
         let exported = client
             .query(EXPORTED, &[&user])
@@ -87,7 +87,7 @@ pub async fn at_snapshot_of(
                 });
             }
         }
-        if left.left().is_zero() {
+        if waited.left().is_zero() {
             bail!("no session of {user} exported a snapshot within {patience:?}");
         }
         tokio::time::sleep(PAUSE).await;
