@@ -12,6 +12,8 @@ pub struct Count {
     pub failed: u64,
     /// Tests that were left out, such as those behind `--long`.
     pub skipped: u64,
+    /// Tests among the passed ones that had failed beside others before.
+    pub unsteady: u64,
 }
 
 impl Count {
@@ -38,6 +40,18 @@ impl Count {
             passed: figure("passed"),
             failed: figure("failed"),
             skipped: figure("ignored"),
+            unsteady: 0,
+        }
+    }
+
+    /// The count of a run so many of whose tests failed, and passed when they were run again.
+    #[must_use]
+    pub const fn cleared(self, tests: u64) -> Self {
+        Self {
+            passed: self.passed + tests,
+            failed: self.failed.saturating_sub(tests),
+            unsteady: self.unsteady + tests,
+            ..self
         }
     }
 }
@@ -47,6 +61,7 @@ impl AddAssign for Count {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.unsteady += other.unsteady;
     }
 }
 
@@ -56,7 +71,11 @@ impl fmt::Display for Count {
             f,
             "{} passed, {} failed, {} skipped",
             self.passed, self.failed, self.skipped
-        )
+        )?;
+        if self.unsteady > 0 {
+            write!(f, ", {} unsteady", self.unsteady)?;
+        }
+        Ok(())
     }
 }
 
@@ -72,9 +91,20 @@ mod tests {
             Count {
                 passed: 12,
                 failed: 2,
-                skipped: 3
+                skipped: 3,
+                unsteady: 0
             }
         );
+    }
+
+    #[test]
+    fn what_was_cleared_is_told_as_unsteady() {
+        let count = Count::of_line("test result: FAILED. 12 passed; 2 failed; 3 ignored; 0 measured");
+        assert_eq!(
+            count.cleared(2).to_string(),
+            "14 passed, 0 failed, 3 skipped, 2 unsteady"
+        );
+        assert_eq!(count.to_string(), "12 passed, 2 failed, 3 skipped");
     }
 
     #[test]

@@ -6,20 +6,33 @@ use std::process::{Command as Process, Stdio};
 use std::thread;
 
 use super::count::Count;
+use super::hearing::Failures;
 use super::say;
 use super::stages::Command;
 
-/// A command that did not end well, with what its runner had counted by then.
+/// A command that did not end well.
 pub(super) struct Failed {
+    /// What its runner had counted by then.
     pub counted: Count,
+    /// The tests that its runner says failed.
+    pub tests: Vec<String>,
+    /// What ran, and how it ended.
     pub why: String,
+}
+
+/// What a runner's output says.
+#[derive(Default)]
+struct Heard {
+    counted: Count,
+    failures: Failures,
 }
 
 /// Runs the command in the workspace. Both of its streams go to our standard output, line by line.
 pub(super) fn command(workspace: &Path, command: &Command) -> Result<Count, Failed> {
     say(&format!("$ {}", command.text()));
-    let failed = |counted, why: String| Failed {
-        counted,
+    let failed = |heard: Heard, why: String| Failed {
+        counted: heard.counted,
+        tests: heard.failures.tests,
         why: format!("`{}` {why}", command.text()),
     };
     let mut child = Process::new(&command.program)
@@ -29,31 +42,33 @@ pub(super) fn command(workspace: &Path, command: &Command) -> Result<Count, Fail
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| failed(Count::default(), format!("could not be started: {error}")))?;
+        .map_err(|error| failed(Heard::default(), format!("could not be started: {error}")))?;
     let errors = child
         .stderr
         .take()
         .map(|stream| thread::spawn(move || pass_on(stream)));
-    let mut counted = child.stdout.take().map(pass_on).unwrap_or_default();
-    if let Some(Ok(count)) = errors.map(thread::JoinHandle::join) {
-        counted += count;
+    let mut heard = child.stdout.take().map(pass_on).unwrap_or_default();
+    if let Some(Ok(of_errors)) = errors.map(thread::JoinHandle::join) {
+        heard.counted += of_errors.counted;
+        heard.failures.tests.extend(of_errors.failures.tests);
     }
     match child.wait() {
-        Ok(status) if status.success() => Ok(counted),
-        Ok(status) => Err(failed(counted, format!("ended with {status}"))),
-        Err(error) => Err(failed(counted, format!("could not be waited for: {error}"))),
+        Ok(status) if status.success() => Ok(heard.counted),
+        Ok(status) => Err(failed(heard, format!("ended with {status}"))),
+        Err(error) => Err(failed(heard, format!("could not be waited for: {error}"))),
     }
 }
 
-fn pass_on(stream: impl std::io::Read) -> Count {
+fn pass_on(stream: impl std::io::Read) -> Heard {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
-    let mut counted = Count::default();
+    let mut heard = Heard::default();
     while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
         let text = String::from_utf8_lossy(&line);
-        counted += Count::of_line(&text);
+        heard.counted += Count::of_line(&text);
+        heard.failures.hear(&text);
         say(text.trim_end_matches(['\n', '\r']));
         line.clear();
     }
-    counted
+    heard
 }

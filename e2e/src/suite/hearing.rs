@@ -1,0 +1,87 @@
+//! A second hearing for tests that failed beside others.
+//!
+//! Some seventy scenarios and a thousand other tests share the machine, and what a machine may do to one of them by being slow is not what most of
+//! them ask. So a few that failed are run once more, by themselves. What passes then is told as unsteady in the last lines and keeps nobody from
+//! landing; it is a defect all the same, of the test or of the product. What fails again has failed.
+
+use super::stages::Command;
+
+/// So many may be heard again: where more fail, it is not the machine.
+const MOST: usize = 3;
+
+/// The tests that a runner's output names as failed.
+///
+/// Known: the list under `failures:` with which cargo test ends.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    /// Their names, as the runner takes them.
+    pub tests: Vec<String>,
+    in_list: bool,
+}
+
+impl Failures {
+    /// Reads the next line.
+    pub(super) fn hear(&mut self, line: &str) {
+        let line = line.trim_end();
+        // What the failed tests have printed stands under the same word, behind an empty line.
+        self.in_list = match line.strip_prefix("    ") {
+            Some(test) if self.in_list => {
+                self.tests.push(test.to_owned());
+                true
+            }
+            _ => line == "failures:",
+        };
+    }
+}
+
+/// The command that runs only these tests, one after the other; `None` where they are not heard again.
+#[must_use]
+pub(super) fn again(command: &Command, tests: &[String]) -> Option<Command> {
+    if tests.is_empty() || tests.len() > MOST {
+        return None;
+    }
+    let own = command.arguments.iter().take_while(|argument| *argument != "--");
+    let further = ["--", "--exact", "--include-ignored", "--test-threads=1"];
+    let further = further.into_iter().map(ToOwned::to_owned);
+    Some(Command {
+        program: command.program.clone(),
+        arguments: own.cloned().chain(further).chain(tests.iter().cloned()).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(text: &str) -> Command {
+        let mut words = text.split(' ').map(ToOwned::to_owned);
+        Command {
+            program: words.next().unwrap_or_default().into(),
+            arguments: words.collect(),
+        }
+    }
+
+    #[test]
+    fn the_list_at_the_end_names_the_failed_tests_and_what_they_have_printed_does_not() {
+        const OUTPUT: &str = "test a::b ... test a::b has been running for over 60 seconds\nFAILED\n\nfailures:\n\n---- a::b stdout ----\n\
+                              thread panicked\n    at ./tests/b.rs:80:9\n\n\nfailures:\n    a::b\r\n    c\n\ntest result: FAILED. 1 passed\n    d\n";
+        let mut failures = Failures::default();
+        for line in OUTPUT.lines() {
+            failures.hear(line);
+        }
+        assert_eq!(failures.tests, ["a::b", "c"]);
+    }
+
+    #[test]
+    fn a_few_are_run_again_by_themselves_and_many_are_not() {
+        let first = command("cargo test --test scenarios -- --skip alone:: --test-threads=24");
+        let tests: Vec<String> = ["a", "b", "c", "d"].map(ToOwned::to_owned).into();
+        let second = again(&first, &tests[..2]).unwrap();
+        assert_eq!(
+            second.text(),
+            "cargo test --test scenarios -- --exact --include-ignored --test-threads=1 a b"
+        );
+        assert!(again(&first, &tests).is_none());
+        assert!(again(&first, &[]).is_none());
+    }
+}
