@@ -19,6 +19,8 @@ use crate::{bed::secrets, cluster::Cluster, command::wait_for, registries::Regis
 pub const NAMESPACE: &str = "abroad";
 /// Within this time a statement is there to be signed.
 const STATED: Duration = Duration::from_mins(1);
+/// Within this time of being served a registry answers on every node.
+const LET_IN: Duration = Duration::from_secs(30);
 
 /// An `EmbassyActivation`, as whoever asked for it sees it.
 #[derive(Clone)]
@@ -259,9 +261,18 @@ impl Activating {
     }
 }
 
-/// A superuser's session in a database that an activation serves, through its Service and over TLS, as an application has it: the certificate
-/// must be the Service's.
+/// A superuser's session in a database that an activation serves, as an application has it that tries again: each node learns of the Service's
+/// endpoint in its own time.
 pub async fn connect(product: &Product, state: &ActivatedState) -> Result<Client> {
+    let what = format!("registry {} to let applications in", state.id);
+    wait_for(&what, LET_IN, || async {
+        connect_once(product, state).await.map(Some)
+    })
+    .await
+}
+
+/// The same without trying again, through the registry's Service and over TLS: the certificate must be the Service's.
+pub async fn connect_once(product: &Product, state: &ActivatedState) -> Result<Client> {
     let embassy = product.bed.embassy();
     let secret = state.credentials.as_ref().context("it names no credentials")?;
     let secret = secrets::read(embassy, NAMESPACE, secret)

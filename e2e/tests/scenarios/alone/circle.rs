@@ -59,7 +59,7 @@ async fn circle(world: &'static World) -> Result<()> {
 
     let (last, release) = stand_down(world, &activating, &subject).await?;
     ensure!(
-        activation::connect(product, state).await.is_err(),
+        activation::connect_once(product, state).await.is_err(),
         "applications still come in abroad"
     );
     // Home has not been told by its own people yet: its old rows are as stale as ever.

@@ -117,7 +117,8 @@ pub fn internal_service(managed: &Managed<'_>, owner: Option<&Value>) -> Value {
     }))
 }
 
-/// The Service by which applications reach it: one without a selector has no endpoints.
+/// The Service by which applications reach it: one without a selector has no endpoints. There is one server, and nobody is helped by being turned
+/// away from it while it is too busy to say that it is ready.
 #[must_use]
 pub fn public_service(managed: &Managed<'_>, public: Public) -> Value {
     let names = managed.names();
@@ -125,7 +126,7 @@ pub fn public_service(managed: &Managed<'_>, public: Public) -> Value {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(managed, &names.public, None),
-        "spec": {"type": "ClusterIP", "ports": [port()]},
+        "spec": {"type": "ClusterIP", "publishNotReadyAddresses": true, "ports": [port()]},
     });
     if public == Public::Open {
         service["spec"]["selector"] = names.selector();

@@ -176,4 +176,5 @@ fn a_certificate_that_was_named_is_used_and_what_was_asked_for_is_built() {
         service["spec"]["selector"].is_null()
             && service["metadata"]["annotations"]["dataembassy.io/certificate-ends"].is_null()
     );
+    assert_eq!(service["spec"]["publishNotReadyAddresses"], true);
 }
