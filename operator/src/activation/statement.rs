@@ -182,8 +182,7 @@ fn stated(
     if spec.state == ActivationState::Active
         && let Some(report) = found.report(&registry.id)
     {
-        judge_choice(&registry.copy, checked, report)
-            .map_err(|why| Refusal::new(Reason::NoIntactCopy, why))?;
+        judge_choice(&registry.copy, checked, report).map_err(|(reason, why)| Refusal::new(reason, why))?;
     }
     Ok(StatedRegistry {
         registry: checked.id.clone(),

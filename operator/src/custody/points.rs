@@ -87,7 +87,8 @@ pub fn plan(custody: &RegistryCustody, report: Option<&RegistryReport>, live: &[
         .min();
     for point in live {
         let name = point.name_any();
-        if plan.points.iter().any(|planned| planned.name == name) {
+        // A custodian that has just begun does not know yet of every copy that it will list.
+        if report.reading || plan.points.iter().any(|planned| planned.name == name) {
             continue;
         }
         let sequence = u64::try_from(point.spec.sequence).unwrap_or_default();

@@ -154,6 +154,10 @@ pub struct RegistryReport {
     /// From this number on every living copy is among [`copies`](Self::copies); below it only some are. Absent where all of them are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub complete_from: Option<u64>,
+    /// True until everything was taken in that stood in the ledger when the custodian began: until then copies, and what is known of them, are
+    /// missing here, and nothing final may be decided by that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reading: bool,
     /// How far reading back is.
     pub verification: VerificationReport,
     /// What is kept and what will go.

@@ -1,14 +1,21 @@
 //! Which copy comes up: chosen once, when the registry is fenced, among those at or below its last entry.
+//!
+//! Home is fenced by then, so that there is none to choose is said for good only of what the custodian has had the time to see: a process that
+//! began a moment ago has read the head alone, and what a store has damaged on one reading may be whole on the next.
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::{CopyReport, RegistryReport};
 use dataembassy_contract::report::CheckState;
 use dataembassy_crds::{ActivationCopy, RegistryPhase, RestoredCopy};
+use jiff::SignedDuration;
 
 use super::Walk;
 use crate::activation::steps;
 use crate::activation::validate::CheckedRegistry;
 use crate::condition::rfc3339;
+
+/// How long what the custodian says may change before it is held to be the last word: it looks at damaged objects again twice in a minute.
+const SETTLES: SignedDuration = SignedDuration::from_mins(2);
 
 impl Walk<'_> {
     /// Chooses the copy; whether there is one.
@@ -38,14 +45,8 @@ impl Walk<'_> {
         };
         let copy = match pick(&self.spec.copy, self.checked, report, head) {
             Ok(copy) => copy,
-            Err(why @ Unchosen::Unproven(_)) => {
-                let message = why.told(&self.spec.id, head);
-                self.say(RegistryPhase::Fencing, Reason::AwaitingProof, &message);
-                return false;
-            }
             Err(why) => {
-                let message = why.told(&self.spec.id, head);
-                self.fail(Reason::NoIntactCopy, &message);
+                self.go_without(why, report, head);
                 return false;
             }
         };
@@ -67,6 +68,34 @@ impl Walk<'_> {
         );
         true
     }
+
+    /// Says why no copy can be chosen; for good only if nothing that the custodian has still to see can change it.
+    fn go_without(&mut self, why: Unchosen, report: &RegistryReport, head: u64) {
+        let message = why.told(&self.spec.id, head);
+        let since = steps::ended_at(&self.state, steps::FENCE).unwrap_or(self.scene.approved_at);
+        if let Unchosen::Unproven(_) = why {
+            self.say(RegistryPhase::Fencing, Reason::AwaitingProof, &message);
+        } else if report.reading {
+            self.say(
+                RegistryPhase::Fencing,
+                Reason::NotYetKnown,
+                &still_reading(&message),
+            );
+        } else if matches!(why, Unchosen::None) && self.scene.now.duration_since(since) < SETTLES {
+            let message = format!(
+                "{message}; what the custodian finds is looked at for two minutes before that is final"
+            );
+            self.say(RegistryPhase::Fencing, Reason::NotYetKnown, &message);
+        } else {
+            self.fail(Reason::NoIntactCopy, &message);
+        }
+    }
+}
+
+fn still_reading(message: &str) -> String {
+    format!(
+        "the custodian is still reading what stood in the ledger before it started; by what it has read: {message}"
+    )
 }
 
 /// Why no copy can be chosen.
@@ -105,10 +134,17 @@ pub fn judge_choice(
     choice: &ActivationCopy,
     checked: &CheckedRegistry,
     report: &RegistryReport,
-) -> Result<(), String> {
+) -> Result<(), (Reason, String)> {
     let head = report.source_head.as_ref().map_or(0, |head| head.sequence);
     match pick(choice, checked, report, head) {
-        Err(unlisted @ Unchosen::Unlisted(_)) => Err(unlisted.told(checked.id.as_str(), head)),
+        Err(unlisted @ Unchosen::Unlisted(_)) => {
+            let message = unlisted.told(checked.id.as_str(), head);
+            Err(if report.reading {
+                (Reason::NotYetKnown, still_reading(&message))
+            } else {
+                (Reason::NoIntactCopy, message)
+            })
+        }
         // What is not there yet, or not read back yet, may be so when it is carried out.
         Ok(_) | Err(Unchosen::None | Unchosen::Unproven(_)) => Ok(()),
     }
@@ -237,12 +273,19 @@ mod tests {
             let found = pick(choice, checked, &report, head).map(|copy| copy.sequence);
             assert_eq!(found, expected, "{choice:?} up to {head}");
         }
-        let why = judge_choice(&any, &early, &report).unwrap_err();
+        let (reason, why) = judge_choice(&any, &early, &report).unwrap_err();
+        assert_eq!(reason, Reason::NoIntactCopy);
         assert!(
             why.contains("below number 4") && why.contains("copy.sequence"),
             "{why}"
         );
         assert_eq!(judge_choice(&any, &checked(None), &report), Ok(()));
+        let begun = RegistryReport {
+            reading: true,
+            ..report
+        };
+        let (reason, _) = judge_choice(&any, &early, &begun).unwrap_err();
+        assert_eq!(reason, Reason::NotYetKnown);
     }
 
     /// A registry's first copy arrives a moment before people sign: that nobody has read it back yet is no reason to give up.

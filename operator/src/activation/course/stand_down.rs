@@ -190,8 +190,11 @@ impl Walk<'_> {
         let digest = release.digest.clone();
         let head = release.source_head.as_ref().map(|head| head.sequence);
         let mut copies = report.into_iter().flat_map(|report| &report.copies);
-        if let Some(last) = copies.find(|copy| Some(copy.sequence) == head) {
-            self.state.copy = Some(restored(last));
+        match copies.find(|copy| Some(copy.sequence) == head) {
+            Some(last) => self.state.copy = Some(restored(last)),
+            // Home would be told of another copy than the release names.
+            None if report.is_some_and(|report| report.reading) => return false,
+            None => {}
         }
         let message = format!(
             "it was released to home: restore copy {} there, and name {digest} in the mirror's spec.registry.adoptRelease",

@@ -14,6 +14,19 @@ fn of_every_copy(cluster: &Shared, field: &str, said: &str) {
     }
 }
 
+/// Lets the fence stand for so long that the custodian has had the time to look again.
+async fn settle(cluster: &Shared) {
+    let status = until(cluster, |status| status.registries[0].reason == "NotYetKnown").await;
+    assert_eq!(phases(&status), [RegistryPhase::Fencing]);
+    let message = &status.registries[0].message;
+    assert!(message.contains("before that is final"), "{message}");
+    cluster.lock().unwrap().edit(|activation| {
+        let steps = activation["status"]["registries"][0]["steps"].as_array_mut();
+        let fence = steps.unwrap().iter_mut().find(|step| step["name"] == "fence");
+        fence.unwrap()["endedAt"] = "2026-11-27T09:00:00Z".into();
+    });
+}
+
 #[tokio::test]
 async fn a_copy_that_home_commits_behind_the_fence_is_not_taken() {
     let cluster = approved(alone(true)).await;
@@ -92,9 +105,75 @@ async fn a_registry_whose_copies_are_not_read_back_yet_waits_for_the_first_that_
 async fn a_registry_all_of_whose_copies_are_damaged_fails() {
     let cluster = approved(alone(true)).await;
     of_every_copy(&cluster, "intact", "False");
+    settle(&cluster).await;
     let status = until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
     assert_eq!(status.registries[0].reason, "NoIntactCopy");
     assert!(status.registries[0].message.contains("damaged"));
+}
+
+/// What was read damaged once may be whole when it is looked at again, and a drill's entry may follow its copy.
+#[tokio::test]
+async fn a_copy_that_is_found_good_soon_after_the_fence_comes_up() {
+    for (field, choice) in [("intact", json!({})), ("drilled", json!({"latestDrilled": true}))] {
+        let cluster = approved({
+            let mut activation = alone(true);
+            activation["spec"]["registries"][0]["copy"] = choice;
+            activation
+        })
+        .await;
+        of_every_copy(&cluster, field, "False");
+        until(&cluster, |status| status.registries[0].reason == "NotYetKnown").await;
+        cluster.lock().unwrap().reports.get_mut("population").unwrap()["copies"][1][field] = "True".into();
+        let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+        assert_eq!(status.registries[0].copy.as_ref().unwrap().sequence, 2, "{field}");
+    }
+}
+
+/// A custodian that was killed after the fence knows of the head alone when it comes back.
+#[tokio::test]
+async fn nothing_is_decided_by_what_a_custodian_has_read_that_has_just_begun() {
+    let cluster = approved({
+        let mut activation = alone(true);
+        activation["spec"]["registries"][0]["copy"] = json!({"sequence": 1});
+        activation
+    })
+    .await;
+    let all = {
+        let mut cluster = cluster.lock().unwrap();
+        let report = cluster.reports.get_mut("population").unwrap();
+        let all = report["copies"].clone();
+        report["copies"] = json!([all[0]]);
+        report["completeFrom"] = 3.into();
+        report["reading"] = true.into();
+        all
+    };
+    let status = until(&cluster, |status| status.registries[0].reason == "NotYetKnown").await;
+    assert!(status.registries[0].message.contains("still reading"));
+    // However long that takes.
+    cluster.lock().unwrap().edit(|activation| {
+        activation["status"]["approvedAt"] = "2026-11-27T09:00:00Z".into();
+    });
+    for _ in 0..4 {
+        step(&cluster).await.unwrap();
+    }
+    assert_eq!(
+        phases(&cluster.lock().unwrap().status()),
+        [RegistryPhase::Fencing]
+    );
+    {
+        let mut cluster = cluster.lock().unwrap();
+        let report = cluster
+            .reports
+            .get_mut("population")
+            .unwrap()
+            .as_object_mut()
+            .unwrap();
+        report.insert("copies".to_owned(), all);
+        report.remove("completeFrom");
+        report.remove("reading");
+    }
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    assert_eq!(status.registries[0].copy.as_ref().unwrap().sequence, 1);
 }
 
 #[tokio::test]
@@ -106,6 +185,7 @@ async fn a_registry_without_a_copy_that_the_choice_allows_fails_and_says_what_ca
     })
     .await;
     of_every_copy(&cluster, "drilled", "Unknown");
+    settle(&cluster).await;
     let status = until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
     assert_eq!(status.registries[0].reason, "NoIntactCopy");
     assert!(status.registries[0].message.contains("another rule"));

@@ -114,6 +114,21 @@ async fn a_recovery_point_goes_when_its_copy_went() {
     );
 }
 
+/// It tells of the head first, and of older copies once it has read them.
+#[tokio::test]
+async fn a_recovery_point_stays_while_a_custodian_that_has_just_begun_reads() {
+    let (world, resource, running) = settled(registry_report(&[3, 2, 1])).await;
+    let mut report = registry_report(&[3]);
+    report["reading"] = true.into();
+    running.processes.say(CUSTODIAN, "/registries/population", report);
+    let asked = run(&world, &resource).await;
+    assert!(
+        !lines(&asked).iter().any(|line| line.contains(&name(1))),
+        "{:?}",
+        lines(&asked)
+    );
+}
+
 #[tokio::test]
 async fn a_recovery_point_whose_copy_the_ledger_lost_stays_to_be_seen() {
     let (world, resource, running) = settled(registry_report(&[3, 2, 1])).await;

@@ -264,6 +264,12 @@ impl Keeper {
         Ok(())
     }
 
+    /// Whether something that stood in the ledger when the process began is not taken in yet, of the copies or of what is known of them.
+    fn is_reading(&self) -> bool {
+        let is_complete = self.ledger.as_ref().is_some_and(LedgerState::is_complete);
+        !is_complete || !self.holdings.lock().history_known
+    }
+
     /// Everything that is wrong now.
     fn findings(&self, assignment: &Assignment, now: Timestamp) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();

@@ -45,6 +45,7 @@ impl Keeper {
             blocked: blocked.clone(),
             ..self.retention_report()
         };
+        let reading = self.is_reading();
         let holdings = self.holdings.lock();
         let head = self.ledger.as_ref().and_then(LedgerState::source_head);
         let standing = judgement::standing(&holdings, head.map(|head| head.sequence));
@@ -87,6 +88,7 @@ impl Keeper {
             copies: copies(&holdings, assignment, chains.map(LedgerState::view)),
             // The longest that it can be, so that the report still fits when it is known.
             complete_from: Some(u64::MAX),
+            reading,
             verification: verification.clone(),
             retention,
             used_bytes,

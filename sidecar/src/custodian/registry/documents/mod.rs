@@ -14,7 +14,6 @@ use dataembassy_ledger::{PublicKey, Sha256Digest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::ledger::LedgerState;
 use super::orders::Attempt;
 use super::{Assignment, Keeper};
 use deposit::DepositError;
@@ -71,9 +70,7 @@ impl Keeper {
         if let Some(why) = self.cannot_append(assignment) {
             return Some(why);
         }
-        let is_complete = self.ledger.as_ref().is_some_and(LedgerState::is_complete);
-        let is_known = is_complete && self.holdings.lock().history_known;
-        (!is_known).then(|| {
+        self.is_reading().then(|| {
             let why = "the living copies of this registry are not all known yet: its ledger is being read";
             (Reason::NotYetKnown, why.to_owned())
         })
