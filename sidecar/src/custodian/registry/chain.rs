@@ -319,6 +319,12 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
         (!versions.is_empty()).then_some(Group { key, versions })
     }
 
+    /// Has the next look read what occupies the next place anew, however short ago that was; whether anything does.
+    pub fn doubt_next(&mut self) -> bool {
+        self.next.at = None;
+        !self.next.versions.is_empty()
+    }
+
     /// What stands beyond the next place, as the last look found it.
     #[must_use]
     pub fn beyond(&self) -> Option<&Group> {

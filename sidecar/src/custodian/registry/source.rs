@@ -111,6 +111,11 @@ impl Source {
         matches!(self.backwards, Backwards::Done)
     }
 
+    /// Has the next look read what stands behind the head and does not count anew; whether anything does.
+    pub fn doubt_next(&mut self) -> bool {
+        self.chain.doubt_next()
+    }
+
     /// Judges what comes next by what the custody chain says now.
     pub fn learn(&mut self, settings: &RegistrySettings, view: &CustodyView) -> Result<(), KeyHasTwoRoles> {
         self.chain.replace_authority(authority(settings, view)?);

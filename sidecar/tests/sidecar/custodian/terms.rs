@@ -16,12 +16,12 @@ use dataembassy_testkit::minio::{BUCKET, BucketKind};
 use hyper::{Method, StatusCode};
 use jiff::SignedDuration;
 
-use crate::bench::REGISTRY;
 use crate::bench::activation::{approval, approvers, embassy, key_of, signed, statement, with_floor};
 use crate::bench::custodian::{
     Custodian, CustodianBench, DEADLINE, alarm, answer, custodian_key, home, newest_only, on_disk,
 };
 use crate::bench::drill;
+use crate::bench::{REGISTRY, sequence};
 
 const ORDER: &str = "the-day-1";
 const BACK: &str = "the-day-2";
@@ -147,6 +147,47 @@ async fn home_is_fenced_at_the_head_that_there_is_and_the_entry_says_who_ordered
     bench.remember(&report);
     custodian.kill();
     let custodian = bench.custodian();
+    custodian.until_done(ORDER).await;
+    assert_fenced_once(&bench, Some(made[2].reference)).await;
+}
+
+/// Whoever ends the term cuts off what stands behind the head that it has read.
+#[tokio::test]
+async fn an_entry_that_was_read_damaged_is_read_anew_before_home_is_fenced() {
+    let (mut bench, mut made) = bench(1).await;
+    let custodian = bench.custodian();
+    custodian.until_head(1).await;
+    let second = bench.ledger.entry_key(sequence(2)).to_string();
+    bench.proxy.inject(1, Fault::Flip(4_711), move |method, target| {
+        method == Method::GET && target.contains(&second)
+    });
+    made.extend(bench.copies(1, &Shape::default()).await);
+    custodian
+        .until_registry("the damage to be told", |report| {
+            report.ledger.state == CheckState::False
+        })
+        .await;
+    let warrant = signed(&activation(&bench, ORDER, &made[0]), &["bertil", "chiara"]);
+    bench.config.orders = vec![activate(ORDER, warrant)];
+    bench.write_config();
+    custodian.until_done(ORDER).await;
+    assert_fenced_once(&bench, Some(made[1].reference)).await;
+}
+
+/// A refusal is for ever, so it rests on more than one reading.
+#[tokio::test]
+async fn a_floor_that_was_read_damaged_refuses_no_order() {
+    let (mut bench, made) = bench(3).await;
+    let custodian = bench.custodian();
+    let all = |report: &RegistryReport| report.copies.len() == 3 && !report.reading;
+    custodian.until_registry("all to be known", all).await;
+    let floor = bench.ledger.entry_key(sequence(1)).to_string();
+    bench.proxy.inject(1, Fault::Flip(4_711), move |method, target| {
+        method == Method::GET && target.contains(&floor)
+    });
+    let warrant = signed(&activation(&bench, ORDER, &made[0]), &["bertil", "chiara"]);
+    bench.config.orders = vec![activate(ORDER, warrant)];
+    bench.write_config();
     custodian.until_done(ORDER).await;
     assert_fenced_once(&bench, Some(made[2].reference)).await;
 }
