@@ -20,7 +20,7 @@ use super::{
 use crate::process::folder::Files;
 use crate::restore::{
     Clock, Options, ReadCopy,
-    copy::{Choice, FindError, FoundCopy, SealedCopy as _, StoredCopy},
+    copy::{Choice, DOUBTS, FindError, FoundCopy, SealedCopy as _, StoredCopy},
     job::{self, configuration::Access},
     outcome::Outcome,
     progress::Phase,
@@ -73,6 +73,7 @@ async fn opened(
 ) -> Result<StoredCopy, Failure> {
     let until = Instant::now() + job::PATIENCE;
     let draw = rand::rng().random();
+    let mut doubts = DOUBTS;
     loop {
         let failure = match find(store, access, config.pick, draw).await {
             Ok(found) => {
@@ -83,6 +84,11 @@ async fn opened(
                     Ok(copy) => return Ok(copy),
                     Err(error) => Failure::from(error),
                 }
+            }
+            Err(error) if doubts > 0 && error.is_by_the_ledger() => {
+                doubts -= 1;
+                tracing::warn!(%error, "the ledger is read anew before it is believed");
+                continue;
             }
             Err(error) => Failure::from(error),
         };

@@ -14,6 +14,7 @@ use crate::store::StoreError;
 
 pub use contents::Contents;
 pub use members::{members, read_file};
+pub(crate) use stored::DOUBTS;
 pub use stored::{Choice, FindError, FoundCopy, StoredCopy};
 
 /// Why a copy cannot be read.

@@ -26,6 +26,9 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(10),
 ];
 
+/// How often what the store gave is read anew before it is held to be what the store has.
+pub(crate) const DOUBTS: u32 = 2;
+
 /// Which copy is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -119,6 +122,16 @@ impl FindError {
             Self::Key(_) => Reason::CopyNotOpened,
             Self::Manifest(_) | Self::ManifestDisagrees { .. } => Reason::ManifestInvalid,
             Self::Object(error) => error.reason(),
+        }
+    }
+
+    /// Whether it is a judgement on what the store gave of the ledger: bytes that were damaged on their way are others when they are read anew.
+    #[must_use]
+    pub const fn is_by_the_ledger(&self) -> bool {
+        match self {
+            Self::Ledger(error) => !matches!(error, LedgerError::Store(_)),
+            Self::NoSuchCopy { .. } | Self::EndUnknown(_) | Self::BrokenLink { .. } => true,
+            Self::Key(_) | Self::Manifest(_) | Self::ManifestDisagrees { .. } | Self::Object(_) => false,
         }
     }
 }
@@ -235,7 +248,8 @@ impl StoredCopy {
             .await
     }
 
-    /// Reads one object by version and compares it with what the ledger says of it.
+    /// Reads one object by version and compares it with what the ledger says of it. One that differs is read anew: its bytes may have been damaged
+    /// on their way, and a restore that ends over that is hours lost.
     async fn object(
         &self,
         object: CopyObject,
@@ -248,14 +262,36 @@ impl StoredCopy {
             copy: self.identity.copy_id,
             object,
         };
-        let different = |why: String| CopyError::NotTheOneNamed {
-            object: key.to_string(),
-            why,
-        };
+        let mut doubts = DOUBTS;
+        loop {
+            let bytes = self.read(&key, version, size).await?;
+            let wrong = if bytes.len() as u64 == size {
+                let content = bytes.clone();
+                let found = tokio::task::spawn_blocking(move || Sha256Digest::of(&content))
+                    .await
+                    .map_err(|_| CopyError::Ended)?;
+                (found != sha256).then(|| format!("its SHA-256 is {found}, not {sha256}"))
+            } else {
+                Some(format!("{} bytes instead of {size}", bytes.len()))
+            };
+            let Some(why) = wrong else { return Ok(bytes) };
+            if doubts == 0 {
+                return Err(CopyError::NotTheOneNamed {
+                    object: key.to_string(),
+                    why,
+                });
+            }
+            doubts -= 1;
+            tracing::warn!(%key, why, "an object is not the one that the ledger names, and is read again");
+        }
+    }
+
+    /// Reads one object by version, and again after a pause where the store has failed.
+    async fn read(&self, key: &ObjectKey, version: &VersionId, size: u64) -> Result<Bytes, CopyError> {
         let mut pauses = PAUSES.iter();
-        let bytes = loop {
-            match self.fetch(&key, version, size).await {
-                Ok(bytes) => break bytes,
+        loop {
+            match self.fetch(key, version, size).await {
+                Ok(bytes) => return Ok(bytes),
                 Err(error) => match pauses.next() {
                     Some(pause) if !error.is_permanent() => {
                         tracing::warn!(%error, %key, "reading an object failed and is tried again");
@@ -269,18 +305,6 @@ impl StoredCopy {
                     }
                 },
             }
-        };
-        if bytes.len() as u64 != size {
-            return Err(different(format!("{} bytes instead of {size}", bytes.len())));
-        }
-        let content = bytes.clone();
-        let found = tokio::task::spawn_blocking(move || Sha256Digest::of(&content))
-            .await
-            .map_err(|_| CopyError::Ended)?;
-        if found == sha256 {
-            Ok(bytes)
-        } else {
-            Err(different(format!("its SHA-256 is {found}, not {sha256}")))
         }
     }
 

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RestoreError,
     clean_up::clean_up,
-    copy::{CopyIdentity, FindError, SealedCopy as _, StoredCopy},
+    copy::{CopyIdentity, DOUBTS, FindError, SealedCopy as _, StoredCopy},
     outcome::Outcome,
     progress::Phase,
     restore,
@@ -251,12 +251,17 @@ async fn opened(
     board: &Board<RestoreReport>,
 ) -> Result<StoredCopy, Failure> {
     let until = Instant::now() + PATIENCE;
+    let mut doubts = DOUBTS;
     let (ledger, identities) = (&configuration.access.ledger, &configuration.access.identities);
     loop {
         match StoredCopy::open(store.clone(), ledger, configuration.choice, identities).await {
             Ok(copy) => {
                 board.goes_on();
                 return Ok(copy);
+            }
+            Err(error) if doubts > 0 && error.is_by_the_ledger() => {
+                doubts -= 1;
+                tracing::warn!(%error, "the ledger is read anew before it is believed");
             }
             Err(error) => bide(board, error.into(), until).await?,
         }

@@ -1,9 +1,11 @@
 //! A restore as the operator's Job: told by a folder, asked at a port, ended with last words.
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     path::Path,
     process::Command,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -19,10 +21,12 @@ use dataembassy_sidecar::{
     restore::job::{Environment, run_until},
 };
 use dataembassy_testkit::{
+    fault_proxy::Fault,
     minio::BUCKET,
     postgresql::{Database, PASSWORD, Server, programs},
     process::free_port,
 };
+use hyper::Method;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -317,6 +321,31 @@ async fn a_copy_that_breaks_off_leaves_a_marked_database_which_another_restore_r
     let result = replacing.run().await;
     assert_eq!(result.ending, Ending::Restored, "{}", result.message);
     assert_equal(&database, &target);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_damaged_once_on_its_way_is_read_again_and_nothing_is_decided_by_it() {
+    let (embassy, database) = published().await;
+    let target = target(database.server).await;
+    let proxy = &embassy.bench.proxy;
+    let endpoint = proxy.endpoint();
+    let folder = Folder::new(&embassy, &target, |config| {
+        config.store.endpoint = endpoint.parse().unwrap();
+    });
+    // Of the ledger and of the copy, each object once.
+    let met = Arc::new(Mutex::new(HashSet::new()));
+    let damaged = Arc::clone(&met);
+    proxy.inject(usize::MAX, Fault::Flip(3_333), move |method, object| {
+        let is_of_it = object.contains("/source/") || object.contains("/copies/");
+        method == Method::GET && is_of_it && damaged.lock().unwrap().insert(object.to_owned())
+    });
+    let result = folder.run().await;
+    assert_eq!(result.ending, Ending::Restored, "{result:?}");
+    assert_equal(&database, &target);
+    let met = met.lock().unwrap();
+    for folder in ["/source/", "/copies/"] {
+        assert!(met.iter().any(|object| object.contains(folder)), "{met:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
