@@ -7,7 +7,7 @@ use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::OrderState;
 use dataembassy_contract::drill::{DrillResult, LastWords, Verdict};
 use dataembassy_crds::{ConditionStatus, CurrentDrill, EndedDrill, RegistryDrill};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
@@ -22,6 +22,9 @@ use crate::job::{self, OOM_KILLED, TOO_LONG, with_reason};
 
 /// What is not begun with less time than this, in seconds.
 const LEAST_SECONDS: u64 = 60;
+
+/// How long a `RegistryCustody` that is gone may be on its way back, as where a pipeline replaces it, before what a drill found goes unsigned.
+const MADE_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq)]
@@ -339,8 +342,11 @@ fn recorded(drill: &RegistryDrill, current: &CurrentDrill, found: &Found, now: T
     let counts = found
         .custody
         .as_ref()
-        .is_some_and(|custody| validate::counts(drill, custody));
-    if !counts {
+        .map(|custody| validate::counts(drill, custody));
+    if counts.is_none() && now.duration_since(result.ended_at) < MADE_AGAIN {
+        return Step::Await;
+    }
+    if counts != Some(true) {
         let message = "the RegistryCustody does not count drills of this namespace any more, so what it found is not signed: name the \
                        namespace in its spec.drills.namespace";
         return unsigned(result, Reason::DrillNotAllowed, message.to_owned());

@@ -12,6 +12,7 @@ use dataembassy_operator::drill::reconcile;
 use dataembassy_operator::embassy;
 use dataembassy_operator::embassy::configuration::Documents;
 use dataembassy_operator::poll::Known;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
@@ -260,6 +261,28 @@ async fn a_registry_that_counts_drills_no_more_ends_the_wait_for_its_signature()
         (&last["result"], &last["reason"]),
         (&json!("INCONCLUSIVE"), &json!("DrillNotAllowed"))
     );
+}
+
+/// A pipeline that replaces a resource deletes it first.
+#[tokio::test]
+async fn a_registry_that_is_deleted_and_made_again_costs_no_result() {
+    for (minutes, ends) in [(1, false), (11, true)] {
+        let (mut resource, cluster) = recording("Passed", "Drilled").await;
+        let kept = &mut resource["status"]["current"]["result"];
+        let mut result: Value = serde_json::from_str(kept.as_str().unwrap()).unwrap();
+        let ended = Timestamp::now() - SignedDuration::from_mins(minutes);
+        result["endedAt"] = ended.to_string().into();
+        *kept = result.to_string().into();
+        let world = World {
+            settings: Some(embassy_settings()),
+            ..World::of(&[reached(), resource.clone()])
+        };
+        let asked = run(&world, &cluster, &resource).await;
+        let has_ended = asked
+            .iter()
+            .any(|asked| asked.body["status"]["last"]["reason"] == "DrillNotAllowed");
+        assert_eq!(has_ended, ends, "{asked:#?}");
+    }
 }
 
 #[tokio::test]
