@@ -18,7 +18,8 @@ use crate::patience::Patience;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Exported snapshots of this database's transactions, the newest first. The id's three parts are written in
-/// upper-case hexadecimal, eight digits, as PostgreSQL names the file.
+/// upper-case hexadecimal, eight digits, as PostgreSQL names the file. The three views are read one after the other:
+/// whose transaction ended meanwhile has no beginning any more.
 const EXPORTED: &str = "
     SELECT f.name, a.pid,
            pg_catalog.to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')
@@ -27,7 +28,7 @@ const EXPORTED: &str = "
        AND f.name LIKE pg_catalog.upper(pg_catalog.lpad(pg_catalog.to_hex(pg_catalog.split_part(l.virtualxid, '/', 1)::bigint), 8, '0')
                        || '-' || pg_catalog.lpad(pg_catalog.to_hex(pg_catalog.split_part(l.virtualxid, '/', 2)::bigint), 8, '0')) || '-%'
       JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid AND a.datname = pg_catalog.current_database()
-     WHERE a.application_name <> 'truth' AND a.usename = $1
+     WHERE a.application_name <> 'truth' AND a.usename = $1 AND a.xact_start IS NOT NULL
      ORDER BY a.xact_start DESC";
 
 /// A session in the leader's snapshot.
