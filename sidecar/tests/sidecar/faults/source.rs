@@ -1,12 +1,19 @@
-//! What happens to a registry while it is mirrored: its database goes away or is made anew, its sessions die, a right is taken, its rows
-//! become noise. What was copied before stays, and what happened is said.
+//! What happens to a registry while it is mirrored: its database goes away or is made anew, its server crashes, hands over to a standby or runs
+//! out of disk, its sessions die, a right is taken, its rows become noise. What was copied before stays, and what happened is said.
 
-use crate::bench::mirror::MirrorBench;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use crate::bench::mirror::{MirrorBench, Sidecar};
 use crate::support::{Standing, source, source_as, take, until};
-use dataembassy_contract::Reason;
 use dataembassy_contract::config::SourceIdentity;
 use dataembassy_contract::report::{CheckState, Outcome, Report};
+use dataembassy_contract::{Reason, files};
 use dataembassy_testkit::postgresql::{Database, PASSWORD, Server};
+use tokio::net::{TcpListener, TcpStream};
+
+const VOLUME_MIB: u32 = 24;
 
 const LARGE: &str = "CREATE TABLE large AS SELECT i, (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 40) j) AS text \
     FROM generate_series(1, 40000) i";
@@ -137,4 +144,152 @@ async fn a_right_that_is_taken_in_the_middle_of_a_copy_is_told_as_that() {
         .await
         .unwrap();
     take(&from).await.unwrap();
+}
+
+/// A server of one's own: it is to suffer.
+fn server() -> &'static Server {
+    Box::leak(Box::new(Server::start(17).unwrap()))
+}
+
+fn signal(name: &str, process: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), process]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Begins a run that stands before a locked table, and returns the process that serves whoever holds the lock, and the session.
+async fn held_run(
+    bench: &mut MirrorBench,
+    sidecar: &Sidecar,
+    trigger: &str,
+) -> (String, tokio_postgres::Client) {
+    let holder = bench.database.client().await.unwrap();
+    holder
+        .batch_execute("BEGIN; LOCK TABLE person IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let row = holder
+        .query_one("SELECT pg_backend_pid()::text", &[])
+        .await
+        .unwrap();
+    bench.config.trigger = Some(trigger.into());
+    bench.write_config();
+    sidecar
+        .until("a run that stands", |report| report.run.is_some())
+        .await;
+    let stands = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'person'::regclass)";
+    until(&bench.database, stands).await;
+    (row.get(0), holder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_crashes_in_mid_run_ends_that_run_and_is_mirrored_once_it_is_back() {
+    let mut bench = MirrorBench::of(server().database().await.unwrap()).await;
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    let (holder, _session) = held_run(&mut bench, &sidecar, "crash").await;
+    // A server trusts no memory that a killed process may have left: it ends all sessions, recovers, and begins anew.
+    signal("KILL", &holder);
+    let lost = |report: &Report| failed(report, "crash").is_some();
+    let report = sidecar.until("the run to end", lost).await;
+    assert_eq!(failed(&report, "crash"), Some(Reason::SourceLost), "{report:#?}");
+    let report = sidecar.until_copy(2).await;
+    assert_eq!(report.source.state, CheckState::True, "{report:#?}");
+    assert_eq!(bench.whole_copies().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_takes_over_in_mid_run_is_the_same_registry() {
+    let primary = server();
+    let mut bench = MirrorBench::of(primary.database().await.unwrap()).await;
+    let standby: &'static Server = Box::leak(Box::new(primary.standby().unwrap()));
+    // The registry's address, behind which another server may stand tomorrow.
+    let serving = Arc::new(AtomicU16::new(primary.port()));
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let postgresql = bench.config.source.postgresql.as_mut().unwrap();
+    postgresql.port = address.local_addr().unwrap().port();
+    let behind = Arc::clone(&serving);
+    tokio::spawn(async move {
+        while let Ok((mut ours, _)) = address.accept().await {
+            let port = behind.load(Ordering::Relaxed);
+            // Nobody may be there: the session ends, as at the address itself.
+            tokio::spawn(async move {
+                let mut theirs = TcpStream::connect(("127.0.0.1", port)).await?;
+                tokio::io::copy_bidirectional(&mut ours, &mut theirs).await
+            });
+        }
+    });
+    let authorities = [primary, standby].map(|server| server.authority().certificate());
+    bench.write_secret(files::DATABASE_CA, &authorities.concat());
+    bench.write_config();
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+
+    let (_, session) = held_run(&mut bench, &sidecar, "failover").await;
+    drop(session);
+    primary_dies(primary);
+    let promoted = standby.client("postgres").await.unwrap();
+    let row = promoted.query_one("SELECT pg_promote()", &[]).await.unwrap();
+    assert!(row.get::<_, bool>(0));
+    serving.store(standby.port(), Ordering::Relaxed);
+    let there = Database {
+        server: standby,
+        name: bench.database.name.clone(),
+    };
+    there
+        .execute("INSERT INTO person VALUES (-1, 'after the failover')")
+        .await
+        .unwrap();
+    bench.config.trigger = Some("taken-over".into());
+    bench.write_config();
+    let taken_over = |report: &Report| {
+        let mut runs = report.recent_runs.iter();
+        runs.any(|run| run.trigger.as_deref() == Some("taken-over") && run.outcome == Outcome::Copied)
+    };
+    let report = sidecar.until("a copy of the new primary", taken_over).await;
+    assert_eq!(report.source.state, CheckState::True, "{report:#?}");
+    let changed = report
+        .recent_runs
+        .iter()
+        .any(|run| run.reason == Reason::SourceChanged);
+    assert!(!changed, "{report:#?}");
+    assert!(bench.whole_copies().await >= 2);
+}
+
+/// At once, as a machine that loses its power.
+fn primary_dies(primary: &Server) {
+    let file = primary.socket_directory().join("data/postmaster.pid");
+    let text = std::fs::read_to_string(file).unwrap();
+    signal("QUIT", text.lines().next().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_whose_disk_is_full_is_mirrored_all_the_same() {
+    let server = server();
+    let volume = server.small_tablespace(VOLUME_MIB).await.unwrap();
+    let database = server
+        .database_with(&format!("TABLESPACE {volume}"))
+        .await
+        .unwrap();
+    let mut bench = MirrorBench::of(database).await;
+    bench
+        .database
+        .execute("CREATE TABLE filling (text text)")
+        .await
+        .unwrap();
+    // In ever smaller pieces, until not even one page is left.
+    for rows in [10_000, 1_000, 100, 1] {
+        let fill = format!("INSERT INTO filling SELECT repeat('x', 1000) FROM generate_series(1, {rows})");
+        let said = loop {
+            if let Err(error) = bench.database.execute(&fill).await {
+                break format!("{error:#}");
+            }
+        };
+        assert!(said.contains("No space left on device"), "{said}");
+    }
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    bench.config.trigger = Some("still-full".into());
+    bench.write_config();
+    sidecar.until_copy(2).await;
+    assert_eq!(bench.whole_copies().await, 2);
 }
