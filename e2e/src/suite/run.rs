@@ -7,8 +7,8 @@ use std::thread;
 
 use super::count::Count;
 use super::hearing::Failures;
-use super::say;
 use super::stages::Command;
+use super::voice::Voice;
 
 /// A command that did not end well.
 pub(super) struct Failed {
@@ -27,9 +27,9 @@ struct Heard {
     failures: Failures,
 }
 
-/// Runs the command in the workspace. Both of its streams go to our standard output, line by line.
-pub(super) fn command(workspace: &Path, command: &Command) -> Result<Count, Failed> {
-    say(&format!("$ {}", command.text()));
+/// Runs the command in the workspace. Both of its streams are said, line by line.
+pub(super) fn command(workspace: &Path, command: &Command, voice: &Voice) -> Result<Count, Failed> {
+    voice.say(&format!("$ {}", command.text()));
     let failed = |heard: Heard, why: String| Failed {
         counted: heard.counted,
         tests: heard.failures.tests,
@@ -43,15 +43,16 @@ pub(super) fn command(workspace: &Path, command: &Command) -> Result<Count, Fail
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(Heard::default(), format!("could not be started: {error}")))?;
-    let errors = child
-        .stderr
-        .take()
-        .map(|stream| thread::spawn(move || pass_on(stream)));
-    let mut heard = child.stdout.take().map(pass_on).unwrap_or_default();
-    if let Some(Ok(of_errors)) = errors.map(thread::JoinHandle::join) {
-        heard.counted += of_errors.counted;
-        heard.failures.tests.extend(of_errors.failures.tests);
-    }
+    let streams = (child.stdout.take(), child.stderr.take());
+    let heard = thread::scope(|scope| {
+        let errors = streams.1.map(|stream| scope.spawn(|| pass_on(stream, voice)));
+        let mut heard = streams.0.map(|stream| pass_on(stream, voice)).unwrap_or_default();
+        if let Some(Ok(of_errors)) = errors.map(thread::ScopedJoinHandle::join) {
+            heard.counted += of_errors.counted;
+            heard.failures.tests.extend(of_errors.failures.tests);
+        }
+        heard
+    });
     match child.wait() {
         Ok(status) if status.success() => Ok(heard.counted),
         Ok(status) => Err(failed(heard, format!("ended with {status}"))),
@@ -59,7 +60,7 @@ pub(super) fn command(workspace: &Path, command: &Command) -> Result<Count, Fail
     }
 }
 
-fn pass_on(stream: impl std::io::Read) -> Heard {
+fn pass_on(stream: impl std::io::Read, voice: &Voice) -> Heard {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     let mut heard = Heard::default();
@@ -67,7 +68,7 @@ fn pass_on(stream: impl std::io::Read) -> Heard {
         let text = String::from_utf8_lossy(&line);
         heard.counted += Count::of_line(&text);
         heard.failures.hear(&text);
-        say(text.trim_end_matches(['\n', '\r']));
+        voice.say(text.trim_end_matches(['\n', '\r']));
         line.clear();
     }
     heard

@@ -1,4 +1,4 @@
-//! Which stages there are. The order is: what is cheapest to fail first.
+//! Which stages there are, which run at once, and in which order: what is cheapest to fail first.
 
 use std::path::PathBuf;
 
@@ -38,19 +38,52 @@ pub struct Stage {
     pub about: &'static str,
     /// Its commands, in order; a failed one is the last.
     pub commands: Vec<Command>,
+    /// The stage of another lane that it does not run beside.
+    pub behind: Option<&'static str>,
+}
+
+/// Stages that run one after the other.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    /// The stages.
+    pub stages: Vec<Stage>,
     /// What is run after them, whatever came of them.
     pub finally: Option<Command>,
 }
 
+/// Lanes that run at once, because none takes from another what it needs but time.
+pub type Step = Vec<Lane>;
+
 /// Every stage, in the order in which they run.
 #[must_use]
-pub fn stages(options: &Options) -> Vec<Stage> {
-    let stage = |name, about, commands| Stage {
+pub fn steps(options: &Options) -> Vec<Step> {
+    let lane = |stages| Lane {
+        stages,
+        finally: None,
+    };
+    let on_the_bed = |stages| Lane {
+        stages,
+        finally: Some(Command::cargo(&["e2e", "down"])),
+    };
+    vec![
+        vec![lane(without_running_anything())],
+        // Many scenarios at once leave no processor idle; those that wait one by one do.
+        vec![lane(on_loopback(options)), on_the_bed(scenarios(options))],
+        // By itself: it promises a time.
+        vec![on_the_bed(vec![demo()])],
+    ]
+}
+
+fn stage(name: &'static str, about: &'static str, commands: Vec<Command>) -> Stage {
+    Stage {
         name,
         about,
         commands,
-        finally: None,
-    };
+        behind: None,
+    }
+}
+
+fn without_running_anything() -> Vec<Stage> {
     vec![
         stage(
             "provision",
@@ -91,45 +124,30 @@ pub fn stages(options: &Options) -> Vec<Stage> {
                 ]),
             ],
         ),
-        stage(
-            "crates",
-            "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
-            crates(options),
-        ),
+    ]
+}
+
+fn on_loopback(options: &Options) -> Vec<Stage> {
+    vec![
+        Stage {
+            behind: Some("scenarios"),
+            ..stage(
+                "crates",
+                "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
+                crates(options),
+            )
+        },
         stage(
             "exploration",
             "the controllers under random schedules of faults, without a cluster",
             vec![exploration(options)],
         ),
         stage("fuzz", "each fuzz target, for a while", vec![fuzz(options)]),
-        Stage {
-            finally: Some(Command::cargo(&["e2e", "down"])),
-            ..stage(
-                "scenarios",
-                "the product in two clusters, in good days and bad",
-                scenarios(options),
-            )
-        },
-        Stage {
-            finally: Some(Command::cargo(&["e2e", "down"])),
-            ..stage(
-                "demo",
-                "the main job, from nothing, as README promises it: interrupted, and whole",
-                vec![
-                    Command::cargo(&["test", "--package", "dataembassy-e2e", "--test", "interruption"]),
-                    Command::cargo(&["e2e", "demo"]),
-                ],
-            )
-        },
     ]
 }
 
-fn clippy(what: &[&str]) -> Command {
-    Command::cargo(&[&["clippy"], what, &["--quiet", "--", "-D", "warnings"]].concat())
-}
-
-fn scenarios(options: &Options) -> Vec<Command> {
-    let test = |which: &[&str]| {
+fn scenarios(options: &Options) -> Vec<Stage> {
+    let these = |which: &[&str]| {
         let program = [
             "test",
             "--package",
@@ -146,11 +164,39 @@ fn scenarios(options: &Options) -> Vec<Command> {
         Command::cargo(&[&program, which, long].concat())
     };
     vec![
-        Command::cargo(&["e2e", "up"]),
-        // Scenarios wait more than they work: there may be many more of them at once than there are cores.
-        test(&["--skip", "alone::", "--test-threads=24"]),
-        test(&["alone::", "--test-threads=1"]),
+        stage(
+            "scenarios",
+            "the product in two clusters, in good days and bad",
+            vec![
+                Command::cargo(&["e2e", "up"]),
+                // They wait more than they work: there may be many more of them at once than there are cores.
+                these(&["--skip", "alone::", "--test-threads=24"]),
+            ],
+        ),
+        stage(
+            "alone",
+            "scenarios that take away what the others need",
+            vec![
+                Command::cargo(&["e2e", "up"]),
+                these(&["alone::", "--test-threads=1"]),
+            ],
+        ),
     ]
+}
+
+fn demo() -> Stage {
+    stage(
+        "demo",
+        "the main job, from nothing, as README promises it: interrupted, and whole",
+        vec![
+            Command::cargo(&["test", "--package", "dataembassy-e2e", "--test", "interruption"]),
+            Command::cargo(&["e2e", "demo"]),
+        ],
+    )
+}
+
+fn clippy(what: &[&str]) -> Command {
+    Command::cargo(&[&["clippy"], what, &["--quiet", "--", "-D", "warnings"]].concat())
 }
 
 fn crates(options: &Options) -> Vec<Command> {
@@ -196,5 +242,25 @@ fn fuzz(options: &Options) -> Command {
     Command {
         program: "fuzz/run".into(),
         arguments: vec![if options.long { "300" } else { "10" }.to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Or it would wait for ever.
+    #[test]
+    fn what_runs_behind_a_stage_is_in_another_lane_of_the_same_step() {
+        for step in steps(&Options::default()) {
+            for (number, lane) in step.iter().enumerate() {
+                for awaited in lane.stages.iter().filter_map(|stage| stage.behind) {
+                    let others = step.iter().enumerate().filter(|(other, _)| *other != number);
+                    let mut stages = others.flat_map(|(_, lane)| &lane.stages);
+                    let found = stages.find(|stage| stage.name == awaited);
+                    assert!(found.is_some_and(|found| found.behind.is_none()), "{awaited}");
+                }
+            }
+        }
     }
 }

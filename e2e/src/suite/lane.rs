@@ -1,0 +1,320 @@
+//! Runs lanes of stages: within a lane one stage after the other, the lanes at once.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Barrier, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::count::Count;
+use super::stages::{Command, Lane, Stage};
+use super::voice::Voice;
+use super::{hearing, run};
+
+/// What became of one stage.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub name: &'static str,
+    pub elapsed: Duration,
+    pub failure: Option<String>,
+    /// Tests that failed beside others, and passed by themselves.
+    pub unsteady: Vec<String>,
+    pub count: Count,
+}
+
+/// Runs the lanes at once, and says what became of each stage. The last lane is heard as it goes; the others' lines come when a stage has ended.
+///
+/// A second hearing waits until no lane runs anything else. `strict` gives none.
+pub(super) fn run_all(workspace: &Path, lanes: &[Lane], strict: bool) -> Vec<Outcome> {
+    let Some((last, others)) = lanes.split_last() else {
+        return Vec::new();
+    };
+    let hall = Hall {
+        workspace,
+        strict,
+        silence: Barrier::new(lanes.len()),
+        turn: Mutex::new(()),
+        awaited: Mutex::new(
+            lanes
+                .iter()
+                .flat_map(|lane| &lane.stages)
+                .map(|stage| stage.name)
+                .collect(),
+        ),
+        news: Condvar::new(),
+    };
+    for lane in others {
+        let names: Vec<_> = lane.stages.iter().map(|stage| stage.name).collect();
+        Voice::Live.say(&format!(
+            "\n━━ beside what follows: {}; what they say comes when they have ended",
+            names.join(", ")
+        ));
+    }
+    thread::scope(|scope| {
+        let beside: Vec<_> = others
+            .iter()
+            .map(|lane| scope.spawn(|| hall.run(lane, &Voice::kept())))
+            .collect();
+        let live = hall.run(last, &Voice::Live);
+        let beside = beside.into_iter().flat_map(|lane| match lane.join() {
+            Ok(outcomes) => outcomes,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        beside.chain(live).collect()
+    })
+}
+
+/// What the lanes share.
+struct Hall<'a> {
+    workspace: &'a Path,
+    strict: bool,
+    /// Behind it no lane runs but for hearings.
+    silence: Barrier,
+    /// Hearings are held one after the other.
+    turn: Mutex<()>,
+    /// The stages that have not run yet.
+    awaited: Mutex<BTreeSet<&'static str>>,
+    /// A stage has run.
+    news: Condvar,
+}
+
+/// A stage that has run, of whose tests some may be heard again.
+struct Trial<'a> {
+    outcome: Outcome,
+    /// Commands that failed by a few tests alone.
+    doubts: Vec<(&'a Command, run::Failed)>,
+}
+
+impl Hall<'_> {
+    fn run(&self, lane: &Lane, voice: &Voice) -> Vec<Outcome> {
+        let mut trials: Vec<_> = lane
+            .stages
+            .iter()
+            .map(|stage| {
+                self.wait_for(stage.behind);
+                let trial = self.try_stage(stage, voice);
+                voice.let_go();
+                taken(&self.awaited).remove(stage.name);
+                self.news.notify_all();
+                trial
+            })
+            .collect();
+        let mut left = lane.finally.as_ref();
+        if trials.iter().all(|trial| trial.doubts.is_empty()) {
+            // What has run to its end takes nothing from the other lanes any more.
+            self.clear_away(left.take(), &mut trials, voice);
+        }
+        self.silence.wait();
+        let turn = taken(&self.turn);
+        for trial in &mut trials {
+            self.hear(trial, voice);
+        }
+        drop(turn);
+        self.clear_away(left, &mut trials, voice);
+        voice.let_go();
+        trials.into_iter().map(|trial| trial.outcome).collect()
+    }
+
+    fn clear_away(&self, command: Option<&Command>, trials: &mut [Trial<'_>], voice: &Voice) {
+        if let (Some(command), Some(last)) = (command, trials.last_mut())
+            && let Err(failed) = run::command(self.workspace, command, voice)
+        {
+            last.outcome.failure.get_or_insert(failed.why);
+        }
+    }
+
+    /// Waits until that stage has run, if it is to run at all.
+    fn wait_for(&self, stage: Option<&'static str>) {
+        let is_awaited = |awaited: &mut BTreeSet<_>| stage.is_some_and(|stage| awaited.contains(stage));
+        let waited = self.news.wait_while(taken(&self.awaited), is_awaited);
+        drop(waited);
+    }
+
+    fn try_stage<'a>(&self, stage: &'a Stage, voice: &Voice) -> Trial<'a> {
+        voice.say(&format!("\n━━ {}: {}", stage.name, stage.about));
+        let started = Instant::now();
+        let mut count = Count::default();
+        let mut failure = None;
+        let mut doubts = Vec::new();
+        for command in &stage.commands {
+            match run::command(self.workspace, command, voice) {
+                Ok(counted) => count += counted,
+                Err(failed) if !self.strict && hearing::again(command, &failed.tests).is_some() => {
+                    doubts.push((command, failed));
+                }
+                Err(failed) => {
+                    count += failed.counted;
+                    failure = Some(failed.why);
+                    break;
+                }
+            }
+        }
+        let verdict = match (&failure, doubts.len()) {
+            (Some(_), _) => "FAILED",
+            (None, 0) => "ok",
+            (None, _) => "not ok, and to be heard again",
+        };
+        let elapsed = started.elapsed();
+        voice.say(&format!(
+            "━━ {}: {verdict} after {} s",
+            stage.name,
+            elapsed.as_secs()
+        ));
+        Trial {
+            outcome: Outcome {
+                name: stage.name,
+                elapsed,
+                failure,
+                unsteady: Vec::new(),
+                count,
+            },
+            doubts,
+        }
+    }
+
+    fn hear(&self, trial: &mut Trial<'_>, voice: &Voice) {
+        let outcome = &mut trial.outcome;
+        for (command, failed) in trial.doubts.drain(..) {
+            let tests = failed.tests;
+            voice.say(&format!("━━ a second hearing for {}", tests.join(", ")));
+            // What runs none of them ends well, and has shown nothing.
+            let passes = hearing::again(command, &tests).is_some_and(|again| {
+                run::command(self.workspace, &again, voice)
+                    .is_ok_and(|counted| counted.passed >= tests.len() as u64)
+            });
+            if passes {
+                outcome.count += failed.counted.cleared(tests.len() as u64);
+                outcome.unsteady.extend(tests);
+            } else {
+                outcome.count += failed.counted;
+                outcome.failure.get_or_insert(failed.why);
+            }
+        }
+    }
+}
+
+/// A lane that panicked has left whole what it held.
+fn taken<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn script(text: &str) -> Command {
+        Command {
+            program: "sh".into(),
+            arguments: vec!["-c".to_owned(), text.to_owned()],
+        }
+    }
+
+    fn stage(commands: &[&str]) -> Stage {
+        Stage {
+            name: "stage",
+            about: "a stage of a test",
+            commands: commands.iter().map(|text| script(text)).collect(),
+            behind: None,
+        }
+    }
+
+    fn lane(stage: Stage) -> Lane {
+        Lane {
+            stages: vec![stage],
+            finally: None,
+        }
+    }
+
+    /// A test runner that fails the first time, and says so the way cargo test does.
+    const ONCE: &str = "test -e seen && echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured' && exit 0; \
+                        touch seen; printf 'failures:\n    a::b\n\n'; echo 'test result: FAILED. 4 passed; 1 failed; 0 ignored; 0 measured'; exit 1";
+
+    #[test]
+    fn what_fails_once_is_unsteady_and_what_fails_twice_has_failed() {
+        const TWICE: &str = "printf 'failures:\n    a::b\n\n'; exit 1";
+        // It passes only what nobody had asked for.
+        const ANOTHER: &str = "test -e seen && exit 0; touch seen; printf 'failures:\n    a::b\n\n'; exit 1";
+        for (script, strict, passes) in [
+            (ONCE, false, true),
+            (ONCE, true, false),
+            (TWICE, false, false),
+            (ANOTHER, false, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let stage = stage(&[script]);
+            let outcomes = run_all(folder.path(), &[lane(stage)], strict);
+            let [outcome] = &outcomes[..] else {
+                panic!("{outcomes:?}")
+            };
+            assert_eq!(outcome.failure.is_none(), passes, "{script} {strict}");
+            if passes {
+                assert_eq!(outcome.unsteady, ["a::b"]);
+                assert_eq!(
+                    outcome.count.to_string(),
+                    "5 passed, 0 failed, 0 skipped, 1 unsteady"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_stage_goes_on_behind_what_is_heard_again_and_not_behind_what_failed() {
+        for (first, goes_on) in [(ONCE, true), ("false", false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let stage = stage(&[first, "touch further"]);
+            run_all(folder.path(), &[lane(stage)], false);
+            assert_eq!(folder.path().join("further").exists(), goes_on, "{first}");
+        }
+    }
+
+    #[test]
+    fn what_a_lane_leaves_is_cleared_away_although_it_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let lane = Lane {
+            finally: Some(script("touch cleared")),
+            ..lane(stage(&["false", "touch never"]))
+        };
+        let outcomes = run_all(folder.path(), &[lane], false);
+        assert!(outcomes[0].failure.as_ref().unwrap().contains("false"));
+        assert!(folder.path().join("cleared").exists());
+        assert!(!folder.path().join("never").exists());
+    }
+
+    #[test]
+    fn lanes_run_at_once_and_a_second_hearing_waits_until_all_are_silent() {
+        const MEETS: &str =
+            "touch $ME; for i in $(seq 200); do test -e $OTHER && exit 0; sleep 0.05; done; exit 1";
+        let folder = tempfile::tempdir().unwrap();
+        let meets = |me: &str, other: &str| MEETS.replace("$ME", me).replace("$OTHER", other);
+        let (left, right) = (meets("left", "right"), meets("right", "left"));
+        // Heard again only when the other lane has ended, although that takes longer.
+        let doubtful = ONCE.replace("test -e seen && echo", "test -e seen && test -e ended && echo");
+        let left = stage(&[&left, &doubtful]);
+        let right = stage(&[&right, "sleep 0.5; touch ended"]);
+        let outcomes = run_all(folder.path(), &[lane(left), lane(right)], false);
+        assert!(
+            outcomes.iter().all(|outcome| outcome.failure.is_none()),
+            "{outcomes:?}"
+        );
+        assert_eq!(outcomes[0].unsteady, ["a::b"]);
+        assert!(fs::exists(folder.path().join("ended")).unwrap());
+    }
+
+    #[test]
+    fn a_stage_waits_for_the_one_that_it_does_not_run_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let waits = Stage {
+            name: "waits",
+            behind: Some("stage"),
+            ..stage(&["test -e ran"])
+        };
+        let first = stage(&["sleep 0.3; touch ran"]);
+        let outcomes = run_all(folder.path(), &[lane(waits.clone()), lane(first)], false);
+        assert!(outcomes[0].failure.is_none(), "{outcomes:?}");
+        // What is not to run at all is not waited for.
+        let outcomes = run_all(folder.path(), &[lane(waits)], false);
+        assert!(outcomes[0].failure.is_none(), "{outcomes:?}");
+    }
+}
