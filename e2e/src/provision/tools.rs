@@ -100,10 +100,13 @@ impl Tool {
             Kind::Crate => {
                 let target = folder.join("target");
                 let mut cargo = builder("cargo");
+                // It runs for seconds, and optimising it would take minutes.
                 cargo
+                    .env("CARGO_PROFILE_DEV_DEBUG", "false")
                     .args([
                         "install",
                         "--quiet",
+                        "--debug",
                         "--locked",
                         self.package,
                         "--version",
