@@ -299,7 +299,17 @@ impl Custodian {
         what: &str,
         wanted: impl Fn(&RegistryReport) -> bool,
     ) -> RegistryReport {
-        wait(what, async || self.registry().await, wanted).await
+        self.until_named(REGISTRY, what, wanted).await
+    }
+
+    /// Waits until the report of this registry is as `wanted` says, and returns it.
+    pub async fn until_named(
+        &self,
+        registry: &str,
+        what: &str,
+        wanted: impl Fn(&RegistryReport) -> bool,
+    ) -> RegistryReport {
+        wait(what, async || self.registry_named(registry).await, wanted).await
     }
 
     /// Waits until an order has its entry; returns the report that says so.

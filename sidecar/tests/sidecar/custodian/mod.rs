@@ -12,4 +12,5 @@ mod proofs;
 mod retention;
 mod rotation;
 mod scale;
+mod tampering;
 mod terms;
