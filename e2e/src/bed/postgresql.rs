@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use tokio_postgres::{Client, NoTls};
 
 use super::secrets;
@@ -157,14 +159,13 @@ impl Database {
 
     /// How this machine connects as superuser. The address is the pod's: it holds until the pod is replaced.
     pub async fn configuration(&self, database: &str) -> Result<tokio_postgres::Config> {
-        let path = "jsonpath={.status.podIP}";
-        let address = self
-            .cluster
-            .kubectl(["get", "pod", &self.pod(), "-n", &self.namespace, "-o", path])
-            .await?;
+        let pods: Api<Pod> = Api::namespaced(self.cluster.client().clone(), &self.namespace);
+        let pod = pods.get(&self.pod()).await?;
+        let address = pod.status.and_then(|status| status.pod_ip);
+        let address = address.with_context(|| format!("the pod {} has no address", self.pod()))?;
         let mut config = tokio_postgres::Config::new();
         config
-            .host(address.trim())
+            .host(address)
             .user("postgres")
             .password(&self.password)
             .dbname(database);

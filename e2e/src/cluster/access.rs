@@ -3,6 +3,8 @@
 use std::{ffi::OsStr, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
 use tokio::process::Command;
 
 use super::{Cluster, Component, cgroup, lifecycle, network, process::Process, runtime};
@@ -95,9 +97,8 @@ impl Cluster {
             &format!("the service account of namespace {name}"),
             Duration::from_mins(1),
             || async {
-                self.kubectl(["get", "serviceaccount", "default", "--namespace", name])
-                    .await
-                    .map(Some)
+                let accounts: Api<ServiceAccount> = Api::namespaced(self.client().clone(), name);
+                Ok(Some(accounts.get("default").await?))
             },
         )
         .await
