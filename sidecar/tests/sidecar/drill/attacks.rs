@@ -187,7 +187,7 @@ const ENDLESS: &str = "SELECT set_config('statement_timeout', '0', false)::int F
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_never_ends_is_ended_by_the_drills_own_deadline() {
     let (embassy, cell) = (published(&in_a_drill(ENDLESS)).await, cell(17));
-    let drill = Drill::new(&embassy, &cell, |config| config.deadline_seconds = 15);
+    let drill = Drill::new(&embassy, &cell, |config| config.deadline_seconds = 45);
     let result = drill.result().await;
     assert_eq!(
         (result.verdict, result.reason),
