@@ -186,8 +186,6 @@ impl Owner<'_> {
 /// A store with a registry for each kind, of three copies each, and one that is left alone.
 async fn bench() -> (CustodianBench, BTreeMap<&'static str, Victim>) {
     let mut bench = CustodianBench::start_with(BucketKind::Lockable).await;
-    // Copies are bound to be unlocked in a bucket that somebody may change; what is told of that is not what is asked here.
-    bench.lock = None;
     let mut victims = BTreeMap::new();
     let mut registries = Vec::new();
     let mut depositor = bench.depositor().await;

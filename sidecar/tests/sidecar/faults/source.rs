@@ -224,8 +224,7 @@ async fn a_standby_that_takes_over_in_mid_run_is_the_same_registry() {
     let sidecar = bench.sidecar();
     sidecar.until_copy(1).await;
 
-    let (_, session) = held_run(&mut bench, &sidecar, "failover").await;
-    drop(session);
+    let _held = held_run(&mut bench, &sidecar, "failover").await;
     primary_dies(primary);
     let promoted = standby.client("postgres").await.unwrap();
     let row = promoted.query_one("SELECT pg_promote()", &[]).await.unwrap();
