@@ -1,8 +1,7 @@
 //! Runs lanes of stages: within a lane one stage after the other, the lanes at once.
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Barrier, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,14 +33,6 @@ pub(super) fn run_all(workspace: &Path, lanes: &[Lane], strict: bool) -> Vec<Out
         strict,
         silence: Barrier::new(lanes.len()),
         turn: Mutex::new(()),
-        awaited: Mutex::new(
-            lanes
-                .iter()
-                .flat_map(|lane| &lane.stages)
-                .map(|stage| stage.name)
-                .collect(),
-        ),
-        news: Condvar::new(),
     };
     for lane in others {
         let names: Vec<_> = lane.stages.iter().map(|stage| stage.name).collect();
@@ -72,10 +63,6 @@ struct Hall<'a> {
     silence: Barrier,
     /// Hearings are held one after the other.
     turn: Mutex<()>,
-    /// The stages that have not run yet.
-    awaited: Mutex<BTreeSet<&'static str>>,
-    /// A stage has run.
-    news: Condvar,
 }
 
 /// A stage that has run, of whose tests some may be heard again.
@@ -91,11 +78,8 @@ impl Hall<'_> {
             .stages
             .iter()
             .map(|stage| {
-                self.wait_for(stage.behind);
                 let trial = self.try_stage(stage, voice);
                 voice.let_go();
-                taken(&self.awaited).remove(stage.name);
-                self.news.notify_all();
                 trial
             })
             .collect();
@@ -121,13 +105,6 @@ impl Hall<'_> {
         {
             last.outcome.failure.get_or_insert(failed.why);
         }
-    }
-
-    /// Waits until that stage has run, if it is to run at all.
-    fn wait_for(&self, stage: Option<&'static str>) {
-        let is_awaited = |awaited: &mut BTreeSet<_>| stage.is_some_and(|stage| awaited.contains(stage));
-        let waited = self.news.wait_while(taken(&self.awaited), is_awaited);
-        drop(waited);
     }
 
     fn try_stage<'a>(&self, stage: &'a Stage, voice: &Voice) -> Trial<'a> {
@@ -216,7 +193,6 @@ mod tests {
             name: "stage",
             about: "a stage of a test",
             commands: commands.iter().map(|text| script(text)).collect(),
-            behind: None,
         }
     }
 
@@ -300,21 +276,5 @@ mod tests {
         );
         assert_eq!(outcomes[0].unsteady, ["a::b"]);
         assert!(fs::exists(folder.path().join("ended")).unwrap());
-    }
-
-    #[test]
-    fn a_stage_waits_for_the_one_that_it_does_not_run_beside() {
-        let folder = tempfile::tempdir().unwrap();
-        let waits = Stage {
-            name: "waits",
-            behind: Some("stage"),
-            ..stage(&["test -e ran"])
-        };
-        let first = stage(&["sleep 0.3; touch ran"]);
-        let outcomes = run_all(folder.path(), &[lane(waits.clone()), lane(first)], false);
-        assert!(outcomes[0].failure.is_none(), "{outcomes:?}");
-        // What is not to run at all is not waited for.
-        let outcomes = run_all(folder.path(), &[lane(waits)], false);
-        assert!(outcomes[0].failure.is_none(), "{outcomes:?}");
     }
 }

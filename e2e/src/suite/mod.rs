@@ -87,9 +87,6 @@ fn list(steps: &[Step]) {
             }
             for stage in &lane.stages {
                 say(&format!("{:<14} {}", stage.name, stage.about));
-                if let Some(other) = stage.behind {
-                    say(&format!("{:<14}   (not before {other} has run)", ""));
-                }
                 for command in &stage.commands {
                     say(&format!("{:<14}   {}", "", command.text()));
                 }

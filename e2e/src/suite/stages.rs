@@ -21,6 +21,16 @@ impl Command {
         }
     }
 
+    /// The same at the lowest priority: it takes the processor time that nobody else wants.
+    fn yielding(self) -> Self {
+        let program = self.program.display().to_string();
+        let nice = ["-n", "19", &program].map(ToOwned::to_owned);
+        Self {
+            program: "nice".into(),
+            arguments: [&nice, self.arguments.as_slice()].concat(),
+        }
+    }
+
     /// The command as one would type it.
     #[must_use]
     pub fn text(&self) -> String {
@@ -38,8 +48,6 @@ pub struct Stage {
     pub about: &'static str,
     /// Its commands, in order; a failed one is the last.
     pub commands: Vec<Command>,
-    /// The stage of another lane that it does not run beside.
-    pub behind: Option<&'static str>,
 }
 
 /// Stages that run one after the other.
@@ -66,9 +74,8 @@ pub fn steps(options: &Options) -> Vec<Step> {
         finally: Some(Command::cargo(&["e2e", "down"])),
     };
     vec![
-        vec![lane(without_running_anything())],
-        // Many scenarios at once leave no processor idle; those that wait one by one do.
-        vec![lane(on_loopback(options)), on_the_bed(scenarios(options))],
+        vec![lane(first())],
+        vec![lane(yielding(computing(options))), on_the_bed(waiting(options))],
         // By itself: it promises a time.
         vec![on_the_bed(vec![demo()])],
     ]
@@ -79,11 +86,10 @@ fn stage(name: &'static str, about: &'static str, commands: Vec<Command>) -> Sta
         name,
         about,
         commands,
-        behind: None,
     }
 }
 
-fn without_running_anything() -> Vec<Stage> {
+fn first() -> Vec<Stage> {
     vec![
         stage(
             "provision",
@@ -95,6 +101,18 @@ fn without_running_anything() -> Vec<Stage> {
             "the code reads as rustfmt writes it",
             vec![Command::cargo(&["fmt", "--all", "--check"])],
         ),
+    ]
+}
+
+/// What knows no deadline, and is the same on a machine of any speed.
+fn computing(options: &Options) -> Vec<Stage> {
+    let mut stages = vec![
+        // First, for it builds what the bed runs, in a target folder that the other lane does not need until then.
+        stage(
+            "exploration",
+            "the controllers under random schedules of faults, without a cluster",
+            vec![exploration(options)],
+        ),
         stage(
             "lint",
             "clippy has nothing to say",
@@ -103,6 +121,14 @@ fn without_running_anything() -> Vec<Stage> {
                 // They are no test targets of the workspace's, because they need the bed. Chosen from the whole workspace, or every crate would
                 // be checked again with this package's features alone.
                 clippy(&["--workspace", "--test", "scenarios", "--test", "interruption"]),
+                // From here, where no instrumentation is asked for.
+                clippy(&[
+                    "--manifest-path",
+                    "fuzz/Cargo.toml",
+                    "--target-dir",
+                    "target",
+                    "--no-default-features",
+                ]),
             ],
         ),
         stage(
@@ -124,26 +150,38 @@ fn without_running_anything() -> Vec<Stage> {
                 ]),
             ],
         ),
-    ]
+    ];
+    if options.long {
+        stages.push(stage("fuzz", "each fuzz target, for a while", vec![fuzz()]));
+    }
+    stages
 }
 
-fn on_loopback(options: &Options) -> Vec<Stage> {
-    vec![
-        Stage {
-            behind: Some("scenarios"),
-            ..stage(
-                "crates",
-                "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
-                crates(options),
-            )
-        },
-        stage(
-            "exploration",
-            "the controllers under random schedules of faults, without a cluster",
-            vec![exploration(options)],
-        ),
-        stage("fuzz", "each fuzz target, for a while", vec![fuzz(options)]),
-    ]
+fn yielding(stages: Vec<Stage>) -> Vec<Stage> {
+    let yielding = |stage: Stage| Stage {
+        commands: stage.commands.into_iter().map(Command::yielding).collect(),
+        ..stage
+    };
+    stages.into_iter().map(yielding).collect()
+}
+
+/// What waits for servers, schedules and deadlines.
+fn waiting(options: &Options) -> Vec<Stage> {
+    let mut stages = vec![stage(
+        "crates",
+        "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
+        crates(options),
+    )];
+    stages.extend(scenarios(options));
+    stages.push(stage(
+        "interruption",
+        "the demo, interrupted half-way, leaves nothing behind",
+        vec![
+            Command::cargo(&["e2e", "down"]),
+            Command::cargo(&["test", "--package", "dataembassy-e2e", "--test", "interruption"]),
+        ],
+    ));
+    stages
 }
 
 fn scenarios(options: &Options) -> Vec<Stage> {
@@ -187,11 +225,8 @@ fn scenarios(options: &Options) -> Vec<Stage> {
 fn demo() -> Stage {
     stage(
         "demo",
-        "the main job, from nothing, as README promises it: interrupted, and whole",
-        vec![
-            Command::cargo(&["test", "--package", "dataembassy-e2e", "--test", "interruption"]),
-            Command::cargo(&["e2e", "demo"]),
-        ],
+        "the main job, from nothing, as README promises it",
+        vec![Command::cargo(&["e2e", "demo"])],
     )
 }
 
@@ -238,10 +273,10 @@ fn exploration(options: &Options) -> Command {
     Command::cargo(&[&program, long].concat())
 }
 
-fn fuzz(options: &Options) -> Command {
+fn fuzz() -> Command {
     Command {
         program: "fuzz/run".into(),
-        arguments: vec![if options.long { "300" } else { "10" }.to_owned()],
+        arguments: vec!["300".to_owned()],
     }
 }
 
@@ -249,18 +284,20 @@ fn fuzz(options: &Options) -> Command {
 mod tests {
     use super::*;
 
-    /// Or it would wait for ever.
     #[test]
-    fn what_runs_behind_a_stage_is_in_another_lane_of_the_same_step() {
-        for step in steps(&Options::default()) {
-            for (number, lane) in step.iter().enumerate() {
-                for awaited in lane.stages.iter().filter_map(|stage| stage.behind) {
-                    let others = step.iter().enumerate().filter(|(other, _)| *other != number);
-                    let mut stages = others.flat_map(|(_, lane)| &lane.stages);
-                    let found = stages.find(|stage| stage.name == awaited);
-                    assert!(found.is_some_and(|found| found.behind.is_none()), "{awaited}");
-                }
-            }
+    fn what_only_computes_yields_to_what_waits() {
+        for step in steps(&Options::default())
+            .into_iter()
+            .filter(|step| step.len() > 1)
+        {
+            let yields = |lane: &Lane| {
+                let mut commands = lane.stages.iter().flat_map(|stage| &stage.commands);
+                commands.all(|command| command.text().starts_with("nice -n 19 cargo "))
+            };
+            // The last one is heard as it goes.
+            let (waiting, computing) = step.split_last().unwrap();
+            assert!(!yields(waiting));
+            assert!(computing.iter().all(yields));
         }
     }
 }
