@@ -1,6 +1,7 @@
 //! What tests share: real servers on loopback, and faults they will not produce on demand.
 
 pub mod authority;
+pub mod clock;
 pub mod fabricated;
 pub mod fault_proxy;
 pub mod https;

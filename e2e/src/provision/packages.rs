@@ -10,14 +10,16 @@ use crate::{
 
 /// containerd, runc and the network plugins run pods; mmdebstrap makes root file systems; the others make and
 /// inspect namespaces and links. age, zstd and openssh-client are the stock tools that must open what we write, and rclone
-/// is what we measure against. chromium opens the reports of drills as people do.
-const PACKAGES: [&str; 15] = [
+/// is what we measure against. chromium opens the reports of drills as people do. libfaketime sets the
+/// clock of a single process.
+const PACKAGES: [&str; 16] = [
     "age",
     "chromium",
     "conntrack",
     "containerd",
     "containernetworking-plugins",
     "iproute2",
+    "libfaketime",
     "mmdebstrap",
     "nftables",
     "openssh-client",

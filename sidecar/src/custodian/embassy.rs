@@ -2,11 +2,12 @@
 //! Its document is kept locked for as long as it is kept, which is for ever.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use dataembassy_contract::Reason;
 use dataembassy_ledger::store_document::VerifiedStoreDocument;
 use dataembassy_ledger::{ObjectKey, RegistryId};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::configuration::{Configuration, LockRule};
 use super::prolonging::{Aim, secure};
@@ -16,7 +17,7 @@ use crate::store::{LedgerError, Store, StoreError, clocks_agree, probe};
 /// Parts of the lock's length: after an eighth, the document's lock is looked at again.
 const LOOK_PARTS: u32 = 8;
 /// Before it is tried again to prolong it.
-const RETRY: SignedDuration = SignedDuration::from_mins(1);
+const RETRY: Duration = Duration::from_mins(1);
 
 /// What a look at the store found.
 #[derive(Debug, Default)]
@@ -64,16 +65,15 @@ impl StoreLook {
     }
 }
 
-/// Prolongs the lock of `embassy.json`, as those of entries; returns when that is to be done again.
-pub async fn keep_document(store: &Store, rule: &LockRule, now: Timestamp) -> Timestamp {
-    let wait = match prolong_document(store, rule, now).await {
-        Ok(()) => SignedDuration::try_from(rule.length / LOOK_PARTS).unwrap_or(SignedDuration::MAX),
+/// Prolongs the lock of `embassy.json`, as those of entries; returns how long it takes until that is to be done again.
+pub async fn keep_document(store: &Store, rule: &LockRule) -> Duration {
+    match prolong_document(store, rule, Timestamp::now()).await {
+        Ok(()) => rule.length / LOOK_PARTS,
         Err(error) => {
             tracing::error!(reason = %error.reason(), %error, "the lock of embassy.json cannot be prolonged");
             RETRY
         }
-    };
-    now.checked_add(wait).unwrap_or(now)
+    }
 }
 
 async fn prolong_document(store: &Store, rule: &LockRule, now: Timestamp) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use dataembassy_contract::Reason;
 use dataembassy_ledger::RegistryId;
@@ -28,7 +29,7 @@ pub struct Custodian {
     store: Option<Connected>,
     document: Option<VerifiedStoreDocument>,
     /// When the lock of the store's document is looked at next.
-    document_due: Timestamp,
+    document_due: Instant,
     keepers: BTreeMap<RegistryId, Employed>,
     library: watch::Sender<Option<Arc<Library>>>,
     tasks: JoinSet<()>,
@@ -63,7 +64,7 @@ impl Custodian {
             ending,
             store: None,
             document: None,
-            document_due: Timestamp::now(),
+            document_due: Instant::now(),
             keepers: BTreeMap::new(),
             library: watch::channel(None).0,
             tasks: JoinSet::new(),
@@ -109,9 +110,9 @@ impl Custodian {
         };
         let look = embassy::look(&store, configuration).await;
         self.take_over(&look, &store);
-        let now = Timestamp::now();
+        let now = Instant::now();
         if look.document.is_some() && look.clocks_agree && self.document_due <= now {
-            self.document_due = embassy::keep_document(&store, &configuration.lock, now).await;
+            self.document_due = now + embassy::keep_document(&store, &configuration.lock).await;
         }
         self.employ(configuration, &store);
         self.stock(configuration, &store);

@@ -1,10 +1,15 @@
 //! What is due: slots of the schedule, one catch-up after downtime, triggers, and another try after a failure. No clock is read here.
+//!
+//! Slots are moments of the calendar; pauses are counted on the clock that nobody sets, or a clock that was wrong for a moment would hold runs up
+//! for as long as it was wrong.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataembassy_contract::Schedule;
 use dataembassy_ledger::Trigger;
 use jiff::Timestamp;
+
+use crate::process::clock::Now;
 
 /// The first pause after a failed run; it doubles up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -42,7 +47,7 @@ pub struct Agenda {
     /// Slots that passed without a run of their own.
     missed: u32,
     failures: u32,
-    not_before: Option<Timestamp>,
+    not_before: Option<Instant>,
 }
 
 impl Agenda {
@@ -76,10 +81,10 @@ impl Agenda {
         self.failures
     }
 
-    /// What is due at `now`. Slots that passed in the meantime are answered by one run, which names the latest of them.
+    /// What is due now. Slots that passed in the meantime are answered by one run, which names the latest of them.
     #[must_use]
-    pub fn due(&self, standing: &Standing<'_>, now: Timestamp) -> Option<Due> {
-        if self.not_before.is_some_and(|time| now < time) {
+    pub fn due(&self, standing: &Standing<'_>, now: Now) -> Option<Due> {
+        if self.not_before.is_some_and(|moment| now.moment < moment) {
             return None;
         }
         let trigger = standing
@@ -89,7 +94,7 @@ impl Agenda {
         let slot = if standing.suspend {
             None
         } else {
-            self.due_slot(standing.schedule, now)
+            self.due_slot(standing.schedule, now.time)
         };
         let first = self.answered.is_none() && !standing.suspend;
         (slot.is_some() || trigger.is_some() || first).then_some(Due { slot, trigger })
@@ -102,18 +107,18 @@ impl Agenda {
             .then_some(latest)
     }
 
-    /// The next moment at which something can become due by itself.
+    /// How long it takes until something can become due by itself.
     #[must_use]
-    pub fn next(&self, standing: &Standing<'_>, now: Timestamp) -> Option<Timestamp> {
+    pub fn wait(&self, standing: &Standing<'_>, now: Now) -> Option<Duration> {
         let slot = if standing.suspend {
             None
         } else {
-            standing.schedule.next_after(now)
+            standing.schedule.next_after(now.time)
         };
-        match self.not_before.filter(|time| *time > now) {
-            Some(time) => Some(slot.map_or(time, |slot| slot.min(time))),
-            None => slot,
-        }
+        let slot = slot.map(|slot| Duration::try_from(slot.duration_since(now.time)).unwrap_or_default());
+        let pause = self.not_before.filter(|moment| *moment > now.moment);
+        let pause = pause.map(|moment| moment.duration_since(now.moment));
+        slot.into_iter().chain(pause).min()
     }
 
     /// A run begins: slots between the last one that had a run and its own were missed. Another try for the same slot misses nothing more.
@@ -126,9 +131,9 @@ impl Agenda {
         self.begun = Some(slot);
     }
 
-    /// A run has committed its copy, or the ledger shows that another has.
-    pub fn succeed(&mut self, due: &Due, now: Timestamp) {
-        self.answered = self.answered.max(due.slot.or(Some(now)));
+    /// A run that began at `started_at` has committed its copy, or the ledger shows that another has.
+    pub fn succeed(&mut self, due: &Due, started_at: Timestamp) {
+        self.answered = self.answered.max(due.slot.or(Some(started_at)));
         if let Some(trigger) = &due.trigger {
             self.answered_trigger = Some(trigger.clone());
         }
@@ -137,12 +142,12 @@ impl Agenda {
     }
 
     /// A run has failed: what it answered stays due, after a pause that grows.
-    pub fn fail(&mut self, now: Timestamp) {
+    pub fn fail(&mut self, now: Instant) {
         let pause = FIRST_PAUSE
             .saturating_mul(1 << self.failures.min(5))
             .min(LAST_PAUSE);
         self.failures = self.failures.saturating_add(1);
-        self.not_before = now.checked_add(pause).ok();
+        self.not_before = now.checked_add(pause);
     }
 
     /// Somebody changed something: no need to wait for the next try.
@@ -150,9 +155,9 @@ impl Agenda {
         self.not_before = None;
     }
 
-    /// Waits at least until `time`, so that many mirrors do not catch up at once.
-    pub fn hold_until(&mut self, time: Timestamp) {
-        self.not_before = self.not_before.max(Some(time));
+    /// Waits at least until `moment`, so that many mirrors do not catch up at once.
+    pub fn hold_until(&mut self, moment: Instant) {
+        self.not_before = self.not_before.max(Some(moment));
     }
 }
 
@@ -162,6 +167,32 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         format!("2026-11-23T{text}Z").parse().unwrap()
+    }
+
+    /// Two clocks that agree, and were read that long after noon.
+    struct Clocks {
+        noon: Instant,
+    }
+
+    impl Clocks {
+        fn start() -> Self {
+            Self { noon: Instant::now() }
+        }
+
+        fn after(&self, seconds: u64) -> Now {
+            let passed = Duration::from_secs(seconds);
+            Now {
+                time: at("12:00:00") + passed,
+                moment: self.noon + passed,
+            }
+        }
+    }
+
+    fn now(text: &str) -> Now {
+        Now {
+            time: at(text),
+            moment: Instant::now(),
+        }
     }
 
     fn quarterly() -> Schedule {
@@ -181,7 +212,7 @@ mod tests {
         let schedule = quarterly();
         assert!(
             Agenda::default()
-                .due(&standing(&schedule), at("10:07:00"))
+                .due(&standing(&schedule), now("10:07:00"))
                 .is_some()
         );
     }
@@ -191,15 +222,15 @@ mod tests {
         let schedule = quarterly();
         let mut agenda = Agenda::default();
         agenda.follow(Some(at("08:00:00")));
-        let due = agenda.due(&standing(&schedule), at("10:07:00")).unwrap();
+        let due = agenda.due(&standing(&schedule), now("10:07:00")).unwrap();
         assert_eq!(due.slot, Some(at("10:00:00")));
         agenda.begin(&schedule, &due);
         agenda.succeed(&due, at("10:08:00"));
         assert_eq!(agenda.missed(), 7);
-        assert_eq!(agenda.due(&standing(&schedule), at("10:14:59")), None);
+        assert_eq!(agenda.due(&standing(&schedule), now("10:14:59")), None);
         assert_eq!(
-            agenda.next(&standing(&schedule), at("10:08:00")),
-            Some(at("10:15:00"))
+            agenda.wait(&standing(&schedule), now("10:08:00")),
+            Some(Duration::from_mins(7))
         );
     }
 
@@ -209,9 +240,9 @@ mod tests {
         let mut agenda = Agenda::default();
         agenda.follow(Some(at("08:00:00")));
         for time in ["09:07:00", "09:08:00", "09:20:00", "09:36:00"] {
-            let due = agenda.due(&standing(&schedule), at(time)).unwrap();
+            let due = agenda.due(&standing(&schedule), now(time)).unwrap();
             agenda.begin(&schedule, &due);
-            agenda.fail(at(time));
+            agenda.fail(Instant::now());
             agenda.hurry();
         }
         // 08:15, 08:30 and 08:45 passed without a run; 09:00, 09:15 and 09:30 had one that failed.
@@ -222,19 +253,36 @@ mod tests {
     #[test]
     fn a_failed_run_is_tried_again_after_a_pause_that_grows() {
         let schedule = quarterly();
-        let mut agenda = Agenda::default();
-        agenda.fail(at("10:00:00"));
-        assert_eq!(agenda.due(&standing(&schedule), at("10:00:29")), None);
-        assert!(agenda.due(&standing(&schedule), at("10:00:30")).is_some());
+        let (mut agenda, clocks) = (Agenda::default(), Clocks::start());
+        agenda.fail(clocks.noon);
+        assert_eq!(agenda.due(&standing(&schedule), clocks.after(29)), None);
+        assert!(agenda.due(&standing(&schedule), clocks.after(30)).is_some());
         for _ in 0..40 {
-            agenda.fail(at("10:00:00"));
+            agenda.fail(clocks.noon);
         }
-        assert_eq!(
-            agenda.next(&standing(&schedule), at("10:14:00")),
-            Some(at("10:15:00"))
-        );
+        let wait = agenda.wait(&standing(&schedule), clocks.after(14 * 60));
+        assert_eq!(wait, Some(Duration::from_mins(1)));
         agenda.hurry();
-        assert!(agenda.due(&standing(&schedule), at("10:00:01")).is_some());
+        assert!(agenda.due(&standing(&schedule), clocks.after(1)).is_some());
+    }
+
+    /// Found with a real clock that was set: `faults::clock`.
+    #[test]
+    fn a_clock_that_was_wrong_for_a_while_holds_nothing_up() {
+        const YEARS: Duration = Duration::from_hours(10 * 365 * 24);
+        let schedule = quarterly();
+        let (mut agenda, clocks) = (Agenda::default(), Clocks::start());
+        let wrong = Now {
+            time: clocks.after(0).time + YEARS,
+            ..clocks.after(0)
+        };
+        let due = agenda.due(&standing(&schedule), clocks.after(0)).unwrap();
+        agenda.begin(&schedule, &due);
+        agenda.fail(wrong.moment);
+        assert!(agenda.due(&standing(&schedule), clocks.after(30)).is_some());
+        // The run began while the clock was right.
+        agenda.succeed(&due, clocks.after(30).time);
+        assert!(agenda.due(&standing(&schedule), clocks.after(15 * 60)).is_some());
     }
 
     #[test]
@@ -247,7 +295,7 @@ mod tests {
             trigger: Some(&trigger),
         };
         let mut agenda = Agenda::default();
-        let due = agenda.due(&suspended, at("10:07:00")).unwrap();
+        let due = agenda.due(&suspended, now("10:07:00")).unwrap();
         assert_eq!(
             due,
             Due {
@@ -256,7 +304,7 @@ mod tests {
             }
         );
         agenda.succeed(&due, at("10:08:00"));
-        assert_eq!(agenda.due(&suspended, at("11:00:00")), None);
-        assert_eq!(agenda.next(&suspended, at("11:00:00")), None);
+        assert_eq!(agenda.due(&suspended, now("11:00:00")), None);
+        assert_eq!(agenda.wait(&suspended, now("11:00:00")), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The process: configuration in, copies out, until it is told to end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::report::{FinishedRun, Outcome, Phase, Progress, Run};
@@ -21,6 +21,7 @@ use super::proof::ProofWatch;
 use super::report::Board;
 use super::run::{self, Committed, Looked, RunError, Telling};
 use crate::postgresql::{Connection, dump};
+use crate::process::clock::Now;
 use crate::store::ledger::{alarm_reason, told};
 use crate::store::{Ledger, LedgerError, LedgerMemory, Requirements, Store, probe};
 
@@ -95,8 +96,7 @@ impl Mirror {
     /// Does what is due with one configuration, and waits for what comes next.
     async fn work(&mut self, configuration: &Configuration) {
         let period = if let Some((store, ledger)) = self.look(configuration).await {
-            let now = Timestamp::now();
-            if let Some(due) = self.agenda.due(&standing(configuration), now) {
+            if let Some(due) = self.agenda.due(&standing(configuration), Now::read()) {
                 self.copy(configuration, store, ledger, due).await;
             }
             CHECK_PERIOD
@@ -104,22 +104,18 @@ impl Mirror {
             self.check_source(configuration).await;
             LOOK_AGAIN
         };
-        let now = Timestamp::now();
-        let next = self.agenda.next(&standing(configuration), now);
+        let now = Now::read();
+        let wait = self.agenda.wait(&standing(configuration), now);
         self.board.write(|report| {
             report.next_schedule_time = if configuration.suspend {
                 None
             } else {
-                configuration.schedule.next_after(now)
+                configuration.schedule.next_after(now.time)
             };
         });
         self.measure();
-        let until = next.map_or(period, |next| {
-            Duration::try_from(next.duration_since(now))
-                .unwrap_or_default()
-                .min(period)
-        });
-        self.rest(until.max(Duration::from_millis(50))).await;
+        let wait = wait.map_or(period, |wait| wait.min(period));
+        self.rest(wait.max(Duration::from_millis(50))).await;
     }
 
     /// Brings the report's faults into the metrics.
@@ -253,14 +249,14 @@ impl Mirror {
                 }
             }
         }
-        let now = Timestamp::now();
+        let now = Now::read();
         let catches_up = std::mem::take(&mut self.catching_up)
             && self.head.is_some()
             && configuration.trigger.as_ref() == self.agenda.answered_trigger()
             && self.agenda.due(&standing(configuration), now).is_some();
         if catches_up {
             let spread = SPREAD.mul_f64(rand::rng().random::<f64>());
-            self.agenda.hold_until(now.checked_add(spread).unwrap_or(now));
+            self.agenda.hold_until(now.moment + spread);
         }
         self.oriented = true;
         true
@@ -280,9 +276,9 @@ impl Mirror {
     /// Makes one copy and reports what came of it.
     async fn copy(&mut self, configuration: &Configuration, store: Store, ledger: Ledger, due: Due) {
         self.measure();
-        let started_at = Timestamp::now();
+        let began = Now::read();
         self.agenda.begin(&configuration.schedule, &due);
-        self.begin_report(configuration, &due, started_at);
+        self.begin_report(configuration, &due, began.time);
         let (dump, progress) = watch::channel(dump::Progress::default());
         let (committing, is_committing) = watch::channel(false);
         let telling = Telling { dump, committing };
@@ -299,12 +295,12 @@ impl Mirror {
         let done = Box::pin(run::run(configuration, looked, due.clone(), &telling, cancel)).await;
         following.abort();
         living.abort();
-        let ended_at = Timestamp::now();
+        let ended = Now::read();
         let fenced = match &done {
             Err(RunError::Fenced(_)) => self.judge_fence(configuration).await,
             _ => None,
         };
-        self.finish(&done, fenced, &due, started_at, ended_at);
+        self.finish(&done, fenced, &due, [began, ended]);
     }
 
     fn begin_report(&self, configuration: &Configuration, due: &Due, started_at: Timestamp) {
@@ -328,12 +324,11 @@ impl Mirror {
         done: &Result<Committed, RunError>,
         fenced: Option<String>,
         due: &Due,
-        started_at: Timestamp,
-        ended_at: Timestamp,
+        [began, ended]: [Now; 2],
     ) {
         let mut run = FinishedRun {
-            started_at,
-            ended_at,
+            started_at: began.time,
+            ended_at: ended.time.max(began.time),
             outcome: Outcome::Failed,
             reason: Reason::Copied,
             message: String::new(),
@@ -347,7 +342,7 @@ impl Mirror {
                 run.outcome = Outcome::Copied;
                 run.sequence = Some(committed.reference.sequence.get());
                 run.bytes = committed.copy.totals.sealed_bytes;
-                self.succeeded(committed, due, ended_at);
+                self.succeeded(committed, due, began.time);
             }
             Err(RunError::Interrupted) => {
                 run.outcome = Outcome::Interrupted;
@@ -357,10 +352,10 @@ impl Mirror {
             Err(error) => {
                 run.reason = error.reason();
                 run.message = fenced.unwrap_or_else(|| error.to_string());
-                self.failed(error, ended_at);
+                self.failed(error, ended.moment);
             }
         }
-        let seconds = ended_at.duration_since(started_at).as_secs_f64();
+        let seconds = ended.moment.duration_since(began.moment).as_secs_f64();
         self.metrics.run_ended(run.outcome, run.reason, seconds);
         self.board.finished(run);
         self.board.write(|report| {
@@ -369,7 +364,7 @@ impl Mirror {
         });
     }
 
-    fn succeeded(&mut self, committed: &Committed, due: &Due, now: Timestamp) {
+    fn succeeded(&mut self, committed: &Committed, due: &Due, started_at: Timestamp) {
         tracing::info!(
             sequence = committed.reference.sequence.get(),
             digest = %committed.reference.digest,
@@ -377,7 +372,7 @@ impl Mirror {
             "a copy was committed"
         );
         self.head = Some(committed.reference);
-        self.agenda.succeed(due, now);
+        self.agenda.succeed(due, started_at);
         self.board
             .copy(committed.reference, &committed.copy, committed.at);
         self.board.source(Ok(()));
@@ -393,7 +388,7 @@ impl Mirror {
         );
     }
 
-    fn failed(&mut self, error: &RunError, now: Timestamp) {
+    fn failed(&mut self, error: &RunError, now: Instant) {
         tracing::error!(reason = %error.reason(), %error, "the run failed");
         self.agenda.fail(now);
         let found = Err((error.reason(), error.to_string()));

@@ -2,6 +2,7 @@
 //! ([`conversion`], [`database`]), the [`report`] that it keeps and the ports that it is [`served`](serve) on. Nothing here knows what a
 //! process is for.
 
+pub mod clock;
 pub mod conversion;
 pub mod database;
 pub mod folder;

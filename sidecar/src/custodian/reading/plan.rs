@@ -6,12 +6,13 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::custodian::registry::holdings::{Held, Manifest};
+use crate::process::clock::has_passed;
 
 /// Between two looks at objects that were found wrong.
-const RETRY: SignedDuration = SignedDuration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(30);
 
 /// What comes first has the least of these.
 pub type Urgency = (bool, Option<Timestamp>, Reverse<Timestamp>);
@@ -26,9 +27,9 @@ pub fn urgency(held: &Held, now: Timestamp, period: Duration) -> Option<Urgency>
     if !is_known || !is_there || is_judged {
         return None;
     }
-    let half = SignedDuration::try_from(period / 2).unwrap_or(SignedDuration::MAX);
+    let half = period / 2;
     let last = held.read.verified_at;
-    let is_due = held.read.partial.is_some() || last.is_none_or(|last| now.duration_since(last) >= half);
+    let is_due = held.read.partial.is_some() || last.is_none_or(|last| has_passed(last, half, now));
     is_due.then_some((last.is_some(), last, Reverse(held.arrived_at)))
 }
 
@@ -36,5 +37,5 @@ pub fn urgency(held: &Held, now: Timestamp, period: Duration) -> Option<Urgency>
 #[must_use]
 pub fn is_to_recheck(held: &Held, now: Timestamp) -> bool {
     let damage = held.read.damage.as_ref();
-    damage.is_some_and(|damage| damage.complete && now.duration_since(damage.looked_at) >= RETRY)
+    damage.is_some_and(|damage| damage.complete && has_passed(damage.looked_at, RETRY, now))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use dataembassy_contract::Reason;
 use dataembassy_ledger::entry::{CopyBody, CopyFault, EntryRef};
@@ -156,7 +157,7 @@ pub struct Locks {
     /// Until when every object is locked at least, as whoever prolonged them last made sure.
     pub secured: Option<Timestamp>,
     /// Before this nobody tries again to prolong them.
-    pub again: Option<Timestamp>,
+    pub again: Option<Instant>,
 }
 
 /// A lock that is not as it must be.

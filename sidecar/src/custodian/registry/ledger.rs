@@ -1,6 +1,7 @@
 //! Both chains of a registry as one state: the custody chain first, because it says who may write the other.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::Arrival;
@@ -22,7 +23,7 @@ use crate::custodian::finding::{Finding, Loss};
 use crate::store::{Store, StoreError};
 
 /// Between two looks at the custody chain while nobody but us seems to write it: what was removed from it is told within a minute.
-const CUSTODY_PERIOD: i64 = 25;
+const CUSTODY_PERIOD: Duration = Duration::from_secs(25);
 
 /// The chains of one registry.
 pub struct LedgerState {
@@ -33,7 +34,7 @@ pub struct LedgerState {
     /// Whether the custody chain may have more.
     custody_more: bool,
     source_more: bool,
-    custody_due: Timestamp,
+    custody_due: Instant,
     was_empty: Option<bool>,
     /// Whether the head that a person has named is in the chain, and which head that was.
     confirmed: Option<(EntryRef, bool)>,
@@ -65,7 +66,7 @@ impl LedgerState {
             source: None,
             custody_more: true,
             source_more: true,
-            custody_due: Timestamp::now(),
+            custody_due: Instant::now(),
             was_empty: None,
             confirmed: None,
             two_roles: None,
@@ -181,11 +182,10 @@ impl LedgerState {
 
     /// Lists what is new in both chains. New copies are added to the holdings.
     pub async fn look(&mut self, assignment: &Assignment, holdings: &Holdings) -> Result<(), StoreError> {
-        let now = Timestamp::now();
+        let now = Instant::now();
         if self.custody_more || self.custody_due <= now {
             self.look_at_custody(&assignment.store).await?;
-            let next = now.checked_add(jiff::SignedDuration::from_secs(CUSTODY_PERIOD));
-            self.custody_due = next.unwrap_or(now);
+            self.custody_due = now + CUSTODY_PERIOD;
             self.apply_custody(holdings);
         }
         if self.custody_more {
@@ -205,7 +205,8 @@ impl LedgerState {
         self.add(assignment, look.arrived, holdings);
         self.find_confirmed(assignment, holdings).await?;
         let (store, registry) = (&assignment.store, &self.identity.registry);
-        self.late.look(store, registry, self.custody.view(), now).await
+        let view = self.custody.view();
+        self.late.look(store, registry, view, Timestamp::now()).await
     }
 
     /// Reads both chains to their ends, whatever was read before. What stands behind the source chain's end and does not count is read twice

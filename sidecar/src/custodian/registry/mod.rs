@@ -30,12 +30,12 @@ mod writing;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataembassy_contract::Reason;
 use dataembassy_ledger::RegistryId;
 use dataembassy_ledger::value::Sequence;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rand::Rng as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,7 @@ pub struct Keeper {
     /// Faults that were logged.
     logged: BTreeSet<(Reason, Option<Sequence>)>,
     /// When the chains are looked at next.
-    next_look: Timestamp,
+    next_look: Instant,
     /// From when on reading back is owed.
     watched_since: Timestamp,
 }
@@ -113,7 +113,6 @@ impl Keeper {
         assignments: watch::Receiver<Option<Arc<Assignment>>>,
         ending: CancellationToken,
     ) -> Self {
-        let now = Timestamp::now();
         Self {
             registry,
             office,
@@ -128,8 +127,8 @@ impl Keeper {
             watchbook: Watchbook::default(),
             report: report::Told::default(),
             logged: BTreeSet::new(),
-            next_look: now,
-            watched_since: now,
+            next_look: Instant::now(),
+            watched_since: Timestamp::now(),
         }
     }
 
@@ -154,10 +153,12 @@ impl Keeper {
 
     /// Waits for what comes next; false where nobody will assign anything any more.
     async fn rest(&mut self, left: Left) -> bool {
-        let until = self.next_look.duration_since(Timestamp::now());
         let until = match left {
             Left::More => MOMENT,
-            Left::Nothing => Duration::try_from(until).unwrap_or_default().max(MOMENT),
+            Left::Nothing => self
+                .next_look
+                .saturating_duration_since(Instant::now())
+                .max(MOMENT),
         };
         tokio::select! {
             () = tokio::time::sleep(until) => true,
@@ -172,7 +173,7 @@ impl Keeper {
         let Ok(_slot) = office.slots.acquire().await else {
             return Left::Nothing;
         };
-        let looks = self.ledger.is_none() || self.next_look <= Timestamp::now();
+        let looks = self.ledger.is_none() || self.next_look <= Instant::now();
         let done = self.work(assignment, looks).await;
         let left = match done {
             Ok(left) => {
@@ -200,11 +201,7 @@ impl Keeper {
             .timing
             .cycle
             .mul_f64(rand::rng().random_range(0.9..1.1));
-        let now = Timestamp::now();
-        let next = SignedDuration::try_from(cycle)
-            .ok()
-            .and_then(|cycle| now.checked_add(cycle).ok());
-        self.next_look = next.unwrap_or(now);
+        self.next_look = Instant::now() + cycle;
     }
 
     /// One turn: the chains first, then the terms that somebody has ordered to be opened, then what is new in the chains, then what is old,
@@ -285,7 +282,8 @@ impl Keeper {
             quota_bytes: assignment.settings.quota_bytes,
             used_bytes: self.presence.used_bytes(),
             period: assignment.configuration.period,
-            watched_since: self.watched_since,
+            // The calendar may have been wrong when this began.
+            watched_since: self.watched_since.min(now),
             now,
         };
         // Before all copies are known, the newest of them says nothing yet about what is late.

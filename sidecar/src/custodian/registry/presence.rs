@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use dataembassy_ledger::entry::CopyFault;
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::value::Sequence;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::census::{self, Census, Drawn, Expected};
 use super::comparison::compare;
@@ -25,9 +25,9 @@ const SHARE: u32 = 20;
 /// How many copies one turn examines, and how many it compares.
 const AT_ONCE: usize = 32;
 /// Between two looks at a manifest that was wrong.
-const RETRY: i64 = 60;
+const RETRY: Duration = Duration::from_mins(1);
 /// Between two looks at a sample of locks.
-const SAMPLE_PERIOD: i64 = 3_600;
+const SAMPLE_PERIOD: Duration = Duration::from_hours(1);
 /// After so many failed looks at a copy, while others go well, the store cannot read it.
 const PATIENCE: u8 = 3;
 
@@ -35,12 +35,12 @@ const PATIENCE: u8 = 3;
 #[derive(Debug, Default)]
 pub struct Presence {
     census: Option<Census>,
-    due: Option<Timestamp>,
+    due: Option<Instant>,
     /// Copies whose sums differ and that wait to be compared.
     differing: BTreeMap<Sequence, Tally>,
     /// How often in a row a copy's manifest could not be looked at, and when it is tried again.
-    tries: BTreeMap<Sequence, (u8, Timestamp)>,
-    sampled: Option<Timestamp>,
+    tries: BTreeMap<Sequence, (u8, Instant)>,
+    sampled: Option<Instant>,
 }
 
 impl Presence {
@@ -65,7 +65,7 @@ impl Presence {
 impl Keeper {
     /// Reads the manifests of copies that are new, and again those that were wrong.
     pub(super) async fn examine(&mut self, assignment: &Assignment) -> Result<Left, StoreError> {
-        let now = Timestamp::now();
+        let now = Instant::now();
         let tries = &mut self.presence.tries;
         let (waiting, more) = {
             let holdings = self.holdings.lock();
@@ -89,7 +89,7 @@ impl Keeper {
             };
             let sequence = held.reference.sequence;
             let (tries, _) = self.presence.tries.get(&sequence).copied().unwrap_or((0, now));
-            let again = now.checked_add(SignedDuration::from_secs(RETRY)).unwrap_or(now);
+            let again = now + RETRY;
             let manifest = match examined {
                 Ok(manifest) => {
                     self.presence.tries.insert(sequence, (0, again));
@@ -157,7 +157,6 @@ impl Keeper {
 
     /// Counts what is in the store, when it is time; true where it did.
     pub(super) async fn count_if_due(&mut self, assignment: &Assignment) -> Result<bool, StoreError> {
-        let now = Timestamp::now();
         if !self.presence.differing.is_empty() {
             self.compare_differing(assignment).await?;
             return Ok(true);
@@ -165,7 +164,7 @@ impl Keeper {
         let Some(ledger) = &mut self.ledger else {
             return Ok(false);
         };
-        if self.presence.due.is_some_and(|due| now < due) {
+        if self.presence.due.is_some_and(|due| Instant::now() < due) {
             return Ok(false);
         }
         ledger.recheck(assignment, &self.holdings).await?;
@@ -179,8 +178,7 @@ impl Keeper {
         let began = Instant::now();
         let census = census::take(&assignment.store, &expected, &self.office.tally_key).await?;
         let pause = (began.elapsed() * SHARE).clamp(self.office.timing.count.min(MOST_BETWEEN), MOST_BETWEEN);
-        let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
-        self.presence.due = Timestamp::now().checked_add(pause).ok();
+        self.presence.due = Some(Instant::now() + pause);
         self.take_over(&expected, &census);
         self.sample_locks(assignment, &census.sample).await?;
         self.presence.census = Some(census);
@@ -251,7 +249,7 @@ impl Keeper {
 
     /// Looks at the locks of a few objects, and again at those that were not as they must be.
     async fn sample_locks(&mut self, assignment: &Assignment, sample: &[Drawn]) -> Result<(), StoreError> {
-        let now = Timestamp::now();
+        let now = Instant::now();
         let mut looked_at: Vec<(Sequence, LockFault)> = Vec::new();
         let mut drawn: Vec<(Sequence, &Drawn)> = Vec::new();
         {
@@ -260,7 +258,7 @@ impl Keeper {
             let faults = faults
                 .filter_map(|held| Some((held.reference.sequence, held.locks.fault.as_deref()?.clone())));
             looked_at.extend(faults.take(AT_ONCE));
-            let since = |at: Timestamp| now.duration_since(at).as_secs() >= SAMPLE_PERIOD;
+            let since = |at: Instant| now.duration_since(at) >= SAMPLE_PERIOD;
             if self.presence.sampled.is_none_or(since) {
                 let place = |one: &Drawn| {
                     let held = holdings.copies.values().find(|held| held.copy == one.copy)?;

@@ -10,10 +10,11 @@ use dataembassy_ledger::entry::{
     VerificationProgress, VerifiedRange,
 };
 use dataembassy_ledger::value::{Sequence, Timestamp as LedgerTime};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::custody::WrittenProof;
 use super::holdings::{Held, HoldingsState};
+use crate::process::clock::has_passed;
 
 /// Between two proofs that tell of changes: a fault that comes and goes must not fill the chain.
 const BETWEEN_CHANGES: Duration = Duration::from_secs(30);
@@ -40,9 +41,7 @@ impl Occasion<'_> {
     #[must_use]
     pub fn due(&self) -> Option<ProofBody> {
         let body = self.body();
-        let passed = |since: Timestamp, time: Duration| {
-            SignedDuration::try_from(time).is_ok_and(|time| self.now.duration_since(since) >= time)
-        };
+        let passed = |since: Timestamp, time: Duration| has_passed(since, time, self.now);
         let Some(last) = self.last else {
             // A first copy that takes days to read is told of as it goes.
             let takes_long =

@@ -48,6 +48,8 @@ pub struct CustodianBench {
     pub ledger: MadeLedger,
     /// How often things are done.
     pub timing: Vec<(&'static str, &'static str)>,
+    /// What the custodian has in its environment besides.
+    pub environment: Vec<(&'static str, String)>,
     /// For how long what is put is locked, where the bucket does not do that by itself.
     pub lock: Option<Duration>,
 }
@@ -83,6 +85,7 @@ impl CustodianBench {
             origin,
             ledger,
             timing: vec![("--look-every", "1s"), ("--count-every", "1s")],
+            environment: Vec::new(),
             lock: None,
         };
         bench.write_secrets().await;
@@ -219,7 +222,7 @@ impl CustodianBench {
 
     /// Starts the program.
     pub fn custodian(&self) -> Custodian {
-        Custodian::start(self.folder.path(), &self.timing)
+        Custodian::start(self.folder.path(), &self.timing, &self.environment)
     }
 }
 
@@ -244,7 +247,7 @@ pub fn answer(report: &RegistryReport, order: &str) -> Option<OrderState> {
 
 impl Custodian {
     /// Starts the program in a folder that is made ready.
-    pub fn start(folder: &Path, timing: &[(&str, &str)]) -> Self {
+    pub fn start(folder: &Path, timing: &[(&str, &str)], environment: &[(&str, String)]) -> Self {
         let free = || dataembassy_testkit::process::free_port().unwrap();
         let status = SocketAddr::from(([127, 0, 0, 1], free()));
         let metrics = SocketAddr::from(([127, 0, 0, 1], free()));
@@ -254,6 +257,7 @@ impl Custodian {
             .args(["custodian", "--allow-loopback", "--config-dir"])
             .arg(folder)
             .args(timing.iter().flat_map(|(flag, time)| [flag, time]))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .args(["--status-address", &status.to_string()])
             .args(["--metrics-address", &metrics.to_string()])
             .stdin(Stdio::null())

@@ -49,8 +49,8 @@ pub struct MirrorBench {
     ports: (u16, u16),
     /// Where `<major>/bin/pg_dump` is.
     pub programs: PathBuf,
-    /// Where traces go, if anywhere.
-    pub collector: Option<String>,
+    /// What else the sidecar has in its environment.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// A running sidecar.
@@ -96,7 +96,7 @@ impl MirrorBench {
             retired_custodians: Vec::new(),
             ports: (free(), free()),
             programs: programs().unwrap().to_owned(),
-            collector: None,
+            environment: Vec::new(),
         };
         bench.write_secrets().await;
         bench.write_config();
@@ -190,11 +190,7 @@ impl MirrorBench {
                 "--metrics-address",
                 &metrics.to_string(),
             ])
-            .envs(
-                self.collector
-                    .iter()
-                    .map(|endpoint| (files::OTLP_ENDPOINT_VARIABLE, endpoint)),
-            )
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -191,7 +191,7 @@ impl World {
                     // What is void is told at most that often; a slow machine comes to a first time before the last kill.
                     ("--expire-every", "40s"),
                 ];
-                self.custodian = Some(Custodian::start(self.keeper.path(), &timing));
+                self.custodian = Some(Custodian::start(self.keeper.path(), &timing, &[]));
             }
             Victim::Restore => self.restore = Some(self.start_restore()),
             Victim::Store => {}

@@ -4,6 +4,7 @@
 //!
 //! A failure prints its seed; `DATAEMBASSY_FAULT_SEED` throws the same again.
 
+mod clock;
 mod custodian;
 mod kills;
 mod mirror;

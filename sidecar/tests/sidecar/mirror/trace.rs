@@ -6,6 +6,7 @@ use crate::bench::mirror::MirrorBench;
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
+use dataembassy_contract::files;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
@@ -33,7 +34,7 @@ async fn collector() -> (String, Arc<Mutex<Vec<Span>>>) {
 async fn a_triggered_run_is_one_trace_with_each_of_its_puts() {
     let (endpoint, spans) = collector().await;
     let mut bench = MirrorBench::start(17).await;
-    bench.collector = Some(endpoint);
+    bench.environment.push((files::OTLP_ENDPOINT_VARIABLE, endpoint));
     bench.config.suspend = true;
     bench.config.trigger = Some("before the upgrade".into());
     bench.write_config();

@@ -5,6 +5,8 @@
 //! one goes on from there, and from the beginning when half of the earliest lock is left. Reports, which entries name, are locked like them;
 //! they do not lie in the order in which they came, so each pass goes along all of them.
 
+use std::time::Instant;
+
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::chain::CustodyView;
 use dataembassy_ledger::value::{Sequence, VersionId};
@@ -38,7 +40,7 @@ pub struct Passed {
     /// The earliest end among them.
     until: Option<Timestamp>,
     /// When the next pass begins.
-    due: Option<Timestamp>,
+    due: Option<Instant>,
 }
 
 /// Which entries of a chain are known to count.
@@ -87,7 +89,9 @@ impl Keeper {
             ObjectKey::reports_prefix(&self.registry),
         ];
         for (chain, prefix) in prefixes.iter().enumerate() {
-            let is_due = self.retention.chains[chain].due.is_none_or(|due| due <= now);
+            let is_due = self.retention.chains[chain]
+                .due
+                .is_none_or(|due| due <= Instant::now());
             if is_due {
                 self.pass(assignment, chain, prefix, now).await?;
             }
@@ -160,8 +164,7 @@ impl Keeper {
         let passed = &mut self.retention.chains[chain];
         passed.after = last.filter(|_| !is_over || chain != REPORTS);
         if is_over {
-            let next = SignedDuration::try_from(length / PASS_PARTS).unwrap_or(SignedDuration::MAX);
-            passed.due = now.checked_add(next).ok();
+            passed.due = Instant::now().checked_add(length / PASS_PARTS);
         }
         if !entries.is_empty() {
             self.accept(Locked::Entry);

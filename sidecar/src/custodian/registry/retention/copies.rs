@@ -15,13 +15,14 @@ use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::manifest::ManifestReader;
 use dataembassy_ledger::value::{CopyId, RegistryId, Sequence, VersionId};
 use futures::future::join_all;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Locked;
 use crate::custodian::configuration::LockRule;
 use crate::custodian::prolonging::{Aim, look, secure};
 use crate::custodian::registry::holdings::{Held, LockFault, Locks, Manifest};
 use crate::custodian::registry::{Assignment, Keeper, Left, ObjectError, read_entry, read_part};
+use crate::process::clock::{Now, has_passed};
 use crate::store::{Store, StoreError};
 
 /// How many objects of a copy are lined up at a time, about 100 bytes each. A copy with more of them has its manifest read again for the next.
@@ -33,11 +34,11 @@ const TURN: Duration = Duration::from_secs(1);
 /// At how many copies one turn looks, of which nobody knows how long they are locked.
 const LOOKS: usize = 8;
 /// What has no lock is told for so long before it gets one: somebody must hear that the store does not lock what comes.
-const TOLD: SignedDuration = SignedDuration::from_mins(10);
+const TOLD: Duration = Duration::from_mins(10);
 /// Before a copy is tried again whose entry or manifest cannot be used now.
-const RETRY: SignedDuration = SignedDuration::from_mins(1);
+const RETRY: Duration = Duration::from_mins(1);
 /// The same where a lock stayed wrong, such as one of a weaker mode.
-const REST: SignedDuration = SignedDuration::from_hours(1);
+const REST: Duration = Duration::from_hours(1);
 
 /// What is to be done about the locks of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,24 +82,19 @@ enum Outcome {
 }
 
 /// What is to be done about a copy. `told` says since when a missing lock is an alarm.
-fn due(
-    locks: &Locks,
-    arrived_at: Timestamp,
-    rule: &LockRule,
-    told: Option<Timestamp>,
-    now: Timestamp,
-) -> Due {
+fn due(locks: &Locks, arrived_at: Timestamp, rule: &LockRule, told: Option<Timestamp>, now: Now) -> Due {
     let Locks {
         until,
         fault,
         secured,
         again,
     } = locks;
-    if again.is_some_and(|again| now < again) {
+    if again.is_some_and(|again| now.moment < again) {
         return Due::Nothing;
     }
+    let now = now.time;
     match fault.as_ref().map(|fault| fault.reason) {
-        Some(Reason::LockMissing) if told.is_none_or(|told| now.duration_since(told) < TOLD) => {
+        Some(Reason::LockMissing) if told.is_none_or(|told| !has_passed(told, TOLD, now)) => {
             return Due::Nothing;
         }
         Some(_) => return Due::Prolong,
@@ -124,7 +120,7 @@ impl Keeper {
         assignment: &Assignment,
         leaving: &BTreeSet<Sequence>,
     ) -> Result<Left, StoreError> {
-        let now = Timestamp::now();
+        let now = Now::read();
         if self.retention.round.is_none() {
             let Some(held) = self.choose(assignment, leaving, now).await? else {
                 return Ok(Left::Nothing);
@@ -176,7 +172,7 @@ impl Keeper {
         &mut self,
         assignment: &Assignment,
         leaving: &BTreeSet<Sequence>,
-        now: Timestamp,
+        now: Now,
     ) -> Result<Option<Held>, StoreError> {
         let rule = assignment.configuration.lock;
         let (mut unknown, mut next) = (Vec::new(), None);
@@ -211,7 +207,7 @@ impl Keeper {
             let until = until.unwrap_or(Timestamp::MIN);
             known.locks.secured = Some(until);
             known.locks.until.get_or_insert(until);
-            if rule.is_half_gone(until, now) {
+            if rule.is_half_gone(until, now.time) {
                 return Ok(Some(known.clone()));
             }
         }
@@ -279,9 +275,9 @@ impl Keeper {
         Ok(true)
     }
 
-    fn put_off(&self, sequence: Sequence, time: SignedDuration) {
+    fn put_off(&self, sequence: Sequence, time: Duration) {
         if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
-            held.locks.again = after(time);
+            held.locks.again = Some(Instant::now() + time);
         }
     }
 
@@ -292,7 +288,7 @@ impl Keeper {
         };
         held.locks = Locks {
             until: round.until,
-            again: round.fault.as_ref().and_then(|_| after(REST)),
+            again: round.fault.as_ref().map(|_| Instant::now() + REST),
             fault: round.fault.map(Box::new),
             secured: round.until,
         };
@@ -405,10 +401,6 @@ impl Round {
     }
 }
 
-fn after(time: SignedDuration) -> Option<Timestamp> {
-    Timestamp::now().checked_add(time).ok()
-}
-
 fn key(registry: &RegistryId, copy: CopyId, object: CopyObject) -> ObjectKey {
     ObjectKey::Copy {
         registry: registry.clone(),
@@ -420,6 +412,7 @@ fn key(registry: &RegistryId, copy: CopyId, object: CopyObject) -> ObjectKey {
 #[cfg(test)]
 mod tests {
     use dataembassy_contract::config::LockMode;
+    use jiff::SignedDuration;
 
     use super::*;
 
@@ -454,8 +447,15 @@ mod tests {
         }
     }
 
+    fn now(time: Timestamp) -> Now {
+        Now {
+            time,
+            moment: Instant::now(),
+        }
+    }
+
     fn due_at(locks: &Locks, hours: i64) -> Due {
-        due(locks, at(0), &RULE, None, at(hours))
+        due(locks, at(0), &RULE, None, now(at(hours)))
     }
 
     #[test]
@@ -478,7 +478,7 @@ mod tests {
         let missing = with_fault(Reason::LockMissing);
         let at_minute = |told: Option<i64>, minute: i64| {
             let time = |minute| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
-            due(&missing, at(0), &RULE, told.map(time), time(minute))
+            due(&missing, at(0), &RULE, told.map(time), now(time(minute)))
         };
         assert_eq!(at_minute(None, 30), Due::Nothing);
         assert_eq!(at_minute(Some(25), 30), Due::Nothing);
@@ -486,10 +486,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_tried_in_vain_waits() {
+    fn what_was_tried_in_vain_waits_whatever_the_calendar_says() {
         let mut tried = locks(Some(100), None);
-        tried.again = Some(at(3));
-        assert_eq!(due_at(&tried, 2), Due::Nothing);
+        tried.again = Some(Instant::now() + REST);
+        assert_eq!(due_at(&tried, 3), Due::Nothing);
+        tried.again = Some(Instant::now());
         assert_eq!(due_at(&tried, 3), Due::Prolong);
     }
 }

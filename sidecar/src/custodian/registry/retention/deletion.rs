@@ -21,19 +21,21 @@ const IN_FLIGHT: usize = 6;
 /// How long one turn deletes.
 const TURN: Duration = Duration::from_secs(1);
 /// Before what the store refused is tried again.
-const RETRY: SignedDuration = SignedDuration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(30);
 /// After a lock has ended by our clock, the store's may need so long.
-const LATER: SignedDuration = SignedDuration::from_secs(1);
+const LATER: Duration = Duration::from_secs(1);
+/// However long a lock has still to go: the clock that says so may be wrong.
+const MOST: Duration = Duration::from_hours(24);
 /// So well is the store's clock known: if it refuses for longer than this after the end of a lock, it is not the lock.
 const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
 /// A folder that is empty is not looked at again before the next count knows.
-const EMPTY: SignedDuration = SignedDuration::from_hours(1);
+const EMPTY: Duration = Duration::from_hours(1);
 
 /// What was deleted, and what waits.
 #[derive(Debug, Default)]
 pub struct Deletion {
     /// Before then there is nothing to be done about a folder.
-    waits: BTreeMap<CopyId, Timestamp>,
+    waits: BTreeMap<CopyId, Instant>,
     /// Folders that should be gone and cannot be deleted, and why.
     blocked: BTreeMap<CopyId, String>,
     passing: Option<Passing>,
@@ -139,7 +141,6 @@ impl Keeper {
         let begun = Instant::now();
         for (copy, expired) in self.folders() {
             loop {
-                let now = Timestamp::now();
                 let wait = match self.delete_from(assignment, copy, begun).await? {
                     Folder::Partly if begun.elapsed() >= TURN => return Ok(Left::More),
                     Folder::Partly => continue,
@@ -149,14 +150,15 @@ impl Keeper {
                     }
                     Folder::Locked(until) => {
                         self.retention.deletion.blocked.remove(&copy);
-                        until.duration_since(now).max(SignedDuration::ZERO) + LATER
+                        let left = Duration::try_from(until.duration_since(Timestamp::now()));
+                        (left.unwrap_or_default() + LATER).min(MOST)
                     }
                     Folder::Blocked { why, .. } => {
                         self.note_blocked(copy, expired, &why);
                         RETRY
                     }
                 };
-                let until = now.checked_add(wait).unwrap_or(now);
+                let until = Instant::now() + wait;
                 self.retention.deletion.waits.insert(copy, until);
                 break;
             }
@@ -169,7 +171,7 @@ impl Keeper {
 
     /// The folders that may go and for which something can be done now: never one that a living entry names.
     fn folders(&mut self) -> Vec<(CopyId, Option<Sequence>)> {
-        let (now, holdings) = (Timestamp::now(), self.holdings.lock());
+        let (now, holdings) = (Instant::now(), self.holdings.lock());
         let Some((census, ledger)) = self.presence.census().zip(self.ledger.as_ref()) else {
             return Vec::new();
         };

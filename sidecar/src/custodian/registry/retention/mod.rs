@@ -14,21 +14,23 @@ pub mod recording;
 pub mod sweep;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::RetentionReport;
 use dataembassy_ledger::retention::Plan;
 use dataembassy_ledger::value::Sequence;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Assignment, Keeper, Left};
 use crate::custodian::finding::{Finding, Loss, is_of_the_ledger};
+use crate::process::clock::Now;
 use crate::store::StoreError;
 
 /// How many copies that go are named in a report.
 const MAX_NAMED: usize = 50;
 /// Before a lock that the store refused to prolong is tried again.
-const RETRY: SignedDuration = SignedDuration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(30);
 
 /// What is known about what stays and what goes.
 #[derive(Debug, Default)]
@@ -70,7 +72,7 @@ impl Outlook {
 struct Refused {
     of: Locked,
     what: String,
-    again: Timestamp,
+    again: Instant,
 }
 
 /// Whose lock it is.
@@ -111,8 +113,7 @@ impl Retention {
 impl Keeper {
     /// Does a little of what retention asks for.
     pub(super) async fn retain(&mut self, assignment: &Assignment) -> Result<Left, StoreError> {
-        let now = Timestamp::now();
-        if !self.plan(assignment, now) {
+        if !self.plan(assignment, Now::read()) {
             return Ok(Left::Nothing);
         }
         let may_go = self.retention.obstacle.is_none() && !assignment.settings.retention.dry_run;
@@ -128,7 +129,7 @@ impl Keeper {
     }
 
     /// Makes the plan and asks what stands against it; false while not all copies are known.
-    fn plan(&mut self, assignment: &Assignment, now: Timestamp) -> bool {
+    fn plan(&mut self, assignment: &Assignment, now: Now) -> bool {
         let Some(ledger) = self.ledger.as_ref().filter(|ledger| ledger.is_complete()) else {
             return false;
         };
@@ -138,13 +139,13 @@ impl Keeper {
                 return false;
             }
             let period = assignment.configuration.period;
-            planning::plan_of(&holdings, &assignment.settings, ledger.view(), period, now)
+            planning::plan_of(&holdings, &assignment.settings, ledger.view(), period, now.time)
         };
-        let obstacle = self.obstacle(assignment, &plan, now);
+        let obstacle = self.obstacle(assignment, &plan, now.time);
         if obstacle.is_some() {
             self.retention.pending.forget();
         } else {
-            self.retention.pending.note(&plan, now);
+            self.retention.pending.note(&plan, now.moment);
         }
         self.retention.obstacle = obstacle;
         self.retention.outlook = Some(Outlook::of(&plan));
@@ -178,9 +179,8 @@ impl Keeper {
     }
 
     async fn prolong(&mut self, assignment: &Assignment, may_go: bool) -> Result<Left, StoreError> {
-        let now = Timestamp::now();
         let is_refused = self.retention.refused.as_ref();
-        if is_refused.is_some_and(|refused| now < refused.again) || !self.office.may_write() {
+        if is_refused.is_some_and(|refused| Instant::now() < refused.again) || !self.office.may_write() {
             return Ok(Left::Nothing);
         }
         let is_living = |sequence| self.holdings.lock().copies.contains_key(&sequence);
@@ -199,8 +199,7 @@ impl Keeper {
     /// The store refuses to prolong a lock.
     fn refuse(&mut self, of: Locked, what: String) {
         tracing::error!(registry = %self.registry, what, "a lock cannot be prolonged");
-        let now = Timestamp::now();
-        let again = now.checked_add(RETRY).unwrap_or(now);
+        let again = Instant::now() + RETRY;
         self.retention.refused = Some(Refused { of, what, again });
     }
 

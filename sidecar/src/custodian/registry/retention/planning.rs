@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use dataembassy_ledger::chain::CustodyView;
 use dataembassy_ledger::retention::{Candidate, Plan, Policy, Quality, plan};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::custodian::configuration::RegistrySettings;
 use crate::custodian::registry::holdings::{Held, HoldingsState};
 use crate::custodian::registry::judgement::OVERDUE_PARTS;
+use crate::process::clock::has_passed;
 
 /// Which living copies stay and which go.
 #[must_use]
@@ -20,22 +21,22 @@ pub fn plan_of(
     period: Duration,
     now: Timestamp,
 ) -> Plan {
-    let has_passed = |held: &Held| {
+    let is_drilled = |held: &Held| {
         view.drill_of(held.reference.sequence)
             .is_some_and(|drill| drill.passed)
     };
-    let drills_exist = holdings.copies.values().any(has_passed);
+    let drills_exist = holdings.copies.values().any(is_drilled);
     let candidates = holdings.copies.values();
-    let candidates = candidates.map(|held| candidate(held, has_passed(held), period, now));
+    let candidates = candidates.map(|held| candidate(held, is_drilled(held), period, now));
     plan(candidates, &policy(settings, view), drills_exist, now)
 }
 
-fn candidate(held: &Held, has_passed: bool, period: Duration, now: Timestamp) -> Candidate {
+fn candidate(held: &Held, drilled: bool, period: Duration, now: Timestamp) -> Candidate {
     Candidate {
         sequence: held.reference.sequence,
         arrived_at: held.arrived_at,
         term: held.term,
-        quality: quality(held, has_passed, period, now),
+        quality: quality(held, drilled, period, now),
         sealed_bytes: held.bytes,
         parents: held.parents.clone(),
     }
@@ -43,12 +44,17 @@ fn candidate(held: &Held, has_passed: bool, period: Duration, now: Timestamp) ->
 
 /// A proof counts for as long as reading back is not overdue: what was whole a year ago is not judged by that. A drill counts for as long as
 /// the copy is as it was then: whole.
-fn quality(held: &Held, has_passed: bool, period: Duration, now: Timestamp) -> Quality {
-    let limit = SignedDuration::try_from(period + period / OVERDUE_PARTS).unwrap_or(SignedDuration::MAX);
+fn quality(held: &Held, drilled: bool, period: Duration, now: Timestamp) -> Quality {
+    let limit = period + period / OVERDUE_PARTS;
     match (held.fault(), held.read.verified_at) {
         (Some(_), _) => Quality::Broken,
-        (None, Some(at)) if now.duration_since(at) <= limit && has_passed => Quality::Drilled,
-        (None, Some(at)) if now.duration_since(at) <= limit => Quality::Intact,
+        (None, Some(at)) if !has_passed(at, limit, now) => {
+            if drilled {
+                Quality::Drilled
+            } else {
+                Quality::Intact
+            }
+        }
         (None, _) => Quality::Unread,
     }
 }

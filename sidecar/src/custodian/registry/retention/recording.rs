@@ -2,28 +2,29 @@
 //! them: what becomes due within an interval is recorded together.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataembassy_ledger::entry::{
     CustodyBody, ExpiredCopy, ExpiryBody, MAX_EXPIRED, MAX_PIN_REASON, MAX_VOID, PinBody, VoidBody,
 };
 use dataembassy_ledger::retention::Plan;
 use dataembassy_ledger::value::{CopyId, Sequence};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::sweep::Folders;
 use crate::custodian::registry::ledger::LedgerState;
 use crate::custodian::registry::{Assignment, Keeper, Left};
+use crate::process::clock::{Now, has_passed};
 use crate::store::StoreError;
 
 /// Since when the plan lets copies go: a copy is recorded as expired only when it was in every plan for an interval, so that nothing goes by
-/// a fault that passes, and people can see what will.
+/// a fault that passes, and people can see what will. No calendar that is set can make the interval shorter.
 #[derive(Debug, Default)]
-pub struct Pending(BTreeMap<Sequence, Timestamp>);
+pub struct Pending(BTreeMap<Sequence, Instant>);
 
 impl Pending {
     /// Takes in the latest plan.
-    pub fn note(&mut self, plan: &Plan, now: Timestamp) {
+    pub fn note(&mut self, plan: &Plan, now: Instant) {
         let before = std::mem::take(&mut self.0);
         self.0 = plan
             .expiring
@@ -39,11 +40,11 @@ impl Pending {
 
     /// The copies that may be recorded now, ascending: full entries at once, others when there was none for an interval.
     #[must_use]
-    pub fn ripe(&self, interval: Duration, last: Option<Timestamp>, now: Timestamp) -> Vec<Sequence> {
+    pub fn ripe(&self, interval: Duration, last: Option<Timestamp>, now: Now) -> Vec<Sequence> {
         let ripe = self.0.iter();
-        let ripe = ripe.filter(|(_, since)| has_passed(**since, interval, now));
+        let ripe = ripe.filter(|(_, since)| now.moment.duration_since(**since) >= interval);
         let ripe: Vec<Sequence> = ripe.map(|(sequence, _)| *sequence).take(MAX_EXPIRED).collect();
-        if ripe.len() == MAX_EXPIRED || last.is_none_or(|last| has_passed(last, interval, now)) {
+        if ripe.len() == MAX_EXPIRED || last.is_none_or(|last| has_passed(last, interval, now.time)) {
             ripe
         } else {
             Vec::new()
@@ -51,21 +52,17 @@ impl Pending {
     }
 }
 
-fn has_passed(since: Timestamp, interval: Duration, now: Timestamp) -> bool {
-    SignedDuration::try_from(interval).is_ok_and(|interval| now.duration_since(since) >= interval)
-}
-
 impl Keeper {
     /// Writes the next entry that is due.
     pub(super) async fn record(&mut self, assignment: &Assignment) -> Result<Left, StoreError> {
-        let now = Timestamp::now();
+        let now = Now::read();
         let body = self.next_pin(assignment);
         let body = body.or_else(|| self.next_expiry(now));
-        let Some(body) = body.or_else(|| self.next_void(assignment, now)) else {
+        let Some(body) = body.or_else(|| self.next_void(assignment, now.time)) else {
             return Ok(Left::Nothing);
         };
         // Another custodian may have come first; what is due then is thought of anew.
-        let written = self.append(assignment, body, now).await?;
+        let written = self.append(assignment, body, now.time).await?;
         Ok(if written { Left::More } else { Left::Nothing })
     }
 
@@ -98,7 +95,7 @@ impl Keeper {
         }))
     }
 
-    fn next_expiry(&self, now: Timestamp) -> Option<CustodyBody> {
+    fn next_expiry(&self, now: Now) -> Option<CustodyBody> {
         let last = self.ledger.as_ref()?.custody().recorded().expiry;
         let ripe = self.retention.pending.ripe(self.office.timing.expiry, last, now);
         let holdings = self.holdings.lock();
@@ -175,33 +172,66 @@ mod tests {
         }
     }
 
-    fn ripe(pending: &Pending, last: Option<i64>, now: i64) -> Vec<u64> {
-        let ripe = pending.ripe(INTERVAL, last.map(at), at(now));
+    /// So many seconds after the first look, by both clocks; the calendar may have been set since.
+    struct Look {
+        first: Instant,
+        set_by: i64,
+    }
+
+    impl Look {
+        fn first() -> Self {
+            Self {
+                first: Instant::now(),
+                set_by: 0,
+            }
+        }
+
+        fn after(&self, seconds: u32) -> Now {
+            Now {
+                time: at(self.set_by + i64::from(seconds)),
+                moment: self.first + Duration::from_secs(seconds.into()),
+            }
+        }
+    }
+
+    fn ripe(pending: &Pending, last: Option<i64>, now: Now) -> Vec<u64> {
+        let ripe = pending.ripe(INTERVAL, last.map(at), now);
         ripe.into_iter().map(Sequence::get).collect()
     }
 
     #[test]
     fn a_copy_is_recorded_only_when_every_plan_of_an_interval_lets_it_go() {
-        let mut pending = Pending::default();
-        pending.note(&plan([1, 2]), at(0));
-        pending.note(&plan([1, 3]), at(50));
-        pending.note(&plan([1, 2, 3]), at(60));
-        assert!(ripe(&pending, None, 99).is_empty());
-        assert_eq!(ripe(&pending, None, 100), [1]);
-        assert_eq!(ripe(&pending, None, 160), [1, 2, 3]);
+        let (mut pending, look) = (Pending::default(), Look::first());
+        pending.note(&plan([1, 2]), look.after(0).moment);
+        pending.note(&plan([1, 3]), look.after(50).moment);
+        pending.note(&plan([1, 2, 3]), look.after(60).moment);
+        assert!(ripe(&pending, None, look.after(99)).is_empty());
+        assert_eq!(ripe(&pending, None, look.after(100)), [1]);
+        assert_eq!(ripe(&pending, None, look.after(160)), [1, 2, 3]);
         pending.forget();
-        pending.note(&plan([1, 2, 3]), at(200));
-        assert!(ripe(&pending, None, 250).is_empty());
+        pending.note(&plan([1, 2, 3]), look.after(200).moment);
+        assert!(ripe(&pending, None, look.after(250)).is_empty());
     }
 
     #[test]
     fn what_becomes_due_within_an_interval_is_recorded_together_and_full_entries_at_once() {
-        let mut pending = Pending::default();
-        pending.note(&plan([1, 2]), at(0));
-        assert!(ripe(&pending, Some(150), 200).is_empty());
-        assert_eq!(ripe(&pending, Some(150), 250), [1, 2]);
-        pending.note(&plan(1..=300), at(0));
-        let full = ripe(&pending, Some(150), 200);
+        let (mut pending, look) = (Pending::default(), Look::first());
+        pending.note(&plan([1, 2]), look.after(0).moment);
+        assert!(ripe(&pending, Some(150), look.after(200)).is_empty());
+        assert_eq!(ripe(&pending, Some(150), look.after(250)), [1, 2]);
+        pending.note(&plan(1..=300), look.after(0).moment);
+        let full = ripe(&pending, Some(150), look.after(200));
         assert_eq!((full.len(), full.last()), (256, Some(&256)));
+    }
+
+    #[test]
+    fn a_calendar_that_is_set_makes_no_copy_ripe() {
+        let (mut pending, mut look) = (Pending::default(), Look::first());
+        pending.note(&plan([1]), look.after(0).moment);
+        look.set_by = 10 * 365 * 86_400;
+        assert!(ripe(&pending, Some(0), look.after(99)).is_empty());
+        assert_eq!(ripe(&pending, Some(0), look.after(100)), [1]);
+        look.set_by = -look.set_by;
+        assert_eq!(ripe(&pending, Some(0), look.after(100)), [1]);
     }
 }
