@@ -132,6 +132,12 @@ impl Server {
         Ok(server)
     }
 
+    /// Starts a server of one's own that stays until the test program ends, as databases of tests ask for: for what would disturb the others, and for
+    /// a primary, of which a standby copies everything.
+    pub fn lasting(major: u32) -> Result<&'static Self> {
+        Ok(Box::leak(Box::new(Self::start(major)?)))
+    }
+
     /// Starts a streaming standby of this server.
     pub fn standby(&self) -> Result<Self> {
         let primary = format!(

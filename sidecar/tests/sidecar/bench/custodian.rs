@@ -406,21 +406,7 @@ impl Custodian {
 
     /// Asks the process to end, and waits for its exit status.
     pub async fn terminate(mut self) -> i32 {
-        let id = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        let ended = tokio::task::spawn_blocking(move || self.process.wait().unwrap());
-        tokio::time::timeout(Duration::from_secs(20), ended)
-            .await
-            .unwrap()
-            .unwrap()
-            .code()
-            .unwrap_or(-1)
+        super::process::terminate(&mut self.process).await
     }
 }
 

@@ -412,9 +412,7 @@ impl Sidecar {
 
     /// Sends a signal, such as `STOP`.
     pub fn signal(&self, name: &str) {
-        let id = self.process.id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
-        assert!(sent.unwrap().success());
+        super::process::signal(name, self.process.id());
     }
 
     /// Ends the process as the kernel would.
@@ -425,21 +423,7 @@ impl Sidecar {
 
     /// Asks the process to end, and waits for its exit status.
     pub async fn terminate(mut self) -> i32 {
-        let id = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        let ended = tokio::task::spawn_blocking(move || self.process.wait().unwrap());
-        tokio::time::timeout(Duration::from_secs(20), ended)
-            .await
-            .unwrap()
-            .unwrap()
-            .code()
-            .unwrap_or(-1)
+        super::process::terminate(&mut self.process).await
     }
 }
 

@@ -109,7 +109,7 @@ async fn set(server: &Server, setting: &str, value: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_is_dumped_and_warned_about_where_it_does_not_tell_its_primary() {
-    let primary = Server::shared(17);
+    let primary = Server::lasting(17).unwrap();
     let database = primary.database().await.unwrap();
     database
         .execute(
@@ -148,7 +148,7 @@ async fn a_standby_is_dumped_and_warned_about_where_it_does_not_tell_its_primary
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_that_must_go_on_replaying_ends_the_run_by_that_name() {
-    let primary = Server::shared(17);
+    let primary = Server::lasting(17).unwrap();
     let database = primary.database().await.unwrap();
     database
         .execute("CREATE TABLE t AS SELECT generate_series(1, 3000) AS a")

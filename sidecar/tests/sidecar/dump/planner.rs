@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
+use crate::bench::process::signal;
 use crate::support::{MAJORS, somebody_waits, source, take, take_with, until};
 use dataembassy_sidecar::postgresql::{Source, dump::DumpError, planner::PlannerError};
 use dataembassy_testkit::postgresql::{Database, PASSWORD, Server, scripted_pg_dump};
@@ -57,14 +58,7 @@ async fn a_pg_dump_killed_in_the_middle_fails_the_run() {
                 .map(|_| ())
         });
         until(&database, &somebody_waits("dataembassy plan%")).await;
-        let process = planner_of(&place).unwrap();
-        assert!(
-            Command::new("kill")
-                .args(["-KILL", &process])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal("KILL", planner_of(&place).unwrap());
         let error = dumping.await.unwrap().unwrap_err();
         assert!(
             matches!(error, DumpError::Planner(PlannerError::Failed { .. })),

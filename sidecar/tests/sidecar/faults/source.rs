@@ -1,11 +1,11 @@
 //! What happens to a registry while it is mirrored: its database goes away or is made anew, its server crashes, hands over to a standby or runs
 //! out of disk, its sessions die, a right is taken, its rows become noise. What was copied before stays, and what happened is said.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::bench::mirror::{MirrorBench, Sidecar};
+use crate::bench::process::signal;
 use crate::support::{Standing, source, source_as, take, until};
 use dataembassy_contract::config::SourceIdentity;
 use dataembassy_contract::report::{CheckState, Outcome, Report};
@@ -146,16 +146,6 @@ async fn a_right_that_is_taken_in_the_middle_of_a_copy_is_told_as_that() {
     take(&from).await.unwrap();
 }
 
-/// A server of one's own: it is to suffer.
-fn server() -> &'static Server {
-    Box::leak(Box::new(Server::start(17).unwrap()))
-}
-
-fn signal(name: &str, process: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), process]).status();
-    assert!(sent.unwrap().success());
-}
-
 /// Begins a run that stands before a locked table, and returns the process that serves whoever holds the lock, and the session.
 async fn held_run(
     bench: &mut MirrorBench,
@@ -183,7 +173,7 @@ async fn held_run(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_crashes_in_mid_run_ends_that_run_and_is_mirrored_once_it_is_back() {
-    let mut bench = MirrorBench::of(server().database().await.unwrap()).await;
+    let mut bench = MirrorBench::of(Server::lasting(17).unwrap().database().await.unwrap()).await;
     let sidecar = bench.sidecar();
     sidecar.until_copy(1).await;
     let (holder, _session) = held_run(&mut bench, &sidecar, "crash").await;
@@ -199,7 +189,7 @@ async fn a_server_that_crashes_in_mid_run_ends_that_run_and_is_mirrored_once_it_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_that_takes_over_in_mid_run_is_the_same_registry() {
-    let primary = server();
+    let primary = Server::lasting(17).unwrap();
     let mut bench = MirrorBench::of(primary.database().await.unwrap()).await;
     let standby: &'static Server = Box::leak(Box::new(primary.standby().unwrap()));
     // The registry's address, behind which another server may stand tomorrow.
@@ -263,7 +253,7 @@ fn primary_dies(primary: &Server) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_whose_disk_is_full_is_mirrored_all_the_same() {
-    let server = server();
+    let server = Server::lasting(17).unwrap();
     let volume = server.small_tablespace(VOLUME_MIB).await.unwrap();
     let database = server
         .database_with(&format!("TABLESPACE {volume}"))

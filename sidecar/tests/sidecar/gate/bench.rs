@@ -16,7 +16,7 @@ use dataembassy_testkit::minio::{BUCKET, Credentials, SignedClient, StoreUser};
 use dataembassy_testkit::process::free_port;
 use tempfile::TempDir;
 
-use crate::bench::{REGISTRY, StoreBench, http};
+use crate::bench::{REGISTRY, StoreBench, http, process};
 
 /// Another registry that the gate serves.
 pub const OTHER: &str = "business";
@@ -283,21 +283,7 @@ impl GateBench {
     /// Asks the gate to end, and waits for its exit status.
     pub async fn terminate(&mut self) -> i32 {
         let mut process = self.process.take().unwrap();
-        let id = process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        let ended = tokio::task::spawn_blocking(move || process.wait().unwrap());
-        tokio::time::timeout(Duration::from_secs(30), ended)
-            .await
-            .unwrap()
-            .unwrap()
-            .code()
-            .unwrap_or(-1)
+        process::terminate(&mut process).await
     }
 }
 

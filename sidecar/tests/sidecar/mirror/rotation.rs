@@ -213,7 +213,7 @@ async fn the_stores_authority_is_exchanged_while_the_mirror_runs() {
 
 #[tokio::test]
 async fn the_databases_authority_is_exchanged_while_the_mirror_runs() {
-    let server: &'static Server = Box::leak(Box::new(Server::start(17).unwrap()));
+    let server = Server::lasting(17).unwrap();
     let mut bench = MirrorBench::of(server.database().await.unwrap()).await;
     let former = server.authority().certificate();
     let next = Authority::new("the database's next authority").unwrap();

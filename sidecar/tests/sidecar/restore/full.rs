@@ -12,7 +12,7 @@ const VOLUME_MIB: u32 = 64;
 
 /// A database on a small volume, on a server of its own: with one disk that is full it disturbs everybody.
 async fn small_target() -> Database {
-    let server: &'static Server = Box::leak(Box::new(Server::start(17).unwrap()));
+    let server = Server::lasting(17).unwrap();
     let volume = server.small_tablespace(VOLUME_MIB).await.unwrap();
     target_with(server, &format!("TEMPLATE template0 TABLESPACE {volume}")).await
 }
