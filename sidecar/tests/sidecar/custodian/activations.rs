@@ -292,7 +292,7 @@ const REFUSED: [(&str, Change, Reason, &str); 10] = [
     ),
     (
         "in-the-future",
-        |told| told.ended_at = told.ended_at.checked_add(SignedDuration::from_hours(2)).unwrap(),
+        |told| told.ended_at = told.ended_at.checked_add(SignedDuration::from_hours(48)).unwrap(),
         Reason::OrderRefused,
         "compare the clocks",
     ),

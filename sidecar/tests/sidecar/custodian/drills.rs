@@ -343,13 +343,13 @@ const REFUSED: [(&str, Change, Reason, &str); 10] = [
                 .unwrap();
         },
         Reason::OrderRefused,
-        "cannot be at",
+        "which cannot be",
     ),
     (
         "from-the-future",
         |result| {
             result.ended_at = Timestamp::now()
-                .checked_add(SignedDuration::from_mins(30))
+                .checked_add(SignedDuration::from_hours(48))
                 .unwrap();
         },
         Reason::OrderRefused,

@@ -11,15 +11,14 @@ use dataembassy_ledger::chain::{CustodyView, Opening, OpeningKind};
 use dataembassy_ledger::entry::{EntryRef, ReportOutcome};
 use dataembassy_ledger::value::{OrderId, RegistryId, Sequence, StoreId, Timestamp as LedgerTime};
 use dataembassy_ledger::{PublicKey, Sha256Digest};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::report::Approved;
+use crate::custodian::registry::documents::patience::{is_ahead, of_an_unknown_copy};
 use crate::custodian::registry::holdings::{Held, HoldingsState};
-use crate::custodian::registry::orders::Refusal;
+use crate::custodian::registry::orders::{Attempt, Refusal};
 use crate::custodian::registry::terms::judgement::{is_of_these, told};
 
-/// By how much the clock of the operator may be ahead of the custodian's.
-const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
 /// By how much two lengths may differ that are made of times in whole seconds.
 const ROUNDING: u64 = 2;
 /// The steps that only an order takes that is meant.
@@ -68,14 +67,15 @@ pub(super) struct Examined {
 }
 
 impl Bench<'_> {
-    /// Holds a result against what people signed, the ledger, the clock, and itself.
-    pub(super) fn examine(&self, order: &OrderId, report: &ActivationReport) -> Result<Examined, Refusal> {
+    /// Holds a result against what people signed, the ledger, the clock, and itself. What cannot be signed for is refused, or waits where a later
+    /// look may tell otherwise.
+    pub(super) fn examine(&self, order: &OrderId, report: &ActivationReport) -> Result<Examined, Attempt> {
         let mut result = report.result.clone();
         result.bound();
         let about = self.is_named(order, &result)?;
         let Some(approvers) = self.approvers else {
             let message = "the DataEmbassy names nobody who may order an activation: set spec.activation";
-            return Err(refuse(Reason::NoApprovers, message.to_owned()));
+            return Err(refuse(Reason::NoApprovers, message.to_owned()).into());
         };
         is_of_these(approvers, &report.warrant)?;
         let judgement = endorsed(&report.warrant, approvers).map_err(|fault| told(&fault))?;
@@ -237,20 +237,19 @@ impl Bench<'_> {
         &self,
         statement: &Statement,
         result: &ActivationResult,
-    ) -> Result<(LedgerTime, LedgerTime), Refusal> {
+    ) -> Result<(LedgerTime, LedgerTime), Attempt> {
         let (started_at, ended_at) = (result.approved_at, result.ended_at);
-        let latest = self.now.checked_add(CLOCKS).unwrap_or(Timestamp::MAX);
-        let mut steps = result.steps.iter();
-        let is_backwards = steps.any(|step| {
-            let ended = step.ended_at.unwrap_or(step.started_at);
-            ended < step.started_at || ended > latest
-        });
-        if ended_at < started_at || ended_at > latest || is_backwards {
-            return Err(Refusal::new(format!(
-                "it began {started_at:.0} and ended {ended_at:.0} with steps that end before they begin or later than now, {:.0}: compare \
-                 the clocks of the nodes",
-                self.now
-            )));
+        let told = format!("it began {started_at:.0} and ended {ended_at:.0}");
+        let steps = result.steps.iter();
+        let steps = steps.map(|step| (step.started_at, step.ended_at.unwrap_or(step.started_at)));
+        if ended_at < started_at || steps.clone().any(|(started_at, ended_at)| ended_at < started_at) {
+            let message = format!("{told}, and it or a step of it ends before it begins, which cannot be");
+            return Err(Refusal::new(message).into());
+        }
+        let latest = steps.map(|(_, ended_at)| ended_at).fold(ended_at, Timestamp::max);
+        let told = format!("{told}, with its steps {latest:.0}");
+        if let Some(attempt) = is_ahead(latest, self.now, &told) {
+            return Err(attempt);
         }
         if started_at > statement.valid_until.as_jiff() {
             return Err(refuse(
@@ -259,14 +258,16 @@ impl Bench<'_> {
                     "its statement was valid until {}, and it was approved {started_at:.0}",
                     statement.valid_until
                 ),
-            ));
+            )
+            .into());
         }
         let time = |time| LedgerTime::from_jiff(time).map_err(|error| Refusal::new(error.to_string()));
         Ok((time(started_at)?, time(ended_at)?))
     }
 
     /// The copy, as it lives in the ledger.
-    fn copy(&self, result: &mut ActivationResult) -> Result<Option<&Held>, Refusal> {
+    fn copy(&self, result: &mut ActivationResult) -> Result<Option<&Held>, Attempt> {
+        let ended_at = result.ended_at;
         let Some(copy) = &mut result.copy else {
             return Ok(None);
         };
@@ -275,12 +276,16 @@ impl Bench<'_> {
             .and_then(|number| self.holdings.copies.get(&number))
             .filter(|held| held.copy.to_string() == copy.copy_id);
         let Some(held) = held else {
-            return Err(refuse(
-                Reason::UnknownCopy,
-                format!(
-                    "the ledger of registry {} holds no living copy {} with id {}",
-                    self.registry, copy.sequence, copy.copy_id
-                ),
+            let message = format!(
+                "the ledger of registry {} holds no living copy {} with id {}",
+                self.registry, copy.sequence, copy.copy_id
+            );
+            return Err(of_an_unknown_copy(
+                copy.sequence,
+                ended_at,
+                self.holdings,
+                self.now,
+                message,
             ));
         };
         copy.taken_at = held.taken_at;

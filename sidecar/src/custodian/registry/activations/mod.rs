@@ -33,7 +33,7 @@ impl Keeper {
         let now = Timestamp::now();
         let examined = match self.hold_against_the_ledger(assignment, order, report, now) {
             Ok(examined) => examined,
-            Err(refusal) => return Attempt::Refused(refusal),
+            Err(attempt) => return attempt,
         };
         let signed = self.report_and_sign(assignment, order, examined, now).await;
         signed_for(signed)
@@ -45,7 +45,7 @@ impl Keeper {
         order: &OrderId,
         report: &ActivationReport,
         now: Timestamp,
-    ) -> Result<Examined, Refusal> {
+    ) -> Result<Examined, Attempt> {
         let holdings = self.holdings.lock();
         let view = self.ledger.as_ref().map(LedgerState::view);
         let bench = Bench {

@@ -4,6 +4,7 @@
 
 pub(super) mod deposit;
 pub(super) mod page;
+pub(super) mod patience;
 pub(super) mod words;
 
 use base64::Engine as _;

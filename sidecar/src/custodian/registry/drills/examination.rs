@@ -3,22 +3,15 @@
 //! The result comes from a Job in a namespace of the embassy by way of the operator. It cannot be proven here that a drill took place; but
 //! what it says can be held against the ledger and against itself.
 
-use dataembassy_contract::Reason;
 use dataembassy_contract::drill::{AssertionKind, DrillResult, DrilledCopy, Verdict};
 use dataembassy_ledger::RegistryId;
 use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::value::{CopyId, OrderId, Sequence, Timestamp as LedgerTime};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use crate::custodian::registry::documents::patience::{is_ahead, of_an_unknown_copy};
 use crate::custodian::registry::holdings::{Held, HoldingsState};
 use crate::custodian::registry::orders::{Attempt, Refusal};
-
-/// By how much the clock of a drill may be ahead of the custodian's.
-const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
-
-/// For how long after a drill the entry of its copy may still be unseen here: a drill of a copy just made ends within seconds, and the chain
-/// is read anew in less than that.
-const UNSEEN: SignedDuration = SignedDuration::from_mins(3);
 
 /// A result that may be signed for.
 #[derive(Clone, Debug)]
@@ -74,17 +67,13 @@ pub(super) fn examine(
             "the ledger of registry {registry} holds no living copy {} with SHA-256 {} and id {}",
             copy.sequence, copy.digest, copy.copy_id
         );
-        let reason = Reason::UnknownCopy;
-        return Err(if is_yet_to_be_seen(copy, result.ended_at, holdings, now) {
-            let message = format!("{message} yet");
-            Attempt::Waits {
-                reason,
-                message,
-                so_do_all: false,
-            }
-        } else {
-            Refusal { reason, message }.into()
-        });
+        return Err(of_an_unknown_copy(
+            copy.sequence,
+            result.ended_at,
+            holdings,
+            now,
+            message,
+        ));
     };
     copy.taken_at = held.taken_at;
     copy.sealed_bytes = held.bytes;
@@ -96,21 +85,6 @@ pub(super) fn examine(
         ended_at,
         result,
     })
-}
-
-/// Whether the copy of a drill that has ended then may be one whose entry was written since the chain was read.
-fn is_yet_to_be_seen(
-    copy: &DrilledCopy,
-    ended_at: Timestamp,
-    holdings: &HoldingsState,
-    now: Timestamp,
-) -> bool {
-    let newest = holdings
-        .copies
-        .keys()
-        .next_back()
-        .map_or(0, |newest| newest.get());
-    copy.sequence > newest && now.duration_since(ended_at) < UNSEEN
 }
 
 fn find<'a>(copy: &DrilledCopy, holdings: &'a HoldingsState) -> Option<&'a Held> {
@@ -140,14 +114,14 @@ fn no_contradiction(result: &DrillResult) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn times(result: &DrillResult, now: Timestamp) -> Result<(LedgerTime, LedgerTime), Refusal> {
+fn times(result: &DrillResult, now: Timestamp) -> Result<(LedgerTime, LedgerTime), Attempt> {
     let (started_at, ended_at) = (result.started_at, result.ended_at);
-    let latest = now.checked_add(CLOCKS).unwrap_or(Timestamp::MAX);
-    if ended_at < started_at || ended_at > latest {
-        let message = format!(
-            "its drill began {started_at:.0} and ended {ended_at:.0}, which cannot be at {now:.0}: compare the clocks of the nodes"
-        );
-        return Err(Refusal::new(message));
+    let told = format!("its drill began {started_at:.0} and ended {ended_at:.0}");
+    if ended_at < started_at {
+        return Err(Refusal::new(format!("{told}, which cannot be")).into());
+    }
+    if let Some(attempt) = is_ahead(ended_at, now, &told) {
+        return Err(attempt);
     }
     let time = |time| LedgerTime::from_jiff(time).map_err(|error| Refusal::new(error.to_string()));
     Ok((time(started_at)?, time(ended_at)?))
