@@ -15,6 +15,10 @@ use crate::cluster::{
 pub enum Fault {
     /// They vanish, both ways, as when a cable is cut.
     Cut,
+    /// What home sends vanishes; what comes from the embassy arrives.
+    Mute,
+    /// What comes from the embassy vanishes; what home sends arrives.
+    Deaf,
     /// Whoever sends one is told at once that nobody is there.
     Refused,
     /// This share of them vanishes, in percent.
@@ -55,21 +59,21 @@ table inet swallow_{port} {{
 
 fn rules(fault: Fault) -> String {
     let what = match fault {
-        Fault::Cut => "drop".to_owned(),
+        Fault::Cut | Fault::Mute | Fault::Deaf => "drop".to_owned(),
         Fault::Refused => "reject".to_owned(),
         Fault::Lossy(percent) => format!("numgen random mod 100 < {percent} drop"),
     };
+    let coming = format!("iifname \"{LINK}\" {what}; ");
+    let going = format!("oifname \"{LINK}\" {what}; ");
+    let coming = if fault == Fault::Mute { "" } else { &coming };
+    let going = if fault == Fault::Deaf { "" } else { &going };
     format!(
         "table inet link_fault {{}}
 delete table inet link_fault
 table inet link_fault {{
-    chain arriving {{ type filter hook input priority -10; iifname \"{LINK}\" {what}; }}
-    chain leaving {{ type filter hook output priority -10; oifname \"{LINK}\" {what}; }}
-    chain passing {{
-        type filter hook forward priority -10;
-        iifname \"{LINK}\" {what};
-        oifname \"{LINK}\" {what};
-    }}
+    chain arriving {{ type filter hook input priority -10; {coming}}}
+    chain leaving {{ type filter hook output priority -10; {going}}}
+    chain passing {{ type filter hook forward priority -10; {coming}{going}}}
 }}
 "
     )
@@ -88,5 +92,17 @@ mod tests {
             delete < make && rules.matches("numgen random mod 100 < 30 drop").count() == 4,
             "{rules}"
         );
+    }
+
+    #[test]
+    fn one_way_is_left_open_where_only_the_other_is_closed() {
+        for (fault, closed, open) in [
+            (Fault::Mute, "oifname", "iifname"),
+            (Fault::Deaf, "iifname", "oifname"),
+        ] {
+            let rules = rules(fault);
+            assert_eq!(rules.matches(closed).count(), 2, "{rules}");
+            assert!(!rules.contains(open), "{rules}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod circle;
 mod drill;
 mod link;
 mod node;
+mod partition;
 mod upgrade;
 mod without_leaks;
 
