@@ -163,6 +163,8 @@ impl Agenda {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -269,20 +271,22 @@ mod tests {
     /// Found with a real clock that was set: `faults::clock`.
     #[test]
     fn a_clock_that_was_wrong_for_a_while_holds_nothing_up() {
-        const YEARS: Duration = Duration::from_hours(10 * 365 * 24);
+        const YEARS: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
         let schedule = quarterly();
-        let (mut agenda, clocks) = (Agenda::default(), Clocks::start());
-        let wrong = Now {
-            time: clocks.after(0).time + YEARS,
-            ..clocks.after(0)
-        };
-        let due = agenda.due(&standing(&schedule), clocks.after(0)).unwrap();
-        agenda.begin(&schedule, &due);
-        agenda.fail(wrong.moment);
-        assert!(agenda.due(&standing(&schedule), clocks.after(30)).is_some());
-        // The run began while the clock was right.
-        agenda.succeed(&due, clocks.after(30).time);
-        assert!(agenda.due(&standing(&schedule), clocks.after(15 * 60)).is_some());
+        for set_by in [YEARS, -YEARS] {
+            let (mut agenda, clocks) = (Agenda::default(), Clocks::start());
+            let set = |seconds| Now {
+                time: clocks.after(seconds).time + set_by,
+                ..clocks.after(seconds)
+            };
+            agenda.fail(clocks.noon);
+            assert_eq!(agenda.due(&standing(&schedule), set(29)), None);
+            assert!(agenda.due(&standing(&schedule), set(30)).is_some());
+            let due = agenda.due(&standing(&schedule), clocks.after(30)).unwrap();
+            // The run began while the clock was right.
+            agenda.succeed(&due, clocks.after(30).time);
+            assert!(agenda.due(&standing(&schedule), clocks.after(15 * 60)).is_some());
+        }
     }
 
     #[test]

@@ -406,7 +406,7 @@ impl Custodian {
 
     /// Asks the process to end, and waits for its exit status.
     pub async fn terminate(mut self) -> i32 {
-        super::process::terminate(&mut self.process).await
+        super::process::terminate(&mut self.process, Duration::from_secs(20)).await
     }
 }
 

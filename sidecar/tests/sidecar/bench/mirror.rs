@@ -10,8 +10,8 @@ use dataembassy_contract::config::{
     ObjectivesConfig, PostgresqlConfig, PostgresqlTls, RecipientConfig, ScheduleConfig, SourceConfig,
     SovereigntyConfig, StoreConfig, TlsMode,
 };
-use dataembassy_contract::files;
-use dataembassy_contract::report::Report;
+use dataembassy_contract::report::{Outcome, Report};
+use dataembassy_contract::{Reason, files};
 use dataembassy_ledger::activation::State;
 use dataembassy_ledger::chain::{CustodianKey, SignerRange};
 use dataembassy_ledger::entry::{
@@ -27,6 +27,7 @@ use dataembassy_testkit::postgresql::{DUMP_ROLE, Database, PASSWORD, Server, pro
 use tempfile::TempDir;
 
 use super::{REGISTRY, StoreBench, activation, registry};
+use crate::support::until;
 
 /// The age key that copies of tests are sealed to; its private half is in no file.
 pub const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
@@ -203,6 +204,27 @@ impl MirrorBench {
         }
     }
 
+    /// Begins a run that stands before a locked table, and returns the process that serves whoever holds the lock, and the session.
+    pub async fn held_run(&mut self, sidecar: &Sidecar, trigger: &str) -> (String, tokio_postgres::Client) {
+        let holder = self.database.client().await.unwrap();
+        holder
+            .batch_execute("BEGIN; LOCK TABLE person IN ACCESS EXCLUSIVE MODE")
+            .await
+            .unwrap();
+        let row = holder
+            .query_one("SELECT pg_backend_pid()::text", &[])
+            .await
+            .unwrap();
+        self.config.trigger = Some(trigger.into());
+        self.write_config();
+        sidecar
+            .until("a run that stands", |report| report.run.is_some())
+            .await;
+        let stands = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'person'::regclass)";
+        until(&self.database, stands).await;
+        (row.get(0), holder)
+    }
+
     /// All that sidecars have logged.
     pub fn log(&self) -> String {
         super::logged(self.folder.path())
@@ -353,6 +375,13 @@ impl MirrorBench {
     }
 }
 
+/// How the run that answers this trigger has ended, if it has.
+pub fn ended(report: &Report, trigger: &str) -> Option<(Outcome, Reason)> {
+    let mut runs = report.recent_runs.iter();
+    let run = runs.find(|run| run.trigger.as_deref() == Some(trigger))?;
+    Some((run.outcome, run.reason))
+}
+
 impl Sidecar {
     /// The report, if the sidecar answers.
     pub async fn report(&self) -> Option<Report> {
@@ -423,7 +452,7 @@ impl Sidecar {
 
     /// Asks the process to end, and waits for its exit status.
     pub async fn terminate(mut self) -> i32 {
-        super::process::terminate(&mut self.process).await
+        super::process::terminate(&mut self.process, Duration::from_secs(20)).await
     }
 }
 

@@ -4,9 +4,6 @@ use std::fmt::Display;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// How long a process may take to end when it is asked to.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Sends a signal, such as `STOP`, to the process of this number.
 pub fn signal(name: &str, process: impl Display) {
     let arguments = [format!("-{name}"), process.to_string()];
@@ -14,8 +11,8 @@ pub fn signal(name: &str, process: impl Display) {
     assert!(sent.unwrap().success());
 }
 
-/// Asks a process to end, and waits for its exit status; -1 where a signal ended it.
-pub async fn terminate(process: &mut Child) -> i32 {
+/// Asks a process to end, and waits for its exit status, which must come within that time; -1 where a signal ended it.
+pub async fn terminate(process: &mut Child, within: Duration) -> i32 {
     signal("TERM", process.id());
     let begun = Instant::now();
     loop {
@@ -23,8 +20,8 @@ pub async fn terminate(process: &mut Child) -> i32 {
             return status.code().unwrap_or(-1);
         }
         assert!(
-            begun.elapsed() < PATIENCE,
-            "the process does not end within {PATIENCE:?}"
+            begun.elapsed() < within,
+            "the process does not end within {within:?}"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

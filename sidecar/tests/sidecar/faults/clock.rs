@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use crate::bench::custodian::CustodianBench;
-use crate::bench::mirror::MirrorBench;
-use crate::support::until;
+use crate::bench::mirror::{MirrorBench, ended};
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::CustodianReport;
 use dataembassy_contract::report::{CheckState, Outcome, Report};
@@ -22,12 +21,6 @@ fn is_skewed(report: &Report) -> bool {
     report.store.state == CheckState::False && report.store.reason == Reason::ClockSkewed
 }
 
-fn ended(report: &Report, trigger: &str) -> Option<(Outcome, Reason)> {
-    let mut runs = report.recent_runs.iter();
-    let run = runs.find(|run| run.trigger.as_deref() == Some(trigger))?;
-    Some((run.outcome, run.reason))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_whose_clock_is_set_ahead_in_mid_run_does_not_wait_until_then_to_try_again() {
     let calendar = Calendar::new().unwrap();
@@ -35,15 +28,7 @@ async fn a_mirror_whose_clock_is_set_ahead_in_mid_run_does_not_wait_until_then_t
     bench.environment = calendar.environment();
     let sidecar = bench.sidecar();
     sidecar.until_copy(1).await;
-    let holder = bench.database.client().await.unwrap();
-    holder
-        .batch_execute("BEGIN; LOCK TABLE person IN ACCESS EXCLUSIVE MODE")
-        .await
-        .unwrap();
-    bench.config.trigger = Some("set-ahead".into());
-    bench.write_config();
-    let stands = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'person'::regclass)";
-    until(&bench.database, stands).await;
+    let (_, holder) = bench.held_run(&sidecar, "set-ahead").await;
     calendar.set(TEN_YEARS).unwrap();
     holder.batch_execute("ROLLBACK").await.unwrap();
     let failed = |report: &Report| ended(report, "set-ahead") == Some((Outcome::Failed, Reason::ClockSkewed));

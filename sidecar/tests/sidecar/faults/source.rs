@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use crate::bench::mirror::{MirrorBench, Sidecar};
+use crate::bench::mirror::{MirrorBench, ended};
 use crate::bench::process::signal;
 use crate::support::{Standing, source, source_as, take, until};
 use dataembassy_contract::config::SourceIdentity;
@@ -19,9 +19,7 @@ const LARGE: &str = "CREATE TABLE large AS SELECT i, (SELECT string_agg(md5(i::t
     FROM generate_series(1, 40000) i";
 
 fn failed(report: &Report, trigger: &str) -> Option<Reason> {
-    let mut runs = report.recent_runs.iter();
-    let run = runs.find(|run| run.trigger.as_deref() == Some(trigger))?;
-    (run.outcome == Outcome::Failed).then_some(run.reason)
+    ended(report, trigger).and_then(|(outcome, reason)| (outcome == Outcome::Failed).then_some(reason))
 }
 
 async fn value(database: &Database, query: &str) -> String {
@@ -146,37 +144,12 @@ async fn a_right_that_is_taken_in_the_middle_of_a_copy_is_told_as_that() {
     take(&from).await.unwrap();
 }
 
-/// Begins a run that stands before a locked table, and returns the process that serves whoever holds the lock, and the session.
-async fn held_run(
-    bench: &mut MirrorBench,
-    sidecar: &Sidecar,
-    trigger: &str,
-) -> (String, tokio_postgres::Client) {
-    let holder = bench.database.client().await.unwrap();
-    holder
-        .batch_execute("BEGIN; LOCK TABLE person IN ACCESS EXCLUSIVE MODE")
-        .await
-        .unwrap();
-    let row = holder
-        .query_one("SELECT pg_backend_pid()::text", &[])
-        .await
-        .unwrap();
-    bench.config.trigger = Some(trigger.into());
-    bench.write_config();
-    sidecar
-        .until("a run that stands", |report| report.run.is_some())
-        .await;
-    let stands = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'person'::regclass)";
-    until(&bench.database, stands).await;
-    (row.get(0), holder)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_crashes_in_mid_run_ends_that_run_and_is_mirrored_once_it_is_back() {
     let mut bench = MirrorBench::of(Server::lasting(17).unwrap().database().await.unwrap()).await;
     let sidecar = bench.sidecar();
     sidecar.until_copy(1).await;
-    let (holder, _session) = held_run(&mut bench, &sidecar, "crash").await;
+    let (holder, _session) = bench.held_run(&sidecar, "crash").await;
     // A server trusts no memory that a killed process may have left: it ends all sessions, recovers, and begins anew.
     signal("KILL", &holder);
     let lost = |report: &Report| failed(report, "crash").is_some();
@@ -214,7 +187,7 @@ async fn a_standby_that_takes_over_in_mid_run_is_the_same_registry() {
     let sidecar = bench.sidecar();
     sidecar.until_copy(1).await;
 
-    let _held = held_run(&mut bench, &sidecar, "failover").await;
+    let _held = bench.held_run(&sidecar, "failover").await;
     primary_dies(primary);
     let promoted = standby.client("postgres").await.unwrap();
     let row = promoted.query_one("SELECT pg_promote()", &[]).await.unwrap();

@@ -283,7 +283,7 @@ impl GateBench {
     /// Asks the gate to end, and waits for its exit status.
     pub async fn terminate(&mut self) -> i32 {
         let mut process = self.process.take().unwrap();
-        process::terminate(&mut process).await
+        process::terminate(&mut process, Duration::from_secs(30)).await
     }
 }
 
