@@ -18,22 +18,41 @@ use super::{
 };
 
 /// Writes `rows` new rows in one transaction, and changes and deletes a few old ones, so that a copy taken
-/// before differs from one taken after. `client` is a superuser's session in the registry's database.
+/// before differs from one taken after. `client` is a superuser's session in the registry's database. Where
+/// another writer was in the way, it begins again, as `PostgreSQL` asks of its clients.
 pub async fn write_more(client: &Client, registry: Registry, rows: u32) -> anyhow::Result<()> {
-    let failed = || format!("{} cannot be written to", registry.id());
-    client.batch_execute("BEGIN").await.with_context(failed)?;
-    let written = match registry {
+    loop {
+        let Err(error) = write_once(client, registry, rows).await else {
+            return Ok(());
+        };
+        client.batch_execute("ROLLBACK").await?;
+        if !is_rolled_back_for_another(&error) {
+            return Err(error).with_context(|| format!("{} cannot be written to", registry.id()));
+        }
+    }
+}
+
+async fn write_once(client: &Client, registry: Registry, rows: u32) -> anyhow::Result<()> {
+    client.batch_execute("BEGIN").await?;
+    match registry {
         Registry::Population => write_population(client, rows).await,
         Registry::Health => write_health(client, rows).await,
         Registry::Business => write_business(client, rows).await,
-    };
-    match written {
-        Ok(()) => client.batch_execute("COMMIT").await.with_context(failed),
-        Err(error) => {
-            client.batch_execute("ROLLBACK").await.with_context(failed)?;
-            Err(error).with_context(failed)
-        }
-    }
+    }?;
+    Ok(client.batch_execute("COMMIT").await?)
+}
+
+/// A row that somebody else has moved to another partition, or a deadlock.
+fn is_rolled_back_for_another(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<tokio_postgres::Error>();
+    let code = error.and_then(tokio_postgres::Error::code);
+    code.is_some_and(|code| {
+        [
+            &SqlState::T_R_SERIALIZATION_FAILURE,
+            &SqlState::T_R_DEADLOCK_DETECTED,
+        ]
+        .contains(&code)
+    })
 }
 
 async fn write_population(client: &Client, rows: u32) -> anyhow::Result<()> {

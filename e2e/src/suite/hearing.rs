@@ -9,28 +9,78 @@ use super::stages::Command;
 /// So many may be heard again: where more fail, it is not the machine.
 const MOST: usize = 3;
 
-/// The tests that a runner's output names as failed.
+/// Of what a failed test has printed, so many lines are kept.
+const MOST_SAID: usize = 12;
+
+/// The tests that a runner's output names as failed, and what they said.
 ///
-/// Known: the list under `failures:` with which cargo test ends.
+/// Known: what cargo test prints of each failed test under `---- name stdout ----`, and the list under `failures:` with which it ends.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     /// Their names, as the runner takes them.
     pub tests: Vec<String>,
-    in_list: bool,
+    /// What each has printed, without the ways that led there.
+    pub said: Vec<Said>,
+    place: Place,
+}
+
+/// What one failed test has printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub test: String,
+    pub lines: Vec<String>,
+}
+
+/// Where in a runner's output a line stands.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Elsewhere,
+    /// In the list of those that failed.
+    List,
+    /// In what the latest of them has printed.
+    Output,
 }
 
 impl Failures {
     /// Reads the next line.
     pub(super) fn hear(&mut self, line: &str) {
         let line = line.trim_end();
-        // What the failed tests have printed stands under the same word, behind an empty line.
-        self.in_list = match line.strip_prefix("    ") {
-            Some(test) if self.in_list => {
-                self.tests.push(test.to_owned());
-                true
-            }
-            _ => line == "failures:",
-        };
+        if let Some(test) = line
+            .strip_prefix("---- ")
+            .and_then(|rest| rest.strip_suffix(" stdout ----"))
+        {
+            self.said.push(Said {
+                test: test.to_owned(),
+                lines: Vec::new(),
+            });
+            self.place = Place::Output;
+            return;
+        }
+        match line.strip_prefix("    ") {
+            _ if line == "failures:" => self.place = Place::List,
+            Some(test) if self.place == Place::List => self.tests.push(test.to_owned()),
+            _ if self.place == Place::Output => self.keep(line),
+            // What the failed tests have printed stands under the same word, behind an empty line.
+            _ => self.place = Place::Elsewhere,
+        }
+    }
+
+    fn keep(&mut self, line: &str) {
+        if line.eq_ignore_ascii_case("stack backtrace:") {
+            self.place = Place::Elsewhere;
+        } else if let Some(said) = self.said.last_mut()
+            && said.lines.len() < MOST_SAID
+            && !line.is_empty()
+        {
+            said.lines.push(line.to_owned());
+        }
+    }
+
+    /// Adds what another stream of the same runner named.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.tests.extend(other.tests);
+        self.said.extend(other.said);
     }
 }
 
@@ -64,12 +114,17 @@ mod tests {
     #[test]
     fn the_list_at_the_end_names_the_failed_tests_and_what_they_have_printed_does_not() {
         const OUTPUT: &str = "test a::b ... test a::b has been running for over 60 seconds\nFAILED\n\nfailures:\n\n---- a::b stdout ----\n\
-                              thread panicked\n    at ./tests/b.rs:80:9\n\n\nfailures:\n    a::b\r\n    c\n\ntest result: FAILED. 1 passed\n    d\n";
+                              thread panicked\n    because\n\nStack backtrace:\n    at ./tests/b.rs:80:9\n\n\nfailures:\n    a::b\r\n    c\n\ntest result: FAILED. 1 passed\n    d\n";
         let mut failures = Failures::default();
         for line in OUTPUT.lines() {
             failures.hear(line);
         }
         assert_eq!(failures.tests, ["a::b", "c"]);
+        let said = Said {
+            test: "a::b".to_owned(),
+            lines: vec!["thread panicked".to_owned(), "    because".to_owned()],
+        };
+        assert_eq!(failures.said, [said]);
     }
 
     #[test]

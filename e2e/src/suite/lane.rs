@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::count::Count;
 use super::stages::{Command, Lane, Stage};
 use super::voice::Voice;
-use super::{hearing, run};
+use super::{hearing, hearing::Said, run};
 
 /// What became of one stage.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Outcome {
     pub failure: Option<String>,
     /// Tests that failed beside others, and passed by themselves.
     pub unsteady: Vec<String>,
+    /// What failed tests said, each time.
+    pub said: Vec<Said>,
     pub count: Count,
 }
 
@@ -68,6 +70,8 @@ struct Hall<'a> {
 /// A stage that has run, of whose tests some may be heard again.
 struct Trial<'a> {
     outcome: Outcome,
+    /// What must be so again for a hearing: stages behind it may have taken it away.
+    prepared_by: Option<&'a Command>,
     /// Commands that failed by a few tests alone.
     doubts: Vec<(&'a Command, run::Failed)>,
 }
@@ -113,14 +117,19 @@ impl Hall<'_> {
         let mut count = Count::default();
         let mut failure = None;
         let mut doubts = Vec::new();
-        for command in &stage.commands {
+        let mut said = Vec::new();
+        for command in stage.prepared_by.iter().chain(&stage.commands) {
             match run::command(self.workspace, command, voice) {
                 Ok(counted) => count += counted,
-                Err(failed) if !self.strict && hearing::again(command, &failed.tests).is_some() => {
+                Err(mut failed)
+                    if !self.strict && hearing::again(command, &failed.failures.tests).is_some() =>
+                {
+                    said.append(&mut failed.failures.said);
                     doubts.push((command, failed));
                 }
                 Err(failed) => {
                     count += failed.counted;
+                    said.extend(failed.failures.said);
                     failure = Some(failed.why);
                     break;
                 }
@@ -143,8 +152,10 @@ impl Hall<'_> {
                 elapsed,
                 failure,
                 unsteady: Vec::new(),
+                said,
                 count,
             },
+            prepared_by: stage.prepared_by.as_ref(),
             doubts,
         }
     }
@@ -152,20 +163,25 @@ impl Hall<'_> {
     fn hear(&self, trial: &mut Trial<'_>, voice: &Voice) {
         let outcome = &mut trial.outcome;
         for (command, failed) in trial.doubts.drain(..) {
-            let tests = failed.tests;
+            let tests = failed.failures.tests;
             voice.say(&format!("━━ a second hearing for {}", tests.join(", ")));
-            // What runs none of them ends well, and has shown nothing.
-            let passes = hearing::again(command, &tests).is_some_and(|again| {
-                run::command(self.workspace, &again, voice)
-                    .is_ok_and(|counted| counted.passed >= tests.len() as u64)
-            });
-            if passes {
-                outcome.count += failed.counted.cleared(tests.len() as u64);
-                outcome.unsteady.extend(tests);
-            } else {
-                outcome.count += failed.counted;
-                outcome.failure.get_or_insert(failed.why);
+            let again = hearing::again(command, &tests);
+            let mut heard = Ok(Count::default());
+            for command in trial.prepared_by.into_iter().chain(again.as_ref()) {
+                heard = heard.and_then(|_| run::command(self.workspace, command, voice));
             }
+            // What runs none of them ends well, and has shown nothing.
+            match heard {
+                Ok(counted) if counted.passed >= tests.len() as u64 => {
+                    outcome.count += failed.counted.cleared(tests.len() as u64);
+                    outcome.unsteady.extend(tests);
+                    continue;
+                }
+                Ok(_) => {}
+                Err(second) => outcome.said.extend(second.failures.said),
+            }
+            outcome.count += failed.counted;
+            outcome.failure.get_or_insert(failed.why);
         }
     }
 }
@@ -192,6 +208,7 @@ mod tests {
         Stage {
             name: "stage",
             about: "a stage of a test",
+            prepared_by: None,
             commands: commands.iter().map(|text| script(text)).collect(),
         }
     }
@@ -233,6 +250,22 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_a_later_stage_takes_away_is_there_again_for_a_second_hearing() {
+        let folder = tempfile::tempdir().unwrap();
+        let needy = ONCE.replace("test -e seen", "test -e bed && test -e seen");
+        let first = Stage {
+            prepared_by: Some(script("touch bed")),
+            ..stage(&[&needy])
+        };
+        let lane = Lane {
+            stages: vec![first, stage(&["rm bed"])],
+            finally: None,
+        };
+        let outcomes = run_all(folder.path(), &[lane], false);
+        assert_eq!(outcomes[0].unsteady, ["a::b"], "{outcomes:?}");
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn list(steps: &[Step]) {
             }
             for stage in &lane.stages {
                 say(&format!("{:<14} {}", stage.name, stage.about));
-                for command in &stage.commands {
+                for command in stage.prepared_by.iter().chain(&stage.commands) {
                     say(&format!("{:<14}   {}", "", command.text()));
                 }
             }
@@ -120,9 +120,15 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
         say(&format!("{name}: {why}\n  again: cargo e2e test --only {name}"));
     }
     for outcome in outcomes {
+        for said in &outcome.said {
+            say(&format!("{}: {} failed and said:", outcome.name, said.test));
+            for line in &said.lines {
+                say(&format!("  {line}"));
+            }
+        }
         for test in &outcome.unsteady {
             say(&format!(
-                "{}: UNSTEADY {test} failed beside others and passed by itself: a defect, whose output is above\n  again: cargo e2e test --strict --only {}",
+                "{}: UNSTEADY {test} failed beside others and passed by itself: a defect\n  again: cargo e2e test --strict --only {}",
                 outcome.name, outcome.name
             ));
         }

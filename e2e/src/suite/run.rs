@@ -15,7 +15,7 @@ pub(super) struct Failed {
     /// What its runner had counted by then.
     pub counted: Count,
     /// The tests that its runner says failed.
-    pub tests: Vec<String>,
+    pub failures: Failures,
     /// What ran, and how it ended.
     pub why: String,
 }
@@ -32,7 +32,7 @@ pub(super) fn command(workspace: &Path, command: &Command, voice: &Voice) -> Res
     voice.say(&format!("$ {}", command.text()));
     let failed = |heard: Heard, why: String| Failed {
         counted: heard.counted,
-        tests: heard.failures.tests,
+        failures: heard.failures,
         why: format!("`{}` {why}", command.text()),
     };
     let mut child = Process::new(&command.program)
@@ -49,7 +49,7 @@ pub(super) fn command(workspace: &Path, command: &Command, voice: &Voice) -> Res
         let mut heard = streams.0.map(|stream| pass_on(stream, voice)).unwrap_or_default();
         if let Some(Ok(of_errors)) = errors.map(thread::ScopedJoinHandle::join) {
             heard.counted += of_errors.counted;
-            heard.failures.tests.extend(of_errors.failures.tests);
+            heard.failures.extend(of_errors.failures);
         }
         heard
     });

@@ -46,6 +46,8 @@ pub struct Stage {
     pub name: &'static str,
     /// What it shows, in a few words.
     pub about: &'static str,
+    /// What must be so before its commands run, each time that they do.
+    pub prepared_by: Option<Command>,
     /// Its commands, in order; a failed one is the last.
     pub commands: Vec<Command>,
 }
@@ -85,7 +87,17 @@ fn stage(name: &'static str, about: &'static str, commands: Vec<Command>) -> Sta
     Stage {
         name,
         about,
+        prepared_by: None,
         commands,
+    }
+}
+
+impl Stage {
+    fn prepared_by(self, command: Command) -> Self {
+        Self {
+            prepared_by: Some(command),
+            ..self
+        }
     }
 }
 
@@ -173,14 +185,18 @@ fn waiting(options: &Options) -> Vec<Stage> {
         crates(options),
     )];
     stages.extend(scenarios(options));
-    stages.push(stage(
+    let interruption = stage(
         "interruption",
         "the demo, interrupted half-way, leaves nothing behind",
-        vec![
-            Command::cargo(&["e2e", "down"]),
-            Command::cargo(&["test", "--package", "dataembassy-e2e", "--test", "interruption"]),
-        ],
-    ));
+        vec![Command::cargo(&[
+            "test",
+            "--package",
+            "dataembassy-e2e",
+            "--test",
+            "interruption",
+        ])],
+    );
+    stages.push(interruption.prepared_by(Command::cargo(&["e2e", "down"])));
     stages
 }
 
@@ -201,24 +217,21 @@ fn scenarios(options: &Options) -> Vec<Stage> {
         };
         Command::cargo(&[&program, which, long].concat())
     };
+    let bed = || Command::cargo(&["e2e", "up"]);
     vec![
         stage(
             "scenarios",
             "the product in two clusters, in good days and bad",
-            vec![
-                Command::cargo(&["e2e", "up"]),
-                // They wait more than they work: there may be many more of them at once than there are cores.
-                these(&["--skip", "alone::", "--test-threads=24"]),
-            ],
-        ),
+            // They wait more than they work: there may be many more of them at once than there are cores.
+            vec![these(&["--skip", "alone::", "--test-threads=24"])],
+        )
+        .prepared_by(bed()),
         stage(
             "alone",
             "scenarios that take away what the others need",
-            vec![
-                Command::cargo(&["e2e", "up"]),
-                these(&["alone::", "--test-threads=1"]),
-            ],
-        ),
+            vec![these(&["alone::", "--test-threads=1"])],
+        )
+        .prepared_by(bed()),
     ]
 }
 

@@ -180,17 +180,21 @@ impl<'a> Line<'a> {
         Ok(answer.into_body().to_vec())
     }
 
-    /// All that the store holds of the registry, in the store's own words.
-    async fn held(&self) -> Result<String> {
-        let prefix = format!("registries/{}/", self.subject.id);
-        let query = [("prefix", prefix.as_str()), ("versions", "")];
-        let path = format!("/{BUCKET}");
-        let answer = self
-            .store
-            .root()
-            .expect(Method::GET, &path, &query, &[], Vec::new())
-            .await?;
-        Ok(String::from_utf8(answer.into_body().to_vec())?)
+    /// All that the store holds of what home may write, in the store's own words. The custodian goes on writing beside it.
+    async fn held(&self) -> Result<Vec<String>> {
+        let mut held = Vec::new();
+        for part in ["source", "copies"] {
+            let prefix = format!("registries/{}/{part}/", self.subject.id);
+            let query = [("prefix", prefix.as_str()), ("versions", "")];
+            let path = format!("/{BUCKET}");
+            let answer = self
+                .store
+                .root()
+                .expect(Method::GET, &path, &query, &[], Vec::new())
+                .await?;
+            held.push(String::from_utf8(answer.into_body().to_vec())?);
+        }
+        Ok(held)
     }
 
     /// The mirror says why it stops, and a trigger changes nothing.
