@@ -37,7 +37,7 @@ pub(super) fn run_all(workspace: &Path, lanes: &[Lane], strict: bool) -> Vec<Out
         turn: Mutex::new(()),
     };
     for lane in others {
-        let names: Vec<_> = lane.stages.iter().map(|stage| stage.name).collect();
+        let names: Vec<_> = lane.iter().map(|stage| stage.name).collect();
         Voice::Live.say(&format!(
             "\n━━ beside what follows: {}; what they say comes when they have ended",
             names.join(", ")
@@ -79,7 +79,6 @@ struct Trial<'a> {
 impl Hall<'_> {
     fn run(&self, lane: &Lane, voice: &Voice) -> Vec<Outcome> {
         let mut trials: Vec<_> = lane
-            .stages
             .iter()
             .map(|stage| {
                 let trial = self.try_stage(stage, voice);
@@ -87,28 +86,14 @@ impl Hall<'_> {
                 trial
             })
             .collect();
-        let mut left = lane.finally.as_ref();
-        if trials.iter().all(|trial| trial.doubts.is_empty()) {
-            // What has run to its end takes nothing from the other lanes any more.
-            self.clear_away(left.take(), &mut trials, voice);
-        }
         self.silence.wait();
         let turn = taken(&self.turn);
         for trial in &mut trials {
             self.hear(trial, voice);
         }
         drop(turn);
-        self.clear_away(left, &mut trials, voice);
         voice.let_go();
         trials.into_iter().map(|trial| trial.outcome).collect()
-    }
-
-    fn clear_away(&self, command: Option<&Command>, trials: &mut [Trial<'_>], voice: &Voice) {
-        if let (Some(command), Some(last)) = (command, trials.last_mut())
-            && let Err(failed) = run::command(self.workspace, command, voice)
-        {
-            last.outcome.failure.get_or_insert(failed.why);
-        }
     }
 
     fn try_stage<'a>(&self, stage: &'a Stage, voice: &Voice) -> Trial<'a> {
@@ -213,13 +198,6 @@ mod tests {
         }
     }
 
-    fn lane(stage: Stage) -> Lane {
-        Lane {
-            stages: vec![stage],
-            finally: None,
-        }
-    }
-
     /// A test runner that fails the first time, and says so the way cargo test does.
     const ONCE: &str = "test -e seen && echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured' && exit 0; \
                         touch seen; printf 'failures:\n    a::b\n\n'; echo 'test result: FAILED. 4 passed; 1 failed; 0 ignored; 0 measured'; exit 1";
@@ -237,7 +215,7 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             let stage = stage(&[script]);
-            let outcomes = run_all(folder.path(), &[lane(stage)], strict);
+            let outcomes = run_all(folder.path(), &[vec![stage]], strict);
             let [outcome] = &outcomes[..] else {
                 panic!("{outcomes:?}")
             };
@@ -260,10 +238,7 @@ mod tests {
             prepared_by: Some(script("touch bed")),
             ..stage(&[&needy])
         };
-        let lane = Lane {
-            stages: vec![first, stage(&["rm bed"])],
-            finally: None,
-        };
+        let lane = vec![first, stage(&["rm bed"])];
         let outcomes = run_all(folder.path(), &[lane], false);
         assert_eq!(outcomes[0].unsteady, ["a::b"], "{outcomes:?}");
     }
@@ -273,22 +248,9 @@ mod tests {
         for (first, goes_on) in [(ONCE, true), ("false", false)] {
             let folder = tempfile::tempdir().unwrap();
             let stage = stage(&[first, "touch further"]);
-            run_all(folder.path(), &[lane(stage)], false);
+            run_all(folder.path(), &[vec![stage]], false);
             assert_eq!(folder.path().join("further").exists(), goes_on, "{first}");
         }
-    }
-
-    #[test]
-    fn what_a_lane_leaves_is_cleared_away_although_it_failed() {
-        let folder = tempfile::tempdir().unwrap();
-        let lane = Lane {
-            finally: Some(script("touch cleared")),
-            ..lane(stage(&["false", "touch never"]))
-        };
-        let outcomes = run_all(folder.path(), &[lane], false);
-        assert!(outcomes[0].failure.as_ref().unwrap().contains("false"));
-        assert!(folder.path().join("cleared").exists());
-        assert!(!folder.path().join("never").exists());
     }
 
     #[test]
@@ -302,7 +264,7 @@ mod tests {
         let doubtful = ONCE.replace("test -e seen && echo", "test -e seen && test -e ended && echo");
         let left = stage(&[&left, &doubtful]);
         let right = stage(&[&right, "sleep 0.5; touch ended"]);
-        let outcomes = run_all(folder.path(), &[lane(left), lane(right)], false);
+        let outcomes = run_all(folder.path(), &[vec![left], vec![right]], false);
         assert!(
             outcomes.iter().all(|outcome| outcome.failure.is_none()),
             "{outcomes:?}"

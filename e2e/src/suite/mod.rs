@@ -12,7 +12,7 @@ mod stages;
 mod voice;
 
 pub use count::Count;
-pub use stages::{Lane, Stage, Step, steps};
+pub use stages::{Lane, Stage, Step, clearing, steps};
 
 use lane::Outcome;
 use voice::Voice;
@@ -45,17 +45,15 @@ impl Options {
     fn wanted(&self, lane: &Lane) -> Lane {
         let is_wanted =
             |stage: &&Stage| self.only.is_empty() || self.only.iter().any(|name| name == stage.name);
-        Lane {
-            stages: lane.stages.iter().filter(is_wanted).cloned().collect(),
-            finally: lane.finally.clone(),
-        }
+        lane.iter().filter(is_wanted).cloned().collect()
     }
 }
 
 /// Runs the stages and prints what became of each. Fails if any stage failed or a name in `only` is unknown.
 pub fn run(workspace: &Path, options: &Options) -> Result<()> {
     let all = steps(options);
-    let stages: Vec<_> = all.iter().flatten().flat_map(|lane| &lane.stages).collect();
+    let last = vec![vec![clearing()]];
+    let stages: Vec<_> = all.iter().flatten().flatten().collect();
     for name in &options.only {
         if !stages.iter().any(|stage| stage.name == name) {
             let names: Vec<_> = stages.iter().map(|stage| stage.name).collect();
@@ -63,36 +61,38 @@ pub fn run(workspace: &Path, options: &Options) -> Result<()> {
         }
     }
     if options.list {
-        list(&all);
+        list(all.iter().chain([&last]));
         return Ok(());
     }
     let mut outcomes = Vec::new();
+    let mut used_the_bed = false;
     for step in &all {
         let lanes: Vec<Lane> = step
             .iter()
             .map(|lane| options.wanted(lane))
-            .filter(|lane| !lane.stages.is_empty())
+            .filter(|lane| !lane.is_empty())
             .collect();
+        used_the_bed |= lanes.iter().flatten().any(|stage| stage.prepared_by.is_some());
         outcomes.extend(lane::run_all(workspace, &lanes, options.strict));
+    }
+    if used_the_bed {
+        outcomes.extend(lane::run_all(workspace, &last, options.strict));
     }
     report(&outcomes)
 }
 
-fn list(steps: &[Step]) {
+fn list<'a>(steps: impl Iterator<Item = &'a Step>) {
     let say = |line: &str| Voice::Live.say(line);
     for step in steps {
         for (number, lane) in step.iter().enumerate() {
             if number > 0 {
                 say("at the same time:");
             }
-            for stage in &lane.stages {
+            for stage in lane {
                 say(&format!("{:<14} {}", stage.name, stage.about));
                 for command in stage.prepared_by.iter().chain(&stage.commands) {
                     say(&format!("{:<14}   {}", "", command.text()));
                 }
-            }
-            if let Some(command) = &lane.finally {
-                say(&format!("{:<14} {}", "", command.text()));
             }
         }
     }

@@ -53,13 +53,7 @@ pub struct Stage {
 }
 
 /// Stages that run one after the other.
-#[derive(Debug, Clone)]
-pub struct Lane {
-    /// The stages.
-    pub stages: Vec<Stage>,
-    /// What is run after them, whatever came of them.
-    pub finally: Option<Command>,
-}
+pub type Lane = Vec<Stage>;
 
 /// Lanes that run at once, because none takes from another what it needs but time.
 pub type Step = Vec<Lane>;
@@ -67,20 +61,27 @@ pub type Step = Vec<Lane>;
 /// Every stage, in the order in which they run.
 #[must_use]
 pub fn steps(options: &Options) -> Vec<Step> {
-    let lane = |stages| Lane {
-        stages,
-        finally: None,
-    };
-    let on_the_bed = |stages| Lane {
-        stages,
-        finally: Some(Command::cargo(&["e2e", "down"])),
-    };
     vec![
-        vec![lane(first())],
-        vec![lane(yielding(computing(options))), on_the_bed(waiting(options))],
+        vec![first()],
+        vec![yielding(vec![programs()]), busy(options)],
+        vec![yielding(computing(options)), idle(options)],
         // By itself: it promises a time.
-        vec![on_the_bed(vec![demo()])],
+        vec![vec![demo()]],
     ]
+}
+
+/// Run at the very end where any stage used the bed, whatever came of it.
+#[must_use]
+pub fn clearing() -> Stage {
+    stage("clearing", "nothing is left running", vec![down()])
+}
+
+fn up() -> Command {
+    Command::cargo(&["e2e", "up"])
+}
+
+fn down() -> Command {
+    Command::cargo(&["e2e", "down"])
 }
 
 fn stage(name: &'static str, about: &'static str, commands: Vec<Command>) -> Stage {
@@ -116,10 +117,25 @@ fn first() -> Vec<Stage> {
     ]
 }
 
+/// What the bed runs. It is built while tests compile and wait, in a target folder that they do not need.
+fn programs() -> Stage {
+    let packages = [
+        "--package",
+        "dataembassy-operator",
+        "--package",
+        "dataembassy-sidecar",
+    ];
+    let build = Command::cargo(&[&["build", "--release", "--locked"], &packages[..]].concat());
+    stage(
+        "programs",
+        "operator and sidecar, as they are released",
+        vec![build],
+    )
+}
+
 /// What knows no deadline, and is the same on a machine of any speed.
 fn computing(options: &Options) -> Vec<Stage> {
     let mut stages = vec![
-        // First, for it builds what the bed runs, in a target folder that the other lane does not need until then.
         stage(
             "exploration",
             "the controllers under random schedules of faults, without a cluster",
@@ -177,14 +193,29 @@ fn yielding(stages: Vec<Stage>) -> Vec<Stage> {
     stages.into_iter().map(yielding).collect()
 }
 
-/// What waits for servers, schedules and deadlines.
-fn waiting(options: &Options) -> Vec<Stage> {
-    let mut stages = vec![stage(
+/// What waits for servers and deadlines, and keeps the processors busy by itself.
+fn busy(options: &Options) -> Vec<Stage> {
+    let crates = stage(
         "crates",
         "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
         crates(options),
-    )];
-    stages.extend(scenarios(options));
+    );
+    // They wait more than they work: there may be many more of them at once than there are cores.
+    let scenarios = stage(
+        "scenarios",
+        "the product in two clusters, in good days and bad",
+        vec![scenarios(options, &["--skip", "alone::", "--test-threads=24"])],
+    );
+    vec![crates, scenarios.prepared_by(up())]
+}
+
+/// What waits for schedules, leases and deadlines one by one, and leaves most of the processors' time.
+fn idle(options: &Options) -> Vec<Stage> {
+    let alone = stage(
+        "alone",
+        "scenarios that take away what the others need",
+        vec![scenarios(options, &["alone::", "--test-threads=1"])],
+    );
     let interruption = stage(
         "interruption",
         "the demo, interrupted half-way, leaves nothing behind",
@@ -196,43 +227,24 @@ fn waiting(options: &Options) -> Vec<Stage> {
             "interruption",
         ])],
     );
-    stages.push(interruption.prepared_by(Command::cargo(&["e2e", "down"])));
-    stages
+    vec![alone.prepared_by(up()), interruption.prepared_by(down())]
 }
 
-fn scenarios(options: &Options) -> Vec<Stage> {
-    let these = |which: &[&str]| {
-        let program = [
-            "test",
-            "--package",
-            "dataembassy-e2e",
-            "--test",
-            "scenarios",
-            "--",
-        ];
-        let long = if options.long {
-            &["--include-ignored"][..]
-        } else {
-            &[]
-        };
-        Command::cargo(&[&program, which, long].concat())
+fn scenarios(options: &Options, which: &[&str]) -> Command {
+    let program = [
+        "test",
+        "--package",
+        "dataembassy-e2e",
+        "--test",
+        "scenarios",
+        "--",
+    ];
+    let long = if options.long {
+        &["--include-ignored"][..]
+    } else {
+        &[]
     };
-    let bed = || Command::cargo(&["e2e", "up"]);
-    vec![
-        stage(
-            "scenarios",
-            "the product in two clusters, in good days and bad",
-            // They wait more than they work: there may be many more of them at once than there are cores.
-            vec![these(&["--skip", "alone::", "--test-threads=24"])],
-        )
-        .prepared_by(bed()),
-        stage(
-            "alone",
-            "scenarios that take away what the others need",
-            vec![these(&["alone::", "--test-threads=1"])],
-        )
-        .prepared_by(bed()),
-    ]
+    Command::cargo(&[&program, which, long].concat())
 }
 
 fn demo() -> Stage {
@@ -241,6 +253,7 @@ fn demo() -> Stage {
         "the main job, from nothing, as README promises it",
         vec![Command::cargo(&["e2e", "demo"])],
     )
+    .prepared_by(down())
 }
 
 fn clippy(what: &[&str]) -> Command {
@@ -304,7 +317,7 @@ mod tests {
             .filter(|step| step.len() > 1)
         {
             let yields = |lane: &Lane| {
-                let mut commands = lane.stages.iter().flat_map(|stage| &stage.commands);
+                let mut commands = lane.iter().flat_map(|stage| &stage.commands);
                 commands.all(|command| command.text().starts_with("nice -n 19 cargo "))
             };
             // The last one is heard as it goes.
