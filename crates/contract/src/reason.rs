@@ -138,7 +138,7 @@ reasons! {
     StoreNotInitialised = "StoreNotInitialised": "The bucket has no embassy.json.", "Run store init.";
     StoreMismatch = "StoreMismatch": "The store is not the one that the ledger names.", "Check endpoint and bucket.";
     ClockSkewed = "ClockSkewed": "Our clock and the store's differ too much.", "Set the clocks.";
-    StoreStalled = "StoreStalled": "The store acknowledged nothing for a minute.", "Look at the store and the line to it.";
+    StoreStalled = "StoreStalled": "The store took and acknowledged nothing for a minute.", "Look at the store and the line to it.";
     StoreFull = "StoreFull": "The store takes no more data.", "Add space, or raise the quota.";
     StoreFailed = "StoreFailed": "The store answered with an error.", "Read the message and the store's log.";
 

@@ -1,13 +1,13 @@
 //! The link between the sites, and what can go wrong with it.
 //!
-//! Faults are nftables rules in home's network, on what crosses the link; the wires to this machine are not
-//! touched, so that a test still sees both sides.
+//! Faults are nftables rules in home's network, on what crosses the link, and a token bucket on what home sends; the wires to this machine are
+//! not touched, so that a test still sees both sides.
 
 use anyhow::Result;
 
 use crate::cluster::{
     Site,
-    network::{LINK, filter},
+    network::{LINK, filter, shape},
 };
 
 /// What happens to packets that cross the link.
@@ -23,11 +23,18 @@ pub enum Fault {
     Refused,
     /// This share of them vanishes, in percent.
     Lossy(u8),
+    /// What home sends goes out at so many kilobits a second.
+    Slow(u32),
 }
 
 /// Brings a fault upon the link, in place of the one there may be.
 pub async fn break_link(fault: Fault) -> Result<()> {
-    filter(Site::Home, &rules(fault)).await
+    let rate = match fault {
+        Fault::Slow(kilobits) => Some(kilobits),
+        _ => None,
+    };
+    filter(Site::Home, &rules(fault)).await?;
+    shape(Site::Home, rate).await
 }
 
 /// Makes the link whole.
@@ -37,7 +44,8 @@ pub async fn mend_link() -> Result<()> {
         Site::Home,
         "table inet link_fault {}\ndelete table inet link_fault\n",
     )
-    .await
+    .await?;
+    shape(Site::Home, None).await
 }
 
 /// From now on, what is sent from home to this port of the embassy's node vanishes, and nobody is told. For ports that nobody else uses.
@@ -62,6 +70,7 @@ fn rules(fault: Fault) -> String {
         Fault::Cut | Fault::Mute | Fault::Deaf => "drop".to_owned(),
         Fault::Refused => "reject".to_owned(),
         Fault::Lossy(percent) => format!("numgen random mod 100 < {percent} drop"),
+        Fault::Slow(_) => "accept".to_owned(),
     };
     let coming = format!("iifname \"{LINK}\" {what}; ");
     let going = format!("oifname \"{LINK}\" {what}; ");

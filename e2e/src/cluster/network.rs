@@ -175,6 +175,26 @@ pub async fn filter(site: Site, rules: &str) -> Result<()> {
         .map(drop)
 }
 
+/// How many milliseconds a packet may wait in a link that is slowed down, before it is dropped.
+const QUEUE: u32 = 200;
+
+/// Lets the site send over the link so many kilobits a second, or whatever it carries.
+pub async fn shape(site: Site, kilobits: Option<u32>) -> Result<()> {
+    let rate = |kilobits: u32| ["rate", &format!("{kilobits}kbit")].map(ToOwned::to_owned);
+    let bucket = ["burst", "16kb", "latency", &format!("{QUEUE}ms")].map(ToOwned::to_owned);
+    let discipline = match kilobits {
+        Some(kilobits) => [&["tbf".to_owned()][..], &rate(kilobits), &bucket].concat(),
+        None => vec!["noqueue".to_owned()],
+    };
+    output(
+        within(site, "tc")
+            .args(["qdisc", "replace", "dev", LINK, "root"])
+            .args(discipline),
+    )
+    .await
+    .map(drop)
+}
+
 async fn ip(arguments: &[&str]) -> Result<()> {
     output(command("ip").args(arguments)).await.map(drop)
 }

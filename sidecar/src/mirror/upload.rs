@@ -1,8 +1,12 @@
 //! Puts of a copy's own objects. A put without an answer is put again under the next free number: the deposit user cannot look whether
 //! the first one arrived, and a number may be left unused.
+//!
+//! A slow line is no stalled store: as long as bytes of a put are taken that never were before, it goes on. Where a put had no answer all the same,
+//! the line may be too narrow for several at once, and from then on they go one by one.
 
+use std::pin::pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +17,7 @@ use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::manifest::SegmentRecord;
 use dataembassy_ledger::value::{CopyId, InvalidValue, PartNumber, SegmentNumber, Sha256Digest, VersionId};
 use dataembassy_ledger::{ObjectKey, RegistryId};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::store::{PutOutcome, Store, StoreError};
@@ -26,8 +31,8 @@ pub enum UploadError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store acknowledged nothing for too long, while a snapshot was held.
-    #[error("the store acknowledged nothing for {seconds} s, so the run gave up its snapshot{}", lately(.last.as_ref()))]
+    /// The store took and acknowledged nothing for too long, while a snapshot was held.
+    #[error("the store took and acknowledged nothing for {seconds} s, so the run gave up its snapshot{}", lately(.last.as_ref()))]
     Stalled {
         /// How long.
         seconds: u64,
@@ -82,11 +87,16 @@ pub struct Uploader {
     segments: AtomicU64,
     manifests: AtomicU64,
     inventories: AtomicU64,
-    acknowledged: Mutex<Instant>,
+    /// When bytes were last taken, or a put acknowledged.
+    went_on: Mutex<Instant>,
+    /// Whether the line has shown to be too narrow for several puts at once.
+    is_narrow: AtomicBool,
+    /// Held by the only put on a narrow line.
+    narrow: tokio::sync::Mutex<()>,
 }
 
 impl Uploader {
-    /// For one copy; `stall` is how long the store may acknowledge nothing.
+    /// For one copy; `stall` is how long the store may take and acknowledge nothing.
     #[must_use]
     pub fn new(store: Store, registry: RegistryId, copy: CopyId, stall: Duration) -> Self {
         Self {
@@ -97,7 +107,9 @@ impl Uploader {
             segments: AtomicU64::new(0),
             manifests: AtomicU64::new(0),
             inventories: AtomicU64::new(0),
-            acknowledged: Mutex::new(Instant::now()),
+            went_on: Mutex::new(Instant::now()),
+            is_narrow: AtomicBool::new(false),
+            narrow: tokio::sync::Mutex::default(),
         }
     }
 
@@ -156,6 +168,7 @@ impl Uploader {
     ) -> Result<Put, UploadError> {
         let begun = Instant::now();
         let mut last = None;
+        let mut furthest = 0;
         loop {
             let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
             let object = name(number)?;
@@ -164,9 +177,12 @@ impl Uploader {
                 copy: self.copy,
                 object,
             };
-            match self.within_stall(begun, self.put_once(&key, bytes, sha256)).await {
+            match self
+                .within_stall(begun, self.put_once(&key, bytes, sha256, &mut furthest))
+                .await
+            {
                 Some(Ok(PutOutcome::Stored(version))) => {
-                    self.acknowledge();
+                    self.note();
                     return Ok(Put {
                         number,
                         object,
@@ -179,6 +195,7 @@ impl Uploader {
                 Some(Err(error)) => {
                     tracing::warn!(%error, object = %object, "a put was not acknowledged and is put again");
                     last = Some(error);
+                    self.is_narrow.store(true, Ordering::Relaxed);
                     if self
                         .within_stall(begun, tokio::time::sleep(PAUSE))
                         .await
@@ -206,19 +223,40 @@ impl Uploader {
         key: &ObjectKey,
         bytes: &Bytes,
         sha256: Sha256Digest,
+        furthest: &mut u64,
     ) -> Result<PutOutcome, StoreError> {
-        self.store.put(key, bytes.clone(), sha256).await
+        let _alone = if self.is_narrow.load(Ordering::Relaxed) {
+            Some(self.narrow.lock().await)
+        } else {
+            None
+        };
+        let (taken, mut heard) = watch::channel(0);
+        let mut putting = pin!(self.store.put_telling(key, bytes.clone(), sha256, taken));
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut putting => return outcome,
+                Ok(()) = heard.changed() => {
+                    let taken = *heard.borrow_and_update();
+                    // A store that takes the same bytes again and again, and acknowledges none, stalls.
+                    if taken > *furthest {
+                        *furthest = taken;
+                        self.note();
+                    }
+                }
+            }
+        }
     }
 
-    /// Waits for `action` until nothing at all was acknowledged for the stall time, counted from `begun` at the earliest.
+    /// Waits for `action` until nothing at all went on for the stall time, counted from `begun` at the earliest.
     async fn within_stall<T>(&self, begun: Instant, action: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(action);
         loop {
-            let limit = begun.max(self.last_acknowledged()) + self.stall;
+            let limit = begun.max(self.last_noted()) + self.stall;
             tokio::select! {
                 done = &mut action => return Some(done),
                 () = tokio::time::sleep_until(limit) => {
-                    if Instant::now() >= begun.max(self.last_acknowledged()) + self.stall {
+                    if Instant::now() >= begun.max(self.last_noted()) + self.stall {
                         return None;
                     }
                 }
@@ -226,16 +264,17 @@ impl Uploader {
         }
     }
 
-    fn acknowledge(&self) {
+    /// Something went on.
+    fn note(&self) {
         *self
-            .acknowledged
+            .went_on
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
     }
 
-    fn last_acknowledged(&self) -> Instant {
+    fn last_noted(&self) -> Instant {
         *self
-            .acknowledged
+            .went_on
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -20,11 +20,13 @@ use dataembassy_contract::config::Addressing;
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::value::{Sha256Digest, VersionId};
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::StoreError;
 use super::connection::{StoreClock, Wire, http_client};
 use super::custody::{ObjectLock, read_time};
 use super::error::Attempt;
+use super::outgoing;
 use super::settings::{DepositKeys, Patience, StoreSettings};
 
 const LIST_VERSIONS: &str = "ListObjectVersions";
@@ -142,12 +144,6 @@ impl Store {
         &self.endpoint
     }
 
-    /// How long the store may take to acknowledge a put.
-    #[must_use]
-    pub fn put_patience(&self) -> Duration {
-        self.patience.put
-    }
-
     /// Puts a new object under a key that must be free. `sha256` is the digest of `body`; the store checks it.
     pub async fn put(
         &self,
@@ -155,7 +151,20 @@ impl Store {
         body: Bytes,
         sha256: Sha256Digest,
     ) -> Result<PutOutcome, StoreError> {
+        self.put_telling(key, body, sha256, watch::Sender::default())
+            .await
+    }
+
+    /// The same, and tells how many bytes of the body the connection has taken.
+    pub async fn put_telling(
+        &self,
+        key: &ObjectKey,
+        body: Bytes,
+        sha256: Sha256Digest,
+        taken: watch::Sender<u64>,
+    ) -> Result<PutOutcome, StoreError> {
         let target = key.to_string();
+        let heard = taken.subscribe();
         let request = self
             .client
             .put_object()
@@ -164,19 +173,36 @@ impl Store {
             .if_none_match("*")
             .content_length(i64::try_from(body.len()).unwrap_or(i64::MAX))
             .checksum_sha256(STANDARD.encode(sha256.as_bytes()))
-            .body(body.into());
-        self.send_put(request, target).await
+            .body(outgoing::told(body, taken));
+        self.send_put(request, target, Some(heard)).await
     }
 
-    /// Sends a conditional put; where the condition does not hold, nothing is written.
+    /// Sends a conditional put; where the condition does not hold, nothing is written. It may take as long as its body, whose way out is heard
+    /// of, goes on.
     pub(super) async fn send_put(
         &self,
         request: PutObjectFluentBuilder,
         target: String,
+        mut heard: Option<watch::Receiver<u64>>,
     ) -> Result<PutOutcome, StoreError> {
         let attempt = self.attempt("PutObject", &target, self.patience.put);
-        let Ok(answer) = tokio::time::timeout(self.patience.put, Box::pin(request.send())).await else {
-            return Err(attempt.no_answer());
+        let mut sending = Box::pin(request.send());
+        let answer = loop {
+            let going_on = async {
+                match &mut heard {
+                    Some(taken) => taken.changed().await.is_ok(),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                answer = &mut sending => break answer,
+                // It is all out: now the store must answer.
+                goes_on = going_on => if !goes_on {
+                    heard = None;
+                },
+                () = tokio::time::sleep(self.patience.put) => return Err(attempt.no_answer()),
+            }
         };
         match answer {
             Ok(output) => {

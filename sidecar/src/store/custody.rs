@@ -181,7 +181,7 @@ impl Store {
             .content_length(i64::try_from(body.len()).unwrap_or(i64::MAX))
             .checksum_sha256(STANDARD.encode(sha256.as_bytes()))
             .body(body.into());
-        self.send_put(request, target).await
+        self.send_put(request, target, None).await
     }
 
     /// The `ETag` of the newest version of a key, for [`Store::put_beside`]; `None` where the newest is a delete marker or nothing.

@@ -13,6 +13,7 @@ mod custody;
 mod error;
 pub mod init;
 pub mod ledger;
+mod outgoing;
 mod probe;
 mod settings;
 pub(crate) mod way;

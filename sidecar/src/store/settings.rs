@@ -30,7 +30,7 @@ pub struct Patience {
     pub connect: Duration,
     /// For a whole small request, and for the next bytes of a larger answer.
     pub read: Duration,
-    /// For the acknowledgement of a put, its upload included.
+    /// For the next bytes of a put to be taken, and for its acknowledgement once they all are.
     pub put: Duration,
 }
 

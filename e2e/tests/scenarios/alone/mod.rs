@@ -7,6 +7,7 @@ mod drill;
 mod link;
 mod node;
 mod partition;
+mod slow;
 mod upgrade;
 mod without_leaks;
 

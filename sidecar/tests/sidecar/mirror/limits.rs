@@ -1,5 +1,7 @@
 //! What a run may take: memory, time, and the patience of a database whose snapshot it holds.
 
+use std::time::{Duration, Instant};
+
 use crate::bench::mirror::{MirrorBench, Sidecar};
 use dataembassy_contract::Reason;
 use dataembassy_contract::report::{Phase, Report};
@@ -67,12 +69,22 @@ async fn a_run_past_its_deadline_is_ended() {
 }
 
 #[tokio::test]
-async fn a_minute_without_an_acknowledgement_ends_the_run() {
+async fn a_store_that_takes_nothing_for_a_minute_ends_the_run() {
+    a_minute_ends_the_run(Fault::Stall).await;
+}
+
+/// What it takes again and again is nothing new.
+#[tokio::test]
+async fn a_store_that_takes_everything_and_acknowledges_nothing_for_a_minute_ends_the_run() {
+    a_minute_ends_the_run(Fault::LoseReply).await;
+}
+
+async fn a_minute_ends_the_run(fault: Fault) {
     let bench = MirrorBench::start(17).await;
     bench
         .store
         .proxy
-        .inject(usize::MAX, Fault::Stall, |method, _| method == Method::PUT);
+        .inject(usize::MAX, fault, |method, _| method == Method::PUT);
     let sidecar = bench.sidecar();
     let report = sidecar
         .until("the run's end", |report| !report.recent_runs.is_empty())
@@ -80,4 +92,26 @@ async fn a_minute_without_an_acknowledgement_ends_the_run() {
     assert_eq!(last_reason(&report), Some(Reason::StoreStalled), "{report:#?}");
     let held = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'dump' AND datname = current_database() AND xact_start IS NOT NULL";
     assert_eq!(bench.database.value(held).await.unwrap(), "0");
+}
+
+/// Half a megabit a second: the segment takes longer than a store may be silent.
+#[tokio::test]
+async fn a_slow_line_is_no_stalled_store() {
+    let bench = MirrorBench::start(17).await;
+    let scans = "CREATE TABLE scan AS SELECT i, (SELECT string_agg(decode(md5(random()::text || i || j), 'hex'), '') \
+        FROM generate_series(1, 640) j) AS page FROM generate_series(1, 432) i";
+    bench.database.execute(scans).await.unwrap();
+    let slow = Fault::Pace(64 * 1024);
+    bench.store.proxy.inject(usize::MAX, slow, |method, path| {
+        method == Method::PUT && path.contains("/copies/")
+    });
+    let began = Instant::now();
+    let report = bench.sidecar().until_copy(1).await;
+    let taken = began.elapsed();
+    assert!(
+        taken > Duration::from_secs(61),
+        "the line was not slow: {taken:?}"
+    );
+    assert_eq!(report.recent_runs.len(), 1, "{report:#?}");
+    assert_eq!(bench.whole_copies().await, 1);
 }

@@ -1,5 +1,7 @@
 //! Each thing that can be wrong with a store has its own reason, found before anything is written.
 
+use std::time::{Duration, Instant};
+
 use crate::bench;
 use crate::bench::{StoreBench, sha256};
 use bytes::Bytes;
@@ -224,6 +226,23 @@ async fn the_client_repeats_nothing_by_itself() {
         .unwrap_err();
     assert!(matches!(error, StoreError::Failed { status: 503, .. }), "{error}");
     assert_eq!(bench.proxy.faults_left(), 4);
+}
+
+#[tokio::test]
+async fn a_put_may_take_as_long_as_it_goes_on() {
+    let bench = StoreBench::start().await;
+    let store = bench.deposit().await;
+    let body = Bytes::from(vec![7; 16 * 1024 * 1024]);
+    let pace = Fault::Pace(2 * 1024 * 1024);
+    bench.proxy.inject(1, pace, |method, _| method == Method::PUT);
+    let began = Instant::now();
+    let outcome = store
+        .put(&bench::segment(1), body.clone(), sha256(&body))
+        .await
+        .unwrap();
+    assert!(matches!(outcome, PutOutcome::Stored(_)), "{outcome:?}");
+    // The bench's patience with a put is three seconds.
+    assert!(began.elapsed() > Duration::from_secs(6), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
