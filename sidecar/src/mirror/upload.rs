@@ -20,7 +20,7 @@ use dataembassy_ledger::{ObjectKey, RegistryId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::store::{PutOutcome, Store, StoreError};
+use crate::store::{PutOutcome, Store, StoreError, underway};
 
 /// Between two tries of a put that was not answered.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -87,7 +87,7 @@ pub struct Uploader {
     segments: AtomicU64,
     manifests: AtomicU64,
     inventories: AtomicU64,
-    /// When bytes were last taken, or a put acknowledged.
+    /// When a put was last acknowledged, or what was last taken has arrived at the latest.
     went_on: Mutex<Instant>,
     /// Whether the line has shown to be too narrow for several puts at once.
     is_narrow: AtomicBool,
@@ -182,7 +182,7 @@ impl Uploader {
                 .await
             {
                 Some(Ok(PutOutcome::Stored(version))) => {
-                    self.note();
+                    self.note(Instant::now());
                     return Ok(Put {
                         number,
                         object,
@@ -241,7 +241,7 @@ impl Uploader {
                     // A store that takes the same bytes again and again, and acknowledges none, stalls.
                     if taken > *furthest {
                         *furthest = taken;
-                        self.note();
+                        self.note(Instant::now() + underway(taken));
                     }
                 }
             }
@@ -264,12 +264,13 @@ impl Uploader {
         }
     }
 
-    /// Something went on.
-    fn note(&self) {
-        *self
+    /// Something went on at that moment.
+    fn note(&self, moment: Instant) {
+        let mut went_on = self
             .went_on
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *went_on = moment.max(*went_on);
     }
 
     fn last_noted(&self) -> Instant {

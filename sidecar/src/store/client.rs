@@ -187,21 +187,26 @@ impl Store {
     ) -> Result<PutOutcome, StoreError> {
         let attempt = self.attempt("PutObject", &target, self.patience.put);
         let mut sending = Box::pin(request.send());
+        let mut underway = Duration::ZERO;
         let answer = loop {
             let going_on = async {
                 match &mut heard {
-                    Some(taken) => taken.changed().await.is_ok(),
+                    Some(taken) => {
+                        let goes_on = taken.changed().await.is_ok();
+                        goes_on.then(|| *taken.borrow_and_update())
+                    }
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
                 answer = &mut sending => break answer,
-                // It is all out: now the store must answer.
-                goes_on = going_on => if !goes_on {
-                    heard = None;
+                taken = going_on => match taken {
+                    Some(taken) => underway = outgoing::underway(taken),
+                    // It is all out: now the store must answer.
+                    None => heard = None,
                 },
-                () = tokio::time::sleep(self.patience.put) => return Err(attempt.no_answer()),
+                () = tokio::time::sleep(self.patience.put + underway) => return Err(attempt.no_answer()),
             }
         };
         match answer {

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::Bytes;
@@ -11,6 +12,16 @@ use tokio::sync::watch;
 
 /// Bytes that are handed over at once. At the slowest rate that the gate takes, one goes out each two seconds.
 const PIECE: usize = 128 * 1024;
+
+/// What the kernels on both sides may hold of what a connection has taken, at the most: the usual limit of a socket's buffer.
+const UNDERWAY: u64 = 4 * 1024 * 1024;
+/// The bytes a second of the slowest line: at less, the gate takes a client for one that holds it up.
+const SLOWEST: u64 = 64 * 1024;
+
+/// How long the last of so many bytes may still be on its way when the connection has taken them.
+pub(crate) fn underway(taken: u64) -> Duration {
+    Duration::from_secs(taken.min(UNDERWAY) / SLOWEST)
+}
 
 /// Bytes in pieces, none of them copied.
 struct Outgoing {
