@@ -192,6 +192,10 @@ fn lines_that_are_missing_added_or_no_text_are_refused() {
         Statement::read(&endless),
         Err(StatementError::TooLarge { .. })
     ));
+    assert!(!matches!(
+        Statement::read(&endless[1..]),
+        Err(StatementError::TooLarge { .. })
+    ));
 }
 
 #[test]

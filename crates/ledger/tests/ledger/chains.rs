@@ -349,7 +349,9 @@ fn a_fork_that_lasts_is_decided_by_its_leaves() {
     let roots = [signed(1, genesis(), 1), signed(1, genesis(), 2)];
     let middle = [signed(2, roots[0].digest, 3), signed(2, roots[1].digest, 4)];
     let mut chain = source();
+    assert_eq!(chain.rivals(), 0);
     chain.offer(&[stored("a", &roots[0]), stored("b", &roots[1])]);
+    assert_eq!(chain.rivals(), 2);
     let step = chain.offer(&[stored("c", &middle[0]), stored("d", &middle[1])]);
     assert!(step.decided.is_empty());
     assert_eq!(head(&chain), Some(reference(2, &middle[0])));
@@ -358,6 +360,7 @@ fn a_fork_that_lasts_is_decided_by_its_leaves() {
     let step = chain.offer(&[stored("e", &signed(3, middle[1].digest, 5))]);
     let decided: Vec<_> = step.decided.iter().map(|found| found.entry.digest).collect();
     assert_eq!(decided, [roots[1].digest, middle[1].digest]);
+    assert_eq!(chain.rivals(), 1);
 }
 
 #[test]

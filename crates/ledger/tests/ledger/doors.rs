@@ -1,6 +1,6 @@
 //! What a gate lets through, and that nothing else passes.
 
-use dataembassy_ledger::door::{Action, Lane, Passage, Refusal, Request, Rules, User};
+use dataembassy_ledger::door::{Action, Lane, MAX_HEADERS_LENGTH, Passage, Refusal, Request, Rules, User};
 use dataembassy_ledger::{ObjectKey, RegistryId, Term};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -128,6 +128,31 @@ fn every_refusal_is_counted_under_a_word_of_the_reference() {
     for word in Refusal::IN_GOOD_FAITH {
         assert!(Refusal::WORDS.contains(&word), "{word}");
     }
+}
+
+/// At most 8 KiB of names and values together, whatever they are; and the last byte of them counts.
+#[test]
+fn headers_are_counted_by_their_bytes() {
+    let plain = || Draft::put("population", ENTRY, 1000).without("user-agent");
+    let bytes = |draft: &Draft| -> usize {
+        let of = |(name, value): &(String, String)| name.len() + value.len();
+        draft.headers.iter().map(of).sum()
+    };
+    let optional = [
+        "user-agent",
+        "x-amz-user-agent",
+        "amz-sdk-request",
+        "amz-sdk-invocation-id",
+    ];
+    let full = optional.into_iter().fold(plain(), |draft, name| {
+        let left = MAX_HEADERS_LENGTH - bytes(&draft) - name.len();
+        draft.with(name, &"x".repeat(left.min(2048)))
+    });
+    assert_eq!(bytes(&full), MAX_HEADERS_LENGTH);
+    full.judge().unwrap();
+    let mut over = full;
+    over.headers.last_mut().unwrap().1.push('x');
+    assert_eq!(over.judge().unwrap_err(), Refusal::Header);
 }
 
 #[test]

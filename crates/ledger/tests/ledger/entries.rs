@@ -1,8 +1,8 @@
 //! Entries read back as written; anything else about them is refused.
 
 use dataembassy_ledger::entry::{
-    ConfirmBody, CopyBody, CustodyBody, Entry, ExpiryBody, MAX_OBJECT_BYTES, PinBody, ProofBody, ReadError,
-    SourceBody, TermBody, VoidBody, WriteError,
+    Chain, ConfirmBody, CopyBody, CustodyBody, Entry, ExpiryBody, MAX_OBJECT_BYTES, PinBody, ProofBody,
+    ReadError, SourceBody, TermBody, VoidBody, WriteError,
 };
 use dataembassy_ledger::signature::SignatureError;
 use dataembassy_ledger::{CopyId, Role, StoreDocument};
@@ -242,6 +242,44 @@ fn an_entry_beyond_64_kib_is_neither_written_nor_read() {
     ));
     let huge = vec![b'{'; MAX_OBJECT_BYTES + 1];
     assert!(matches!(Source::verify(&huge), Err(ReadError::TooLarge { .. })));
+    assert!(matches!(
+        Source::verify(&huge[1..]),
+        Err(ReadError::NotSignedLine)
+    ));
+}
+
+#[test]
+fn an_entry_of_exactly_64_kib_is_written_and_read() {
+    let mut entry = sample::copy_entry(1, 1, sample::genesis(), 1);
+    let sized = |entry: &mut Source, length: usize| {
+        let SourceBody::Copy(copy) = &mut entry.body;
+        copy.copy_key = "QUJD".repeat(12 * 1024);
+        copy.recipients = (0..8)
+            .map(|n| {
+                let more = if n == 7 { length % 8 } else { 0 };
+                format!("age1{n}{}", "q".repeat(length / 8 + more))
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
+        entry.sign(&sample::home_key())
+    };
+    let fitting = MAX_OBJECT_BYTES - sized(&mut entry, 800).unwrap().bytes.len() + 800;
+    let fullest = sized(&mut entry, fitting).unwrap();
+    assert_eq!(fullest.bytes.len(), MAX_OBJECT_BYTES);
+    assert_eq!(Source::verify(&fullest.bytes).unwrap().entry, entry);
+    assert!(matches!(
+        sized(&mut entry, fitting + 1),
+        Err(WriteError::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn the_chains_are_told_by_their_names() {
+    assert_eq!(
+        [Chain::Source, Chain::Custody].map(|chain| chain.to_string()),
+        ["source", "custody"]
+    );
 }
 
 #[test]

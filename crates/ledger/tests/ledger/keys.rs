@@ -142,3 +142,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_copys_objects_stand_below_its_prefix_and_its_prefix_ends_with_a_slash() {
+    let (registry, copy): (RegistryId, _) = ("population".parse().unwrap(), CopyId::from_bytes([7; 16]));
+    let prefix = ObjectKey::copy_prefix(&registry, copy);
+    let object = CopyObject::Segment(SegmentNumber::new(1).unwrap());
+    let key = ObjectKey::Copy {
+        registry,
+        copy,
+        object,
+    };
+    assert_eq!(key.to_string(), format!("{prefix}00000001"));
+    assert!(prefix.ends_with(&format!("/{copy}/")), "{prefix}");
+}

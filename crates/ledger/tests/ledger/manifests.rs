@@ -118,6 +118,33 @@ fn a_manifest_without_segments_is_none() {
 }
 
 #[test]
+fn writer_and_reader_count_segments_and_bytes() {
+    let (mut writer, mut reader) = (ManifestWriter::new(), ManifestReader::new());
+    assert_eq!((writer.segments(), writer.sealed_bytes()), (0, 0));
+    for (number, size) in [(1, 10), (2, 32)] {
+        writer.push(&record(number, size)).unwrap();
+    }
+    assert_eq!((writer.segments(), writer.sealed_bytes()), (2, 42));
+    reader.read_part(&writer.finish().unwrap()).unwrap();
+    assert_eq!((reader.segments(), reader.sealed_bytes()), (2, 42));
+}
+
+#[test]
+fn a_fault_is_told_by_its_line() {
+    let records: Vec<_> = (1..=3).map(|number| record(number, number)).collect();
+    let part = String::from_utf8(write(&records, usize::MAX).remove(0)).unwrap();
+    for (line, old, new) in [(3, "# 2 ", "# 7 "), (5, "# 3 ", "# 7 ")] {
+        let error = ManifestReader::new()
+            .read_part(part.replace(old, new).as_bytes())
+            .unwrap_err();
+        assert!(
+            matches!(error, ManifestError::WrongOrder { line: found, found: 7, .. } if found == line),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_missing_or_swapped_part_is_found() {
     let records: Vec<_> = (1..=20).map(|number| record(number, number)).collect();
     let parts = write(&records, 300);

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use dataembassy_ledger::entry::{Entry, SourceBody};
-use dataembassy_ledger::signature::{self, SigningError};
+use dataembassy_ledger::signature::{self, SignatureError, SigningError};
 use dataembassy_ledger::{Role, SigningKey};
 
 use crate::{activations, sample, trust_sheets};
@@ -203,4 +205,37 @@ fn a_signature_has_one_spelling() {
             "{other:?} must be refused"
         );
     }
+}
+
+/// No program of today makes such signatures; what is reserved for tomorrow must not be signed for today.
+#[test]
+fn a_signature_with_something_in_its_reserved_field_is_refused() {
+    const RESERVED: &[u8] = b"\x00\x00\x00\x00";
+    const SHA512: &[u8] = b"\x00\x00\x00\x06sha512";
+    let message = b"a line\n";
+    let armored = sample::home_key().sign(Role::Source, message).unwrap();
+    let body: String = armored
+        .lines()
+        .filter(|line| !line.starts_with("-----"))
+        .collect();
+    let plain = STANDARD.decode(body).unwrap();
+    let field = [RESERVED, SHA512].concat();
+    let place = plain
+        .windows(field.len())
+        .position(|bytes| bytes == field)
+        .unwrap();
+    let (before, after) = (&plain[..place], &plain[place + RESERVED.len()..]);
+    let reserved = [before, b"\x00\x00\x00\x01x", after].concat();
+    let lines: Vec<String> = STANDARD
+        .encode(reserved)
+        .as_bytes()
+        .chunks(70)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    let armored = format!(
+        "-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n",
+        lines.join("\n")
+    );
+    let error = signature::verify(Role::Source, message, armored.as_bytes()).unwrap_err();
+    assert!(matches!(error, SignatureError::UnsupportedAlgorithm), "{error}");
 }

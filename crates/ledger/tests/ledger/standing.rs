@@ -139,6 +139,10 @@ fn assert_same(late: &CustodyView, whole: &CustodyView) {
         let reported = reported(number);
         assert_eq!(late.carried_out(&reported), whole.carried_out(&reported));
         assert_eq!(late.reported(&reported), whole.carried_out(&reported));
+        assert!(
+            late.reported(&order(number)).is_none(),
+            "that is no report's order"
+        );
     }
     for number in 1..60 {
         assert_eq!(late.drill_of(sequence(number)), whole.drill_of(sequence(number)));
@@ -443,6 +447,8 @@ fn named_heads_do_not_pile_up_in_memory() {
     for head in 1..=300 {
         chain.head = head;
         chain.write(CustodyBody::Proof(ProofBody::new(source(head))));
+        let first = chain.view.named_source(sequence(1));
+        assert_eq!(first.is_some(), head <= 256, "after {head}");
     }
     assert_eq!(chain.view.last_named_source(), Some(source(300)));
     assert_eq!(chain.view.named_source(sequence(100)), Some(source(100).digest));

@@ -273,6 +273,13 @@ fn rules_that_span_lines_name_the_registry() {
             "none that is in use",
         ),
         (
+            change(|sheet, _| {
+                let again = sheet.registries[1].retired[0].clone();
+                sheet.registries[1].retired.push(again);
+            }),
+            "none twice and none that is in use",
+        ),
+        (
             change(|sheet, _| sheet.registries[1].signers[0].from = sample::sequence(42)),
             "must not come before its first",
         ),
@@ -282,6 +289,26 @@ fn rules_that_span_lines_name_the_registry() {
         ),
     ] {
         assert!(broken.contains(said), "{broken}");
+    }
+}
+
+#[test]
+fn an_approvers_name_fits_its_line_and_nothing_else_does() {
+    let named = |name: &str| {
+        let mut sheet = sheet();
+        let approver = Approver {
+            name: name.to_owned(),
+            key: SigningKey::from_seed(&[31; 32]).public_key(),
+        };
+        sheet.approvers = Some(Approvers::new(vec![approver], 1).unwrap());
+        sheet.sign(&sample::custodian_key())
+    };
+    for fitting in ["a", "0-9", &"z".repeat(63)] {
+        named(fitting).unwrap();
+    }
+    for unfit in ["", &"z".repeat(64), "Anna", "anna maria", "änna"] {
+        let error = named(unfit).unwrap_err().to_string();
+        assert!(error.contains("an approver's name"), "{unfit:?}: {error}");
     }
 }
 
