@@ -454,3 +454,17 @@ fn named_heads_do_not_pile_up_in_memory() {
     assert_eq!(chain.view.named_source(sequence(100)), Some(source(100).digest));
     assert_eq!(chain.view.named_source(sequence(1)), None);
 }
+
+#[test]
+fn a_report_is_found_by_its_order_and_by_no_other() {
+    let mut chain = Chain::new();
+    for _ in 0..3 {
+        chain.head += 1;
+        chain.report(chain.head);
+    }
+    for place in 1..=3 {
+        assert_eq!(chain.view.reported(&reported(place)), Some(sequence(place)));
+        assert_eq!(chain.view.reported(&order(place)), None);
+    }
+    assert_eq!(chain.view.reported(&reported(4)), None);
+}

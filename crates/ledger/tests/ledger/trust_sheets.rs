@@ -274,7 +274,7 @@ fn rules_that_span_lines_name_the_registry() {
         ),
         (
             change(|sheet, _| {
-                let again = sheet.registries[1].retired[0].clone();
+                let again = sheet.registries[1].retired[0];
                 sheet.registries[1].retired.push(again);
             }),
             "none twice and none that is in use",

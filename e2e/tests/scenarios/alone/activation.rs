@@ -31,13 +31,13 @@ async fn kills(world: &'static World) -> Result<()> {
     let name = world.unique("killed");
     let activating = Activating::begin(product, &name, "Activate", &wanted, |_| ()).await?;
     activating.approve_by(product, 2).await?;
-    kill(world, "operator").await?;
-    kill(world, "custodian").await?;
+    kill(world.product.bed.embassy(), "operator").await?;
+    kill(world.product.bed.embassy(), "custodian").await?;
     let id = subject.id.as_str();
     activating
         .registry(id, PATIENCE, |state| state.fence.is_some())
         .await?;
-    kill(world, "operator").await?;
+    kill(world.product.bed.embassy(), "operator").await?;
     activating
         .registry(id, PATIENCE, |state| state.phase == RegistryPhase::Restoring)
         .await?;
@@ -52,7 +52,7 @@ async fn kills(world: &'static World) -> Result<()> {
     ];
     let killed = abroad.kubectl(everything).await?;
     ensure!(killed.contains("deleted"), "nothing was at work: {killed}");
-    kill(world, "operator").await?;
+    kill(world.product.bed.embassy(), "operator").await?;
     let status = activating.phase(ActivationPhase::Serving, PATIENCE * 2).await?;
     let state = &status.registries[0];
     let kinds = ledger::custody_kinds(world, id).await?;

@@ -38,7 +38,7 @@ async fn kills(world: &'static World) -> Result<()> {
         Ok(pods(world, id).await?.pop())
     })
     .await?;
-    kill(world, "operator").await?;
+    kill(world.product.bed.embassy(), "operator").await?;
     secrets::write(abroad, NAMESPACE, &identity, &key).await?;
     wait_for("a result to be signed", PATIENCE, || async {
         let status = drilling.get().await?.status.unwrap_or_default();
@@ -46,8 +46,8 @@ async fn kills(world: &'static World) -> Result<()> {
         Ok(status.current.and_then(|current| current.result))
     })
     .await?;
-    kill(world, "custodian").await?;
-    kill(world, "operator").await?;
+    kill(world.product.bed.embassy(), "custodian").await?;
+    kill(world.product.bed.embassy(), "operator").await?;
     let ended = drilling.answered("first", PATIENCE).await?;
     ensure!(ended.result == DrillOutcome::Passed, "{ended:?}");
     let signed = drill::signed(&world.product, id, &ended).await?;

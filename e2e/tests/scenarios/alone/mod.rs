@@ -6,20 +6,20 @@ mod circle;
 mod drill;
 mod link;
 mod node;
+mod operators;
 mod partition;
 mod slow;
 mod upgrade;
 mod without_leaks;
 
 use anyhow::{Result, ensure};
+use dataembassy_e2e::cluster::Cluster;
 
-use crate::world::World;
-
-/// Where operator and custodian run.
+/// Where operator and custodian run, at either site.
 const STANDING: &str = "dataembassy-system";
 
-/// Ends the pods of a part of the embassy's standing half without a word.
-async fn kill(world: &World, component: &str) -> Result<()> {
+/// Ends the pods of a part of what stands in a cluster without a word.
+async fn kill(cluster: &Cluster, component: &str) -> Result<()> {
     let selector = format!("--selector=app.kubernetes.io/component={component}");
     let arguments = [
         "delete",
@@ -31,7 +31,7 @@ async fn kill(world: &World, component: &str) -> Result<()> {
         "--grace-period=0",
         "--wait=false",
     ];
-    let said = world.product.bed.embassy().kubectl(arguments).await?;
+    let said = cluster.kubectl(arguments).await?;
     ensure!(said.contains("deleted"), "there is no {component}: {said}");
     Ok(())
 }

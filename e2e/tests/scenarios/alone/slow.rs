@@ -17,7 +17,7 @@ use crate::{
 /// What the link carries, in kilobits a second. A segment takes longer than a store may be silent.
 const KILOBITS: u32 = 2_000;
 /// What the registry holds, in pages of 10 KiB that cannot be compressed: a segment, and the beginning of another.
-const PAGES: u32 = 2_000;
+const PAGES: u32 = 1_750;
 
 #[test]
 fn a_copy_over_a_slow_link_takes_its_time_and_needs_no_second_try() {
