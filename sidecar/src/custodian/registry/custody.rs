@@ -217,6 +217,11 @@ impl Custody {
         Ok(look.more)
     }
 
+    /// Has the next look read what stands behind the head and does not count anew; whether anything does.
+    pub fn doubt_next(&mut self) -> bool {
+        self.chain.doubt_next()
+    }
+
     fn take(&mut self, arrived: &Arrived<CustodyBody>) {
         let entry = &arrived.found.entry;
         if let Err(error) = self.view.apply(entry) {

@@ -209,8 +209,8 @@ impl LedgerState {
         self.late.look(store, registry, view, Timestamp::now()).await
     }
 
-    /// Reads both chains to their ends, whatever was read before. What stands behind the source chain's end and does not count is read twice
-    /// more: were it an entry whose bytes were damaged on their way, whoever ends the term here would cut it off.
+    /// Reads both chains to their ends, whatever was read before. What stands behind either's end and does not count is read twice more: were it
+    /// an entry whose bytes were damaged on their way, whoever ends the term here would cut it off, or decide by a term that has ended.
     pub async fn read_anew(
         &mut self,
         assignment: &Assignment,
@@ -223,9 +223,12 @@ impl LedgerState {
             if self.has_more() {
                 continue;
             }
-            if doubts == 0 || !self.source.as_mut().is_some_and(Source::doubt_next) {
+            let of_custody = self.custody.doubt_next();
+            let of_source = self.source.as_mut().is_some_and(Source::doubt_next);
+            if doubts == 0 || !(of_custody || of_source) {
                 return Ok(());
             }
+            self.custody_more |= of_custody;
             doubts -= 1;
         }
     }

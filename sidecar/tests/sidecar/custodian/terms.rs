@@ -192,6 +192,44 @@ async fn a_floor_that_was_read_damaged_refuses_no_order() {
     assert_fenced_once(&bench, Some(made[2].reference)).await;
 }
 
+/// A custodian that has just begun may be shown a chain that lacks its end, or its end's bytes may be damaged on their way.
+async fn released_although(fault: impl FnOnce(jiff::Timestamp) -> Fault, of: &'static str) {
+    let (mut bench, made) = bench(1).await;
+    let two = ["anna", "bertil"];
+    let custodian = bench.custodian();
+    let report = custodian.until_head(1).await;
+    let before = jiff::Timestamp::now();
+    bench.config.orders = vec![activate(
+        ORDER,
+        signed(&activation(&bench, ORDER, &made[0]), &two),
+    )];
+    bench.write_config();
+    custodian.until_done(ORDER).await;
+    custodian.kill();
+    // The operator was killed as well: what it knows of the ledger is older.
+    bench.remember(&report);
+    bench.proxy.inject(2, fault(before), move |method, target| {
+        method == Method::GET && target.contains(of)
+    });
+    let back = with_floor(standing_down(&bench, BACK, &made[0]), 1, made[0].reference);
+    bench.config.orders = vec![release(BACK, signed(&back, &two))];
+    bench.write_config();
+    let custodian = bench.custodian();
+    let report = custodian.until_done(BACK).await;
+    assert_eq!(bench.proxy.faults_left(), 0);
+    assert_eq!(report.term, 3);
+}
+
+#[tokio::test]
+async fn a_custody_chain_that_was_listed_late_refuses_no_release() {
+    released_although(Fault::ListAsOf, "%2Fcustody%2F").await;
+}
+
+#[tokio::test]
+async fn an_activation_that_was_read_damaged_refuses_no_release() {
+    released_although(|_| Fault::Flip(4_711), "/custody/000000000001").await;
+}
+
 #[tokio::test]
 async fn a_registry_without_a_copy_is_fenced_before_its_first_entry() {
     let (mut bench, _) = bench(0).await;

@@ -25,8 +25,6 @@ pub(super) struct Bench<'a> {
     pub(super) custodians: &'a [PublicKey],
     /// Who signs source entries in term 1.
     pub(super) signers: &'a [SignerRange],
-    /// What the custody chain says.
-    pub(super) view: &'a CustodyView,
     /// Now.
     pub(super) now: Timestamp,
 }
@@ -41,7 +39,7 @@ pub(super) struct Judged {
 }
 
 impl Bench<'_> {
-    /// Judges an order.
+    /// Judges an order by what was signed. Whether it fits what the ledger says is another question: [`Bench::fits`].
     pub(super) fn judge(
         &self,
         order: &OrderId,
@@ -73,9 +71,13 @@ impl Bench<'_> {
             Refusal::new("its statement names nobody who signs in the next term".to_owned())
         })?;
         self.may_have_this_role(signer, approvers)?;
-        self.is_not_so_already(kind)?;
-        self.hands_over(kind, signer)?;
         Ok(Judged { ordered, signer })
+    }
+
+    /// Whether an order may be carried out where the ledger is now.
+    pub(super) fn fits(&self, view: &CustodyView, kind: OpeningKind, judged: &Judged) -> Result<(), Refusal> {
+        self.is_not_so_already(view, kind)?;
+        self.hands_over(view, kind, judged.signer)
     }
 
     fn may_have_this_role(&self, signer: PublicKey, approvers: &Approvers) -> Result<(), Refusal> {
@@ -100,9 +102,8 @@ impl Bench<'_> {
         }
     }
 
-    fn is_not_so_already(&self, kind: OpeningKind) -> Result<(), Refusal> {
-        let activation = self
-            .view
+    fn is_not_so_already(&self, view: &CustodyView, kind: OpeningKind) -> Result<(), Refusal> {
+        let activation = view
             .openings()
             .last()
             .filter(|opening| opening.kind == OpeningKind::Activation);
@@ -129,8 +130,8 @@ impl Bench<'_> {
     }
 
     /// Whether the term goes to somebody else than it was with. To fence home in favour of its own key would fence nobody.
-    fn hands_over(&self, kind: OpeningKind, signer: PublicKey) -> Result<(), Refusal> {
-        let openings = self.view.openings();
+    fn hands_over(&self, view: &CustodyView, kind: OpeningKind, signer: PublicKey) -> Result<(), Refusal> {
+        let openings = view.openings();
         let has_written = match kind {
             OpeningKind::Activation => {
                 let released = openings.iter().filter(|one| one.kind == OpeningKind::Release);

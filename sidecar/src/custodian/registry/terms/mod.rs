@@ -14,10 +14,9 @@ use dataembassy_contract::Reason;
 use dataembassy_ledger::activation::{StatedFloor, Warrant};
 use dataembassy_ledger::chain::OpeningKind;
 use dataembassy_ledger::entry::{CustodyBody, TermBody};
-use dataembassy_ledger::value::{OrderId, Timestamp as LedgerTime};
+use dataembassy_ledger::value::{OrderId, RegistryId, Timestamp as LedgerTime};
 use jiff::Timestamp;
 
-use super::ledger::LedgerState;
 use super::orders::{Attempt, Refusal};
 use super::{Assignment, Keeper};
 use crate::store::StoreError;
@@ -37,21 +36,14 @@ impl Keeper {
     ) -> Attempt {
         let now = Timestamp::now();
         // What nobody may order is refused whatever the store is like.
-        if let Err(refusal) = self.judge(assignment, order, kind, warrant, now) {
-            return Attempt::Refused(refusal);
-        }
-        if let Err(error) = self.read_anew(assignment).await {
-            return Attempt::stopped_by(
-                &error,
-                "the ledger cannot be read to its head, so no term can be opened",
-            );
-        }
-        let judged = match self.judge(assignment, order, kind, warrant, now) {
+        let judged =
+            Self::bench(assignment, &self.registry, now).and_then(|bench| bench.judge(order, kind, warrant));
+        let judged = match judged {
             Ok(judged) => judged,
             Err(refusal) => return Attempt::Refused(refusal),
         };
-        if let Some((reason, why)) = self.cannot_append(assignment) {
-            return Attempt::kept_by(reason, format!("no term can be opened: {why}"));
+        if let Err(attempt) = self.fits_the_ledger(assignment, kind, &judged, now).await {
+            return attempt;
         }
         match self.floor_is_there(assignment, judged.ordered.stated.floor).await {
             Ok(None) => {}
@@ -61,27 +53,49 @@ impl Keeper {
         self.write(assignment, order, kind, judged, now).await
     }
 
-    fn judge(
-        &self,
+    /// Whether the order fits what the ledger says, which is read anew for that. A refusal is for ever, so it rests on several readings.
+    async fn fits_the_ledger(
+        &mut self,
         assignment: &Assignment,
-        order: &OrderId,
         kind: OpeningKind,
-        warrant: &Warrant,
+        judged: &Judged,
         now: Timestamp,
-    ) -> Result<Judged, Refusal> {
+    ) -> Result<(), Attempt> {
+        let mut refusal = None;
+        for _ in 0..READINGS {
+            self.read_anew(assignment).await.map_err(|error| {
+                let what = "the ledger cannot be read to its head, so no term can be opened";
+                Attempt::stopped_by(&error, what)
+            })?;
+            if let Some((reason, why)) = self.cannot_append(assignment) {
+                let message = format!("no term can be opened: {why}");
+                return Err(Attempt::kept_by(reason, message));
+            }
+            let ledger = self.ledger.as_ref().ok_or_else(Self::moved)?;
+            let bench = Self::bench(assignment, &self.registry, now).map_err(Attempt::Refused)?;
+            match bench.fits(ledger.view(), kind, judged) {
+                Ok(()) => return Ok(()),
+                Err(unfit) => refusal = Some(unfit),
+            }
+        }
+        Err(refusal.map_or_else(Self::moved, Attempt::Refused))
+    }
+
+    fn bench<'a>(
+        assignment: &'a Assignment,
+        registry: &'a RegistryId,
+        now: Timestamp,
+    ) -> Result<Bench<'a>, Refusal> {
         let configuration = &assignment.configuration;
-        let view = self.ledger.as_ref().map(LedgerState::view);
-        let bench = Bench {
+        Ok(Bench {
             store: assignment.identity.store_id,
             embassy: &configuration.embassy,
-            registry: &self.registry,
+            registry,
             approvers: configuration.approvers.as_ref(),
             custodians: &configuration.custodians,
             signers: &assignment.settings.signers,
-            view: view.ok_or_else(|| Refusal::new("the custody chain was not read".to_owned()))?,
             now: LedgerTime::from_jiff(now).map_err(|error| Refusal::new(error.to_string()))?,
-        };
-        bench.judge(order, kind, warrant)
+        })
     }
 
     async fn read_anew(&mut self, assignment: &Assignment) -> Result<(), StoreError> {
