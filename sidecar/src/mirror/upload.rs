@@ -1,8 +1,8 @@
 //! Puts of a copy's own objects. A put without an answer is put again under the next free number: the deposit user cannot look whether
 //! the first one arrived, and a number may be left unused.
 //!
-//! A slow line is no stalled store: as long as bytes of a put are taken that never were before, it goes on. Where a put had no answer all the same,
-//! the line may be too narrow for several at once, and from then on they go one by one.
+//! A slow line is no stalled store: as long as bytes of a put are taken, it goes on. Where a put had no answer all the same, the line may be too
+//! narrow for several at once, and from then on they go one by one.
 
 use std::pin::pin;
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ use dataembassy_ledger::{ObjectKey, RegistryId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::store::{PutOutcome, Store, StoreError, underway};
+use crate::store::{PutOutcome, Store, StoreError, UNDERWAY, underway};
 
 /// Between two tries of a put that was not answered.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -100,7 +100,8 @@ impl Uploader {
     #[must_use]
     pub fn new(store: Store, registry: RegistryId, copy: CopyId, stall: Duration) -> Self {
         Self {
-            store,
+            // Shorter than the run's own patience: a connection that died leaves time for another try.
+            store: store.with_put_patience(stall * 2 / 3),
             registry,
             copy,
             stall,
@@ -168,7 +169,7 @@ impl Uploader {
     ) -> Result<Put, UploadError> {
         let begun = Instant::now();
         let mut last = None;
-        let mut furthest = 0;
+        let mut tries = 0;
         loop {
             let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
             let object = name(number)?;
@@ -177,8 +178,16 @@ impl Uploader {
                 copy: self.copy,
                 object,
             };
+            tries += 1;
+            // From which byte on it shows that something goes on. A connection may have died, and of a second try what its sockets may swallow shows
+            // nothing. A store that takes the same bytes again and again, and acknowledges none, stalls.
+            let counts_from = match tries {
+                1 => 0,
+                2 => UNDERWAY,
+                _ => u64::MAX,
+            };
             match self
-                .within_stall(begun, self.put_once(&key, bytes, sha256, &mut furthest))
+                .within_stall(begun, self.put_once(&key, bytes, sha256, counts_from))
                 .await
             {
                 Some(Ok(PutOutcome::Stored(version))) => {
@@ -194,8 +203,10 @@ impl Uploader {
                 Some(Err(error)) if error.is_permanent() => return Err(error.into()),
                 Some(Err(error)) => {
                     tracing::warn!(%error, object = %object, "a put was not acknowledged and is put again");
+                    if error.may_be_a_slow_line() {
+                        self.is_narrow.store(true, Ordering::Relaxed);
+                    }
                     last = Some(error);
-                    self.is_narrow.store(true, Ordering::Relaxed);
                     if self
                         .within_stall(begun, tokio::time::sleep(PAUSE))
                         .await
@@ -223,13 +234,14 @@ impl Uploader {
         key: &ObjectKey,
         bytes: &Bytes,
         sha256: Sha256Digest,
-        furthest: &mut u64,
+        counts_from: u64,
     ) -> Result<PutOutcome, StoreError> {
         let _alone = if self.is_narrow.load(Ordering::Relaxed) {
             Some(self.narrow.lock().await)
         } else {
             None
         };
+        let began = Instant::now();
         let (taken, mut heard) = watch::channel(0);
         let mut putting = pin!(self.store.put_telling(key, bytes.clone(), sha256, taken));
         loop {
@@ -237,12 +249,12 @@ impl Uploader {
                 biased;
                 outcome = &mut putting => return outcome,
                 Ok(()) = heard.changed() => {
-                    let taken = *heard.borrow_and_update();
-                    // A store that takes the same bytes again and again, and acknowledges none, stalls.
-                    if taken > *furthest {
-                        *furthest = taken;
-                        self.note(Instant::now() + underway(taken));
+                    let (now, taken) = (Instant::now(), *heard.borrow_and_update());
+                    if taken <= counts_from {
+                        continue;
                     }
+                    let is_out = taken >= bytes.len() as u64;
+                    self.note(if is_out { now + underway(taken, now - began) } else { now });
                 }
             }
         }

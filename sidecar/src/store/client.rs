@@ -1,7 +1,7 @@
 //! The requests. Each is one that the gate lets through; none is repeated by the S3 client itself.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -132,6 +132,13 @@ impl Store {
         })
     }
 
+    /// The same store, of which a put is given up after another time in which nothing goes on.
+    #[must_use]
+    pub fn with_put_patience(mut self, patience: Duration) -> Self {
+        self.patience.put = patience;
+        self
+    }
+
     /// The bucket's name.
     #[must_use]
     pub fn bucket(&self) -> &str {
@@ -163,7 +170,7 @@ impl Store {
         sha256: Sha256Digest,
         taken: watch::Sender<u64>,
     ) -> Result<PutOutcome, StoreError> {
-        let target = key.to_string();
+        let (target, length) = (key.to_string(), body.len() as u64);
         let heard = taken.subscribe();
         let request = self
             .client
@@ -171,10 +178,15 @@ impl Store {
             .bucket(&self.bucket)
             .key(&target)
             .if_none_match("*")
-            .content_length(i64::try_from(body.len()).unwrap_or(i64::MAX))
+            .content_length(i64::try_from(length).unwrap_or(i64::MAX))
             .checksum_sha256(STANDARD.encode(sha256.as_bytes()))
             .body(outgoing::told(body, taken));
-        self.send_put(request, target, Some(heard)).await
+        let sending = self.send_put(request, target.clone(), Some(heard));
+        let limit = self.patience.put + outgoing::longest(length);
+        match tokio::time::timeout(limit, sending).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.attempt("PutObject", &target, limit).no_answer()),
+        }
     }
 
     /// Sends a conditional put; where the condition does not hold, nothing is written. It may take as long as its body, whose way out is heard
@@ -186,14 +198,15 @@ impl Store {
         mut heard: Option<watch::Receiver<u64>>,
     ) -> Result<PutOutcome, StoreError> {
         let attempt = self.attempt("PutObject", &target, self.patience.put);
+        let began = Instant::now();
         let mut sending = Box::pin(request.send());
         let mut underway = Duration::ZERO;
         let answer = loop {
             let going_on = async {
                 match &mut heard {
-                    Some(taken) => {
-                        let goes_on = taken.changed().await.is_ok();
-                        goes_on.then(|| *taken.borrow_and_update())
+                    Some(heard) => {
+                        let goes_on = heard.changed().await.is_ok();
+                        (*heard.borrow_and_update(), goes_on)
                     }
                     None => std::future::pending().await,
                 }
@@ -201,10 +214,10 @@ impl Store {
             tokio::select! {
                 biased;
                 answer = &mut sending => break answer,
-                taken = going_on => match taken {
-                    Some(taken) => underway = outgoing::underway(taken),
+                (taken, goes_on) = going_on => if !goes_on {
                     // It is all out: now the store must answer.
-                    None => heard = None,
+                    underway = outgoing::underway(taken, began.elapsed());
+                    heard = None;
                 },
                 () = tokio::time::sleep(self.patience.put + underway) => return Err(attempt.no_answer()),
             }

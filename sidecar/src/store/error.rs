@@ -8,6 +8,7 @@ use dataembassy_contract::Reason;
 use dataembassy_contract::endpoint::InvalidEndpoint;
 use dataembassy_contract::gate::REFUSED_HEADER;
 use dataembassy_contract::sovereignty::NotSovereign;
+use dataembassy_ledger::door::Refusal;
 
 /// Why a request to the store did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -264,6 +265,16 @@ impl StoreError {
             | Self::NotUnderstood { .. } => false,
             Self::Failed { status, .. } => !is_transient(*status),
             _ => true,
+        }
+    }
+
+    /// Whether the line may be too slow for what is sent over it at once.
+    #[must_use]
+    pub fn may_be_a_slow_line(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. } => true,
+            Self::GateRefused { word, .. } => word == Refusal::Slow.word(),
+            _ => false,
         }
     }
 

@@ -14,13 +14,26 @@ use tokio::sync::watch;
 const PIECE: usize = 128 * 1024;
 
 /// What the kernels on both sides may hold of what a connection has taken, at the most: the usual limit of a socket's buffer.
-const UNDERWAY: u64 = 4 * 1024 * 1024;
+pub(crate) const UNDERWAY: u64 = 4 * 1024 * 1024;
 /// The bytes a second of the slowest line: at less, the gate takes a client for one that holds it up.
 const SLOWEST: u64 = 64 * 1024;
 
-/// How long the last of so many bytes may still be on its way when the connection has taken them.
-pub(crate) fn underway(taken: u64) -> Duration {
-    Duration::from_secs(taken.min(UNDERWAY) / SLOWEST)
+/// How long the last of so many bytes may still be on its way when the connection has taken them all, in that time: as long as the buffers take
+/// to empty at the rate at which the bytes before them went, and at most as long as at the slowest one.
+pub(crate) fn underway(taken: u64, within: Duration) -> Duration {
+    let slowest = Duration::from_secs(taken.min(UNDERWAY) / SLOWEST);
+    let gone = taken.saturating_sub(UNDERWAY);
+    if gone == 0 {
+        return slowest;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a guess needs no more digits")]
+    let shares = UNDERWAY as f64 / gone as f64;
+    Duration::try_from_secs_f64(within.as_secs_f64() * shares).map_or(slowest, |guess| guess.min(slowest))
+}
+
+/// How long so many bytes may take at all: at half the slowest rate, whoever takes them holds us up.
+pub(super) fn longest(length: u64) -> Duration {
+    Duration::from_secs((length + UNDERWAY) / (SLOWEST / 2))
 }
 
 /// Bytes in pieces, none of them copied.
@@ -57,5 +70,30 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[test]
+    fn what_went_fast_is_not_waited_for_as_if_the_line_were_slow() {
+        let seconds = Duration::from_secs;
+        // Small: nothing is known of the line.
+        assert_eq!(underway(MIB, seconds(0)), seconds(16));
+        // 12 MiB went in three seconds, so the last four take one.
+        assert_eq!(underway(16 * MIB, seconds(3)), seconds(1));
+        // At 64 KiB a second, and slower.
+        assert_eq!(underway(16 * MIB, seconds(192)), seconds(64));
+        assert_eq!(underway(16 * MIB, seconds(10_000)), seconds(64));
+        assert_eq!(underway(4 * MIB + 1, seconds(60)), seconds(64));
+    }
+
+    #[test]
+    fn a_body_has_twice_the_time_of_the_slowest_line() {
+        assert_eq!(longest(12 * MIB), Duration::from_secs(512));
     }
 }
