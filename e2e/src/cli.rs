@@ -43,7 +43,11 @@ enum Command {
         arguments: Vec<OsString>,
     },
     /// Install and build what the test bed needs, into the cache. What is there already stays.
-    Provision,
+    Provision {
+        /// Also what only `test --long` needs.
+        #[arg(long)]
+        long: bool,
+    },
     /// Bring both clusters up with DataEmbassy installed; when they are, only bring in what changed.
     Up,
     /// Take both clusters down and leave nothing of them running or mounted.
@@ -110,8 +114,9 @@ impl Cli {
             Command::Tool { name, arguments } => {
                 return pass_on(command(cache.path(&name)?), &arguments).await;
             }
-            Command::Provision => {
+            Command::Provision { long } => {
                 let plan = provision::Plan::make(&cache).await?;
+                let plan = if long { plan.for_the_long_form() } else { plan };
                 announce(&plan, &progress, "");
                 privilege::become_root(&cache)?;
                 plan.carry_out(&progress).await?;

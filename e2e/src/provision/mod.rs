@@ -49,6 +49,14 @@ impl Plan {
         self
     }
 
+    /// With what only the long form of the test command needs.
+    #[must_use]
+    pub fn for_the_long_form(mut self) -> Self {
+        let missing = tools::LONG.iter().filter(|tool| !tool.is_there(&self.cache));
+        self.tools.extend(missing);
+        self
+    }
+
     /// Whether there is nothing to make.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -75,6 +75,15 @@ pub static TOOLS: [Tool; 5] = [
     },
 ];
 
+/// Those that only the long form of the test command needs.
+pub(super) static LONG: [Tool; 1] = [Tool {
+    name: "cargo-mutants",
+    version: "27.1.0",
+    package: "cargo-mutants",
+    program: "cargo-mutants",
+    kind: Kind::Crate,
+}];
+
 impl Tool {
     /// Where its program is, or will be.
     #[must_use]

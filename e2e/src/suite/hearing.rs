@@ -9,7 +9,7 @@ use super::stages::Command;
 /// So many may be heard again: where more fail, it is not the machine.
 const MOST: usize = 3;
 
-/// Of what a failed test has printed, so many lines are kept.
+/// Of what a failed test has printed before its stack, so many lines are kept: the last ones say why.
 const MOST_SAID: usize = 12;
 
 /// The tests that a runner's output names as failed, and what they said.
@@ -70,9 +70,11 @@ impl Failures {
         if line.eq_ignore_ascii_case("stack backtrace:") {
             self.place = Place::Elsewhere;
         } else if let Some(said) = self.said.last_mut()
-            && said.lines.len() < MOST_SAID
             && !line.is_empty()
         {
+            if said.lines.len() == MOST_SAID {
+                said.lines.remove(0);
+            }
             said.lines.push(line.to_owned());
         }
     }

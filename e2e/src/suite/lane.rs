@@ -163,6 +163,10 @@ impl Hall<'_> {
                     continue;
                 }
                 Ok(_) => {}
+                // What prepares the stage may have failed, and not the tests.
+                Err(second) if second.failures.tests.is_empty() => {
+                    outcome.failure.get_or_insert(second.why);
+                }
                 Err(second) => outcome.said.extend(second.failures.said),
             }
             outcome.count += failed.counted;

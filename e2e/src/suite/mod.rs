@@ -117,7 +117,12 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
         .filter_map(|outcome| outcome.failure.as_ref().map(|why| (outcome.name, why)))
         .collect();
     for (name, why) in &failed {
-        say(&format!("{name}: {why}\n  again: cargo e2e test --only {name}"));
+        let again = if *name == clearing().name {
+            "cargo e2e down".to_owned()
+        } else {
+            format!("cargo e2e test --only {name}")
+        };
+        say(&format!("{name}: {why}\n  again: {again}"));
     }
     for outcome in outcomes {
         for said in &outcome.said {

@@ -1,6 +1,7 @@
 //! Which stages there are, which run at once, and in which order: what is cheapest to fail first.
 
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Options;
 
@@ -62,7 +63,7 @@ pub type Step = Vec<Lane>;
 #[must_use]
 pub fn steps(options: &Options) -> Vec<Step> {
     vec![
-        vec![first()],
+        vec![first(options)],
         vec![yielding(vec![programs()]), busy(options)],
         vec![yielding(computing(options)), idle(options)],
         // By itself: it promises a time.
@@ -102,12 +103,13 @@ impl Stage {
     }
 }
 
-fn first() -> Vec<Stage> {
+fn first(options: &Options) -> Vec<Stage> {
+    let long = if options.long { &["--long"][..] } else { &[] };
     vec![
         stage(
             "provision",
             "install and build what the tests need",
-            vec![Command::cargo(&["e2e", "provision"])],
+            vec![Command::cargo(&[&["e2e", "provision"], long].concat())],
         ),
         stage(
             "format",
@@ -181,6 +183,8 @@ fn computing(options: &Options) -> Vec<Stage> {
     ];
     if options.long {
         stages.push(stage("fuzz", "each fuzz target, for a while", vec![fuzz()]));
+        let about = "changes to the ledger's and the archive's code that no test may overlook";
+        stages.push(stage("mutants", about, vec![mutants()]));
     }
     stages
 }
@@ -303,6 +307,17 @@ fn fuzz() -> Command {
     Command {
         program: "fuzz/run".into(),
         arguments: vec!["300".to_owned()],
+    }
+}
+
+/// All of them take a day and more: each run tries another part.
+fn mutants() -> Command {
+    const PARTS: u64 = 48;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let hours = since.as_secs() / 3_600;
+    Command {
+        program: "crates/mutants".into(),
+        arguments: vec![format!("{}/{PARTS}", hours % PARTS)],
     }
 }
 
