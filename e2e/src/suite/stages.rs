@@ -59,6 +59,26 @@ pub type Lane = Vec<Stage>;
 /// Lanes that run at once, because none takes from another what it needs but time.
 pub type Step = Vec<Lane>;
 
+/// The packages that the bed builds its programs from.
+const PROGRAMS: [&str; 4] = [
+    "--package",
+    "dataembassy-operator",
+    "--package",
+    "dataembassy-sidecar",
+];
+/// Optimised, or they would take an hour; with the packages of [`PROGRAMS`], so that what either has built is not built again for the other.
+const EXPLORATIONS: &[&str] = &[
+    "test",
+    "--release",
+    "--locked",
+    PROGRAMS[0],
+    PROGRAMS[1],
+    PROGRAMS[2],
+    PROGRAMS[3],
+    "--test",
+    "explore",
+];
+
 /// Every stage, in the order in which they run.
 #[must_use]
 pub fn steps(options: &Options) -> Vec<Step> {
@@ -119,19 +139,15 @@ fn first(options: &Options) -> Vec<Stage> {
     ]
 }
 
-/// What the bed runs. It is built while tests compile and wait, in a target folder that they do not need.
+/// What the bed runs, and then the explorations, which would keep the bed waiting for the same target folder later. Both are built while tests
+/// compile and wait, in a target folder that those do not need.
 fn programs() -> Stage {
-    let packages = [
-        "--package",
-        "dataembassy-operator",
-        "--package",
-        "dataembassy-sidecar",
-    ];
-    let build = Command::cargo(&[&["build", "--release", "--locked"], &packages[..]].concat());
+    let build = [&["build", "--release", "--locked"], &PROGRAMS[..]].concat();
+    let explorations = [EXPLORATIONS, &["--no-run"]].concat();
     stage(
         "programs",
         "operator and sidecar, as they are released",
-        vec![build],
+        vec![Command::cargo(&build), Command::cargo(&explorations)],
     )
 }
 
@@ -280,27 +296,14 @@ fn crates(options: &Options) -> Vec<Command> {
     commands
 }
 
-/// Optimised, or it would take an hour. The packages are those that the bed builds its programs from, together as there, so that what either has
-/// built is not built again for the other.
 fn exploration(options: &Options) -> Command {
-    let program = [
-        "test",
-        "--release",
-        "--locked",
-        "--package",
-        "dataembassy-operator",
-        "--package",
-        "dataembassy-sidecar",
-        "--test",
-        "explore",
-    ];
     // The long form follows every seed of the short one, and more.
     let long = if options.long {
         &["--", "--ignored"][..]
     } else {
         &[]
     };
-    Command::cargo(&[&program, long].concat())
+    Command::cargo(&[EXPLORATIONS, long].concat())
 }
 
 fn fuzz() -> Command {
