@@ -66,18 +66,6 @@ const PROGRAMS: [&str; 4] = [
     "--package",
     "dataembassy-sidecar",
 ];
-/// Optimised, or they would take an hour; with the packages of [`PROGRAMS`], so that what either has built is not built again for the other.
-const EXPLORATIONS: &[&str] = &[
-    "test",
-    "--release",
-    "--locked",
-    PROGRAMS[0],
-    PROGRAMS[1],
-    PROGRAMS[2],
-    PROGRAMS[3],
-    "--test",
-    "explore",
-];
 
 /// Every stage, in the order in which they run.
 #[must_use]
@@ -143,11 +131,10 @@ fn first(options: &Options) -> Vec<Stage> {
 /// compile and wait, in a target folder that those do not need.
 fn programs() -> Stage {
     let build = [&["build", "--release", "--locked"], &PROGRAMS[..]].concat();
-    let explorations = [EXPLORATIONS, &["--no-run"]].concat();
     stage(
         "programs",
         "operator and sidecar, as they are released",
-        vec![Command::cargo(&build), Command::cargo(&explorations)],
+        vec![Command::cargo(&build), explorations(&["--no-run"])],
     )
 }
 
@@ -298,12 +285,13 @@ fn crates(options: &Options) -> Vec<Command> {
 
 fn exploration(options: &Options) -> Command {
     // The long form follows every seed of the short one, and more.
-    let long = if options.long {
-        &["--", "--ignored"][..]
-    } else {
-        &[]
-    };
-    Command::cargo(&[EXPLORATIONS, long].concat())
+    explorations(if options.long { &["--", "--ignored"] } else { &[] })
+}
+
+/// Optimised, or they would take an hour; with the packages of [`PROGRAMS`], so that what either has built is not built again for the other.
+fn explorations(more: &[&str]) -> Command {
+    let test = ["test", "--release", "--locked"];
+    Command::cargo(&[&test, &PROGRAMS[..], &["--test", "explore"], more].concat())
 }
 
 fn fuzz() -> Command {

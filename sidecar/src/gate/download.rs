@@ -15,13 +15,12 @@ use super::lane::{Lane, Turn};
 use super::metrics::Counted;
 use super::upload::Progress;
 use super::upstream::{Link, Upstream};
+use crate::store::SLOWEST;
 
 /// The most bytes of an answer: nothing in a store of ours is larger than a segment.
 pub(super) const MAX_ANSWER: u64 = MAX_SEGMENT_BYTES;
 /// How long the store may send nothing.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
-/// The least bytes a second of a whole answer, after the first minute.
-const LEAST_RATE: u64 = 64 * 1024;
 /// How long any answer may take.
 const ANSWER_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -120,7 +119,7 @@ impl Passing {
                 let now = Instant::now();
                 self.waiting = None;
                 self.passed += frame.data_ref().map_or(0, Bytes::len) as u64;
-                let patience = ANSWER_PATIENCE + Duration::from_secs(self.passed / LEAST_RATE);
+                let patience = ANSWER_PATIENCE + Duration::from_secs(self.passed / SLOWEST);
                 let cut = if self.passed > MAX_ANSWER {
                     Some(Cut::Endless)
                 } else if now.saturating_duration_since(self.begun) > patience {

@@ -11,11 +11,10 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::lane::Lane;
+use crate::store::SLOWEST;
 
-/// How long the client may be waited for in a whole put, beside what it has earned by what it sent.
+/// How long the client may be waited for in a whole put, beside what it has earned by what it sent: at less than [`SLOWEST`] it holds us up.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(20);
-/// The bytes a second at which a client earns patience.
-const LEAST_RATE: u64 = 64 * 1024;
 /// How long the store may take nothing of a body. Shorter than a connection waits by itself, so that it is known for whom.
 const STORE_PATIENCE: Duration = Duration::from_secs(25);
 /// How long the store may take to answer when it has the whole body, or the head of a request without one.
@@ -116,7 +115,7 @@ impl Progress {
 impl State {
     /// How long the client may be waited for, by what it has sent.
     fn patience(&self) -> Duration {
-        CLIENT_PATIENCE + Duration::from_secs(self.came / LEAST_RATE)
+        CLIENT_PATIENCE + Duration::from_secs(self.came / SLOWEST)
     }
 
     fn wait_for(&mut self, whom: Waits, now: Instant) {
@@ -250,7 +249,7 @@ mod tests {
         progress.lock().wait_for(Waits::Client, begun);
         assert!(!slow(&progress, begun + seconds(20)));
         assert!(slow(&progress, begun + seconds(21)));
-        progress.lock().receive(10 * LEAST_RATE, begun + seconds(20));
+        progress.lock().receive(10 * SLOWEST, begun + seconds(20));
         progress.lock().wait_for(Waits::Client, begun + seconds(20));
         assert!(!slow(&progress, begun + seconds(30)));
         assert!(slow(&progress, begun + seconds(31)));

@@ -24,6 +24,6 @@ pub use commit::{CommitError, commit};
 pub use custody::{Folders, ObjectHead, ObjectLock};
 pub use error::{GateRefusal, StoreError};
 pub use ledger::{Ledger, LedgerError, LedgerMemory, LedgerSettings, Taken};
-pub(crate) use outgoing::{UNDERWAY, underway};
+pub(crate) use outgoing::{SLOWEST, UNDERWAY, underway};
 pub use probe::{ProbeReport, Requirements, clocks_agree, probe};
 pub use settings::{DepositKeys, Patience, StoreSettings};

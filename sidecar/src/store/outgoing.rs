@@ -15,8 +15,8 @@ const PIECE: usize = 128 * 1024;
 
 /// What the kernels on both sides may hold of what a connection has taken, at the most: the usual limit of a socket's buffer.
 pub(crate) const UNDERWAY: u64 = 4 * 1024 * 1024;
-/// The bytes a second of the slowest line: at less, the gate takes a client for one that holds it up.
-const SLOWEST: u64 = 64 * 1024;
+/// The bytes a second of the slowest line: at less, whoever takes a body, or sends it, holds the other up.
+pub(crate) const SLOWEST: u64 = 64 * 1024;
 
 /// How long the last of so many bytes may still be on its way when the connection has taken them all, in that time: as long as the buffers take
 /// to empty at the rate at which the bytes before them went, and at most as long as at the slowest one.
