@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use hyper::Request;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, ResourceExt as _, api::ListParams};
-use rustix::fs::statfs;
+use rustix::{fs::statfs, io::Errno};
 
 use super::Product;
 use crate::{
@@ -191,7 +191,7 @@ pub async fn resources(cluster: &Cluster) -> Result<String> {
         .await
 }
 
-/// The metrics of every pod of ours that has some.
+/// The metrics of every pod of ours that has some. What ends meanwhile is passed over.
 pub async fn metrics(cluster: &Cluster) -> Result<Vec<(String, String)>> {
     let pods: Api<Pod> = Api::all(cluster.client().clone());
     let mut all = Vec::new();
@@ -202,26 +202,32 @@ pub async fn metrics(cluster: &Cluster) -> Result<Vec<(String, String)>> {
             .filter(|port| port.name.as_deref() == Some("metrics"))
             .map(|port| port.container_port)
             .next();
-        let is_running = pod
-            .status
-            .as_ref()
-            .is_some_and(|status| status.phase.as_deref() == Some("Running"));
-        let Some(port) = port.filter(|_| is_running) else {
+        let Some(port) = port.filter(|_| is_running(&pod)) else {
             continue;
         };
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let place = format!("metrics of {}/{namespace}/{name}", cluster.name());
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/metrics");
-        let text = cluster
-            .client()
-            .request_text(Request::get(path).body(Vec::new())?)
-            .await?;
-        all.push((format!("metrics of {}/{namespace}/{name}", cluster.name()), text));
+        let request = Request::get(path).body(Vec::new())?;
+        match cluster.client().request_text(request).await {
+            Ok(text) => all.push((place, text)),
+            Err(error) => {
+                let one: Api<Pod> = Api::namespaced(cluster.client().clone(), &namespace);
+                let has_ended = !one.get_opt(&name).await?.is_some_and(|now| is_running(&now));
+                ensure!(has_ended, "{place}: {error}");
+            }
+        }
     }
     Ok(all)
 }
 
+fn is_running(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase == Some("Running")
+}
+
 /// The folders on disk with what a cluster's pods and components have written: logs, temporary files, core files. What is in memory only, as
-/// Secrets are, is not among them.
+/// Secrets are, is not among them. What ends meanwhile is passed over.
 pub fn folders(cluster: &Cluster) -> Result<Vec<PathBuf>> {
     let folder = Path::new(STATE).join(cluster.name());
     let mut folders = vec![folder.join("log"), folder.join("pod-logs")];
@@ -233,8 +239,13 @@ pub fn folders(cluster: &Cluster) -> Result<Vec<PathBuf>> {
             };
             for entry in entries {
                 let folder = entry?.path();
-                if statfs(&folder)?.f_type != MEMORY {
-                    folders.push(folder);
+                match statfs(&folder) {
+                    Ok(of) if of.f_type == MEMORY => {}
+                    Err(Errno::NOENT) => {}
+                    of => {
+                        of?;
+                        folders.push(folder);
+                    }
                 }
             }
         }
