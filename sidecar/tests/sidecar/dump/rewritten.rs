@@ -5,6 +5,7 @@
 use crate::support::{MAJORS, Standing, plain_copy, somebody_waits, source, take, until};
 use dataembassy_sidecar::postgresql::dump::DumpError;
 use dataembassy_testkit::postgresql::{Database, Server};
+use tokio_postgres::error::SqlState;
 
 const FILL: &str = "INSERT INTO t SELECT n, 'row ' || n FROM generate_series(1, 1000) n";
 
@@ -104,15 +105,30 @@ async fn with_configuration_table(server: &'static Server) -> Database {
     database
 }
 
+/// Changes `t` while a dump stands at its first member. False where a worker was faster: it holds the table until its copy has ended, and another
+/// dump has to be begun.
+async fn changes_before_a_worker_comes(database: &Database, change: &str) -> bool {
+    // Less than what a dump yields after.
+    let patient = format!("SET lock_timeout = '5s'; {change}");
+    let Err(error) = database.execute(&patient).await else {
+        return true;
+    };
+    let code = error
+        .downcast_ref::<tokio_postgres::Error>()
+        .and_then(tokio_postgres::Error::code);
+    assert_eq!(code, Some(&SqlState::LOCK_NOT_AVAILABLE), "{error:#}");
+    false
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_rewritten_after_the_locks_were_looked_at_is_copied_in_a_new_snapshot() {
     for major in MAJORS {
         let database = with_configuration_table(Server::shared(major)).await;
-        let standing = Standing::begin(&source(database.server, &database.name), |_| {}).await;
-        database
-            .execute("TRUNCATE t; INSERT INTO t SELECT n, 'new ' || n FROM generate_series(1, 700) n")
-            .await
-            .unwrap();
+        let refilled = "TRUNCATE t; INSERT INTO t SELECT n, 'new ' || n FROM generate_series(1, 700) n";
+        let mut standing = Standing::begin(&source(database.server, &database.name), |_| {}).await;
+        while !changes_before_a_worker_comes(&database, refilled).await {
+            standing = Standing::begin(&source(database.server, &database.name), |_| {}).await;
+        }
         let taken = standing.go_on().await.unwrap();
         assert_eq!(taken.tables()["public.t"].rows, 700);
         assert_eq!(taken.rows("public.t"), plain_copy(&database, "SELECT * FROM t"));
@@ -134,8 +150,10 @@ async fn tables_rewritten_in_every_copy_end_the_run_after_four_snapshots() {
     let mut snapshots = 0;
     loop {
         snapshots += 1;
-        database.execute(&format!("TRUNCATE t; {FILL}")).await.unwrap();
-        if !standing.begins_anew().await {
+        if !changes_before_a_worker_comes(&database, &format!("TRUNCATE t; {FILL}")).await {
+            standing = Standing::begin(&source(database.server, &database.name), |_| {}).await;
+            snapshots = 0;
+        } else if !standing.begins_anew().await {
             break;
         }
     }
