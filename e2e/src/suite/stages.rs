@@ -1,5 +1,6 @@
 //! Which stages there are, which run at once, and in which order: what is cheapest to fail first.
 
+use std::env;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -159,7 +160,7 @@ fn computing(options: &Options) -> Vec<Stage> {
                     "--manifest-path",
                     "fuzz/Cargo.toml",
                     "--target-dir",
-                    "target",
+                    &target_folder(),
                     "--no-default-features",
                 ]),
             ],
@@ -190,6 +191,11 @@ fn computing(options: &Options) -> Vec<Stage> {
         stages.push(stage("mutants", about, vec![mutants()]));
     }
     stages
+}
+
+/// Where the workspace is built. The fuzz targets are a workspace of their own, and would check every crate again elsewhere.
+fn target_folder() -> String {
+    env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())
 }
 
 fn yielding(stages: Vec<Stage>) -> Vec<Stage> {
