@@ -115,8 +115,9 @@ impl Leader {
         })
     }
 
-    /// Tables whose files are no longer those that the snapshot knows: truncated, rewritten or swapped by a
-    /// transaction that was open at the snapshot. They would dump as empty, without an error.
+    /// Tables whose files or names are no longer those that the snapshot knows: truncated, rewritten, renamed or swapped since, by a transaction
+    /// that was open at the snapshot or by one that needs no lock of theirs, as for the name of their schema. They would dump as empty, or as
+    /// another table, without an error: tables are copied by name.
     pub(super) async fn rewritten(
         &mut self,
         planned: Option<&HashSet<u32>>,
@@ -128,7 +129,9 @@ impl Leader {
                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                  WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND c.relfilenode <> 0 \
                  AND n.nspname <> 'pg_catalog' AND n.nspname !~ '^pg_toast' \
-                 AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid)",
+                 AND (c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid) \
+                 OR c.oid::pg_catalog.regclass::pg_catalog.text \
+                 IS DISTINCT FROM pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname))",
                 64 * 1024,
             )
             .await?;

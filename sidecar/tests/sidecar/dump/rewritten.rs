@@ -3,7 +3,7 @@
 //! To a session in the snapshot such a table is empty, without an error. Each test fails where the dump does not look.
 
 use crate::support::{MAJORS, Standing, plain_copy, somebody_waits, source, take, until};
-use dataembassy_sidecar::postgresql::dump::DumpError;
+use dataembassy_sidecar::postgresql::dump::{DumpError, Options};
 use dataembassy_testkit::postgresql::{Database, Server};
 use tokio_postgres::error::SqlState;
 
@@ -53,6 +53,14 @@ async fn a_table_rewritten_by_alter_type_across_the_snapshot_is_not_dumped_as_em
 async fn a_table_replaced_by_another_of_its_name_across_the_snapshot_is_not_dumped_as_empty() {
     dumps_what_was_committed(
         "CREATE TABLE t2 (a int, b text); INSERT INTO t2 SELECT * FROM t; DROP TABLE t; ALTER TABLE t2 RENAME TO t",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_gives_its_name_to_another_across_the_snapshot_is_not_dumped_as_empty() {
+    dumps_what_was_committed(
+        "ALTER TABLE t RENAME TO t_before; CREATE TABLE t (a int, b text); INSERT INTO t SELECT * FROM t_before",
     )
     .await;
 }
@@ -186,5 +194,40 @@ async fn a_schema_renamed_under_the_workers_is_copied_in_a_new_snapshot() {
         let tables: Vec<_> = taken.tables().into_keys().collect();
         assert_eq!(tables, ["later.t", "public.u"]);
         assert_eq!(taken.tables()["later.t"].rows, 100);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_that_exchange_their_names_under_the_workers_are_copied_in_a_new_snapshot() {
+    for major in MAJORS {
+        let server = Server::shared(major);
+        let database = server.database().await.unwrap();
+        database
+            .execute(
+                "CREATE SCHEMA live; CREATE TABLE live.t AS SELECT n AS a, repeat('x', 100) AS b FROM generate_series(1, 100000) n;
+                 CREATE SCHEMA \"Next one\"; CREATE TABLE \"Next one\".t AS SELECT 1 AS a, 'one' AS b",
+            )
+            .await
+            .unwrap();
+        // One worker, which is amid the larger table and comes to the other under its new name.
+        let one_worker = |options: &mut Options| options.max_connections = 3;
+        let standing = Standing::begin(&source(server, &database.name), one_worker).await;
+        let copies = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
+                      AND application_name = 'dataembassy copy' AND query LIKE 'COPY%')";
+        until(&database, copies).await;
+        database
+            .execute(
+                "ALTER SCHEMA live RENAME TO aside; ALTER SCHEMA \"Next one\" RENAME TO live;
+                 ALTER SCHEMA aside RENAME TO \"Next one\"",
+            )
+            .await
+            .unwrap();
+        let taken = standing.go_on().await.unwrap();
+        let rows = |table: &str| taken.tables()[table].rows;
+        assert_eq!((rows("live.t"), rows("Next one.t")), (1, 100_000));
+        assert_eq!(
+            taken.rows("live.t"),
+            plain_copy(&database, "SELECT * FROM live.t")
+        );
     }
 }
