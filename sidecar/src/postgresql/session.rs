@@ -2,6 +2,8 @@
 //!
 //! Each setting below was once a loss without an error: a database or role may set any of them to something else.
 
+use std::{fmt::Write as _, time::Duration};
+
 use super::{Connection, ConnectionError, connection::Peer};
 
 /// Settings that make all sessions write and read values alike.
@@ -136,6 +138,49 @@ pub async fn settle(connection: &mut Connection, text: &TextSettings) -> Result<
         }
     }
     Ok(())
+}
+
+/// What a session in a transaction may have to wait for before it is spoken to again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaits {
+    /// Only for us, who have a heartbeat.
+    Us,
+    /// For a store behind a narrow line: rows that were read wait for a place in memory, and one comes free when a segment is stored. At the
+    /// slowest rate that is no stall, all that are in memory take 18 minutes.
+    Store,
+}
+
+impl Awaits {
+    const fn idle_in_transaction(self) -> Duration {
+        match self {
+            Self::Us => Duration::from_mins(1),
+            Self::Store => Duration::from_mins(20),
+        }
+    }
+
+    /// The same for a session that is being read from: to its server a reader that waits is one that acknowledges nothing.
+    const fn unacknowledged(self) -> Duration {
+        match self {
+            Self::Us => super::connection::USER_TIMEOUT,
+            Self::Store => Duration::from_mins(20),
+        }
+    }
+}
+
+/// Has the server end a session that is not spoken to for longer than it may have to wait.
+pub async fn wait_for(connection: &mut Connection, whom: Awaits) -> Result<(), ConnectionError> {
+    let mut statement = format!(
+        "SET idle_in_transaction_session_timeout = {}",
+        whom.idle_in_transaction().as_millis()
+    );
+    if connection.peer() != Peer::Cell {
+        let _ = write!(
+            statement,
+            "; SET tcp_user_timeout = {}",
+            whom.unacknowledged().as_millis()
+        );
+    }
+    connection.execute(statement).await
 }
 
 fn settings(connection: &Connection, text: &TextSettings) -> Vec<(&'static str, String)> {

@@ -21,8 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{ConnectionError, tls};
 use crate::postgresql::source::{Network, Source, Way};
 
-/// A peer that acknowledges nothing for this long is gone. Above the minute in which a stalled store ends a run, so
-/// that back-pressure is not mistaken for a dead network.
+/// A peer that acknowledges nothing for this long is gone. A session whose rows may have to wait for the store has a longer one at its server.
 pub(crate) const USER_TIMEOUT: Duration = Duration::from_mins(2);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);

@@ -11,7 +11,10 @@ use tokio::{
 };
 
 use super::{DumpError, copying, run::Run};
-use crate::postgresql::{Connection, ConnectionError, session::SessionError};
+use crate::postgresql::{
+    Connection, ConnectionError,
+    session::{self, Awaits, SessionError},
+};
 
 /// Well below `idle_in_transaction_session_timeout`.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -37,7 +40,9 @@ pub(super) async fn hold(
             request = requests.recv() => match request {
                 None => break,
                 Some(request) => {
+                    session::wait_for(&mut held, Awaits::Store).await.map_err(lost)?;
                     copying::copy_piece(&mut held, &run, request.table, request.range).await.map_err(as_lost)?;
+                    session::wait_for(&mut held, Awaits::Us).await.map_err(lost)?;
                     // Whoever asked may be gone with the run.
                     let _ = request.done.send(());
                 }

@@ -15,7 +15,7 @@ use super::{
 use crate::postgresql::{
     Connection, Source,
     connection::Peer,
-    session::{self, SessionError},
+    session::{self, Awaits, SessionError},
 };
 
 /// What all sessions of a run share.
@@ -70,6 +70,7 @@ impl Run {
             .await?;
         session::expect_server(&mut connection, &self.facts.server).await?;
         session::settle(&mut connection, &self.facts.text).await?;
+        session::wait_for(&mut connection, Awaits::Store).await?;
         Ok(connection)
     }
 

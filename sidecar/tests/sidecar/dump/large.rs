@@ -1,8 +1,8 @@
 //! The dump at sizes where a careless one breaks: many tables, many large objects, one enormous value.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::support::{look_through, source, take};
+use crate::support::{Standing, look_through, source, take};
 use dataembassy_archive::inventory::Line;
 use dataembassy_sidecar::postgresql::dump::DumpError;
 use dataembassy_testkit::postgresql::Server;
@@ -120,4 +120,23 @@ async fn a_hundred_megabyte_value_passes_in_small_members() {
     let text = taken.rows("public.t");
     assert_eq!(text.len(), "1\tbefore\n2\t\n3\tafter\n".len() + 100_000_000);
     assert!(text.starts_with(b"1\tbefore\n2\txxx") && text.ends_with(b"xxx\n3\tafter\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_may_wait_for_minutes_until_a_narrow_line_takes_them() {
+    let database = Server::shared(17).database().await.unwrap();
+    // One that is being sent, more than sockets hold; and one that has been sent, and waits for its turn among the members.
+    database
+        .execute(
+            "CREATE TABLE large AS SELECT n, repeat('x', 100) AS rest FROM generate_series(1, 300000) n;
+             CREATE TABLE small AS SELECT generate_series(1, 5) AS a",
+        )
+        .await
+        .unwrap();
+    let standing = Standing::begin(&source(database.server, &database.name), |_| {}).await;
+    // Above the two minutes after which a peer that takes nothing counts as gone.
+    tokio::time::sleep(Duration::from_secs(150)).await;
+    let taken = standing.go_on().await.unwrap();
+    assert_eq!(taken.tables()["public.large"].rows, 300_000);
+    assert_eq!(taken.tables()["public.small"].rows, 5);
 }
