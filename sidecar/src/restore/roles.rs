@@ -27,8 +27,8 @@ pub async fn existing(connection: &mut Connection) -> Result<HashSet<String>, Co
     rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
-/// Makes the roles that are missing, with their memberships and settings. Roles that exist are left alone: they belong
-/// to the target.
+/// Makes the roles that are missing, with their memberships and settings: all of them or none, for at the next try a role that is there is taken
+/// for the target's own. Those are left alone.
 pub async fn restore(connection: &mut Connection, contents: &Contents) -> Result<Restored, ConnectionError> {
     let existing = existing(connection).await?;
     let mut restored = Restored::default();
@@ -64,9 +64,12 @@ pub async fn restore(connection: &mut Connection, contents: &Contents) -> Result
             statements.extend(set(settings, None));
         }
     }
+    // Who gives up amid them loses the session, and with it what it has not committed.
+    connection.execute("BEGIN").await?;
     for statement in statements {
         connection.execute(statement).await?;
     }
+    connection.execute("COMMIT").await?;
     Ok(restored)
 }
 

@@ -301,6 +301,29 @@ async fn with_trust_owners_grants_roles_and_settings_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn roles_are_made_with_all_that_they_have_or_not_at_all() {
+    // A server of its own: what is wrong with the role would be wrong with every copy of the shared one.
+    let from = Server::lasting(17).unwrap();
+    let database = from.database().await.unwrap();
+    database
+        .execute(
+            "CREATE ROLE teller; CREATE TABLE t (a int); ALTER TABLE t OWNER TO teller; ALTER ROLE teller SET work_mem = '5MB';
+             UPDATE pg_db_role_setting SET setconfig = array_append(setconfig, 'lc_messages=nowhere') WHERE setrole = 'teller'::regrole",
+        )
+        .await
+        .unwrap();
+    let copy = seal(&source(from, &database.name)).await;
+    let target = target(Server::shared(17)).await;
+    let mut trusting = options();
+    trusting.trusting = true;
+    let error = restore_as(ADMINISTRATOR, &target, copy, &trusting).await;
+    let error = format!("{:?}", error.map(|_| ()).unwrap_err());
+    assert!(error.contains("lc_messages"), "{error}");
+    let made = "SELECT count(*) FROM pg_roles WHERE rolname = 'teller'";
+    assert_eq!(target.value(made).await.unwrap(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_an_extension_brings_and_partitions_loaded_both_ways_are_counted_once() {
     for (from, to) in WAYS {
         let database = Server::shared(from).database().await.unwrap();
