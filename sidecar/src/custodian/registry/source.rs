@@ -1,13 +1,16 @@
 //! The source chain: followed from the last head that is known, and filled in backwards with the living copies that came before.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
 use dataembassy_contract::Reason;
-use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::chain::{
     Authority as _, CustodianKey, CustodyView, Found, KeyHasTwoRoles, SourceAuthority, Start, StoredVersion,
 };
 use dataembassy_ledger::entry::{Entry, EntryRef, SourceBody, VerifiedEntry};
 use dataembassy_ledger::signed_line::MAX_OBJECT_BYTES;
 use dataembassy_ledger::value::{Sequence, Sha256Digest};
+use dataembassy_ledger::{ObjectKey, RegistryId};
 use futures::StreamExt as _;
 
 use super::chain::{Arrived, Followed, Look};
@@ -31,8 +34,7 @@ pub struct Source {
     /// Whether the entry that the walk was to start at was found.
     started: bool,
     backwards: Backwards,
-    /// What filling in found wrong, by place: at most a few.
-    faults: Vec<Finding>,
+    gaps: Gaps,
 }
 
 /// How far filling in is, from the start of the walk downwards.
@@ -46,8 +48,41 @@ enum Backwards {
     Done,
 }
 
-/// The most faults of filling in that are remembered.
-const MAX_FAULTS: usize = 64;
+/// Places at which filling in found no entry that counts, although none of them has expired. What stands there may be missing, or only not listed
+/// now: as long as one is left, nothing goes.
+#[derive(Debug, Default)]
+struct Gaps {
+    /// All of them: a store that lost its disk may have lost them by thousands.
+    places: BTreeSet<Sequence>,
+    /// The first of them one by one, and the rest together.
+    told: Vec<Finding>,
+}
+
+/// The most places that are told one by one.
+const MAX_TOLD: usize = 64;
+
+impl Gaps {
+    /// Takes in places that were found empty, and those that are not any more.
+    fn change(&mut self, found: &[Sequence], healed: &[Sequence], key: impl Fn(Sequence) -> ObjectKey) {
+        if found.is_empty() && healed.is_empty() {
+            return;
+        }
+        self.places.extend(found);
+        for place in healed {
+            self.places.remove(place);
+        }
+        let first = self.places.iter().take(MAX_TOLD);
+        self.told = first.map(|place| not_there(*place, &key(*place))).collect();
+        if let (Some(last), more @ 1..) = (self.places.last(), self.places.len().saturating_sub(MAX_TOLD)) {
+            self.told.push(Finding {
+                reason: Reason::LedgerGap,
+                sequence: None,
+                what: format!("{more} more entries up to {last} are not at their places either"),
+                lost: Loss::Copy,
+            });
+        }
+    }
+}
 
 impl Source {
     /// Starts at the last head that is known: the floor, or what the custody chain names.
@@ -74,7 +109,7 @@ impl Source {
                 Start::Genesis(_) => Backwards::Done,
                 Start::Known(_) => Backwards::NotBegun,
             },
-            faults: Vec::new(),
+            gaps: Gaps::default(),
         })
     }
 
@@ -102,7 +137,7 @@ impl Source {
 
     /// What is wrong with the chain.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.chain.findings().chain(&self.faults)
+        self.chain.findings().chain(&self.gaps.told)
     }
 
     /// Whether all living copies are known.
@@ -164,6 +199,10 @@ impl Source {
         };
         let low = Sequence::new(top.get().saturating_sub(WINDOW - 1).max(1)).unwrap_or(Sequence::FIRST);
         let groups = self.window(store, view, low, top).await?;
+        let mut missing: BTreeSet<Sequence> = (low.get()..=top.get())
+            .filter_map(|place| Sequence::new(place).ok())
+            .filter(|place| !view.is_expired(*place))
+            .collect();
         let living = groups.into_iter().rev();
         let living = living.filter(|(sequence, _)| !view.is_expired(*sequence));
         let reading = futures::stream::iter(living)
@@ -177,20 +216,21 @@ impl Source {
         while let Some(read) = reading.next().await {
             let (sequence, group, stored) = read?;
             if sequence != next {
-                // Expired ones stand between: the one after this must be asked for what it names.
+                // Expired or missing ones stand between: the one after this must be asked for what it names.
                 link = self.named_by(store, view, sequence).await?;
             }
             next = below(sequence).unwrap_or(sequence);
-            if let Some(one) = self.choose(sequence, &group, stored, link, view) {
-                link = Some(one.found.entry.entry.header.prev);
+            let chosen = self.choose(sequence, &group, stored, link, view);
+            link = chosen.as_ref().map(|one| one.found.entry.entry.header.prev);
+            if let Some(one) = chosen {
+                missing.remove(&sequence);
                 arrived.push(one);
-            } else {
-                link = None;
-                self.note(not_there(sequence, &group.key));
             }
         }
         let link = if next < low { link } else { None };
         self.backwards = below(low).map_or(Backwards::Done, |below| Backwards::At(below, link));
+        let missing: Vec<Sequence> = missing.into_iter().collect();
+        self.change_gaps(view, &missing, &[]);
         Ok(arrived)
     }
 
@@ -200,26 +240,32 @@ impl Source {
         store: &Store,
         view: &CustodyView,
     ) -> Result<Vec<Arrived<SourceBody>>, StoreError> {
-        let mut arrived = Vec::new();
-        for place in self
-            .faults
-            .iter()
-            .filter_map(|fault| fault.sequence)
-            .collect::<Vec<_>>()
-        {
-            let key = self.key(view, place);
-            let group = Group {
-                key: key.to_string(),
-                versions: store.versions_of(&key).await?,
-            };
-            let stored = read_group(store, &group).await?;
-            let link = self.named_by(store, view, place).await?;
-            if let Some(one) = self.choose(place, &group, stored, link, view) {
-                self.faults.retain(|fault| fault.sequence != Some(place));
-                arrived.push(one);
+        let (mut arrived, mut healed) = (Vec::new(), Vec::new());
+        let mut next = self.gaps.places.first().copied();
+        while let Some(low) = next {
+            let top = Sequence::new(low.get().saturating_add(WINDOW - 1)).unwrap_or(low);
+            for (place, group) in self.window(store, view, low, top).await? {
+                if !self.gaps.places.contains(&place) {
+                    continue;
+                }
+                let stored = read_group(store, &group).await?;
+                let link = self.named_by(store, view, place).await?;
+                if let Some(one) = self.choose(place, &group, stored, link, view) {
+                    healed.push(place);
+                    arrived.push(one);
+                }
             }
+            let later = (Bound::Excluded(top), Bound::Unbounded);
+            next = self.gaps.places.range(later).next().copied();
         }
+        self.change_gaps(view, &[], &healed);
         Ok(arrived)
+    }
+
+    fn change_gaps(&mut self, view: &CustodyView, found: &[Sequence], healed: &[Sequence]) {
+        let registry = self.identity.registry.clone();
+        let key = |sequence| key_of(&registry, view, sequence);
+        self.gaps.change(found, healed, key);
     }
 
     /// Whether the chain has this entry: it stands at its place, and the one after it, if there is one, names it.
@@ -243,12 +289,6 @@ impl Source {
         let link = self.named_by(store, view, wanted.sequence).await?;
         let found = self.choose(wanted.sequence, &group, stored, link, view);
         Ok(found.is_some_and(|found| found.found.entry.digest == wanted.digest))
-    }
-
-    fn note(&mut self, fault: Finding) {
-        if self.faults.len() < MAX_FAULTS {
-            self.faults.push(fault);
-        }
     }
 
     /// The version of a place that counts: signed by who may, and named by the entry after it where that was read.
@@ -348,11 +388,15 @@ impl Source {
     }
 
     fn key(&self, view: &CustodyView, sequence: Sequence) -> ObjectKey {
-        ObjectKey::Source {
-            registry: self.identity.registry.clone(),
-            term: view.term_of(sequence),
-            sequence,
-        }
+        key_of(&self.identity.registry, view, sequence)
+    }
+}
+
+fn key_of(registry: &RegistryId, view: &CustodyView, sequence: Sequence) -> ObjectKey {
+    ObjectKey::Source {
+        registry: registry.clone(),
+        term: view.term_of(sequence),
+        sequence,
     }
 }
 
@@ -361,7 +405,7 @@ fn authority(settings: &RegistrySettings, view: &CustodyView) -> Result<SourceAu
     SourceAuthority::new(settings.signers.clone(), custodians, view.clone())
 }
 
-fn not_there(sequence: Sequence, key: &str) -> Finding {
+fn not_there(sequence: Sequence, key: &ObjectKey) -> Finding {
     Finding {
         reason: Reason::LedgerGap,
         sequence: Some(sequence),
@@ -372,4 +416,40 @@ fn not_there(sequence: Sequence, key: &str) -> Finding {
 
 fn below(sequence: Sequence) -> Option<Sequence> {
     Sequence::new(sequence.get() - 1).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(numbers: impl IntoIterator<Item = u64>) -> Vec<Sequence> {
+        numbers
+            .into_iter()
+            .map(|number| Sequence::new(number).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn no_gap_is_forgotten_however_many_there_are() {
+        let key = |sequence| ObjectKey::Source {
+            registry: "population".parse().unwrap(),
+            term: dataembassy_ledger::Term::FIRST,
+            sequence,
+        };
+        let mut gaps = Gaps::default();
+        gaps.change(&places(501..=700), &[], key);
+        gaps.change(&places([7, 501]), &[], key);
+        assert_eq!((gaps.places.len(), gaps.told.len()), (201, 65));
+        assert_eq!(gaps.told[0].sequence, Sequence::new(7).ok());
+        let last = &gaps.told[64];
+        assert_eq!((last.sequence, &last.lost), (None, &Loss::Copy));
+        assert_eq!(
+            last.what,
+            "137 more entries up to 700 are not at their places either"
+        );
+        gaps.change(&[], &places(501..=700), key);
+        assert_eq!((gaps.places.len(), gaps.told.len()), (1, 1));
+        gaps.change(&[], &places([7]), key);
+        assert!(gaps.told.is_empty());
+    }
 }

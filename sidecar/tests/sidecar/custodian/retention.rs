@@ -13,6 +13,7 @@ use dataembassy_contract::Reason;
 use dataembassy_contract::config::Floor;
 use dataembassy_contract::custodian::{PinConfig, RegistryReport, RetentionConfig};
 use dataembassy_contract::report::CheckState;
+use dataembassy_ledger::chain::CustodyView;
 use dataembassy_ledger::entry::{CustodyBody, ExpiryBody, PinBody, VoidBody};
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::{CopyId, ObjectKey, Sequence, Sha256Digest};
@@ -688,6 +689,44 @@ async fn nothing_is_swept_while_the_source_chain_has_a_gap() {
     assert_eq!(bench.folder(old).await.len(), 5);
     std::fs::rename(&aside, &place).unwrap();
     until_gone(&bench, &custodian, &[old]).await;
+}
+
+#[tokio::test]
+async fn a_copy_whose_entry_is_not_listed_to_a_custodian_that_starts_is_not_given_up() {
+    let mut bench = bench(2).await;
+    bench.config.sweep_after = "1h".parse().unwrap();
+    bench.config.registries[0].retention.keep_within = "30d".parse().unwrap();
+    bench.write_config();
+    let mut ledger = bench.ledger.clone();
+    let mut depositor = bench.depositor().await.backdating(Duration::from_hours(2));
+    for _ in 0..3 {
+        ledger.copy(&mut depositor, &Shape::default()).await.unwrap();
+    }
+    drop(depositor);
+    bench.ledger = ledger;
+    let custodian = bench.custodian();
+    custodian
+        .until_registry("three copies", |report| report.verification.verified == 3)
+        .await;
+    // What it starts from next time.
+    let names_the_last = |view: &CustodyView| {
+        view.last_named_source()
+            .is_some_and(|named| named.sequence == sequence(3))
+    };
+    bench.until_view("a proof of all three", names_the_last).await;
+    assert_eq!(custodian.terminate().await, 0);
+    let key = bench.ledger.entry_key(sequence(2)).to_string();
+    let (place, aside) = (on_disk(&bench.minio, &key), bench.folder.path().join("aside"));
+    std::fs::rename(&place, &aside).unwrap();
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::LedgerGap).await;
+    assert!(message.contains("copy 2"), "{message}");
+    std::fs::rename(&aside, &place).unwrap();
+    custodian.until_healed(Reason::LedgerGap).await;
+    let is_known = |report: &RegistryReport| report.copies.iter().any(|copy| copy.sequence == 2);
+    custodian.until_registry("the copy to be known", is_known).await;
+    looks(&bench, &custodian, 6).await;
+    assert!(voids(&bench).await.is_empty());
 }
 
 /// Puts the objects of a copy and no entry.
