@@ -219,7 +219,7 @@ impl Serving {
         };
         self.gate.store_answered();
         lane.answered(passage, answer.status().as_u16(), self.peer);
-        passed.refused_by_store = answer.status().is_client_error();
+        passed.refused_by_store = !answer.status().is_success();
         check(&answer)?;
         let progress = Arc::clone(&passed.progress);
         let (mut head, body) = answer.into_parts();

@@ -112,6 +112,25 @@ async fn an_answer_that_is_lost_is_not_taken_for_a_refusal() {
 }
 
 #[tokio::test]
+async fn what_the_store_answers_with_an_error_costs_no_quota() {
+    let bench = GateBench::start().await;
+    let unavailable = Fault::Answer(StatusCode::SERVICE_UNAVAILABLE);
+    bench
+        .store
+        .proxy
+        .inject(1, unavailable, |method, _| method == Method::PUT);
+    let client = bench.signed(bench.deposit(REGISTRY).await);
+    let mut connection = Raw::open(&client).await;
+    connection.send(raw::put(&client, &path(1), b"body", &[])).await;
+    connection.send("body").await;
+    let answer = connection.answer().await.unwrap();
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let used = "dataembassy_gate_used_bytes{registry=\"population\"} 0";
+    let metrics = bench.metrics().await;
+    assert!(metrics.contains(used), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_store_that_takes_nothing_more_is_given_up() {
     let bench = GateBench::start().await;
     bench
