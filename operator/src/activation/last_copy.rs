@@ -23,17 +23,17 @@ pub fn was_served(state: &ActivatedState) -> bool {
     steps::has_ended(state, steps::SERVE) || state.adopted_order.is_some()
 }
 
-/// The trigger by which the last copy is asked for, from when applications were shut out until the registry was released.
+/// The trigger by which the last copy is asked for, from when applications were shut out until the registry was released. It names that moment: the
+/// same order may shut them out again, after they were let in and wrote.
 #[must_use]
 pub fn trigger(activation: &EmbassyActivation, state: &ActivatedState) -> Option<String> {
     let mut registries = activation.spec.registries.iter();
     let registry = registries.find(|one| one.id == state.id)?;
     let order = &activation.status.as_ref()?.statement.as_ref()?.order;
-    let is_asked_for = state.phase == RegistryPhase::StandingDown
-        && is_needed(registry, state)
-        && steps::has_ended(state, steps::CLOSE)
-        && state.release.is_none();
-    is_asked_for.then(|| format!("stand-down {order}"))
+    let closed_at = steps::find(state, steps::CLOSE)?.ended_at.as_ref()?;
+    let is_asked_for =
+        state.phase == RegistryPhase::StandingDown && is_needed(registry, state) && state.release.is_none();
+    is_asked_for.then(|| format!("stand-down {order} {closed_at}"))
 }
 
 /// The mirror that takes it; if there is none that can, why.

@@ -1,5 +1,7 @@
 //! The way home: approved anew, applications shut out, a last copy, a release.
 
+use std::time::Duration;
+
 use dataembassy_contract::custodian::OrderBody;
 use dataembassy_crds::{ActivationPhase, EmbassyActivationStatus, RegistryPhase};
 use dataembassy_ledger::activation::{State, Statement};
@@ -269,6 +271,47 @@ async fn an_order_to_serve_on_lets_applications_in_again_and_restores_nothing() 
     let cluster = cluster.lock().unwrap();
     assert_eq!(cluster.made("registryrestores").len(), 1);
     assert!(cluster.orders().is_empty() && cluster.last_copy().is_none());
+}
+
+#[tokio::test]
+async fn a_stand_down_that_is_ordered_again_unchanged_waits_for_a_copy_taken_since() {
+    let cluster = served(false).await;
+    ask(&cluster, Some(HOME));
+    let first = sign(&cluster).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    let is_taken = |status: &EmbassyActivationStatus, sequence: i64| {
+        let copy = status.registries[0].copy.as_ref();
+        copy.is_some_and(|copy| copy.sequence == sequence)
+    };
+    until(&cluster, |status| is_taken(status, 5)).await;
+    let asked = || cluster.lock().unwrap().last_copy().unwrap();
+    let before = asked();
+    let valid_until = cluster.lock().unwrap().activation()["spec"]["validUntil"].clone();
+    cluster.lock().unwrap().edit(|activation| {
+        activation["spec"]["state"] = "Active".into();
+        activation["spec"]["validUntil"] = "2036-02-01T00:00:00Z".into();
+    });
+    until(&cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    cluster.lock().unwrap().sign(&[1, 3]);
+    until(&cluster, |status| status.phase == ActivationPhase::Serving).await;
+    // Times of a status are whole seconds.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cluster
+        .lock()
+        .unwrap()
+        .edit(|activation| activation["spec"]["validUntil"] = valid_until.clone());
+    ask(&cluster, Some(HOME));
+    assert_eq!(sign(&cluster).await, first);
+    // The sixth was asked for while the order to serve on waited for its signatures.
+    until(&cluster, |status| is_taken(status, 7)).await;
+    assert_ne!(
+        asked(),
+        before,
+        "a mirror answers a trigger once, and the copy of then lacks what was written since"
+    );
 }
 
 /// What was achieved of the population register's objectives.
