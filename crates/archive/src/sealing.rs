@@ -24,17 +24,32 @@ const TAG_BYTES: u64 = 16;
 const HEADER_BOUND: u64 = 1024;
 
 /// How hard zstd works: 1 to 19. Higher ones would need a window that readers refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CompressionLevel(i32);
 
 impl CompressionLevel {
     /// The level unless told otherwise: 3.
     pub const DEFAULT: Self = Self(3);
 
+    const LEAST: i32 = 1;
+    const MOST: i32 = 19;
+
     /// Checks a level.
     #[must_use]
     pub fn new(level: i32) -> Option<Self> {
-        (1..=19).contains(&level).then_some(Self(level))
+        (Self::LEAST..=Self::MOST).contains(&level).then_some(Self(level))
+    }
+
+    /// One level more, where there is one.
+    #[must_use]
+    pub fn harder(self) -> Self {
+        Self(self.0 + 1).min(Self(Self::MOST))
+    }
+
+    /// One level less, where there is one.
+    #[must_use]
+    pub fn easier(self) -> Self {
+        Self(self.0 - 1).max(Self(Self::LEAST))
     }
 }
 

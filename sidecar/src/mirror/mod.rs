@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod drills;
 pub mod fence;
 pub mod metrics;
+mod pace;
 pub mod pipeline;
 pub mod process;
 pub mod proof;

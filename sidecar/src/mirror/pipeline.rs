@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dataembassy_archive::segment::{SegmentPosition, SegmentWriter};
-use dataembassy_archive::{CompressionLevel, CopyRecipient, Member, SealError, Sealed};
+use dataembassy_archive::{CopyRecipient, Member, SealError, Sealed};
 use dataembassy_ledger::manifest::SegmentRecord;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use super::pace::{Pace, Spent};
 use super::upload::{UploadError, Uploader};
 
 /// Members between the dump and the sealing: at most 1 MiB each.
@@ -70,29 +71,27 @@ fn seal(
     places: &Arc<Semaphore>,
     handle: &Handle,
 ) -> Result<(), SealError> {
-    let begin = || SegmentWriter::new(recipient, CompressionLevel::DEFAULT);
-    let place = || handle.block_on(Arc::clone(places).acquire_owned());
-    let Ok(mut held) = place() else { return Ok(()) };
-    let mut writer = begin()?;
+    let take_place = || handle.block_on(Arc::clone(places).acquire_owned());
+    let Ok(mut held) = take_place() else { return Ok(()) };
+    let mut pace = Pace::new();
+    let mut writer = SegmentWriter::new(recipient, pace.level())?;
+    let mut spent = Spent::begin();
     let mut position = 0;
-    while let Some(member) = members.blocking_recv() {
+    while let Some(member) = spent.for_source(|| members.blocking_recv()) {
         writer.add(&member)?;
         if writer.is_full() {
-            let sealed = writer.finish(SegmentPosition::Inner)?;
-            if drafts
-                .blocking_send(Draft {
-                    position,
-                    sealed,
-                    place: held,
-                })
-                .is_err()
-            {
-                return Ok(());
-            }
-            position += 1;
-            let Ok(next) = place() else { return Ok(()) };
+            let draft = Draft {
+                position,
+                sealed: writer.finish(SegmentPosition::Inner)?,
+                place: held,
+            };
+            let next = spent.for_store(|| drafts.blocking_send(draft).map(|()| take_place()));
+            let Ok(Ok(next)) = next else { return Ok(()) };
             held = next;
-            writer = begin()?;
+            position += 1;
+            pace.learn(&spent);
+            spent = Spent::begin();
+            writer = SegmentWriter::new(recipient, pace.level())?;
         }
     }
     let sealed = writer.finish(SegmentPosition::Last)?;
