@@ -156,7 +156,8 @@ impl Cli {
                 gigabytes,
                 only,
             } => {
-                provision_bed(&cache, &progress, "").await?;
+                let plan = provision::Plan::make(&cache).await?.for_the_bench().await?;
+                carry_out(plan, &cache, &progress, "").await?;
                 let programs = images::build_programs(&progress).await?;
                 let options = bench::Options {
                     runs,
@@ -176,9 +177,14 @@ impl Cli {
     }
 }
 
-/// Makes what the bed needs and this machine lacks: says what, becomes root, does it.
+/// Makes what the bed needs and this machine lacks.
 async fn provision_bed(cache: &Cache, progress: &Progress, also: &str) -> Result<()> {
     let plan = provision::Plan::make(cache).await?.for_the_bed();
+    carry_out(plan, cache, progress, also).await
+}
+
+/// Says what is missing, becomes root, and makes it.
+async fn carry_out(plan: provision::Plan, cache: &Cache, progress: &Progress, also: &str) -> Result<()> {
     announce(&plan, progress, also);
     privilege::become_root(cache)?;
     plan.carry_out(progress).await

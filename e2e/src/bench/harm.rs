@@ -14,6 +14,7 @@ use dataembassy_testkit::{
 use hyper::{Method, StatusCode};
 
 use super::{
+    data::Data,
     ours::Mirror,
     rig::{DATABASE, MAX_CONNECTIONS, Rig},
     table::Row,
@@ -48,7 +49,7 @@ fn troubles() -> [(&'static str, Fault); 3] {
 
 pub(super) async fn measure(runs: u32, sidecar: &Path, progress: &Progress) -> Result<Vec<Row>> {
     let step = progress.step("a registry that is written to".to_owned());
-    let rig = Rig::set_up(GIGABYTES, sidecar).await?;
+    let rig = Rig::set_up(Data::Tpch(GIGABYTES), sidecar).await?;
     pgbench(&rig, &["--initialize", "--quiet", "--scale", SCALE]).await?;
     let proxy = FaultProxy::start(rig.minio.address(), rig.minio.authority()).await?;
     step.done();

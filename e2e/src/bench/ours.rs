@@ -15,10 +15,11 @@ use dataembassy_testkit::{minio::BUCKET, process::free_port};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    process::Child,
+    process::{Child, Command},
 };
 
 use super::rig::{REGISTRY, Rig, TARGET};
+use super::spent::Group;
 use crate::command::{command, output};
 
 /// No run of a few gigabytes takes longer.
@@ -28,20 +29,18 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts the sidecar with a new trigger and ends it when the copy is committed. The time is that of the
 /// whole process, as it is for the pipe.
-pub(super) async fn copy(rig: &Rig, run: u32) -> Result<Duration> {
+pub(super) async fn copy(rig: &Rig, run: u32, group: Group) -> Result<Group> {
     let trigger = format!("bench-{run}");
     rig.configure(&trigger, &rig.minio.endpoint())?;
-    let began = Instant::now();
-    let mut mirror = Mirror::start(rig)?;
+    let mut mirror = Mirror::start_by(rig, group.command(&rig.sidecar))?;
     let ended = wait(&mut mirror, &trigger).await;
-    let took = began.elapsed();
     mirror.stop().await?;
     let said = || fs::read_to_string(rig.path("sidecar.log")).unwrap_or_default();
     let run = ended.with_context(said)?;
     if run.outcome != Outcome::Copied {
         bail!("{:?}: {}\n{}", run.reason, run.message, said());
     }
-    Ok(took)
+    Ok(group)
 }
 
 /// A sidecar that mirrors as its configuration says.
@@ -53,9 +52,13 @@ pub(super) struct Mirror {
 
 impl Mirror {
     pub(super) fn start(rig: &Rig) -> Result<Self> {
+        Self::start_by(rig, command(&rig.sidecar))
+    }
+
+    /// As [`Self::start`], by a command that lacks only the arguments.
+    fn start_by(rig: &Rig, mut mirror: Command) -> Result<Self> {
         let log = fs::File::create(rig.path("sidecar.log"))?;
         let [port, metrics] = [free_port()?, free_port()?];
-        let mut mirror = command(&rig.sidecar);
         mirror
             .args(["mirror", "--allow-loopback", "--config-dir"])
             .arg(rig.path("config"))

@@ -14,11 +14,9 @@ use dataembassy_testkit::{
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::data::Data;
 use super::theirs::OBJECT;
-use crate::{
-    command::{command, output},
-    registries::tpch,
-};
+use crate::command::{command, output};
 
 /// The registry that is mirrored.
 pub(super) const REGISTRY: &str = "bench";
@@ -30,10 +28,9 @@ pub(super) const TARGET: &str = "restored";
 pub(super) const MAX_CONNECTIONS: u32 = 6;
 /// The stock tools' bucket: without Object Lock, which rclone would have to be told of.
 const THEIR_BUCKET: &str = "theirs";
-const ROWS: &str =
-    "SELECT (SELECT count(*) FROM region) + (SELECT count(*) FROM nation) + (SELECT count(*) FROM part)
-    + (SELECT count(*) FROM supplier) + (SELECT count(*) FROM partsupp) + (SELECT count(*) FROM customer)
-    + (SELECT count(*) FROM orders) + (SELECT count(*) FROM lineitem)";
+/// Counts the rows of all tables, whichever there are.
+const ROWS: &str = "SELECT coalesce(sum((xpath('/row/count/text()', query_to_xml(format('SELECT count(*) FROM %s', oid::regclass), false, true, '')))
+    [1]::text::bigint), 0)::bigint FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
 
 pub(super) struct Rig {
     pub(super) server: Server,
@@ -51,7 +48,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    pub(super) async fn set_up(gigabytes: f64, sidecar: &Path) -> Result<Self> {
+    pub(super) async fn set_up(data: Data, sidecar: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let server = Server::start(17)?;
         let admin = server.client("postgres").await?;
@@ -62,7 +59,7 @@ impl Rig {
             .batch_execute(&format!("CREATE DATABASE {DATABASE} TEMPLATE template0"))
             .await?;
         let source = server.client(DATABASE).await?;
-        tpch::load(&source, gigabytes).await?;
+        data.load(&source).await?;
         let rows = source.query_one(ROWS, &[]).await?.get(0);
         let minio = Minio::start().await?;
         minio.make_bucket(BUCKET, BucketKind::Locked).await?;
@@ -231,6 +228,13 @@ impl Rig {
             ("PGSSLMODE", "verify-full".into()),
             ("PGSSLROOTCERT", path("database-ca.crt")),
             ("PGPASSFILE", path("passfile")),
+            (
+                "RESTIC_REPOSITORY",
+                format!("s3:{}/{THEIR_BUCKET}/restic", self.minio.endpoint()),
+            ),
+            ("RESTIC_PASSWORD", PASSWORD.into()),
+            ("AWS_ACCESS_KEY_ID", self.root.access_key.clone()),
+            ("AWS_SECRET_ACCESS_KEY", self.root.secret_key.clone()),
             ("RCLONE_CONFIG_STORE_TYPE", "s3".into()),
             ("RCLONE_CONFIG_STORE_PROVIDER", "Minio".into()),
             ("RCLONE_CONFIG_STORE_ENDPOINT", self.minio.endpoint()),

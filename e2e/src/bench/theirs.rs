@@ -1,4 +1,4 @@
-//! The stock tools: `pg_dump | age | rclone rcat` and its reverse; and a dump in a folder beside the server.
+//! The stock tools: `pg_dump | age | rclone rcat` and its reverse; `pg_dump | restic backup`; and a dump in a folder beside the server.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,14 @@ use anyhow::Result;
 use tokio::process::Command;
 
 use super::rig::{DATABASE, Rig, TARGET};
+use super::spent::Group;
 use crate::command::{command, output};
 
 /// The object that their copy is.
 pub(super) const OBJECT: &str = "tpch.dump.age";
 
-fn pipe(rig: &Rig, script: &str) -> Command {
-    let mut shell = command("bash");
+/// A shell that is told of both servers.
+fn told(rig: &Rig, mut shell: Command, script: &str) -> Command {
     shell
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
@@ -21,14 +22,33 @@ fn pipe(rig: &Rig, script: &str) -> Command {
     shell
 }
 
-pub(super) async fn copy(rig: &Rig) -> Result<Duration> {
+fn pipe(rig: &Rig, script: &str) -> Command {
+    told(rig, command("bash"), script)
+}
+
+pub(super) async fn copy(rig: &Rig, group: Group) -> Result<Group> {
     let script = format!(
         "\"$PROGRAMS/pg_dump\" --format=custom --compress=zstd:1 --dbname={DATABASE} | age --encrypt --recipient \"$RECIPIENT\" \
          | rclone --ca-cert \"$STORE_CA\" rcat \"store:$BUCKET/{OBJECT}\""
     );
-    let began = Instant::now();
-    output(&mut pipe(rig, &script)).await?;
-    Ok(began.elapsed())
+    output(&mut told(rig, group.command("bash"), &script)).await?;
+    Ok(group)
+}
+
+/// Makes a repository that knows nothing: in one that holds the rows already there would be nothing to store.
+pub(super) async fn begin_restic(rig: &Rig) -> Result<()> {
+    let script = "rclone --ca-cert \"$STORE_CA\" purge \"store:$BUCKET/restic\" 2>/dev/null || true
+         restic --cacert \"$STORE_CA\" --no-cache --quiet init";
+    output(&mut pipe(rig, script)).await.map(drop)
+}
+
+pub(super) async fn restic(rig: &Rig, group: Group) -> Result<Group> {
+    let script = format!(
+        "\"$PROGRAMS/pg_dump\" --format=custom --compress=0 --dbname={DATABASE} \
+         | restic --cacert \"$STORE_CA\" --no-cache --quiet backup --stdin --stdin-filename tpch.dump"
+    );
+    output(&mut told(rig, group.command("bash"), &script)).await?;
+    Ok(group)
 }
 
 pub(super) async fn restore(rig: &Rig) -> Result<Duration> {

@@ -49,6 +49,14 @@ impl Plan {
         self
     }
 
+    /// With what only the bench measures against.
+    pub async fn for_the_bench(self) -> Result<Self> {
+        let mut plan = self.for_the_bed();
+        plan.packages
+            .extend(packages::missing_of(&packages::PEERS).await?);
+        Ok(plan)
+    }
+
     /// With what only the long form of the test command needs.
     #[must_use]
     pub fn for_the_long_form(mut self) -> Self {

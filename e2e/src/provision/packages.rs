@@ -31,9 +31,17 @@ const PACKAGES: [&str; 16] = [
     "zstd",
 ];
 
+/// What only `cargo e2e bench` measures against.
+pub(super) const PEERS: [&str; 1] = ["restic"];
+
 pub(super) async fn missing() -> Result<Vec<&'static str>> {
+    missing_of(&PACKAGES).await
+}
+
+/// Those of some packages that are not installed.
+pub(super) async fn missing_of(packages: &[&'static str]) -> Result<Vec<&'static str>> {
     let mut missing = Vec::new();
-    for package in PACKAGES {
+    for &package in packages {
         let state =
             output(command("dpkg-query").args(["--show", "--showformat=${db:Status-Status}", package])).await;
         if state.ok().as_deref() != Some("installed") {

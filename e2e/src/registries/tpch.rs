@@ -43,6 +43,9 @@ const KEYS: &str = "
     ALTER TABLE lineitem ADD PRIMARY KEY (l_orderkey, l_linenumber), ADD FOREIGN KEY (l_orderkey) REFERENCES orders;
     CHECKPOINT; VACUUM ANALYZE;";
 
+/// Gigabytes that the largest table of scale 1 takes on the server's disk.
+pub const LARGEST: f64 = 0.88;
+
 /// Fills an empty database with TPC-H's eight tables and their keys. `scale` 1 is 1 GB of text.
 pub async fn load(client: &Client, scale: f64) -> anyhow::Result<()> {
     client
@@ -105,14 +108,7 @@ pub async fn load(client: &Client, scale: f64) -> anyhow::Result<()> {
             .map(csv::OrderCsv::new),
     )
     .await?;
-    copy(
-        client,
-        "lineitem",
-        generators::LineItemGenerator::new(scale, 1, 1)
-            .iter()
-            .map(csv::LineItemCsv::new),
-    )
-    .await?;
+    copy_largest(client, scale).await?;
     for statement in KEYS
         .split(';')
         .map(str::trim)
@@ -124,6 +120,22 @@ pub async fn load(client: &Client, scale: f64) -> anyhow::Result<()> {
             .with_context(|| format!("{statement} fails"))?;
     }
     Ok(())
+}
+
+/// Makes all tables, fills the largest alone, and has no keys.
+pub async fn load_largest(client: &Client, scale: f64) -> anyhow::Result<()> {
+    client
+        .batch_execute(TABLES)
+        .await
+        .context("the tables of TPC-H cannot be made")?;
+    copy_largest(client, scale).await?;
+    client.batch_execute("VACUUM ANALYZE").await?;
+    Ok(client.batch_execute("CHECKPOINT").await?)
+}
+
+async fn copy_largest(client: &Client, scale: f64) -> anyhow::Result<()> {
+    let rows = generators::LineItemGenerator::new(scale, 1, 1);
+    copy(client, "lineitem", rows.iter().map(csv::LineItemCsv::new)).await
 }
 
 async fn copy(
