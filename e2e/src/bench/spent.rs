@@ -93,7 +93,7 @@ impl Meter {
     }
 }
 
-/// Processes that are counted together. It goes when it is dropped, if nobody is in it any more.
+/// Processes that are counted together. It goes when it is dropped, and lets go who is in it.
 pub(super) struct Group {
     folders: Vec<PathBuf>,
 }
@@ -169,7 +169,11 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         for folder in &self.folders {
-            // Whoever is still in it keeps it, and is seen by that.
+            // Servers outlive their measurement. Whoever cannot be moved keeps the group, and is seen by that.
+            let inside = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            for process in inside.lines() {
+                let _ = fs::write(folder.with_file_name("cgroup.procs"), process);
+            }
             let _ = fs::remove_dir(folder);
         }
     }
