@@ -2,7 +2,7 @@
 //!
 //! Each setting below was once a loss without an error: a database or role may set any of them to something else.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use super::{Connection, ConnectionError, connection::Peer};
 
@@ -114,6 +114,41 @@ pub async fn expect_server(connection: &mut Connection, first: &ServerIdentity) 
 /// Sets what decides how values are written and what a session may cost, and reads it back.
 pub async fn settle(connection: &mut Connection, text: &TextSettings) -> Result<(), SessionError> {
     let wanted = settings(connection, text);
+    apply(connection, wanted).await
+}
+
+/// What a session in a transaction may have to wait for before it is spoken to, or read from, again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaits {
+    /// Only for us, who have a heartbeat.
+    Us,
+    /// For a store behind a narrow line: rows that were read wait for a place in memory, and one comes free when a segment is stored. At the
+    /// slowest rate that is no stall, all that are in memory take 18 minutes.
+    Store,
+}
+
+/// Has the server end a session that is left alone for longer than it may have to wait; one that is settled awaits us.
+pub async fn wait_for(connection: &mut Connection, whom: Awaits) -> Result<(), SessionError> {
+    let wanted = patience(connection, whom);
+    apply(connection, wanted).await
+}
+
+/// How long the server bears a session that is not spoken to, and one that is not read from: to it a reader that waits acknowledges nothing.
+fn patience(connection: &Connection, whom: Awaits) -> Vec<(&'static str, String)> {
+    // A sidecar that vanished with its node must not hold locks and the snapshot for long. A heartbeat keeps living sessions below the minute.
+    let (idle, unread) = match whom {
+        Awaits::Us => ("1min", super::connection::USER_TIMEOUT),
+        Awaits::Store => ("20min", Duration::from_mins(20)),
+    };
+    let mut settings = vec![("idle_in_transaction_session_timeout", idle.to_owned())];
+    // Where there is no TCP the server reads it back as 0, whatever it was set to.
+    if connection.peer() != Peer::Cell {
+        settings.push(("tcp_user_timeout", unread.as_millis().to_string()));
+    }
+    settings
+}
+
+async fn apply(connection: &mut Connection, wanted: Vec<(&'static str, String)>) -> Result<(), SessionError> {
     let calls: Vec<_> = wanted
         .iter()
         .map(|(name, value)| format!("pg_catalog.set_config('{name}', {}, false)", literal(value)))
@@ -140,49 +175,6 @@ pub async fn settle(connection: &mut Connection, text: &TextSettings) -> Result<
     Ok(())
 }
 
-/// What a session in a transaction may have to wait for before it is spoken to again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaits {
-    /// Only for us, who have a heartbeat.
-    Us,
-    /// For a store behind a narrow line: rows that were read wait for a place in memory, and one comes free when a segment is stored. At the
-    /// slowest rate that is no stall, all that are in memory take 18 minutes.
-    Store,
-}
-
-impl Awaits {
-    const fn idle_in_transaction(self) -> Duration {
-        match self {
-            Self::Us => Duration::from_mins(1),
-            Self::Store => Duration::from_mins(20),
-        }
-    }
-
-    /// The same for a session that is being read from: to its server a reader that waits is one that acknowledges nothing.
-    const fn unacknowledged(self) -> Duration {
-        match self {
-            Self::Us => super::connection::USER_TIMEOUT,
-            Self::Store => Duration::from_mins(20),
-        }
-    }
-}
-
-/// Has the server end a session that is not spoken to for longer than it may have to wait.
-pub async fn wait_for(connection: &mut Connection, whom: Awaits) -> Result<(), ConnectionError> {
-    let mut statement = format!(
-        "SET idle_in_transaction_session_timeout = {}",
-        whom.idle_in_transaction().as_millis()
-    );
-    if connection.peer() != Peer::Cell {
-        let _ = write!(
-            statement,
-            "; SET tcp_user_timeout = {}",
-            whom.unacknowledged().as_millis()
-        );
-    }
-    connection.execute(statement).await
-}
-
 fn settings(connection: &Connection, text: &TextSettings) -> Vec<(&'static str, String)> {
     let mut settings: Vec<(&'static str, String)> = [
         ("row_security", "off"),
@@ -203,9 +195,6 @@ fn settings(connection: &Connection, text: &TextSettings) -> Vec<(&'static str, 
         // What the plan has locked nobody waits for; configuration tables of extensions are not among that.
         ("lock_timeout", "2min"),
         ("idle_session_timeout", "0"),
-        // A sidecar that vanished with its node must not hold locks and the snapshot for long. A heartbeat keeps
-        // living sessions below it.
-        ("idle_in_transaction_session_timeout", "1min"),
         ("client_connection_check_interval", "10s"),
     ]
     .into_iter()
@@ -213,11 +202,7 @@ fn settings(connection: &Connection, text: &TextSettings) -> Vec<(&'static str, 
     .collect();
     settings.push(("client_encoding", text.client_encoding.clone()));
     settings.push(("lc_monetary", text.lc_monetary.clone()));
-    // Where there is no TCP the server reads it back as 0, whatever it was set to.
-    if connection.peer() != Peer::Cell {
-        let timeout = super::connection::USER_TIMEOUT.as_millis();
-        settings.push(("tcp_user_timeout", timeout.to_string()));
-    }
+    settings.extend(patience(connection, Awaits::Us));
     if major_version(connection).is_some_and(|major| major >= 17) {
         settings.push(("transaction_timeout", "0".into()));
     }

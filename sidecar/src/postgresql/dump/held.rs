@@ -40,9 +40,9 @@ pub(super) async fn hold(
             request = requests.recv() => match request {
                 None => break,
                 Some(request) => {
-                    session::wait_for(&mut held, Awaits::Store).await.map_err(lost)?;
+                    session::wait_for(&mut held, Awaits::Store).await.map_err(|error| as_lost(error.into()))?;
                     copying::copy_piece(&mut held, &run, request.table, request.range).await.map_err(as_lost)?;
-                    session::wait_for(&mut held, Awaits::Us).await.map_err(lost)?;
+                    session::wait_for(&mut held, Awaits::Us).await.map_err(|error| as_lost(error.into()))?;
                     // Whoever asked may be gone with the run.
                     let _ = request.done.send(());
                 }
