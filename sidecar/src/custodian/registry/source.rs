@@ -263,9 +263,9 @@ impl Source {
     }
 
     fn change_gaps(&mut self, view: &CustodyView, found: &[Sequence], healed: &[Sequence]) {
-        let registry = self.identity.registry.clone();
-        let key = |sequence| key_of(&registry, view, sequence);
-        self.gaps.change(found, healed, key);
+        let registry = &self.identity.registry;
+        self.gaps
+            .change(found, healed, |place| key_of(registry, view, place));
     }
 
     /// Whether the chain has this entry: it stands at its place, and the one after it, if there is one, names it.
