@@ -53,6 +53,26 @@ async fn sign(cluster: &Shared) -> Statement {
     Statement::read(&status.statement.unwrap().text).unwrap()
 }
 
+/// Turns round: orders to serve on, signed.
+async fn serve_on(cluster: &Shared) -> EmbassyActivationStatus {
+    cluster.lock().unwrap().edit(|activation| {
+        activation["spec"]["state"] = "Active".into();
+        activation["spec"]["validUntil"] = "2036-02-01T00:00:00Z".into();
+    });
+    until(cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    cluster.lock().unwrap().sign(&[1, 3]);
+    until(cluster, |status| status.phase == ActivationPhase::Serving).await
+}
+
+/// Whether the population register's copy is this one.
+fn is_taken(status: &EmbassyActivationStatus, sequence: i64) -> bool {
+    let copy = status.registries[0].copy.as_ref();
+    copy.is_some_and(|copy| copy.sequence == sequence)
+}
+
 fn message(cluster: &Shared) -> String {
     cluster.lock().unwrap().status().registries[0].message.clone()
 }
@@ -242,24 +262,9 @@ async fn an_order_to_serve_on_lets_applications_in_again_and_restores_nothing() 
     ask(&cluster, Some(HOME));
     sign(&cluster).await;
     cluster.lock().unwrap().custodian = Custodian::Waits;
-    until(&cluster, |status| {
-        status.registries[0]
-            .copy
-            .as_ref()
-            .is_some_and(|copy| copy.sequence == 5)
-    })
-    .await;
+    until(&cluster, |status| is_taken(status, 5)).await;
     assert!(!is_open(&cluster));
-    cluster.lock().unwrap().edit(|activation| {
-        activation["spec"]["state"] = "Active".into();
-        activation["spec"]["validUntil"] = "2036-02-01T00:00:00Z".into();
-    });
-    until(&cluster, |status| {
-        status.approved_at.is_none() && status.statement.is_some()
-    })
-    .await;
-    cluster.lock().unwrap().sign(&[1, 3]);
-    let status = until(&cluster, |status| status.phase == ActivationPhase::Serving).await;
+    let status = serve_on(&cluster).await;
     assert!(is_open(&cluster));
     assert_eq!(status.registries[0].attempts, 1);
     assert_eq!(
@@ -279,24 +284,11 @@ async fn a_stand_down_that_is_ordered_again_unchanged_waits_for_a_copy_taken_sin
     ask(&cluster, Some(HOME));
     let first = sign(&cluster).await;
     cluster.lock().unwrap().custodian = Custodian::Waits;
-    let is_taken = |status: &EmbassyActivationStatus, sequence: i64| {
-        let copy = status.registries[0].copy.as_ref();
-        copy.is_some_and(|copy| copy.sequence == sequence)
-    };
     until(&cluster, |status| is_taken(status, 5)).await;
     let asked = || cluster.lock().unwrap().last_copy().unwrap();
     let before = asked();
     let valid_until = cluster.lock().unwrap().activation()["spec"]["validUntil"].clone();
-    cluster.lock().unwrap().edit(|activation| {
-        activation["spec"]["state"] = "Active".into();
-        activation["spec"]["validUntil"] = "2036-02-01T00:00:00Z".into();
-    });
-    until(&cluster, |status| {
-        status.approved_at.is_none() && status.statement.is_some()
-    })
-    .await;
-    cluster.lock().unwrap().sign(&[1, 3]);
-    until(&cluster, |status| status.phase == ActivationPhase::Serving).await;
+    serve_on(&cluster).await;
     // Times of a status are whole seconds.
     tokio::time::sleep(Duration::from_secs(1)).await;
     cluster
