@@ -15,16 +15,32 @@ const SHAPES: [Data; 4] = [
     Data::Documents,
 ];
 
+/// Whose copy ours stands beside.
+#[derive(Clone, Copy)]
+enum Peer {
+    Pipe,
+    Restic,
+}
+
+/// One database and its servers, of which each copy is counted.
+struct Bench {
+    data: Data,
+    // Before the rig: its groups let the servers go while they run.
+    meter: Meter,
+    rig: Rig,
+    /// Copies of ours so far.
+    copies: u32,
+}
+
 /// TPC-H's tables: copies, restores, and the bytes in the store.
 pub(super) async fn measure(options: &Options, sidecar: &Path, progress: &Progress) -> Result<Vec<Row>> {
-    let data = Data::Tpch(options.gigabytes);
-    let rig = set_up(data, sidecar, progress).await?;
-    let mut rows = vec![copies(&rig, data, options.runs, progress).await?];
-    rows.push(against_restic(&rig, data, options.runs, progress).await?);
-    rows.extend(restores(&rig, data, options.runs, progress).await?);
-    let sealed = rig.sealed_megabytes(2 * options.runs).await?;
-    let name = format!("size of a copy of {}", data.name());
-    rows.push(Row::new(name, sealed.0, sealed.1, "MB"));
+    let mut bench = Bench::set_up(Data::Tpch(options.gigabytes), sidecar, progress).await?;
+    let mut rows = vec![
+        bench.beside(Peer::Pipe, options.runs, progress).await?,
+        bench.beside(Peer::Restic, options.runs, progress).await?,
+    ];
+    rows.extend(restores(&bench.rig, bench.data, options.runs, progress).await?);
+    rows.push(bench.size().await?);
     Ok(rows)
 }
 
@@ -36,72 +52,65 @@ pub(super) async fn measure_shapes(
 ) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for data in SHAPES {
-        let rig = set_up(data, sidecar, progress).await?;
-        rows.push(copies(&rig, data, options.runs, progress).await?);
-        let sealed = rig.sealed_megabytes(options.runs).await?;
-        let name = format!("size of a copy of {}", data.name());
-        rows.push(Row::new(name, sealed.0, sealed.1, "MB"));
+        let mut bench = Bench::set_up(data, sidecar, progress).await?;
+        rows.push(bench.beside(Peer::Pipe, options.runs, progress).await?);
+        rows.push(bench.size().await?);
     }
     Ok(rows)
 }
 
-async fn set_up(data: Data, sidecar: &Path, progress: &Progress) -> Result<Rig> {
-    let step = progress.step(format!("{} of data", data.name()));
-    let rig = Rig::set_up(data, sidecar).await?;
-    step.done();
-    Ok(rig)
-}
-
-async fn copies(rig: &Rig, data: Data, runs: u32, progress: &Progress) -> Result<Row> {
-    let meter = Meter::of_servers()?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for run in 1..=runs {
-        let step = progress.step(format!("copies, run {run} of {runs}"));
-        let copy = async || {
-            meter
-                .count(|group| ours::copy(rig, run, group))
-                .await
-                .context("our copy")
-        };
-        let pipe = async || {
-            meter
-                .count(|group| theirs::copy(rig, group))
-                .await
-                .context("their copy")
-        };
-        let (one, other) = in_turn(run, copy, pipe).await?;
-        ours.push(one);
-        theirs.push(other);
+impl Bench {
+    async fn set_up(data: Data, sidecar: &Path, progress: &Progress) -> Result<Self> {
+        let step = progress.step(format!("{} of data", data.name()));
+        let rig = Rig::set_up(data, sidecar).await?;
         step.done();
+        Ok(Self {
+            data,
+            meter: Meter::of_servers()?,
+            rig,
+            copies: 0,
+        })
     }
-    Row::spent(format!("copy of {}", data.name()), &ours, &theirs)
-}
 
-async fn against_restic(rig: &Rig, data: Data, runs: u32, progress: &Progress) -> Result<Row> {
-    let meter = Meter::of_servers()?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for run in 1..=runs {
-        let step = progress.step(format!("copies beside restic's, run {run} of {runs}"));
-        theirs::begin_restic(rig).await?;
-        let copy = async || {
-            meter
-                .count(|group| ours::copy(rig, runs + run, group))
-                .await
-                .context("our copy")
+    async fn beside(&mut self, peer: Peer, runs: u32, progress: &Progress) -> Result<Row> {
+        let (meter, rig) = (&self.meter, &self.rig);
+        let against = match peer {
+            Peer::Pipe => "",
+            Peer::Restic => ", against pg_dump -Z0 | restic",
         };
-        let restic = async || {
-            meter
-                .count(|group| theirs::restic(rig, group))
-                .await
-                .context("restic's copy")
-        };
-        let (one, other) = in_turn(run, copy, restic).await?;
-        ours.push(one);
-        theirs.push(other);
-        step.done();
+        let name = format!("copy of {}{against}", self.data.name());
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for run in 1..=runs {
+            let step = progress.step(format!("{name}, run {run} of {runs}"));
+            self.copies += 1;
+            let number = self.copies;
+            if matches!(peer, Peer::Restic) {
+                theirs::begin_restic(rig).await?;
+            }
+            let copy = async || {
+                let counted = meter.count(|group| ours::copy(rig, number, group)).await;
+                counted.context("our copy")
+            };
+            let other = async || {
+                let counted = match peer {
+                    Peer::Pipe => meter.count(|group| theirs::copy(rig, group)).await,
+                    Peer::Restic => meter.count(|group| theirs::restic(rig, group)).await,
+                };
+                counted.context("their copy")
+            };
+            let (one, other) = in_turn(run, copy, other).await?;
+            ours.push(one);
+            theirs.push(other);
+            step.done();
+        }
+        Row::spent(name, &ours, &theirs)
     }
-    let name = format!("copy of {}, against pg_dump -Z0 | restic", data.name());
-    Row::spent(name, &ours, &theirs)
+
+    async fn size(&self) -> Result<Row> {
+        let (ours, theirs) = self.rig.sealed_megabytes(self.copies).await?;
+        let name = format!("size of a copy of {}", self.data.name());
+        Ok(Row::new(name, ours, theirs, "MB"))
+    }
 }
 
 async fn restores(rig: &Rig, data: Data, runs: u32, progress: &Progress) -> Result<[Row; 2]> {

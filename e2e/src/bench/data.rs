@@ -38,49 +38,43 @@ impl Data {
 
     /// Fills an empty database.
     pub(super) async fn load(self, client: &Client) -> Result<()> {
-        match self {
+        let made = match self {
             Self::Tpch(scale) => return tpch::load(client, scale).await,
             Self::OneTable(gigabytes) => return tpch::load_largest(client, gigabytes / tpch::LARGEST).await,
-            Self::Tables(thousands) => {
-                for part in 0..thousands {
-                    make_tables(client, part).await?;
-                }
-            }
-            Self::Incompressible => {
-                // 5 KB a row: the server makes it of digests of numbers.
-                let scan = "SELECT string_agg(sha512((n || ' ' || part)::bytea), ''::bytea) FROM generate_series(1, 80) part";
-                let rows = format!("SELECT n, ({scan}) FROM generate_series(1, {ROWS}) n");
-                let make = format!(
-                    "CREATE TABLE scan (n integer, scan bytea STORAGE EXTERNAL); INSERT INTO scan {rows}"
-                );
-                client
-                    .batch_execute(&make)
-                    .await
-                    .context("scans cannot be made")?;
-            }
-            Self::Documents => {
-                let entry = "jsonb_build_object('at', timestamptz '2020-01-01Z' + part * interval '37 minutes', 'by', md5(part::text), \
-                             'what', 'entry ' || n * part, 'amount', n * part % 9973)";
-                let file = format!("SELECT jsonb_agg({entry}) FROM generate_series(1, 80) part");
-                let make = format!(
-                    "CREATE TABLE file AS SELECT n, ({file}) AS file FROM generate_series(1, {ROWS} / 2) n"
-                );
-                client
-                    .batch_execute(&make)
-                    .await
-                    .context("documents cannot be made")?;
-            }
+            Self::Tables(thousands) => (0..thousands).map(tables).collect(),
+            Self::Incompressible => vec![scans()],
+            Self::Documents => vec![files()],
+        };
+        for statements in made {
+            let making = client.batch_execute(&statements).await;
+            making.with_context(|| format!("{} cannot be made", self.name()))?;
         }
-        client.batch_execute("VACUUM ANALYZE").await?;
-        Ok(client.batch_execute("CHECKPOINT").await?)
+        tpch::rest(client).await
     }
 }
 
-async fn make_tables(client: &Client, part: u32) -> Result<()> {
-    let make = format!(
+/// A thousand small tables.
+fn tables(part: u32) -> String {
+    format!(
         "DO $$ BEGIN FOR i IN 1..{TABLES_AT_ONCE} LOOP
              EXECUTE format('CREATE TABLE t_{part}_%s AS SELECT n, md5(n::text) AS what FROM generate_series(1, 100) n', i);
          END LOOP; END $$"
-    );
-    client.batch_execute(&make).await.context("tables cannot be made")
+    )
+}
+
+/// 5 KB a row, which the server makes of digests of numbers.
+fn scans() -> String {
+    let scan =
+        "SELECT string_agg(sha512((n || ' ' || part)::bytea), ''::bytea) FROM generate_series(1, 80) part";
+    format!(
+        "CREATE TABLE scan (n integer, scan bytea STORAGE EXTERNAL);
+         INSERT INTO scan SELECT n, ({scan}) FROM generate_series(1, {ROWS}) n"
+    )
+}
+
+fn files() -> String {
+    let entry = "jsonb_build_object('at', timestamptz '2020-01-01Z' + part * interval '37 minutes', 'by', md5(part::text), \
+                 'what', 'entry ' || n * part, 'amount', n * part % 9973)";
+    let file = format!("SELECT jsonb_agg({entry}) FROM generate_series(1, 80) part");
+    format!("CREATE TABLE file AS SELECT n, ({file}) AS file FROM generate_series(1, {ROWS} / 2) n")
 }

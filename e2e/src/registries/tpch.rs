@@ -129,6 +129,11 @@ pub async fn load_largest(client: &Client, scale: f64) -> anyhow::Result<()> {
         .await
         .context("the tables of TPC-H cannot be made")?;
     copy_largest(client, scale).await?;
+    rest(client).await
+}
+
+/// Leaves nothing for later of what was loaded.
+pub(crate) async fn rest(client: &Client) -> anyhow::Result<()> {
     client.batch_execute("VACUUM ANALYZE").await?;
     Ok(client.batch_execute("CHECKPOINT").await?)
 }
