@@ -239,13 +239,12 @@ pub fn folders(cluster: &Cluster) -> Result<Vec<PathBuf>> {
             };
             for entry in entries {
                 let folder = entry?.path();
-                match statfs(&folder) {
-                    Ok(of) if of.f_type == MEMORY => {}
-                    Err(Errno::NOENT) => {}
-                    of => {
-                        of?;
-                        folders.push(folder);
-                    }
+                let kind = match statfs(&folder) {
+                    Err(Errno::NOENT) => continue,
+                    of => of?.f_type,
+                };
+                if kind != MEMORY {
+                    folders.push(folder);
                 }
             }
         }
