@@ -173,9 +173,11 @@ pub struct ActivatedState {
     /// How long its identity has lain in the cluster; absent before a pod looked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityStay>,
-    /// Whether an earlier attempt may have written into the database, so that the next one replaces what it finds.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub leftovers: bool,
+    /// The database that an attempt was seen to write into, as `host:port/database`: the next attempt replaces what it finds there. In any other
+    /// one it replaces an unfinished restore of the registry, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 330))]
+    pub written_into: Option<String>,
     /// The Secret of this namespace with the database's superuser, of a managed one: keys `username`, `password` and `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

@@ -185,4 +185,7 @@ pub enum IfNotEmpty {
     Refuse,
     /// Drop everything in it but extensions.
     Replace,
+    /// Drop everything in it but extensions where it bears the mark of a restore of the same registry that did not come to its end; otherwise
+    /// fail, and write nothing.
+    ReplaceUnfinished,
 }

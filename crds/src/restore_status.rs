@@ -26,6 +26,9 @@ pub struct RegistryRestoreStatus {
     /// How far the restore is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<RestoreProgress>,
+    /// Whether it was seen to write into the database: what was there is gone then, and what is there is of this restore.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_written: bool,
     /// The UID of the Job that restores; there is no second one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

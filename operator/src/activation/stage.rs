@@ -148,12 +148,6 @@ fn begin_anew(state: &mut ActivatedState, wanted: ActivationState) {
             steps::forget(state, &[steps::CUT]);
         }
     }
-    // A restore that is at work may have written.
-    state.leftovers |= state
-        .restore
-        .as_ref()
-        .is_some_and(|restore| restore.uid.is_some())
-        && !is_over(state.phase);
     steps::forget(
         state,
         &[

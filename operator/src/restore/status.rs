@@ -68,6 +68,10 @@ pub fn observe(
     if let Some(report) = report {
         status.progress = Some(progress(&report.progress));
     }
+    let result = end.as_ref().and_then(|end| end.result.as_ref());
+    status.has_written |= !empties(restore)
+        && (report.is_some_and(|report| report.progress.phase.writes())
+            || result.is_some_and(|result| result.ending != Ending::NothingWritten));
     status.identity = identity_of(restore, found, report, status.copy.is_some(), now);
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     let ready = match &end {

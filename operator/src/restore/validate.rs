@@ -96,6 +96,7 @@ pub fn validate(restore: &RegistryRestore, found: &Found) -> Result<Checked, Ref
             if_not_empty: match spec.if_not_empty {
                 crds::IfNotEmpty::Refuse => IfNotEmpty::Refuse,
                 crds::IfNotEmpty::Replace => IfNotEmpty::Replace,
+                crds::IfNotEmpty::ReplaceUnfinished => IfNotEmpty::ReplaceUnfinished,
             },
             trust_source: spec.trust_source,
             allowed_extensions: spec.allowed_extensions.clone(),

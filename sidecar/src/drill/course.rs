@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use dataembassy_contract::{
     Reason,
     drill::{AssertionKind, AssertionResult, DrillConfig, DrilledCopy, Pick, Verdict},
+    restore::IfNotEmpty,
 };
 use rand::Rng as _;
 
@@ -183,7 +184,7 @@ async fn restore_and_ask(
 ) -> Result<(), Failure> {
     let options = Options {
         rehearsal: None,
-        replace: false,
+        if_not_empty: IfNotEmpty::Refuse,
         trusting: false,
         allowed_extensions: config.allowed_extensions.clone(),
         accept_collation: prepared.has_other_collation,

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use dataembassy_archive::Identities;
+use dataembassy_contract::restore;
 use dataembassy_ledger::{
     PublicKey, RegistryId,
     chain::{CustodianKey, SignerRange},
@@ -75,6 +76,18 @@ enum IfNotEmpty {
     Refuse,
     /// Drop everything in it but extensions.
     Replace,
+    /// Drop everything in it but extensions where it bears the mark of an unfinished restore of the same registry.
+    ReplaceUnfinished,
+}
+
+impl From<IfNotEmpty> for restore::IfNotEmpty {
+    fn from(asked: IfNotEmpty) -> Self {
+        match asked {
+            IfNotEmpty::Refuse => Self::Refuse,
+            IfNotEmpty::Replace => Self::Replace,
+            IfNotEmpty::ReplaceUnfinished => Self::ReplaceUnfinished,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -116,7 +129,7 @@ impl Arguments {
     pub(super) fn options(&self) -> Options {
         Options {
             rehearsal: None,
-            replace: self.if_not_empty == IfNotEmpty::Replace,
+            if_not_empty: self.if_not_empty.into(),
             trusting: self.trust_source,
             allowed_extensions: self.allowed_extensions.clone(),
             accept_collation: self.accept_different_collation,

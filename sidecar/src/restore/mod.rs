@@ -26,6 +26,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use copy::StoredCopy;
+use dataembassy_contract::restore::IfNotEmpty;
 use outcome::Outcome;
 use progress::Progress;
 
@@ -35,13 +36,9 @@ pub use restoration::{Clock, ReadCopy, restore, restore_read};
 
 /// How a copy is restored.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a choice of its own that a person makes"
-)]
 pub struct Options {
-    /// Drop what the database holds instead of refusing it.
-    pub replace: bool,
+    /// What becomes of what the database holds already.
+    pub if_not_empty: IfNotEmpty,
     /// Restore owners, privileges, roles, settings and everything else that acts beyond rows.
     pub trusting: bool,
     /// Extensions that may be installed although the server does not let everybody do so.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use dataembassy_archive::inventory::{Membership, Role, Setting, Settings};
 
-use super::copy::Contents;
+use super::{copy::Contents, target::Mark};
 use crate::postgresql::{
     Connection, ConnectionError,
     session::{identifier, literal},
@@ -83,7 +83,8 @@ pub fn of_the_database(contents: &Contents, database: &str) -> Vec<String> {
     for settings in contents.settings.iter().filter(|settings| settings.in_database) {
         statements.extend(set(settings, Some(database)));
     }
-    if let Some(comment) = &source.comment {
+    // A comment that looks like our mark would have the next restore take a whole database for half a one, and drop it.
+    if let Some(comment) = source.comment.as_ref().filter(|comment| !Mark::is_like(comment)) {
         statements.push(format!("COMMENT ON DATABASE {name} IS {}", literal(comment)));
     }
     if let Some(acl) = &source.acl {

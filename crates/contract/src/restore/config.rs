@@ -103,6 +103,9 @@ pub enum IfNotEmpty {
     Refuse,
     /// Drop everything in it but extensions.
     Replace,
+    /// Drop everything in it but extensions where it bears the mark of an unfinished restore of the same registry, and of the same rehearsal
+    /// if any; otherwise fail and write nothing.
+    ReplaceUnfinished,
 }
 
 impl RestoreConfig {

@@ -99,6 +99,23 @@ pub enum RestorePhase {
     Other,
 }
 
+impl RestorePhase {
+    /// Whether whoever is in it has begun to write into the target.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(
+            self,
+            Self::Definitions
+                | Self::Rows
+                | Self::Comparing
+                | Self::Constraints
+                | Self::Analysing
+                | Self::Questioning
+                | Self::Done
+        )
+    }
+}
+
 /// What came of a restore: terminal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

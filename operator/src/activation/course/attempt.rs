@@ -29,13 +29,12 @@ impl Walk<'_> {
     pub(super) fn restore(&mut self) -> Option<Act> {
         let now = self.scene.now;
         steps::begin(&mut self.state, steps::RESTORE, now);
+        self.remember_what_was_written();
         let Some(current) = self.state.restore.clone() else {
             return self.attempt(1);
         };
         let Some(restore) = self.find(&current).cloned() else {
             if current.uid.is_some() {
-                // Nobody knows how far it came.
-                self.state.leftovers = true;
                 return self.again(
                     &current,
                     Timestamp::UNIX_EPOCH,
@@ -65,7 +64,6 @@ impl Walk<'_> {
                 Some(self.serve())
             }
             RestorePhase::Failed => {
-                self.state.leftovers |= may_leave_something(reason);
                 if !is_passing(reason) {
                     return self.fail(reason, &format!("the restore {} failed: {message}", current.name));
                 }
@@ -90,6 +88,19 @@ impl Walk<'_> {
         let mut named = restores
             .filter(|restore| restore.name_any() == current.name && restore.spec.registry.id == self.spec.id);
         named.find(|restore| current.uid.is_none() || restore.uid() == current.uid)
+    }
+
+    /// Whatever this activation has written into the database that the registry is restored into may be replaced, also under a later order.
+    fn remember_what_was_written(&mut self) {
+        let Some((target, ..)) = self.target() else { return };
+        let here = place(&target);
+        let mut ours = self.scene.found.restores.iter().filter(|restore| {
+            let spec = &restore.spec;
+            spec.registry.id == self.spec.id && place(&spec.target) == here && !clean_up::empties(restore)
+        });
+        if ours.any(|restore| restore.status.as_ref().is_some_and(|status| status.has_written)) {
+            self.state.written_into = Some(here);
+        }
     }
 
     /// An attempt stands in the status, and so does the copy, before it is made.
@@ -167,6 +178,12 @@ impl Walk<'_> {
         let (activation, registry) = (self.scene.activation, self.spec);
         let copy = self.state.copy.as_ref()?;
         let (target, accept_different_collation, further) = self.target()?;
+        // What nobody saw written is known by its mark alone: a database that may be somebody else's is never emptied.
+        let if_not_empty = if self.state.written_into == Some(place(&target)) {
+            IfNotEmpty::Replace
+        } else {
+            IfNotEmpty::ReplaceUnfinished
+        };
         Some(RegistryRestore {
             metadata: restores::metadata(activation, name.to_owned(), further)?,
             spec: RegistryRestoreSpec {
@@ -183,11 +200,7 @@ impl Walk<'_> {
                 retrieval_credentials_ref: registry.retrieval_credentials_ref.clone(),
                 identity_ref: registry.identity_ref.clone(),
                 target,
-                if_not_empty: if self.state.leftovers {
-                    IfNotEmpty::Replace
-                } else {
-                    IfNotEmpty::Refuse
-                },
+                if_not_empty,
                 trust_source: registry.trust_source,
                 allowed_extensions: registry.allowed_extensions.clone(),
                 accept_different_collation,
@@ -214,6 +227,11 @@ impl Walk<'_> {
         let target = restores::target(external);
         Some((target, external.accept_different_collation, BTreeMap::new()))
     }
+}
+
+/// A database, as people name it.
+fn place(target: &Target) -> String {
+    format!("{}:{}/{}", target.host, target.port, target.database)
 }
 
 /// Whether a restore may still write.
@@ -244,40 +262,7 @@ const fn is_passing(reason: Reason) -> bool {
     )
 }
 
-/// Whether a restore that failed so may have written before. What is found before the first byte is written leaves nothing; above all a
-/// database that was not empty: what is in it is not ours to drop.
-const fn may_leave_something(reason: Reason) -> bool {
-    is_passing(reason)
-        || matches!(
-            reason,
-            Reason::AnswerWrong
-                | Reason::CopyDamaged
-                | Reason::ObjectMissing
-                | Reason::ObjectChanged
-                | Reason::ObjectUnreadable
-                | Reason::ScratchSpaceExhausted
-        )
-}
-
 /// A number from 0.0 to 1.0 that is another one for each restore, and always the same for one.
 fn chance(name: &str) -> f64 {
     f64::from(Sha256::digest(name)[0]) / 255.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_database_that_was_found_not_empty_is_never_emptied() {
-        for reason in [
-            Reason::TargetLacks,
-            Reason::NoSuchCopy,
-            Reason::CopyNotOpened,
-            Reason::StoreAccessDenied,
-        ] {
-            assert!(!is_passing(reason) && !may_leave_something(reason), "{reason}");
-        }
-        assert!(may_leave_something(Reason::AnswerWrong) && !is_passing(Reason::AnswerWrong));
-    }
 }

@@ -59,6 +59,8 @@ struct Cluster {
     /// How the next restores of the population register end: the reason, or nothing where they end well; the last one stays. Those of the
     /// others end well.
     restores: Vec<Option<&'static str>>,
+    /// Whether they are seen to write before they end.
+    writing: bool,
     /// The same of those that drop what a rehearsal has restored.
     clean_ups: Vec<Option<&'static str>>,
     /// The population register's mirror here, if somebody has made one.
@@ -159,6 +161,7 @@ impl Cluster {
             reports: BTreeMap::from(reports),
             custodian: Custodian::Works,
             restores: vec![None],
+            writing: false,
             clean_ups: vec![None],
             mirror: None,
             read_back: "True",
@@ -425,6 +428,7 @@ impl Cluster {
                     "observedGeneration": 1, "lastTransitionTime": "2026-11-28T09:10:00Z"}],
                 // Long ago, so that another attempt follows at once.
                 "endedAt": "2026-11-28T09:10:00Z",
+                "hasWritten": self.writing,
             });
             if !empties {
                 // Each pod has looked a minute after the one before.

@@ -32,21 +32,69 @@ async fn a_restore_is_told_everything_that_was_approved_and_goes_with_the_activa
     assert_eq!(spec["identityRef"]["name"], "ministry-identity");
     assert_eq!(spec["target"]["createIfMissing"], true);
     assert_eq!(spec["target"]["database"], "population");
-    assert_eq!(rules(std::slice::from_ref(&restore)), ["Refuse"]);
+    assert_eq!(rules(std::slice::from_ref(&restore)), ["ReplaceUnfinished"]);
 }
 
 #[tokio::test]
-async fn a_restore_that_was_lost_is_begun_anew_and_replaces_what_it_finds() {
+async fn a_restore_that_was_lost_is_begun_anew_and_replaces_what_it_has_written() {
     let cluster = approved(alone(true)).await;
     endings(&cluster, &[Some("Interrupted"), Some("TargetUnreachable"), None]);
+    cluster.lock().unwrap().writing = true;
     let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
     assert_eq!(status.registries[0].attempts, 3);
     let restores = cluster.lock().unwrap().of_kind("registryrestores");
-    assert_eq!(rules(&restores), ["Refuse", "Replace", "Replace"]);
+    assert_eq!(rules(&restores), ["ReplaceUnfinished", "Replace", "Replace"]);
     assert!(
         restores
             .iter()
             .all(|restore| restore["spec"]["copy"]["sequence"] == 3)
+    );
+}
+
+#[tokio::test]
+async fn a_database_into_which_nobody_saw_anything_written_is_never_emptied() {
+    let cluster = approved(alone(true)).await;
+    endings(
+        &cluster,
+        &[
+            Some("StoreUnreachable"),
+            Some("TargetRefused"),
+            Some("Interrupted"),
+            None,
+        ],
+    );
+    until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    let restores = cluster.lock().unwrap().of_kind("registryrestores");
+    assert_eq!(rules(&restores), ["ReplaceUnfinished"; 4]);
+}
+
+#[tokio::test]
+async fn under_a_new_order_another_database_is_not_emptied_for_what_was_written_into_the_first() {
+    let cluster = approved(alone(true)).await;
+    endings(&cluster, &[Some("AnswerWrong"), Some("AnswerWrong"), None]);
+    cluster.lock().unwrap().writing = true;
+    let changes: [fn(&mut Value); 2] = [
+        |registry| registry["jobs"] = 2.into(),
+        |registry| registry["target"]["external"]["host"] = "another-db".into(),
+    ];
+    for (attempts, change) in (1..).zip(changes) {
+        until(&cluster, |status| {
+            phases(status) == [RegistryPhase::Failed] && status.registries[0].attempts == attempts
+        })
+        .await;
+        let change = |activation: &mut Value| change(&mut activation["spec"]["registries"][0]);
+        cluster.lock().unwrap().edit(change);
+        until(&cluster, |status| {
+            status.approved_at.is_none() && status.statement.is_some()
+        })
+        .await;
+        cluster.lock().unwrap().sign(&[1, 2]);
+    }
+    until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    let restores = cluster.lock().unwrap().of_kind("registryrestores");
+    assert_eq!(
+        rules(&restores),
+        ["ReplaceUnfinished", "Replace", "ReplaceUnfinished"]
     );
 }
 
@@ -106,7 +154,7 @@ async fn a_database_that_held_something_is_not_replaced_under_a_new_order_either
     assert_eq!(status.registries[0].attempts, 2);
     assert_eq!(
         rules(&cluster.lock().unwrap().of_kind("registryrestores")),
-        ["Refuse", "Refuse"]
+        ["ReplaceUnfinished"; 2]
     );
 }
 

@@ -8,7 +8,7 @@ use dataembassy_contract::{
     custodian::SignerConfig,
     files,
     report::SecretRole,
-    restore::{CopyChoice, IfNotEmpty, RestoreConfig, TargetConfig},
+    restore::{CopyChoice, RestoreConfig, TargetConfig},
 };
 use dataembassy_ledger::{
     Timestamp,
@@ -213,7 +213,7 @@ impl Configuration {
             choice: choice(&config.copy)?,
             target: into_target(database, &config.target, environment),
             options: Options {
-                replace: config.if_not_empty == IfNotEmpty::Replace,
+                if_not_empty: config.if_not_empty,
                 trusting: config.trust_source,
                 allowed_extensions: config.allowed_extensions,
                 accept_collation: config.accept_different_collation,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use dataembassy_archive::inventory::{Database, LocaleProvider};
+use dataembassy_contract::restore::IfNotEmpty;
 
 use super::{
     Options,
@@ -94,7 +95,7 @@ impl Facts {
     ) -> Vec<String> {
         let mut lacks = Vec::new();
         self.server(contents, options, &mut lacks);
-        self.emptiness(options, &mut lacks);
+        self.emptiness(contents, options, &mut lacks);
         self.locale(contents, options, &mut lacks);
         self.extensions(toc, options, &mut lacks);
         self.names(contents, toc, options, &mut lacks);
@@ -136,8 +137,16 @@ impl Facts {
         }
     }
 
-    fn emptiness(&self, options: &Options, lacks: &mut Vec<String>) {
-        if options.replace || self.objects.is_empty() && self.unfinished.is_none() {
+    fn emptiness(&self, contents: &Contents, options: &Options, lacks: &mut Vec<String>) {
+        let may_begin = match options.if_not_empty {
+            _ if self.objects.is_empty() && self.unfinished.is_none() => true,
+            IfNotEmpty::Refuse => false,
+            IfNotEmpty::Replace => true,
+            IfNotEmpty::ReplaceUnfinished => self.unfinished.as_ref().is_some_and(|mark| {
+                mark.registry == contents.header.registry.as_str() && mark.rehearsal == options.rehearsal
+            }),
+        };
+        if may_begin {
             return;
         }
         lacks.push(match &self.unfinished {

@@ -56,6 +56,12 @@ impl Mark {
         }))
     }
 
+    /// Whether a comment could be taken for a mark.
+    #[must_use]
+    pub fn is_like(comment: &str) -> bool {
+        [WORDS, REHEARSED].iter().any(|words| comment.starts_with(words))
+    }
+
     /// Marks the database. One that is marked already keeps what it remembers of the time before.
     pub async fn set(
         connection: &mut Connection,

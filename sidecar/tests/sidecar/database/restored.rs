@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dataembassy_contract::restore::IfNotEmpty;
 use dataembassy_sidecar::restore::{Options, RestoreError, progress::Progress, restore, target::make_like};
 use dataembassy_testkit::postgresql::{PASSWORD, Server};
 
@@ -60,7 +61,7 @@ async fn a_restore_makes_the_database_as_the_source_had_it() {
             );
             // One that was begun anew finds it there.
             let again = Options {
-                replace: true,
+                if_not_empty: IfNotEmpty::Replace,
                 ..making
             };
             restore(&copy, &target, &again, &Progress::default())

@@ -8,7 +8,7 @@ use crate::restore::embassy::Embassy;
 use crate::sealed::{Making, OWNER, options, seal_with, target};
 use crate::support::{network, plain_copy, source, source_as};
 use dataembassy_archive::Identities;
-use dataembassy_contract::Reason;
+use dataembassy_contract::{Reason, restore::IfNotEmpty};
 use dataembassy_ledger::entry::EntryRef;
 use dataembassy_sidecar::postgresql::source::Source;
 use dataembassy_sidecar::restore::Options;
@@ -89,7 +89,7 @@ impl Subject {
         let copy = StoredCopy::open(store, &trust, Choice::Latest, &identities).await;
         let copy = copy.map_err(|error| (error.reason(), error.to_string()))?;
         let options = Options {
-            replace: true,
+            if_not_empty: IfNotEmpty::Replace,
             ..options()
         };
         let restored = restore(&Arc::new(copy), into, &options, &Progress::default()).await;

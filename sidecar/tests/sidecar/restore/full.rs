@@ -1,6 +1,6 @@
 //! A target whose disk is full in the middle of a restore: PostgreSQL tells nobody beforehand how much room it has.
 
-use dataembassy_contract::Reason;
+use dataembassy_contract::{Reason, restore::IfNotEmpty};
 use dataembassy_sidecar::restore::RestoreError;
 use dataembassy_testkit::postgresql::{Database, Server};
 
@@ -55,7 +55,7 @@ async fn a_full_disk_ends_a_restore_with_what_to_do_and_a_mark_that_the_next_one
     assert!(bytes > 67_000_000 && sent <= bytes, "{sent} of {bytes}");
 
     let mut replacing = options();
-    replacing.replace = true;
+    replacing.if_not_empty = IfNotEmpty::Replace;
     let copy = copy_of(100, "").await;
     restore_into(&target, copy, &replacing).await.unwrap();
     assert_eq!(target.value("SELECT count(*) FROM t").await.unwrap(), "100");

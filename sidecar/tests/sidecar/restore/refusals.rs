@@ -3,7 +3,8 @@
 use crate::sealed::{MemoryCopy, OWNER, options, restore_as, restore_into, seal, target, target_with};
 use crate::support::source;
 use bytes::Bytes;
-use dataembassy_sidecar::restore::RestoreError;
+use dataembassy_contract::restore::IfNotEmpty;
+use dataembassy_sidecar::restore::{Options, RestoreError, target::Mark};
 use dataembassy_testkit::postgresql::{Database, Server};
 
 async fn copy_of(server: &'static Server, statements: &str) -> MemoryCopy {
@@ -89,7 +90,7 @@ async fn replace_drops_everything_in_the_database_and_restores() {
     drop(client);
     let copy = copy_of(server, "CREATE TABLE fresh (a int); INSERT INTO fresh VALUES (7)").await;
     let mut replacing = options();
-    replacing.replace = true;
+    replacing.if_not_empty = IfNotEmpty::Replace;
     restore_into(&target, copy, &replacing).await.unwrap();
     let tables = "SELECT string_agg(relname, ' ') FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'v', 'm', 'S', 'p', 'c')";
     assert_eq!(target.value(tables).await.unwrap(), "fresh");
@@ -249,14 +250,14 @@ async fn a_restore_that_is_given_up_half_way_leaves_a_marked_database_that_repla
     let connects = "SELECT has_database_privilege('by_md5', current_database(), 'CONNECT') OR has_database_privilege('by_trust', current_database(), 'CONNECT')";
     assert_eq!(target.value(connects).await.unwrap(), "false");
     let again = seal(&source(server, &database.name)).await;
-    let lacks = lacks(restore_into(&target, again, &options).await.unwrap_err());
+    let found = lacks(restore_into(&target, again, &options).await.unwrap_err());
     assert!(
-        lacks[0].contains("holds an unfinished restore of population 12"),
-        "{lacks:?}"
+        found[0].contains("holds an unfinished restore of population 12"),
+        "{found:?}"
     );
 
     let mut replacing = options;
-    replacing.replace = true;
+    replacing.if_not_empty = IfNotEmpty::ReplaceUnfinished;
     let again = seal(&source(server, &database.name)).await;
     restore_into(&target, again, &replacing).await.unwrap();
     let comment =
@@ -265,4 +266,75 @@ async fn a_restore_that_is_given_up_half_way_leaves_a_marked_database_that_repla
     let connects = "SELECT has_database_privilege('by_md5', current_database(), 'CONNECT') AND has_database_privilege('by_trust', current_database(), 'CONNECT')";
     assert_eq!(target.value(connects).await.unwrap(), "true");
     assert_eq!(target.value("SELECT count(*) FROM t").await.unwrap(), "400000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replace_unfinished_drops_nothing_but_an_unfinished_restore_of_the_same_registry_and_rehearsal() {
+    let server = Server::shared(17);
+    let mark = |registry: &str, rehearsal: Option<&str>| {
+        let mark = Mark {
+            registry: registry.to_owned(),
+            sequence: 7,
+            comment: None,
+            connect: Vec::new(),
+            rehearsal: rehearsal.map(str::to_owned),
+        };
+        let text = serde_json::to_string(&mark).unwrap();
+        format!(
+            "dataembassy: UNFINISHED RESTORE, do not use; restore again with --if-not-empty replace. {text}"
+        )
+    };
+    let cases = [
+        (None, None, Some("is not empty, it holds table public.precious")),
+        (
+            Some(mark("health", None)),
+            None,
+            Some("unfinished restore of health 7"),
+        ),
+        (
+            Some(mark("population", Some("uid-1"))),
+            None,
+            Some("what the rehearsal uid-1 restored"),
+        ),
+        (
+            Some(mark("population", None)),
+            Some("uid-1"),
+            Some("unfinished restore of population 7"),
+        ),
+        (
+            Some(mark("population", Some("uid-2"))),
+            Some("uid-1"),
+            Some("what the rehearsal uid-2 restored"),
+        ),
+        (Some(mark("population", Some("uid-1"))), Some("uid-1"), None),
+        (Some(mark("population", None)), None, None),
+    ];
+    for (marked, rehearsal, refused) in cases {
+        let target = target(server).await;
+        target.execute("CREATE TABLE precious (a int)").await.unwrap();
+        if let Some(mark) = &marked {
+            let marks = format!("COMMENT ON DATABASE {} IS '{mark}'", target.name);
+            target.execute(&marks).await.unwrap();
+        }
+        let options = Options {
+            if_not_empty: IfNotEmpty::ReplaceUnfinished,
+            rehearsal: rehearsal.map(str::to_owned),
+            ..options()
+        };
+        let copy = copy_of(server, "CREATE TABLE t (a int)").await;
+        let restored = restore_into(&target, copy, &options).await;
+        match refused {
+            Some(words) => {
+                let lacks = lacks(restored.unwrap_err());
+                assert!(
+                    lacks.len() == 1 && lacks[0].contains(words),
+                    "{marked:?}: {lacks:?}"
+                );
+            }
+            None => drop(restored.unwrap()),
+        }
+        let is_there = "SELECT count(*) FROM pg_class WHERE relname = 'precious'";
+        let expected = if refused.is_some() { "1" } else { "0" };
+        assert_eq!(target.value(is_there).await.unwrap(), expected, "{marked:?}");
+    }
 }

@@ -6,6 +6,7 @@ use dataembassy_archive::{
     CompressionLevel, CopyKey, Member, SegmentPosition, SegmentWriter,
     inventory::{self, InventoryWriter, Line},
 };
+use dataembassy_contract::restore::IfNotEmpty;
 use dataembassy_ledger::value::CopyId;
 use dataembassy_sidecar::{
     postgresql::{
@@ -181,7 +182,7 @@ fn seal_members(
 pub(crate) fn options() -> Options {
     Options {
         rehearsal: None,
-        replace: false,
+        if_not_empty: IfNotEmpty::Refuse,
         trusting: false,
         allowed_extensions: Vec::new(),
         accept_collation: false,
