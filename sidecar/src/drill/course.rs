@@ -1,6 +1,6 @@
 //! The steps of a drill, in their order.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Instant};
 
 use dataembassy_contract::{
     Reason,
@@ -8,6 +8,7 @@ use dataembassy_contract::{
     restore::IfNotEmpty,
 };
 use rand::Rng as _;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Environment,
@@ -161,14 +162,18 @@ async fn in_cell(
     let prepared = cell.prepare(&read, config).await?;
     record.notes.extend(prepared.notes.iter().cloned());
     record.step("making the database");
-    let mut guard = Guard::open(cell, &prepared, config.database_limit_bytes).await?;
+    let guard = Guard::open(cell, &prepared, config.database_limit_bytes).await?;
+    let over = CancellationToken::new();
+    let mut watching = pin!(guard.watch(over.clone()));
     let done = tokio::select! {
         done = restore_and_ask(environment, config, board, record, &prepared, copy, read) => done,
-        failure = guard.watch() => return Err(failure),
+        Some(failure) = &mut watching => return Err(failure),
     };
+    over.cancel();
     match done {
-        // What a lost or full cell breaks looks like a fault of the copy.
-        Err(failure) => Err(guard.explains().await.unwrap_or(failure)),
+        // What a lost or full cell breaks looks like a fault of the copy, and so does a question that it left without an answer.
+        Err(failure) => Err(watching.await.unwrap_or(failure)),
+        Ok(()) if record.has_failed() => watching.await.map_or(Ok(()), Err),
         Ok(()) => Ok(()),
     }
 }

@@ -95,6 +95,11 @@ impl Record {
         self.notes.extend(outcome.notes.iter().cloned());
     }
 
+    /// Whether an assertion has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.assertions.iter().any(|assertion| !assertion.passed)
+    }
+
     /// The result.
     pub(super) fn result(self, config: Option<&DrillConfig>, ended: Result<(), Failure>) -> DrillResult {
         let (verdict, reason, message) = match ended {

@@ -5,9 +5,10 @@ use std::{
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
@@ -27,6 +28,9 @@ kill -TERM "$cell" 2>/dev/null || true
 wait "$cell" || true
 rm -rf "$place"
 "#;
+
+/// How long a session is looked for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a container is like.
 #[derive(Clone, Debug)]
@@ -157,13 +161,45 @@ impl Cell {
 
     /// Kills its server, as the kernel does where memory is short.
     pub fn kill_server(&self) -> Result<()> {
+        kill(&self.server()?)
+    }
+
+    /// Kills a session that asks something in a database whose name begins so, as soon as there is one: the server ends all others, and takes
+    /// new ones a moment later.
+    pub fn kill_session(&self, database: &str) -> Result<()> {
+        let server = self.server()?;
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            let listed = Command::new("ps")
+                .args(["--ppid", &server, "-o", "pid=,args="])
+                .output()?;
+            let listed = String::from_utf8_lossy(&listed.stdout);
+            let asking = listed
+                .lines()
+                .find(|line| line.contains(&format!(" {database}")) && line.ends_with(" SELECT"));
+            if let Some(pid) = asking.and_then(|line| line.split_whitespace().next()) {
+                return kill(pid);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("no session asks anything in {database}")
+    }
+
+    fn server(&self) -> Result<String> {
         let file = self.place.path().join("data/data/postmaster.pid");
         let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        let pid = text.lines().next().context("a server without a number")?;
-        let killed = Command::new("kill").args(["-KILL", pid]).status()?;
-        ensure!(killed.success(), "the server {pid} cannot be killed");
-        Ok(())
+        Ok(text
+            .lines()
+            .next()
+            .context("a server without a number")?
+            .to_owned())
     }
+}
+
+fn kill(pid: &str) -> Result<()> {
+    let killed = Command::new("kill").args(["-KILL", pid]).status()?;
+    ensure!(killed.success(), "{pid} cannot be killed");
+    Ok(())
 }
 
 impl Drop for Cell {

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use dataembassy_contract::Reason;
+use tokio_util::sync::CancellationToken;
 
 use super::{Cell, MAINTENANCE, Prepared};
 use crate::drill::failure::Failure;
-use crate::postgresql::{Connection, ConnectionError, Source, session::literal};
+use crate::postgresql::{Connection, ConnectionError, session::literal};
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Watches over the cell, from a database that holds nothing of the copy, as a role that may look and nothing else.
 pub(in crate::drill) struct Guard {
-    way: Source,
     connection: Connection,
     question: String,
     limit: u64,
@@ -37,35 +37,33 @@ impl Guard {
         );
         Ok(Self {
             connection: Connection::open(&way).await?,
-            way,
             question,
             limit: volume - volume / 8,
         })
     }
 
-    /// Watches, and returns when the cell is full or lost.
-    pub(in crate::drill) async fn watch(&mut self) -> Failure {
+    /// Watches until the cell is full or lost. When the drill is over it looks once more, a moment later, and says whether there was anything
+    /// wrong with the cell itself: a server that has lost one session ends all of them, and may then come up again as if nothing had been.
+    pub(in crate::drill) async fn watch(mut self, over: CancellationToken) -> Option<Failure> {
         loop {
+            let is_last = over.is_cancelled();
+            if is_last {
+                tokio::time::sleep(PERIOD).await;
+            }
             match measure(&mut self.connection, &self.question).await {
-                Ok(bytes) if bytes > self.limit => return full(bytes, self.limit),
+                Ok(bytes) if bytes > self.limit => return Some(full(bytes, self.limit)),
                 Ok(_) => {}
                 // A file that went while it was measured; the next look sees another.
                 Err(error) if error.is("58P01") => {}
-                Err(error) => return lost(&error),
+                Err(error) => return Some(lost(&error)),
             }
-            tokio::time::sleep(PERIOD).await;
-        }
-    }
-
-    /// What is wrong with the cell itself, if anything is: it is looked at anew.
-    pub(in crate::drill) async fn explains(&self) -> Option<Failure> {
-        let mut connection = match Connection::open(&self.way).await {
-            Ok(connection) => connection,
-            Err(error) => return Some(lost(&error)),
-        };
-        match measure(&mut connection, &self.question).await {
-            Ok(bytes) if bytes > self.limit => Some(full(bytes, self.limit)),
-            _ => None,
+            if is_last {
+                return None;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PERIOD) => {}
+                () = over.cancelled() => {}
+            }
         }
     }
 }

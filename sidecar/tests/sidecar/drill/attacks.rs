@@ -252,3 +252,23 @@ async fn a_server_that_is_killed_says_nothing_of_the_copy() {
         result.message
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_up_again_after_it_broke_a_question_off_says_nothing_of_the_copy() {
+    let (embassy, cell) = (published("CREATE TABLE plain (a int)").await, cell(17));
+    let drill = Drill::new(&embassy, &cell, |config| {
+        config.assertions = vec![equals("endless", "SELECT 1 FROM pg_sleep(3600)", "1")];
+    });
+    let running = drill.begin();
+    running
+        .until(|report| report.progress.phase == RestorePhase::Questioning)
+        .await;
+    // As the kernel does with one session where memory runs out: the server ends all of them, and takes new ones a moment later.
+    cell.kill_session("dataembassy").unwrap();
+    let result = running.result().await;
+    assert_eq!(
+        (result.verdict, result.reason),
+        (Verdict::Inconclusive, Reason::CellLost),
+        "{result:?}"
+    );
+}
