@@ -52,12 +52,12 @@ pub async fn bring_up(
     states: &[ActivatedState],
     context: &Context,
 ) -> BTreeMap<String, Standing> {
+    let phase = |id: &str| {
+        let state = states.iter().find(|state| state.id == *id);
+        state.map(|state| state.phase)
+    };
     let is_wanted = |id: &str| {
-        let phase = states
-            .iter()
-            .find(|state| state.id == *id)
-            .map(|state| state.phase);
-        phase.is_some_and(|phase| match phase {
+        phase(id).is_some_and(|phase| match phase {
             // One that goes home is not brought up; one that is to be served again is.
             RegistryPhase::StandingDown => activation.spec.state == ActivationState::Active,
             // Until the step that shuts applications out, one that is served stays so.
@@ -67,7 +67,9 @@ pub async fn bring_up(
     };
     let mut standings = BTreeMap::new();
     for managed in managed(activation).filter(|managed| is_wanted(&managed.registry.id)) {
-        let standing = database::ensure(context, &managed).await.unwrap_or_else(|error| {
+        let serves = phase(&managed.registry.id) == Some(RegistryPhase::Serving);
+        let ensured = database::ensure(context, &managed, serves).await;
+        let standing = ensured.unwrap_or_else(|error| {
             // One registry's database keeps no other one from coming up.
             context.metrics.reconciled("EmbassyActivation", "failed");
             Standing::Coming {

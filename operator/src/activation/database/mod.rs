@@ -205,15 +205,20 @@ impl Managed<'_> {
     }
 }
 
-/// Makes what is missing and says how it stands.
+/// Makes what is missing and says how it stands. Where applications are served already, they are let in again when somebody has taken the Service
+/// or its policy away.
 ///
 /// The `StatefulSet` comes first, without a pod: in a rehearsal it owns everything else. The pod comes last, when its Secret and the policy
 /// that keeps strangers out are there. Stopped between any two requests, it goes on where it was. Another's object is not touched.
-pub async fn ensure(context: &Context, managed: &Managed<'_>) -> Result<Standing, ReconcileError> {
+pub async fn ensure(
+    context: &Context,
+    managed: &Managed<'_>,
+    serves: bool,
+) -> Result<Standing, ReconcileError> {
     if let Some(refused) = managed.judge() {
         return Ok(refused);
     }
-    match bring(context, managed).await {
+    match bring(context, managed, serves).await {
         Ok(standing) => Ok(standing),
         Err(ReconcileError::NotApplied(error)) if error.is_permanent() => Ok(Standing::Refused {
             reason: error.reason(),
@@ -223,15 +228,14 @@ pub async fn ensure(context: &Context, managed: &Managed<'_>) -> Result<Standing
     }
 }
 
-async fn bring(context: &Context, managed: &Managed<'_>) -> Result<Standing, ReconcileError> {
+async fn bring(context: &Context, managed: &Managed<'_>, serves: bool) -> Result<Standing, ReconcileError> {
     let names = managed.names();
     let hand = Hand::new(context, managed);
     let service: Option<Service> = hand.find(&names.public).await?;
-    let public = match &service {
-        Some(service) if is_open(service) => Public::Open,
-        _ => Public::Closed,
-    };
     let mut anchor = hand.find::<StatefulSet>(&names.internal).await?;
+    let is_open = service.as_ref().is_some_and(is_open)
+        || serves && anchor.as_ref().is_some_and(close::takes_everybody);
+    let public = if is_open { Public::Open } else { Public::Closed };
     if anchor.is_none() {
         let wanted = build::stateful_set(managed, Replicas::None, public, &context.settings);
         hand.apply::<StatefulSet>(None, &wanted).await?;
@@ -256,6 +260,10 @@ async fn bring(context: &Context, managed: &Managed<'_>) -> Result<Standing, Rec
         .await?;
     let wanted = build::internal_service(managed, owner);
     hand.bring::<Service>(&names.internal, &wanted).await?;
+    if serves && is_open {
+        let wanted = build::public_policy(managed, public);
+        hand.bring::<NetworkPolicy>(&names.public_policy, &wanted).await?;
+    }
     if !managed.rehearses() {
         hand.apply(service.as_ref(), &build::public_service(managed, public))
             .await?;

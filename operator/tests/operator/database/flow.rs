@@ -63,8 +63,8 @@ async fn what_is_as_it_should_be_is_not_written_again_and_no_second_password_is_
         shared.until_done(Deed::Ensure, &activation).await;
         if exposed {
             shared.until_done(Deed::Expose, &activation).await;
-            shared.until_done(Deed::Ensure, &activation).await;
-            shared.until_done(Deed::Ensure, &activation).await;
+            shared.until_done(Deed::Keep, &activation).await;
+            shared.until_done(Deed::Keep, &activation).await;
         }
         shared.look(|cluster| {
             cluster.asked.clear();
@@ -74,6 +74,7 @@ async fn what_is_as_it_should_be_is_not_written_again_and_no_second_password_is_
         assert_eq!(shared.ensure(&activation).await.unwrap(), Standing::Ready);
         if exposed {
             shared.until_done(Deed::Expose, &activation).await;
+            shared.until_done(Deed::Keep, &activation).await;
         }
         shared.look(|cluster| assert_eq!(cluster.writes(), Vec::<&str>::new(), "exposed: {exposed}"));
     }
@@ -111,6 +112,37 @@ async fn applications_are_let_in_when_they_are_and_stay_in() {
             cluster.objects[STATEFUL_SET]["spec"]["updateStrategy"]["type"],
             "OnDelete"
         );
+    });
+}
+
+#[tokio::test]
+async fn applications_that_are_served_are_let_in_again_when_somebody_takes_the_service_or_its_policy_away() {
+    let (shared, activation) = (Shared::default(), activation("Activate"));
+    shared.until_done(Deed::Ensure, &activation).await;
+    shared.until_done(Deed::Expose, &activation).await;
+    shared.until_done(Deed::Keep, &activation).await;
+    let served = shared.look(|cluster| cluster.objects.clone());
+    for taken in [&[PUBLIC][..], &[PUBLIC_POLICY], &[PUBLIC, PUBLIC_POLICY]] {
+        shared.look(|cluster| taken.iter().for_each(|path| drop(cluster.objects.remove(*path))));
+        shared.until_done(Deed::Keep, &activation).await;
+        shared.look(|cluster| {
+            for path in [PUBLIC, PUBLIC_POLICY, STATEFUL_SET] {
+                assert_eq!(
+                    cluster.objects[path]["spec"], served[path]["spec"],
+                    "{taken:?}: {path}"
+                );
+            }
+        });
+    }
+    // Nor is one let in who was not before: until every question is answered nobody is served.
+    shared.look(|cluster| {
+        cluster.objects.remove(PUBLIC);
+        cluster.objects.remove(PUBLIC_POLICY);
+    });
+    shared.until_done(Deed::Ensure, &activation).await;
+    shared.look(|cluster| {
+        assert!(cluster.objects[PUBLIC]["spec"]["selector"].is_null());
+        assert!(!cluster.objects.contains_key(PUBLIC_POLICY));
     });
 }
 

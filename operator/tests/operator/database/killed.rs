@@ -7,7 +7,7 @@ fn deeds(mode: &str) -> &'static [Deed] {
     if mode == "Rehearse" {
         &[Deed::Ensure, Deed::Remove]
     } else {
-        &[Deed::Ensure, Deed::Expose, Deed::Ensure]
+        &[Deed::Ensure, Deed::Expose, Deed::Keep]
     }
 }
 

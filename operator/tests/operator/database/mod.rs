@@ -211,6 +211,8 @@ fn status(code: u16) -> (u16, Value) {
 enum Deed {
     Ensure,
     Expose,
+    /// What is done for as long as applications are served.
+    Keep,
     Remove,
 }
 
@@ -231,7 +233,7 @@ impl Shared {
     async fn ensure(&self, activation: &EmbassyActivation) -> Result<Standing, ReconcileError> {
         let shared = self.clone();
         let (client, _log) = client(move |asked| Some(shared.look(|cluster| cluster.answer(asked))));
-        ensure(&World::of(&[]).context(client), &managed(activation)).await
+        ensure(&World::of(&[]).context(client), &managed(activation), false).await
     }
 
     /// Does it, and says whether it came to its end.
@@ -240,7 +242,8 @@ impl Shared {
         let (client, _log) = client(move |asked| Some(shared.look(|cluster| cluster.answer(asked))));
         let (context, managed) = (World::of(&[]).context(client), managed(activation));
         match deed {
-            Deed::Ensure => matches!(ensure(&context, &managed).await, Ok(Standing::Ready)),
+            Deed::Ensure => matches!(ensure(&context, &managed, false).await, Ok(Standing::Ready)),
+            Deed::Keep => matches!(ensure(&context, &managed, true).await, Ok(Standing::Ready)),
             Deed::Expose => expose(&context, &managed).await.is_ok_and(|open| open),
             Deed::Remove => remove(&context, &managed).await.is_ok_and(|gone| gone),
         }
