@@ -89,7 +89,8 @@ impl Sight {
         sight
     }
 
-    /// Remembers whom the reports heard. A time ahead of ours would hide a silence, so it counts as now.
+    /// Remembers whom the reports heard. A time ahead of ours would hide a silence, so it counts as now, and is forgotten by whoever remembers it
+    /// from when our clock was ahead.
     fn hear(&mut self, now: Timestamp) {
         let heard: Vec<(String, Timestamp)> = self
             .reports()
@@ -98,7 +99,7 @@ impl Sight {
             .collect();
         for (registry, at) in heard {
             let known = self.heard.entry(registry).or_insert(at);
-            *known = at.max(*known);
+            *known = if *known > now { at } else { at.max(*known) };
         }
     }
 
@@ -216,6 +217,21 @@ mod tests {
     fn counts(sight: &Sight) -> Vec<(&str, u64)> {
         let rows = sight.refused("population").iter();
         rows.map(|row| (row.refusal.as_str(), row.count)).collect()
+    }
+
+    #[test]
+    fn what_was_heard_by_a_clock_that_was_ahead_is_forgotten() {
+        let heard = |at: &str, before: &Sight, now: &str| {
+            let report = json!({"lanes": [{"registry": "population", "heardAt": at}]});
+            Sight::of(vec![gate(&report)], before, now.parse().unwrap())
+        };
+        let (ten, eleven) = ("2026-11-23T10:00:00Z", "2026-11-23T11:00:00Z");
+        let ahead = heard("2036-11-23T10:00:00Z", &Sight::default(), "2036-11-23T10:00:00Z");
+        let right = heard(ten, &ahead, eleven);
+        assert_eq!(right.heard["population"].to_string(), ten);
+        // A report that was heard earlier, from another gate, takes nothing back.
+        let earlier = heard("2026-11-23T09:00:00Z", &right, eleven);
+        assert_eq!(earlier.heard["population"].to_string(), ten);
     }
 
     #[test]

@@ -14,8 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::allowance::Allowance;
+use super::allowance::{Allowance, Put};
 use super::metrics::Metrics;
+use crate::process::clock::{Happened, Now};
 
 /// The most requests of one registry that are answered at once.
 const SLOTS: usize = 24;
@@ -60,8 +61,8 @@ struct Rules {
 /// What was counted.
 #[derive(Debug, Default)]
 struct Seen {
-    heard_at: Option<Timestamp>,
-    retrieved_at: Option<Timestamp>,
+    heard: Option<Happened>,
+    retrieved: Option<Happened>,
     bytes_put: u64,
     passed: u64,
     refused: Refused,
@@ -234,8 +235,8 @@ impl Lane {
     }
 
     /// Takes a put in.
-    pub(super) fn reserve(&self, length: u64) -> Result<(), Refusal> {
-        lock(&self.allowance).reserve(length, Instant::now())
+    pub(super) fn reserve(&self, put: Put) -> Result<(), Refusal> {
+        lock(&self.allowance).reserve(put, Instant::now())
     }
 
     /// Lets bytes of a put pass; the next may follow after this time.
@@ -244,9 +245,9 @@ impl Lane {
     }
 
     /// A put that was taken in is over.
-    pub(super) fn settle(&self, length: u64, came: u64, stored: bool) {
+    pub(super) fn settle(&self, put: Put, came: u64, stored: bool) {
         let mut allowance = lock(&self.allowance);
-        allowance.settle(length, came, stored);
+        allowance.settle(put, came, stored);
         self.measure(|metrics, id| metrics.used(id, allowance.used()));
     }
 
@@ -265,11 +266,11 @@ impl Lane {
         }
         if passage.user.is_retrieval() {
             if matches!(passage.action, Action::Read(_)) {
-                seen.retrieved_at = Some(now);
+                seen.retrieved = Some(Happened::now());
             }
             return;
         }
-        seen.heard_at = Some(now);
+        seen.heard = Some(Happened::now());
         self.measure(|metrics, id| metrics.heard(id, now.as_second()));
         if let Action::Put { length, .. } = passage.action {
             seen.bytes_put = seen.bytes_put.saturating_add(length);
@@ -289,12 +290,13 @@ impl Lane {
     /// What the report says of it; `None` while nothing came.
     pub(super) fn report(&self) -> Option<LaneReport> {
         let seen = lock(&self.seen);
+        let now = Now::read();
         let refused = seen.refused.report();
         let silent = seen.passed == 0 && refused.is_empty();
         (!silent).then(|| LaneReport {
             registry: self.registry.to_string(),
-            heard_at: seen.heard_at,
-            retrieved_at: seen.retrieved_at,
+            heard_at: seen.heard.map(|heard| heard.when(now)),
+            retrieved_at: seen.retrieved.map(|retrieved| retrieved.when(now)),
             bytes_put: seen.bytes_put,
             passed: seen.passed,
             refused,

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::door::{self, Action, MAX_HEADERS_LENGTH, Passage, Refusal, User};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName};
@@ -11,6 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Uri, Version};
 use tokio_util::sync::CancellationToken;
 
+use super::allowance::Put;
 use super::crowd::Place;
 use super::download::{Answer, Held, MAX_ANSWER, Passing};
 use super::effective::Effective;
@@ -76,8 +78,8 @@ impl From<Refusal> for Failure {
 /// A request that was let in. A put is settled when it is dropped: what the store may have counts as if it had.
 struct Passed<'a> {
     lane: &'a Arc<Lane>,
-    /// Bytes of the body; none but a put has one.
-    length: u64,
+    /// What is put, by one that puts: nothing else has a body.
+    put: Option<Put>,
     progress: Arc<Progress>,
     /// Cancelled when a put must end.
     cut: CancellationToken,
@@ -86,25 +88,29 @@ struct Passed<'a> {
 
 impl<'a> Passed<'a> {
     fn begin(lane: &'a Arc<Lane>, passage: &Passage, rules: &door::Lane) -> Result<Self, Refusal> {
-        let (length, cut) = match passage.action {
-            Action::Put { length, .. } => {
+        let (put, cut) = match &passage.action {
+            Action::Put { key, length } => {
+                let put = Put {
+                    length: *length,
+                    commits: matches!(key, ObjectKey::Source { .. }),
+                };
                 let cut = lane.putting(rules)?;
-                lane.reserve(length)?;
-                (length, cut)
+                lane.reserve(put)?;
+                (Some(put), cut)
             }
-            _ => (0, CancellationToken::new()),
+            _ => (None, CancellationToken::new()),
         };
         Ok(Self {
             lane,
-            length,
-            progress: Progress::begin(length),
+            put,
+            progress: Progress::begin(put.map_or(0, |put| put.length)),
             cut,
             refused_by_store: false,
         })
     }
 
     fn sent(&self, body: Incoming) -> Sent {
-        if self.length == 0 {
+        if self.put.is_none() {
             return Sent::Nothing;
         }
         Sent::Upload(Upload::new(
@@ -117,9 +123,9 @@ impl<'a> Passed<'a> {
 
 impl Drop for Passed<'_> {
     fn drop(&mut self) {
-        if self.length > 0 {
+        if let Some(put) = self.put {
             let stored = self.progress.is_complete() && !self.refused_by_store;
-            self.lane.settle(self.length, self.progress.came(), stored);
+            self.lane.settle(put, self.progress.came(), stored);
         }
     }
 }

@@ -23,7 +23,9 @@ fn meaning(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::Slow => (StatusCode::BAD_REQUEST, "RequestTimeout"),
         Refusal::Incomplete => (StatusCode::BAD_REQUEST, "IncompleteBody"),
         Refusal::Quota { .. } => (StatusCode::FORBIDDEN, "QuotaExceeded"),
-        Refusal::Rate { .. } | Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+        Refusal::Rate { .. } | Refusal::Commits | Refusal::Busy => {
+            (StatusCode::SERVICE_UNAVAILABLE, "SlowDown")
+        }
         _ => (StatusCode::FORBIDDEN, "AccessDenied"),
     }
 }

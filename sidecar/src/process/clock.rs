@@ -27,6 +27,33 @@ impl Now {
     }
 }
 
+/// Something that happened while the process ran.
+#[derive(Clone, Copy, Debug)]
+pub struct Happened(Now);
+
+impl Happened {
+    /// It happens now.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Now::read())
+    }
+
+    /// When it was, by the calendar as it is now. One that was set since is believed now, and not then.
+    #[must_use]
+    pub fn when(&self, now: Now) -> Timestamp {
+        const SET: SignedDuration = SignedDuration::from_secs(1);
+        let passed = now.moment.saturating_duration_since(self.0.moment);
+        let Ok(by_now) = now.time.checked_sub(passed) else {
+            return self.0.time;
+        };
+        if by_now.duration_since(self.0.time).abs() <= SET {
+            return self.0.time;
+        }
+        // Two looks at it say the same.
+        by_now.round(jiff::Unit::Second).unwrap_or(by_now)
+    }
+}
+
 /// Whether so long has passed since a time of the calendar. What lies ahead was said by a calendar that was wrong, and has passed too: otherwise
 /// it would be waited for as long as that was wrong by.
 #[must_use]
@@ -38,6 +65,18 @@ pub fn has_passed(since: Timestamp, time: Duration, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happened_while_the_calendar_was_wrong_is_told_by_the_right_one() {
+        let (then, hour) = (Instant::now(), Duration::from_hours(1));
+        let at = |second, moment| Now {
+            time: Timestamp::from_second(second).unwrap(),
+            moment,
+        };
+        let happened = Happened(at(900_000, then));
+        assert_eq!(happened.when(at(903_600, then + hour)).as_second(), 900_000);
+        assert_eq!(happened.when(at(3_600, then + hour)).as_second(), 0);
+    }
 
     #[test]
     fn what_lies_ahead_is_not_waited_for() {

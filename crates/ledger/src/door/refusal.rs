@@ -68,6 +68,9 @@ pub enum Refusal {
         /// The most bytes a second.
         limit: u64,
     },
+    /// The registry commits copies faster than any schedule does.
+    #[error("the registry has committed copies faster than any schedule does: try again later")]
+    Commits,
     /// Too many requests at once.
     #[error("too many requests are under way: try again later")]
     Busy,
@@ -81,7 +84,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every word and what it says, in the order of the reference.
-    pub const MEANINGS: [(&'static str, &'static str); 21] = [
+    pub const MEANINGS: [(&'static str, &'static str); 22] = [
         (
             "NotSigned",
             "It has no signature in an `Authorization` header: presigned and anonymous requests do not pass.",
@@ -124,14 +127,18 @@ impl Refusal {
         ("Malformed", "It is not a well-formed request of HTTP/1.1."),
         ("Quota", "The registry would exceed its quota."),
         ("Rate", "The registry puts more than it may in the time."),
+        (
+            "Commits",
+            "The registry commits copies faster than any schedule does.",
+        ),
         ("Busy", "Too many requests are under way."),
         ("Slow", "The body came too slowly."),
         ("Incomplete", "The body ended before its `Content-Length`."),
     ];
 
     /// Every word, in the order of the reference.
-    pub const WORDS: [&'static str; 21] = {
-        let mut words = [""; 21];
+    pub const WORDS: [&'static str; 22] = {
+        let mut words = [""; 22];
         let mut at = 0;
         while at < words.len() {
             words[at] = Self::MEANINGS[at].0;
@@ -173,6 +180,7 @@ impl Refusal {
             Self::Malformed => "Malformed",
             Self::Quota { .. } => "Quota",
             Self::Rate { .. } => "Rate",
+            Self::Commits => "Commits",
             Self::Busy => "Busy",
             Self::Slow => "Slow",
             Self::Incomplete => "Incomplete",

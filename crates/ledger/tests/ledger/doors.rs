@@ -120,6 +120,7 @@ fn every_refusal_is_counted_under_a_word_of_the_reference() {
         Refusal::Malformed,
         Refusal::Quota { limit: 1 },
         Refusal::Rate { limit: 1 },
+        Refusal::Commits,
         Refusal::Busy,
         Refusal::Slow,
         Refusal::Incomplete,

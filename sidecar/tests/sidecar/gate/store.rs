@@ -107,7 +107,7 @@ async fn an_answer_that_is_lost_is_not_taken_for_a_refusal() {
     let answer = connection.answer().await.unwrap();
     assert_eq!((answer.status, answer.refusal()), (502, "none"), "{answer:?}");
     // The store has it, so it counts as if the answer had come.
-    let used = "dataembassy_gate_used_bytes{registry=\"population\"} 4";
+    let used = "dataembassy_gate_used_bytes{registry=\"population\"} 4096";
     assert!(bench.metrics().await.contains(used));
 }
 
