@@ -126,6 +126,8 @@ pub struct Shape {
     pub segment_bytes: usize,
     /// Whether segments are only named and never put: for copies larger than any disk.
     pub phantom: bool,
+    /// Between the numbers of two segments.
+    pub stride: u64,
     /// Whom it claims to be sealed to.
     pub recipients: Vec<Recipient>,
     /// How long ago its snapshot was taken.
@@ -138,6 +140,7 @@ impl Default for Shape {
             segments: 3,
             segment_bytes: 2_000,
             phantom: false,
+            stride: 1,
             recipients: RECIPIENT.parse().into_iter().collect(),
             age: Duration::ZERO,
         }
@@ -250,7 +253,7 @@ impl MadeLedger {
         let mut manifest = ManifestWriter::new();
         let (mut parts, mut segments) = (Vec::new(), Vec::new());
         for number in 1..=shape.segments {
-            let number = SegmentNumber::new(number)?;
+            let number = SegmentNumber::new(number * shape.stride)?;
             let record = self.segment(depositor, copy, number, shape).await?;
             if let Some(part) = manifest.push(&record)? {
                 parts.push(part);

@@ -1,5 +1,6 @@
 //! What all keepers of a custodian share: slots to work in, the board, the metrics, and how often things are done.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -61,8 +62,8 @@ pub struct Office {
     pub timing: Timing,
     /// Slots to work in.
     pub slots: Semaphore,
-    /// Slots for what takes memory.
-    pub heavy: Semaphore,
+    /// Slots for what takes memory. Nobody waits for one of these who holds one of the others.
+    pub heavy: Arc<Semaphore>,
     /// Something is there to be read back.
     pub to_read: Notify,
     /// The key of this process's sums.
@@ -83,7 +84,7 @@ impl Office {
             process,
             timing,
             slots: Semaphore::new(SLOTS),
-            heavy: Semaphore::new(HEAVY),
+            heavy: Arc::new(Semaphore::new(HEAVY)),
             to_read: Notify::new(),
             tally_key,
             board,

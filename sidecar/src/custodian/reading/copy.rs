@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::object::{self, Flaw, Wanted};
 use super::pace::Pace;
-use super::{Chosen, Library};
+use super::{Chosen, Library, plan};
 use crate::custodian::registry::holdings::{
     Damage, DamagedObject, Held, MAX_REMEMBERED, Manifest, Partial, ReadBack, ReadDamage,
 };
@@ -61,6 +61,7 @@ pub(super) async fn read(
         Ok(body) => body,
         Err(error) => return end_by(chosen, error),
     };
+    chosen.holdings.lock().read_cost += plan::cost(0);
     let mut reading = Reading::begin(library, chosen, &held);
     let mut asked = Instant::now();
     let goes_on = || {
@@ -142,6 +143,7 @@ impl<'a> Reading<'a> {
         let (mut reader, mut number, already) = (ManifestReader::new(), 0, self.segments);
         for part in &body.manifest {
             let (bytes, lock) = read_part(store, &self.chosen.registry, body.copy_id, part).await?;
+            pace.pass(bytes.len()).await;
             self.see(part.name, &part.version, part.size, &lock);
             for record in reader.records(&bytes).map_err(|error| unusable(&error))? {
                 let record = record.map_err(|error| unusable(&error))?;
@@ -230,10 +232,13 @@ impl<'a> Reading<'a> {
         self.earliest_lock = [self.earliest_lock, lock.until].into_iter().flatten().min();
         let fault = self.library.configuration.lock.fault(lock, Timestamp::now());
         self.change(|held| held.locks.see(object, version, lock, fault));
-        self.chosen.holdings.lock().bytes_read += size;
+        let mut state = self.chosen.holdings.lock();
+        state.bytes_read += size;
+        state.read_cost += plan::cost(size);
     }
 
     fn note_damage(&mut self, object: CopyObject, wanted: Wanted, fault: CopyFault) {
+        let size = wanted.size;
         self.damage.count += 1;
         if self.damage.objects.len() < MAX_REMEMBERED {
             self.damage.objects.push(DamagedObject {
@@ -245,6 +250,7 @@ impl<'a> Reading<'a> {
             });
         }
         self.damage.looked_at = Timestamp::now();
+        self.chosen.holdings.lock().read_cost += plan::cost(size);
         let damage = Box::new(self.damage.clone());
         self.change(|held| held.read.damage = Some(damage));
         // It is told now and not when a large copy has come to its end.
@@ -299,6 +305,7 @@ pub(super) async fn recheck(library: &Library, chosen: &Chosen, pace: &Pace) -> 
             size: one.size,
             sha256: one.sha256,
         };
+        chosen.holdings.lock().read_cost += plan::cost(wanted.size);
         match object::read(&library.store, &wanted, pace).await {
             Ok(_) => {}
             Err(Flaw::Fault(fault)) => objects.push(DamagedObject { fault, ..one }),

@@ -6,7 +6,7 @@ pub mod object;
 pub mod pace;
 pub mod plan;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dataembassy_ledger::RegistryId;
@@ -22,6 +22,7 @@ use super::registry::holdings::Held;
 use crate::store::Store;
 use copy::Ended;
 use pace::Pace;
+use plan::{Due, Turn, Turns};
 
 /// Between two looks for something to read while nothing is due.
 const REST: Duration = Duration::from_secs(5);
@@ -45,6 +46,14 @@ pub struct Reader {
     library: watch::Receiver<Option<Arc<Library>>>,
     ending: CancellationToken,
     pace: Pace,
+    turns: Mutex<Turns>,
+}
+
+/// What one registry has due.
+struct Candidate {
+    turn: Turn,
+    due: Due,
+    chosen: Chosen,
 }
 
 /// A copy that is to be read.
@@ -68,6 +77,7 @@ impl Reader {
             library,
             ending,
             pace: Pace::new(1),
+            turns: Mutex::default(),
         }
     }
 
@@ -99,11 +109,19 @@ impl Reader {
     async fn work(&self, library: &Library) -> Duration {
         self.pace.set(library.configuration.bytes_per_second);
         let now = Timestamp::now();
-        let damaged = choose(library, |held| plan::is_to_recheck(held, now).then_some(()));
-        let ended = match (damaged, most_urgent(library)) {
-            (Some(chosen), _) => copy::recheck(library, &chosen, &self.pace).await,
-            (None, Some(chosen)) => self.read(library, &chosen).await,
-            (None, None) => return REST,
+        let rank = |held: &Held| {
+            let rechecks = plan::is_to_recheck(held, now).then_some(Due::Recheck);
+            rechecks.or_else(|| due(library, held, now))
+        };
+        let next = self
+            .candidates(library, rank)
+            .into_iter()
+            .min_by_key(|next| next.turn);
+        let Some(next) = next else { return REST };
+        self.turns().serve(&next.turn);
+        let ended = match next.due {
+            Due::Recheck => copy::recheck(library, &next.chosen, &self.pace).await,
+            Due::Read(_) => self.read(library, &next.chosen).await,
         };
         match ended {
             Ended::Read | Ended::Interrupted => Duration::ZERO,
@@ -111,11 +129,17 @@ impl Reader {
         }
     }
 
-    /// Reads a copy until something is more urgent; then this one waits where it stopped.
+    /// Reads a copy until it is another's turn; then this one waits where it stopped.
     async fn read(&self, library: &Library, chosen: &Chosen) -> Ended {
         let is_outdone = || {
-            let next = most_urgent(library);
-            next.is_none_or(|next| next.registry != chosen.registry || next.sequence != chosen.sequence)
+            let now = Timestamp::now();
+            let all = self.candidates(library, |held| due(library, held, now));
+            let (ours, others): (Vec<_>, Vec<_>) =
+                all.iter().partition(|one| one.chosen.registry == chosen.registry);
+            let ours = ours
+                .first()
+                .filter(|ours| ours.chosen.sequence == chosen.sequence);
+            ours.is_none_or(|ours| others.iter().any(|other| ours.turn.gives_way(&other.turn)))
         };
         let is_over = || self.ending.is_cancelled() || self.library.has_changed().unwrap_or(true);
         tokio::select! {
@@ -123,33 +147,39 @@ impl Reader {
             () = self.ending.cancelled() => Ended::Interrupted,
         }
     }
-}
 
-fn most_urgent(library: &Library) -> Option<Chosen> {
-    let (now, period) = (Timestamp::now(), library.configuration.period);
-    choose(library, |held| plan::urgency(held, now, period))
-}
-
-/// The copy with the least rank among those that have one.
-fn choose<R: Ord>(library: &Library, rank: impl Fn(&Held) -> Option<R>) -> Option<Chosen> {
-    let mut best: Option<(R, Chosen)> = None;
-    for (registry, holdings) in &library.shelves {
-        let state = holdings.lock();
-        // What earlier proofs say of these copies is not known yet.
-        if !state.history_known {
-            continue;
-        }
-        for held in state.copies.values() {
-            let Some(rank) = rank(held) else { continue };
-            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
-                let chosen = Chosen {
+    /// The most urgent copy of each registry that has one due.
+    fn candidates(&self, library: &Library, rank: impl Fn(&Held) -> Option<Due>) -> Vec<Candidate> {
+        let mut turns = self.turns();
+        let mut candidates = Vec::new();
+        for (registry, holdings) in &library.shelves {
+            let state = holdings.lock();
+            // What earlier proofs say of these copies is not known yet.
+            if !state.history_known {
+                continue;
+            }
+            let due = state.copies.values().filter_map(|held| Some((rank(held)?, held)));
+            let Some((due, held)) = due.min_by_key(|(due, _)| *due) else {
+                continue;
+            };
+            candidates.push(Candidate {
+                turn: turns.of(registry, state.read_cost, due),
+                due,
+                chosen: Chosen {
                     registry: registry.clone(),
                     holdings: Arc::clone(holdings),
                     sequence: held.reference.sequence,
-                };
-                best = Some((rank, chosen));
-            }
+                },
+            });
         }
+        candidates
     }
-    best.map(|(_, chosen)| chosen)
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn due(library: &Library, held: &Held, now: Timestamp) -> Option<Due> {
+    plan::urgency(held, now, library.configuration.period).map(Due::Read)
 }

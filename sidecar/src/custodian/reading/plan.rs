@@ -1,11 +1,16 @@
 //! Which copy is read back next. No clock is read here.
 //!
-//! Copies that were never read come first, the newest of them before the others: it is the one that matters most. Then the one that was
-//! read longest ago, once half of the period has passed: the other half is left for reading.
+//! Of a registry's copies those that were never read come first, the newest of them before the others: it is the one that matters most. Then
+//! the one that was read longest ago, once half of the period has passed: the other half is left for reading.
+//!
+//! Of registries the one comes first for which least was read, counted from when it last had nothing due: however much one of them sends,
+//! the others are proven beside it.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dataembassy_ledger::RegistryId;
 use jiff::Timestamp;
 
 use crate::custodian::registry::holdings::{Held, Manifest};
@@ -13,6 +18,10 @@ use crate::process::clock::has_passed;
 
 /// Between two looks at objects that were found wrong.
 const RETRY: Duration = Duration::from_secs(30);
+/// What an object costs at least, in bytes: a request takes its time, however little comes.
+const LEAST_COST: u64 = 64 * 1_024;
+/// How many bytes a registry may be ahead of one that waits before its reading is interrupted.
+const QUANTUM: u64 = 256 * 1_024 * 1_024;
 
 /// What comes first has the least of these.
 pub type Urgency = (bool, Option<Timestamp>, Reverse<Timestamp>);
@@ -38,4 +47,116 @@ pub fn urgency(held: &Held, now: Timestamp, period: Duration) -> Option<Urgency>
 pub fn is_to_recheck(held: &Held, now: Timestamp) -> bool {
     let damage = held.read.damage.as_ref();
     damage.is_some_and(|damage| damage.complete && has_passed(damage.looked_at, RETRY, now))
+}
+
+/// What reading an object of this size costs, in bytes.
+#[must_use]
+pub const fn cost(size: u64) -> u64 {
+    if size < LEAST_COST { LEAST_COST } else { size }
+}
+
+/// What a registry has due: its most urgent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// Objects that were found wrong are looked at again.
+    Recheck,
+    /// A copy is read.
+    Read(Urgency),
+}
+
+impl Due {
+    /// Whether it is a copy that nobody has read yet.
+    const fn is_first(self) -> bool {
+        matches!(self, Self::Read((false, ..)))
+    }
+}
+
+/// Where a registry stands that has something due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    /// What was read for it, as all of them count.
+    place: u64,
+    due: Due,
+}
+
+impl Turn {
+    /// Whether a reading in this turn gives way to one in that.
+    #[must_use]
+    pub const fn gives_way(&self, to: &Self) -> bool {
+        let is_far_ahead = self.place >= to.place.saturating_add(QUANTUM);
+        let is_news = to.due.is_first() && !self.due.is_first() && to.place <= self.place;
+        is_far_ahead || is_news
+    }
+}
+
+/// Takes registries in turns.
+#[derive(Debug, Default)]
+pub struct Turns {
+    /// What each has been given for the time in which it had nothing due, so that nobody saves up.
+    given: BTreeMap<RegistryId, u64>,
+    /// Where whoever was served last stood.
+    now: u64,
+}
+
+impl Turns {
+    /// The turn of a registry that has this due, and for which reading has cost so much.
+    pub fn of(&mut self, registry: &RegistryId, cost: u64, due: Due) -> Turn {
+        let given = self.given.entry(registry.clone()).or_default();
+        *given = (*given).max(self.now.saturating_sub(cost));
+        Turn {
+            place: cost.saturating_add(*given),
+            due,
+        }
+    }
+
+    /// Serves whoever has this turn.
+    pub fn serve(&mut self, turn: &Turn) {
+        self.now = self.now.max(turn.place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ_BEFORE: Due = Due::Read((true, None, Reverse(Timestamp::UNIX_EPOCH)));
+    const NEVER_READ: Due = Due::Read((false, None, Reverse(Timestamp::UNIX_EPOCH)));
+
+    /// Serves these registries, each of which has always so much due, and tells what each was read of so many bytes in all.
+    fn served(turns: &mut Turns, costs: &mut [(RegistryId, u64, u64)], bytes: u64) {
+        let end = costs.iter().map(|(_, cost, _)| *cost).sum::<u64>() + bytes;
+        while costs.iter().map(|(_, cost, _)| *cost).sum::<u64>() < end {
+            let of = |(registry, cost, _): &(RegistryId, u64, u64)| turns.of(registry, *cost, NEVER_READ);
+            let all: Vec<Turn> = costs.iter().map(of).collect();
+            let (place, turn) = all.iter().enumerate().min_by_key(|(_, turn)| **turn).unwrap();
+            turns.serve(turn);
+            costs[place].1 += costs[place].2;
+        }
+    }
+
+    #[test]
+    fn a_registry_that_sends_without_end_takes_no_more_than_its_share() {
+        let (mut turns, id) = (Turns::default(), |id: &str| id.parse::<RegistryId>().unwrap());
+        let mut costs = vec![(id("flood"), 0, 1_000), (id("population"), 0, 10)];
+        served(&mut turns, &mut costs, 100_000);
+        assert!(costs[0].1.abs_diff(costs[1].1) <= 1_000, "{costs:?}");
+        // One that had nothing due for a long time has saved up nothing.
+        costs.push((id("health"), 0, 10));
+        let before = costs.clone();
+        served(&mut turns, &mut costs, 90_000);
+        for (before, after) in before.iter().zip(&costs) {
+            let share = after.1 - before.1;
+            assert!(share.abs_diff(30_000) <= 2_000, "{}: {share}", after.0);
+        }
+    }
+
+    #[test]
+    fn a_reading_gives_way_to_a_first_one_at_once_and_to_others_when_it_is_far_ahead() {
+        let turn = |place, due| Turn { place, due };
+        assert!(turn(7, READ_BEFORE).gives_way(&turn(7, NEVER_READ)));
+        assert!(!turn(6, READ_BEFORE).gives_way(&turn(7, NEVER_READ)));
+        assert!(!turn(QUANTUM, NEVER_READ).gives_way(&turn(1, NEVER_READ)));
+        assert!(turn(QUANTUM + 1, NEVER_READ).gives_way(&turn(1, READ_BEFORE)));
+        assert!(turn(7, Due::Recheck) < turn(7, NEVER_READ) && turn(7, NEVER_READ) < turn(7, READ_BEFORE));
+    }
 }

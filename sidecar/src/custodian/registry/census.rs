@@ -5,6 +5,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use dataembassy_contract::Reason;
 use dataembassy_ledger::ObjectKey;
@@ -24,6 +25,10 @@ use crate::store::{Store, StoreError};
 const MAX_UNNAMED: usize = 1_024;
 /// How many objects of living copies are drawn, for whoever wants to look at a sample.
 const SAMPLE: usize = 8;
+/// What a version takes of the store at least, in bytes: however small it is, it is a file there.
+const LEAST_BYTES: u64 = 4_096;
+/// How long a pass lists before others have their turns.
+const PIECE: Duration = Duration::from_secs(1);
 /// The most places of the chains that are told as faults.
 const MAX_FAULTS: usize = 16;
 
@@ -63,7 +68,7 @@ pub struct Drawn {
 /// What a pass found.
 #[derive(Debug, Default)]
 pub struct Census {
-    /// Bytes of all versions.
+    /// Bytes of all versions, each as at least 4 KiB.
     pub used_bytes: u64,
     /// The sum of each living copy's objects.
     pub copies: BTreeMap<CopyId, Tally>,
@@ -101,7 +106,7 @@ impl Expected {
         source_head: Option<Sequence>,
         custody_head: Option<Sequence>,
     ) -> Self {
-        let copies = holdings.copies.values();
+        let copies = holdings.copies.values().filter(|held| held.twin_of.is_none());
         let entries = holdings.copies.values();
         Self {
             registry,
@@ -123,27 +128,14 @@ impl Expected {
     }
 }
 
-/// Lists everything below the registry's prefix and adds it up.
-pub async fn take(store: &Store, expected: &Expected, key: &TallyKey) -> Result<Census, StoreError> {
-    let prefix = ObjectKey::registry_prefix(&expected.registry);
-    let mut listing = Listing::new(store, &prefix, None);
-    let mut count = Count {
-        expected,
-        key,
-        census: Census::default(),
-        source: Sequence::FIRST.get(),
-        custody: Sequence::FIRST.get(),
-        seen: 0,
-    };
-    while let Some(group) = listing.next().await? {
-        count.take(&group);
-    }
-    Ok(count.finish())
-}
-
-struct Count<'a> {
-    expected: &'a Expected,
-    key: &'a TallyKey,
+/// A pass that is being made, a piece at a time: a folder may hold millions of objects.
+#[derive(Debug)]
+pub struct Count {
+    listing: Listing,
+    expected: Expected,
+    key: TallyKey,
+    /// How long it has taken so far.
+    took: Duration,
     census: Census,
     /// The next place of each chain that must be there.
     source: u64,
@@ -152,9 +144,63 @@ struct Count<'a> {
     seen: usize,
 }
 
-impl Count<'_> {
+/// How a pass stands after a piece of it.
+#[derive(Debug)]
+pub enum Counted {
+    /// There is more.
+    Partly(Box<Count>),
+    /// It came to its end.
+    Wholly(Box<Pass>),
+}
+
+/// A pass that came to its end.
+#[derive(Debug)]
+pub struct Pass {
+    /// What was found.
+    pub census: Census,
+    /// What was expected.
+    pub expected: Expected,
+    /// How long it took, without the pauses.
+    pub took: Duration,
+}
+
+impl Count {
+    /// Begins to list everything below the registry's prefix.
+    #[must_use]
+    pub fn begin(store: &Store, expected: Expected, key: TallyKey) -> Self {
+        let prefix = ObjectKey::registry_prefix(&expected.registry);
+        Self {
+            listing: Listing::new(store, &prefix, None),
+            expected,
+            key,
+            took: Duration::ZERO,
+            census: Census::default(),
+            source: Sequence::FIRST.get(),
+            custody: Sequence::FIRST.get(),
+            seen: 0,
+        }
+    }
+
+    /// Goes on for a moment.
+    pub async fn advance(mut self: Box<Self>) -> Result<Counted, StoreError> {
+        let began = Instant::now();
+        while let Some(group) = self.listing.next().await? {
+            self.take(&group);
+            if began.elapsed() >= PIECE {
+                self.took += began.elapsed();
+                return Ok(Counted::Partly(self));
+            }
+        }
+        let took = self.took + began.elapsed();
+        Ok(Counted::Wholly(Box::new(self.finish(took))))
+    }
+
     fn take(&mut self, group: &Group) {
-        let bytes: u64 = group.versions.iter().map(|version| version.size).sum();
+        let bytes: u64 = group
+            .versions
+            .iter()
+            .map(|version| version.size.max(LEAST_BYTES))
+            .sum();
         self.census.used_bytes = self.census.used_bytes.saturating_add(bytes);
         match group.key.parse::<ObjectKey>() {
             Ok(ObjectKey::Copy { copy, object, .. }) => self.take_object(copy, object, group),
@@ -182,12 +228,7 @@ impl Count<'_> {
             return;
         }
         let tally = self.census.copies.entry(copy).or_default();
-        for version in &group.versions {
-            match &version.version {
-                Some(id) if !version.is_delete_marker => tally.add(self.key, object, id, version.size),
-                _ => tally.add_shadow(self.key, object),
-            }
-        }
+        tally.add_listed(&self.key, object, group);
         if let Some(id) = group.objects().next().and_then(|version| version.version.clone()) {
             self.draw(Drawn {
                 copy,
@@ -305,11 +346,15 @@ impl Count<'_> {
         }
     }
 
-    fn finish(mut self) -> Census {
+    fn finish(mut self, took: Duration) -> Pass {
         // The last place is the head itself, which the look at the chain judges; what is missing before it is told here.
         if let Some(head) = self.expected.source_head {
             self.missing_until(head);
         }
-        self.census
+        Pass {
+            census: self.census,
+            expected: self.expected,
+            took,
+        }
     }
 }

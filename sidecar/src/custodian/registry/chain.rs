@@ -157,7 +157,7 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
             group = listing.next().await?;
         }
         self.take_in(store, &mut listing, group, &mut look).await?;
-        if look.arrived.is_empty() {
+        if !look.more {
             self.note_rolled_back();
         }
         Ok(look)
@@ -167,7 +167,7 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
     async fn take_in(
         &mut self,
         store: &Store,
-        listing: &mut Listing<'_>,
+        listing: &mut Listing,
         mut group: Option<Group>,
         look: &mut Look<B>,
     ) -> Result<(), StoreError> {

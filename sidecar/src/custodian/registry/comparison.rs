@@ -1,8 +1,8 @@
 //! The exact comparison of one copy's objects with a listing: only where the sums differ, to say which objects are missing, changed, or
 //! too many.
 //!
-//! A manifest is not in the listing's order, so its records are looked up by number; of a very large copy a window of numbers at a time, so
-//! that the memory stays the same.
+//! A manifest is not in the listing's order, so its records are looked up by number; of a very large copy some of them at a time, so that the
+//! memory stays the same.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -17,15 +17,17 @@ use super::examination::{ObjectError, read_part};
 use super::holdings::{Damage, Surplus};
 use super::listing::{Group, Listing};
 use super::places::before;
-use super::tally::{TallyKey, mark};
+use super::tally::{Tally, TallyKey, mark};
 use crate::store::Store;
 
-/// How many segment numbers are compared at a time.
-const WINDOW: u64 = 500_000;
+/// How many records of a manifest are compared at a time.
+const WINDOW: usize = 500_000;
 
 /// What a comparison found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
+    /// The sum of what was listed for it.
+    pub found: Tally,
     /// Objects that are not there, or that are others.
     pub damage: Option<Damage>,
     /// Objects that should not be there.
@@ -34,6 +36,7 @@ pub struct Comparison {
 
 #[derive(Default)]
 struct Count {
+    found: Tally,
     missing: u64,
     changed: u64,
     first_missing: Option<CopyObject>,
@@ -52,21 +55,18 @@ pub async fn compare(
     let mut count = Count::default();
     let mut low = 0;
     loop {
-        let high = low + WINDOW;
-        let mut named = BTreeMap::new();
-        let parts = body.manifest.iter().chain(&body.inventory);
-        // Parts sort behind all segments, so they belong to the last window.
-        let is_last = load(store, registry, body, key, low..high, &mut named).await?;
-        if is_last {
+        let Window { mut named, next } = load(store, registry, body, key, low).await?;
+        if next.is_none() {
+            // Parts sort behind all segments, so they belong to the last window.
+            let parts = body.manifest.iter().chain(&body.inventory);
             named.extend(parts.map(|part| (part.name, mark(key, part.name, Some(&part.version), part.size))));
         }
-        let marker = before_segment(&prefix, low);
-        let mut listing = Listing::new(store, &prefix, marker);
+        let mut listing = Listing::new(store, &prefix, before_segment(&prefix, low));
         while let Some(group) = listing.next().await? {
             let Ok(ObjectKey::Copy { object, .. }) = group.key.parse() else {
                 continue;
             };
-            if !is_last && number(object).is_none_or(|number| number >= high) {
+            if next.is_some_and(|next| number(object).is_none_or(|number| number >= next)) {
                 break;
             }
             count.take(key, object, &group, named.entry(object));
@@ -75,39 +75,46 @@ pub async fn compare(
             count.missing += 1;
             count.first_missing.get_or_insert(object);
         }
-        if is_last {
-            return Ok(count.told());
-        }
-        low = high;
+        let Some(next) = next else { return Ok(count.told()) };
+        low = next;
     }
 }
 
-/// Reads the records with numbers in the window; true if there are none beyond it.
+/// Records of a manifest with neighbouring numbers.
+struct Window {
+    named: BTreeMap<CopyObject, u128>,
+    /// The first number behind them, if there is one.
+    next: Option<u64>,
+}
+
+/// Reads the first records from this number on. However sparse the numbers are, the manifest is read once for so many records.
 async fn load(
     store: &Store,
     registry: &RegistryId,
     body: &CopyBody,
     key: &TallyKey,
-    window: std::ops::Range<u64>,
-    named: &mut BTreeMap<CopyObject, u128>,
-) -> Result<bool, ObjectError> {
-    let (mut reader, mut is_last) = (ManifestReader::new(), true);
+    low: u64,
+) -> Result<Window, ObjectError> {
+    let mut reader = ManifestReader::new();
+    let (mut named, mut next) = (BTreeMap::new(), None);
     for part in &body.manifest {
         let (bytes, _) = read_part(store, registry, body.copy_id, part).await?;
         let records = reader.records(&bytes);
         for record in records.into_iter().flatten() {
             // The manifest was read and found right before.
             let Ok(record) = record else { break };
-            let object = CopyObject::Segment(record.number);
             let number = u64::from(record.number.get());
-            if window.contains(&number) {
-                named.insert(object, mark(key, object, Some(&record.version), record.size));
-            } else if number >= window.end {
-                is_last = false;
+            if number < low || next.is_some_and(|next| number >= next) {
+                continue;
+            }
+            let object = CopyObject::Segment(record.number);
+            named.insert(object, mark(key, object, Some(&record.version), record.size));
+            if named.len() > WINDOW {
+                next = named.pop_last().and_then(|(last, _)| self::number(last));
             }
         }
     }
-    Ok(is_last)
+    Ok(Window { named, next })
 }
 
 fn number(object: CopyObject) -> Option<u64> {
@@ -131,6 +138,7 @@ impl Count {
         group: &Group,
         named: Entry<'_, CopyObject, u128>,
     ) {
+        self.found.add_listed(key, object, group);
         let Entry::Occupied(named) = named else {
             self.surplus.unnamed += group.versions.len() as u64;
             if self.surplus.example.is_empty() {
@@ -171,6 +179,7 @@ impl Count {
         });
         let has_surplus = self.surplus.beside + self.surplus.unnamed > 0;
         Comparison {
+            found: self.found,
             damage,
             surplus: has_surplus.then_some(self.surplus),
         }

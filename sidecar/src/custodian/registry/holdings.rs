@@ -34,6 +34,8 @@ pub struct Held {
     pub taken_at: Timestamp,
     /// The copy's id.
     pub copy: CopyId,
+    /// The earlier entry that has named the same id, where one has: the folder is that one's, and this is no copy of its own.
+    pub twin_of: Option<Sequence>,
     /// The copies whose objects it needs.
     pub parents: Vec<Sequence>,
     /// Sealed bytes of all segments.
@@ -67,7 +69,7 @@ pub enum Manifest {
 /// What listings show of a copy's objects.
 #[derive(Clone, Debug, Default)]
 pub struct Listed {
-    /// The sum of the last listing, if it was compared: another one must be compared anew.
+    /// The sum of the listing that was compared last: another one must be compared anew.
     pub compared: Option<Tally>,
     /// What is missing or changed.
     pub damage: Option<Box<Damage>>,
@@ -190,6 +192,7 @@ impl Held {
             arrived_at,
             taken_at: body.taken_at.as_jiff(),
             copy: body.copy_id,
+            twin_of: None,
             parents: body.parents.iter().map(|parent| parent.sequence).collect(),
             bytes: body.totals.sealed_bytes,
             segments: body.totals.segments,
@@ -212,7 +215,9 @@ impl Held {
         let read = self.read.damage.as_ref();
         let read = read.and_then(|damage| damage.objects.iter().map(|object| object.fault).min());
         let recipients = (!self.recipients_fit).then_some(CopyFault::Recipients);
-        [manifest, listed, read, recipients].into_iter().flatten().min()
+        let twin = self.twin_of.map(|_| CopyFault::Manifest);
+        let faults = [manifest, listed, read, recipients, twin];
+        faults.into_iter().flatten().min()
     }
 
     /// Takes over what a listing has shown. What was missing and is there again must be read again before it is believed.
@@ -242,6 +247,13 @@ impl Held {
             Manifest::Wrong(damage) => Some(of(reason(damage.fault), damage.told(), Loss::Copy)),
             _ => None,
         };
+        let twin = self.twin_of.map(|first| {
+            let what = format!(
+                "it names copy {}, which entry {first} has named before, and is no copy of its own",
+                self.copy
+            );
+            of(Reason::ManifestInvalid, what, Loss::Copy)
+        });
         let listed = self.listed.damage.as_ref();
         let listed = listed.map(|damage| of(reason(damage.fault), damage.told(), Loss::Copy));
         let read = self.read.damage.as_ref().and_then(|damage| damage.summary());
@@ -255,7 +267,7 @@ impl Held {
         let lock = self.locks.fault.as_ref();
         let lock = lock.map(|fault| of(fault.reason, fault.what.clone(), Loss::Nothing));
         let mut all: Vec<Finding> = Vec::new();
-        for one in [manifest, listed, read, recipients, surplus, lock]
+        for one in [twin, manifest, listed, read, recipients, surplus, lock]
             .into_iter()
             .flatten()
         {
@@ -278,11 +290,11 @@ impl Listed {
         }
     }
 
-    /// What an exact comparison has shown of a listing with this sum.
+    /// What an exact comparison has shown.
     #[must_use]
-    pub fn compared(found: Tally, comparison: Comparison) -> Self {
+    pub fn compared(comparison: Comparison) -> Self {
         Self {
-            compared: Some(found),
+            compared: Some(comparison.found),
             damage: comparison.damage.map(Box::new),
             surplus: comparison.surplus.map(Box::new),
         }
@@ -387,6 +399,8 @@ pub struct Holdings {
 pub struct HoldingsState {
     /// The copies by their numbers.
     pub copies: BTreeMap<Sequence, Held>,
+    /// Whose folder each is: the first entry that is known to name it. It may have gone since.
+    folders: BTreeMap<CopyId, Sequence>,
     /// Expired copies whose objects may still be there.
     pub expired: BTreeMap<CopyId, Sequence>,
     /// Copies that were read back since the last proof told so.
@@ -395,6 +409,8 @@ pub struct HoldingsState {
     pub history_known: bool,
     /// Bytes that were read back since the process started.
     pub bytes_read: u64,
+    /// What reading has cost since then, each object at least what a request does: by this registries take turns.
+    pub read_cost: u64,
 }
 
 impl Holdings {
@@ -405,6 +421,32 @@ impl Holdings {
 }
 
 impl HoldingsState {
+    /// Takes in a copy that was not known. Of two entries that name one id, the folder is the earlier one's, in whichever order they come.
+    pub fn take(&mut self, mut held: Held) {
+        let sequence = held.reference.sequence;
+        if self.copies.contains_key(&sequence) {
+            return;
+        }
+        let first = self.folders.get(&held.copy).copied();
+        let first = first.filter(|first| self.copies.get(first).is_some_and(|one| one.copy == held.copy));
+        match first {
+            Some(first) if first < sequence => held.twin_of = Some(first),
+            Some(later) => {
+                let twins = self.copies.range_mut(later..).map(|(_, one)| one);
+                for twin in twins.filter(|one| one.copy == held.copy) {
+                    twin.twin_of = Some(sequence);
+                    twin.manifest = Manifest::Unread;
+                    (twin.listed, twin.read) = (Listed::default(), ReadBack::default());
+                }
+                self.folders.insert(held.copy, sequence);
+            }
+            None => {
+                self.folders.insert(held.copy, sequence);
+            }
+        }
+        self.copies.insert(sequence, held);
+    }
+
     /// The newest copy whose bytes were read back and equal the ledger.
     #[must_use]
     pub fn newest_intact(&self) -> Option<&Held> {

@@ -8,7 +8,6 @@ use dataembassy_contract::custodian::Arrival;
 use dataembassy_ledger::chain::{CustodyView, KeyHasTwoRoles};
 use dataembassy_ledger::entry::{CopyFault, EntryRef, SourceBody};
 use dataembassy_ledger::value::Sequence;
-use jiff::Timestamp;
 
 use super::chain::Arrived;
 use super::custody::{Custody, WrittenProof};
@@ -36,6 +35,8 @@ pub struct LedgerState {
     source_more: bool,
     custody_due: Instant,
     was_empty: Option<bool>,
+    /// The furthest custody entry that a source entry names.
+    heard_of: Option<EntryRef>,
     /// Whether the head that a person has named is in the chain, and which head that was.
     confirmed: Option<(EntryRef, bool)>,
     two_roles: Option<KeyHasTwoRoles>,
@@ -68,6 +69,7 @@ impl LedgerState {
             source_more: true,
             custody_due: Instant::now(),
             was_empty: None,
+            heard_of: None,
             confirmed: None,
             two_roles: None,
             last_arrival: None,
@@ -166,12 +168,20 @@ impl LedgerState {
             .filter(|(head, _)| Some(*head) == settings.confirmed_head);
         let evidence = Evidence {
             was_empty: self.was_empty.unwrap_or(false),
+            was_heard_of: self.lost_custody().is_some(),
             custody_floor: settings.custody_floor,
             source_floor: settings.source_floor,
             confirmed_head: settings.confirmed_head,
             confirmed_is_there: confirmed.is_some_and(|(_, is_there)| is_there),
         };
         evidence.weigh()
+    }
+
+    /// The custody entry that a source entry names and that is not there. Home may name what never was: that is believed only where nothing
+    /// else is known.
+    fn lost_custody(&self) -> Option<EntryRef> {
+        let head = self.custody.head().map(|head| head.sequence);
+        self.heard_of.filter(|named| Some(named.sequence) > head)
     }
 
     /// Whether both chains were read, and the custodian knows where they stood before.
@@ -206,7 +216,7 @@ impl LedgerState {
         self.find_confirmed(assignment, holdings).await?;
         let (store, registry) = (&assignment.store, &self.identity.registry);
         let view = self.custody.view();
-        self.late.look(store, registry, view, Timestamp::now()).await
+        self.late.look(store, registry, view).await
     }
 
     /// Reads both chains to their ends, whatever was read before. What stands behind either's end and does not count is read twice more: were it
@@ -325,6 +335,7 @@ impl LedgerState {
 
     fn add(&mut self, assignment: &Assignment, arrived: Vec<Arrived<SourceBody>>, holdings: &Holdings) {
         let view = self.custody.view();
+        let custody_head = self.custody.head().map(|head| head.sequence);
         let mut state = holdings.lock();
         for one in arrived {
             let reference = one.found.entry.reference();
@@ -341,12 +352,17 @@ impl LedgerState {
                     arrived_at: one.written_at,
                 });
             }
+            if body.custody_head.map(|head| head.sequence) > self.heard_of.map(|head| head.sequence) {
+                self.heard_of = body.custody_head;
+                // Another custodian may have written it.
+                self.custody_more |= self.heard_of.map(|head| head.sequence) > custody_head;
+            }
             if view.is_void(body.copy_id) || view.is_expired(reference.sequence) {
                 continue;
             }
             let mut held = Held::new(reference, term, one.found.version, one.written_at, body);
             held.recipients_fit = self.judge_recipients(assignment, reference, &body.recipients);
-            state.copies.entry(reference.sequence).or_insert(held);
+            state.take(held);
         }
     }
 
@@ -425,8 +441,15 @@ impl LedgerState {
                         )
                     },
                 );
-                let what =
-                    format!("nobody has said where this ledger stood before this custodian came; {ends}");
+                let heard_of = self.lost_custody().map_or_else(String::new, |lost| {
+                    format!(
+                        ", and names custody entry {} with SHA-256 {}, which is not there",
+                        lost.sequence, lost.digest
+                    )
+                });
+                let what = format!(
+                    "nobody has said where this ledger stood before this custodian came; {ends}{heard_of}"
+                );
                 findings.push(of_the_whole(Reason::Unwitnessed, what, Loss::Unknown));
             }
         }

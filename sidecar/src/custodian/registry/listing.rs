@@ -28,21 +28,21 @@ impl Group {
 
 /// A listing in progress; it asks for pages as they are needed.
 #[derive(Debug)]
-pub struct Listing<'a> {
-    store: &'a Store,
-    prefix: &'a str,
+pub struct Listing {
+    store: Store,
+    prefix: String,
     pending: VecDeque<ObjectVersion>,
     from: Option<(String, Option<String>)>,
     complete: bool,
 }
 
-impl<'a> Listing<'a> {
+impl Listing {
     /// Lists what is below `prefix` and after the key `marker`.
     #[must_use]
-    pub fn new(store: &'a Store, prefix: &'a str, marker: Option<String>) -> Self {
+    pub fn new(store: &Store, prefix: &str, marker: Option<String>) -> Self {
         Self {
-            store,
-            prefix,
+            store: store.clone(),
+            prefix: prefix.to_owned(),
             pending: VecDeque::new(),
             from: marker.map(|key| (key, None)),
             complete: false,
@@ -52,7 +52,7 @@ impl<'a> Listing<'a> {
     /// The next key with all its versions; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Group>, StoreError> {
         while !self.has_group() && !self.complete {
-            let mut page = self.store.list_versions(self.prefix, self.from.take()).await?;
+            let mut page = self.store.list_versions(&self.prefix, self.from.take()).await?;
             // A page has objects and delete markers in two lists; each is in order, and a stable sort makes them one.
             page.versions.sort_by(|one, other| one.key.cmp(&other.key));
             self.pending.extend(page.versions);

@@ -37,7 +37,7 @@ use dataembassy_ledger::RegistryId;
 use dataembassy_ledger::value::Sequence;
 use jiff::Timestamp;
 use rand::Rng as _;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use census::{Census, Unnamed};
@@ -88,6 +88,8 @@ pub struct Keeper {
     report: report::Told,
     /// Faults that were logged.
     logged: BTreeSet<(Reason, Option<Sequence>)>,
+    /// The slot for what takes memory, for the next turn.
+    permit: Option<OwnedSemaphorePermit>,
     /// When the chains are looked at next.
     next_look: Instant,
     /// From when on reading back is owed.
@@ -95,10 +97,12 @@ pub struct Keeper {
 }
 
 /// What a turn leaves to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Left {
     /// Nothing before the next look.
     Nothing,
+    /// Something that takes memory, as soon as there is a slot for that.
+    Heavy,
     /// More, as soon as a slot is free.
     More,
 }
@@ -127,6 +131,7 @@ impl Keeper {
             watchbook: Watchbook::default(),
             report: report::Told::default(),
             logged: BTreeSet::new(),
+            permit: None,
             next_look: Instant::now(),
             watched_since: Timestamp::now(),
         }
@@ -155,13 +160,18 @@ impl Keeper {
     async fn rest(&mut self, left: Left) -> bool {
         let until = match left {
             Left::More => MOMENT,
-            Left::Nothing => self
+            Left::Heavy | Left::Nothing => self
                 .next_look
                 .saturating_duration_since(Instant::now())
                 .max(MOMENT),
         };
+        let heavy = Arc::clone(&self.office.heavy);
         tokio::select! {
             () = tokio::time::sleep(until) => true,
+            permit = heavy.acquire_owned(), if left == Left::Heavy => {
+                self.permit = permit.ok();
+                true
+            }
             () = self.holdings.news.notified() => true,
             () = self.ending.cancelled() => true,
             changed = self.assignments.changed() => changed.is_ok(),
@@ -175,6 +185,8 @@ impl Keeper {
         };
         let looks = self.ledger.is_none() || self.next_look <= Instant::now();
         let done = self.work(assignment, looks).await;
+        // Whoever did not come to it lets others.
+        self.permit = None;
         let left = match done {
             Ok(left) => {
                 self.trouble = None;
@@ -192,6 +204,12 @@ impl Keeper {
         };
         self.tell(assignment);
         left
+    }
+
+    /// A slot for what takes memory, if one is free.
+    fn heavy(&mut self) -> Option<OwnedSemaphorePermit> {
+        let waited_for = self.permit.take();
+        waited_for.or_else(|| Arc::clone(&self.office.heavy).try_acquire_owned().ok())
     }
 
     fn set_next_look(&mut self) {
@@ -238,8 +256,11 @@ impl Keeper {
             return Ok(Left::More);
         }
         let examined = self.examine(assignment).await?;
-        if self.count_if_due(assignment).await? || examined == Left::More {
-            return Ok(Left::More);
+        let compared = self.compare_if_due(assignment).await?;
+        let counted = self.count_if_due(assignment).await?;
+        let left = examined.max(compared).max(counted);
+        if left != Left::Nothing {
+            return Ok(left);
         }
         self.write_if_due(assignment).await?;
         if self.carry_out(assignment, false).await == Left::More {

@@ -1,7 +1,6 @@
 //! Level 1 of what is known: manifests are examined when copies come, and their objects counted again and again.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use dataembassy_ledger::entry::CopyFault;
@@ -9,11 +8,10 @@ use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::value::Sequence;
 use jiff::Timestamp;
 
-use super::census::{self, Census, Drawn, Expected};
+use super::census::{Census, Count, Counted, Drawn, Expected, Pass};
 use super::comparison::compare;
 use super::examination::{ObjectError, examine, read_entry};
 use super::holdings::{Damage, Held, Listed, LockFault, Manifest};
-use super::tally::Tally;
 use super::{Assignment, Keeper, Left};
 use crate::custodian::finding::Finding;
 use crate::store::{ObjectLock, StoreError};
@@ -22,8 +20,12 @@ use crate::store::{ObjectLock, StoreError};
 const MOST_BETWEEN: Duration = Duration::from_hours(1);
 /// A count that takes long is repeated the less often.
 const SHARE: u32 = 20;
-/// How many copies one turn examines, and how many it compares.
+/// How many copies one turn examines.
 const AT_ONCE: usize = 32;
+/// How long one turn examines before others have theirs.
+const TURN: Duration = Duration::from_secs(1);
+/// A comparison that is over sooner than this allows is followed by the next one at once.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at a manifest that was wrong.
 const RETRY: Duration = Duration::from_mins(1);
 /// Between two looks at a sample of locks.
@@ -36,8 +38,12 @@ const PATIENCE: u8 = 3;
 pub struct Presence {
     census: Option<Census>,
     due: Option<Instant>,
+    /// The count that is being made.
+    counting: Option<Box<Count>>,
     /// Copies whose sums differ and that wait to be compared.
-    differing: BTreeMap<Sequence, Tally>,
+    differing: BTreeSet<Sequence>,
+    /// Before this none of them is: a comparison that takes long is followed by a pause.
+    compares_again: Option<Instant>,
     /// How often in a row a copy's manifest could not be looked at, and when it is tried again.
     tries: BTreeMap<Sequence, (u8, Instant)>,
     sampled: Option<Instant>,
@@ -72,7 +78,7 @@ impl Keeper {
             tries.retain(|sequence, _| holdings.copies.contains_key(sequence));
             let is_due = |held: &&Held| {
                 let before = tries.get(&held.reference.sequence);
-                let is_open = !matches!(held.manifest, Manifest::Sound(_));
+                let is_open = !matches!(held.manifest, Manifest::Sound(_)) && held.twin_of.is_none();
                 is_open && before.is_none_or(|(_, again)| *again <= now)
             };
             let due = holdings.copies.values().rev().filter(is_due);
@@ -81,12 +87,17 @@ impl Keeper {
             due.truncate(AT_ONCE);
             (due, more)
         };
+        if waiting.is_empty() {
+            return Ok(Left::Nothing);
+        }
+        let Some(_heavy) = self.heavy() else {
+            return Ok(Left::Heavy);
+        };
         for held in &waiting {
-            let examined = {
-                let office = Arc::clone(&self.office);
-                let _heavy = office.heavy.acquire().await;
-                self.examine_one(assignment, held).await
-            };
+            if now.elapsed() >= TURN {
+                return Ok(Left::More);
+            }
+            let examined = self.examine_one(assignment, held).await;
             let sequence = held.reference.sequence;
             let (tries, _) = self.presence.tries.get(&sequence).copied().unwrap_or((0, now));
             let again = now + RETRY;
@@ -155,17 +166,40 @@ impl Keeper {
         held.locks.see(object, version, lock, fault);
     }
 
-    /// Counts what is in the store, when it is time; true where it did.
-    pub(super) async fn count_if_due(&mut self, assignment: &Assignment) -> Result<bool, StoreError> {
-        if !self.presence.differing.is_empty() {
-            self.compare_differing(assignment).await?;
-            return Ok(true);
-        }
+    /// Counts what is in the store, when it is time.
+    pub(super) async fn count_if_due(&mut self, assignment: &Assignment) -> Result<Left, StoreError> {
+        let count = match self.presence.counting.take() {
+            Some(count) => count,
+            None => match self.begin_to_count(assignment).await? {
+                Some(count) => Box::new(count),
+                None => return Ok(Left::Nothing),
+            },
+        };
+        let Pass {
+            census,
+            expected,
+            took,
+        } = match count.advance().await? {
+            Counted::Partly(count) => {
+                self.presence.counting = Some(count);
+                return Ok(Left::More);
+            }
+            Counted::Wholly(pass) => *pass,
+        };
+        let pause = (took * SHARE).clamp(self.office.timing.count.min(MOST_BETWEEN), MOST_BETWEEN);
+        self.presence.due = Some(Instant::now() + pause);
+        self.take_over(&expected, &census);
+        self.sample_locks(assignment, &census.sample).await?;
+        self.presence.census = Some(census);
+        Ok(Left::More)
+    }
+
+    async fn begin_to_count(&mut self, assignment: &Assignment) -> Result<Option<Count>, StoreError> {
         let Some(ledger) = &mut self.ledger else {
-            return Ok(false);
+            return Ok(None);
         };
         if self.presence.due.is_some_and(|due| Instant::now() < due) {
-            return Ok(false);
+            return Ok(None);
         }
         ledger.recheck(assignment, &self.holdings).await?;
         let expected = Expected::new(
@@ -175,14 +209,11 @@ impl Keeper {
             ledger.source_head().map(|head| head.sequence),
             ledger.custody_head().map(|head| head.sequence),
         );
-        let began = Instant::now();
-        let census = census::take(&assignment.store, &expected, &self.office.tally_key).await?;
-        let pause = (began.elapsed() * SHARE).clamp(self.office.timing.count.min(MOST_BETWEEN), MOST_BETWEEN);
-        self.presence.due = Some(Instant::now() + pause);
-        self.take_over(&expected, &census);
-        self.sample_locks(assignment, &census.sample).await?;
-        self.presence.census = Some(census);
-        Ok(true)
+        Ok(Some(Count::begin(
+            &assignment.store,
+            expected,
+            self.office.tally_key,
+        )))
     }
 
     /// Holds the sums of a count against what the manifests say.
@@ -201,40 +232,42 @@ impl Keeper {
             let found = census.copies.get(copy).copied().unwrap_or_default();
             if found == named {
                 held.note_listed(Listed::whole(found));
-            } else if held.listed.compared != Some(found) || held.listed.damage.is_some() {
-                self.presence.differing.insert(*sequence, found);
+            } else if held.listed.compared != Some(found) {
+                self.presence.differing.insert(*sequence);
             }
         }
     }
 
-    /// Finds out what exactly differs, a few copies at a time.
-    async fn compare_differing(&mut self, assignment: &Assignment) -> Result<(), StoreError> {
-        for _ in 0..AT_ONCE {
-            let Some((sequence, found)) = self.presence.differing.pop_last() else {
-                break;
-            };
-            let held = self.holdings.lock().copies.get(&sequence).cloned();
-            let Some(held) = held else { continue };
-            let compared = {
-                let office = Arc::clone(&self.office);
-                let _heavy = office.heavy.acquire().await;
-                self.compare_one(assignment, &held).await
-            };
-            let mut holdings = self.holdings.lock();
-            let Some(held) = holdings.copies.get_mut(&sequence) else {
-                continue;
-            };
+    /// Finds out what exactly differs in one copy: the newest first.
+    pub(super) async fn compare_if_due(&mut self, assignment: &Assignment) -> Result<Left, StoreError> {
+        let began = Instant::now();
+        let waits = self.presence.compares_again.is_some_and(|again| began < again);
+        let Some(sequence) = self.presence.differing.last().copied().filter(|_| !waits) else {
+            return Ok(Left::Nothing);
+        };
+        let held = self.holdings.lock().copies.get(&sequence).cloned();
+        let Some(held) = held else {
+            self.presence.differing.remove(&sequence);
+            return Ok(Left::More);
+        };
+        let Some(_heavy) = self.heavy() else {
+            return Ok(Left::Heavy);
+        };
+        let compared = self.compare_one(assignment, &held).await;
+        let pause = began.elapsed() * SHARE;
+        self.presence.compares_again = (pause >= LONG_PAUSE).then(|| began + pause);
+        if let Err(ObjectError::Store(error)) = compared {
+            return Err(error);
+        }
+        self.presence.differing.remove(&sequence);
+        if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
             match compared {
-                Ok(comparison) => held.note_listed(Listed::compared(found, comparison)),
+                Ok(comparison) => held.note_listed(Listed::compared(comparison)),
                 Err(ObjectError::Damaged(damage)) => held.manifest = Manifest::Wrong(Box::new(damage)),
-                Err(ObjectError::Store(error)) => {
-                    drop(holdings);
-                    self.presence.differing.insert(sequence, found);
-                    return Err(error);
-                }
+                Err(ObjectError::Store(_)) => {}
             }
         }
-        Ok(())
+        Ok(Left::More)
     }
 
     async fn compare_one(

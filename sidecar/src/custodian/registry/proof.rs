@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use dataembassy_ledger::chain::CustodyView;
 use dataembassy_ledger::entry::{
     BrokenCopy, CopyFault, EntryRef, IntactCopy, MAX_BROKEN, MAX_VERIFIED, ProofBody, Standing,
     VerificationProgress, VerifiedRange,
@@ -18,6 +19,8 @@ use crate::process::clock::has_passed;
 
 /// Between two proofs that tell of changes: a fault that comes and goes must not fill the chain.
 const BETWEEN_CHANGES: Duration = Duration::from_secs(30);
+/// The most expired copies between two neighbours of one range.
+const MOST_BETWEEN: usize = 10_000;
 
 /// What is known when a proof is thought of.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Occasion<'a> {
     pub holdings: &'a HoldingsState,
     /// The latest proof in the chain, whoever wrote it.
     pub last: Option<&'a WrittenProof>,
+    /// What the custody chain says.
+    pub view: &'a CustodyView,
     /// What the entries before the next one say together.
     pub standing: Standing,
     /// Now.
@@ -100,10 +105,16 @@ impl Occasion<'_> {
         broken
     }
 
-    /// Runs of neighbouring living copies that were read back and not told yet.
+    /// Runs of neighbouring living copies that were read back and not told yet. Between two neighbours nothing stands but what has expired: of an
+    /// entry that is not at its place today nobody knows anything, and it may be there tomorrow.
     fn verified(&self, broken: &[BrokenCopy]) -> Vec<VerifiedRange> {
         let mut ranges: Vec<VerifiedRange> = Vec::new();
         let mut goes_on = false;
+        let is_next = |before: Sequence, sequence: Sequence| {
+            let between = (before.get() + 1..sequence.get()).take(MOST_BETWEEN + 1);
+            let mut between = between.filter_map(|place| Sequence::new(place).ok()).enumerate();
+            between.all(|(count, place)| count < MOST_BETWEEN && self.view.is_expired(place))
+        };
         for held in self.living() {
             let sequence = held.reference.sequence;
             let is_news = self.holdings.untold.contains(&sequence)
@@ -114,7 +125,7 @@ impl Occasion<'_> {
                 continue;
             };
             match ranges.last_mut() {
-                Some(range) if goes_on => {
+                Some(range) if goes_on && is_next(range.until, sequence) => {
                     range.until = sequence;
                     range.at = range.at.min(at);
                 }
@@ -190,6 +201,17 @@ pub fn resume(holdings: &mut HoldingsState, proof: &WrittenProof) {
         if let Some(held) = holdings.copies.get_mut(&broken.sequence)
             && broken.fault != CopyFault::Recipients
         {
+            held.read.verified_at = None;
+        }
+    }
+    // There was room for the newest broken ones only: of those before nobody knows whether they were.
+    if let Some(first) = proof
+        .body
+        .broken
+        .first()
+        .filter(|_| proof.body.broken.len() == MAX_BROKEN)
+    {
+        for (_, held) in holdings.copies.range_mut(..first.sequence) {
             held.read.verified_at = None;
         }
     }

@@ -30,7 +30,8 @@ const IN_FLIGHT: usize = 6;
 pub struct Source {
     identity: Identity,
     chain: Followed<SourceBody, SourceAuthority>,
-    floor: Option<EntryRef>,
+    /// The last head that is known: the floor that was given, or what the custody chain names.
+    known: Option<EntryRef>,
     /// Whether the entry that the walk was to start at was found.
     started: bool,
     backwards: Backwards,
@@ -99,11 +100,11 @@ impl Source {
             (floor, named) => floor.or(named),
         };
         let start = known.map_or(Start::Genesis(identity.genesis), Start::Known);
-        let chain = Followed::new(identity.store_id, &identity.registry, authority, start, floor);
+        let chain = Followed::new(identity.store_id, &identity.registry, authority, start, known);
         Ok(Self {
             identity,
             chain,
-            floor,
+            known,
             started: matches!(start, Start::Genesis(_)),
             backwards: match start {
                 Start::Genesis(_) => Backwards::Done,
@@ -176,14 +177,14 @@ impl Source {
         Ok(look)
     }
 
-    /// The head that is known is gone. What stands nevertheless is read from the beginning; the floor stays, so that nothing is taken for
-    /// right before it is there again.
+    /// The head that is known is gone. What stands nevertheless is read from the beginning; that head stays the floor, so that nothing is taken
+    /// for right before it is there again.
     fn start_over(&mut self) {
         tracing::error!(registry = %self.identity.registry, "the last known head is gone: what stands is read from the beginning");
         let authority = self.chain.walk().authority().clone();
         let start = Start::Genesis(self.identity.genesis);
         let (store_id, registry) = (self.identity.store_id, &self.identity.registry);
-        self.chain = Followed::new(store_id, registry, authority, start, self.floor);
+        self.chain = Followed::new(store_id, registry, authority, start, self.known);
         self.started = true;
         self.backwards = Backwards::Done;
     }
@@ -361,9 +362,9 @@ impl Source {
                 .named_source(sequence)
                 .is_none_or(|named| named == entry.digest)
             && self
-                .floor
-                .filter(|floor| floor.sequence == sequence)
-                .is_none_or(|floor| floor.digest == entry.digest);
+                .known
+                .filter(|known| known.sequence == sequence)
+                .is_none_or(|known| known.digest == entry.digest);
         fits.then_some(entry)
     }
 

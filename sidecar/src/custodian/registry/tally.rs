@@ -7,6 +7,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::value::VersionId;
 
+use super::listing::Group;
+
 /// The key of a process's tallies, drawn at random: whoever chooses version ids must not be able to choose two sets of equal sum.
 #[derive(Clone, Copy)]
 pub struct TallyKey([u8; 16]);
@@ -45,6 +47,16 @@ impl Tally {
     pub fn add_shadow(&mut self, key: &TallyKey, object: CopyObject) {
         self.objects += 1;
         self.sum = self.sum.wrapping_add(mark(key, object, None, 0));
+    }
+
+    /// Takes in everything that a listing shows under an object's key.
+    pub fn add_listed(&mut self, key: &TallyKey, object: CopyObject, group: &Group) {
+        for version in &group.versions {
+            match &version.version {
+                Some(id) if !version.is_delete_marker => self.add(key, object, id, version.size),
+                _ => self.add_shadow(key, object),
+            }
+        }
     }
 
     /// How many objects there are.

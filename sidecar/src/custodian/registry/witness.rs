@@ -6,7 +6,7 @@ use dataembassy_ledger::entry::EntryRef;
 /// How the custodian knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Witness {
-    /// There was no custody chain: the registry is new, and what is seen first is where it stands.
+    /// There was no custody chain, and no source entry has heard of one: the registry is new, and what is seen first is where it stands.
     New,
     /// The configuration names a head of either chain, which it had before. One of the source chain alone will do: while that was
     /// remembered, there was no custody entry yet.
@@ -22,6 +22,8 @@ pub enum Witness {
 pub struct Evidence {
     /// Whether the custody chain was empty when this process first read it.
     pub was_empty: bool,
+    /// Whether a source entry names a custody entry that is not there.
+    pub was_heard_of: bool,
     /// The floor of the custody chain.
     pub custody_floor: Option<EntryRef>,
     /// The floor of the source chain.
@@ -45,7 +47,7 @@ impl Evidence {
             } else {
                 Witness::Nobody
             }
-        } else if self.was_empty {
+        } else if self.was_empty && !self.was_heard_of {
             Witness::New
         } else {
             Witness::Nobody
@@ -67,6 +69,7 @@ mod tests {
         };
         let nothing = Evidence {
             was_empty: false,
+            was_heard_of: false,
             custody_floor: None,
             source_floor: None,
             confirmed_head: None,
@@ -78,6 +81,12 @@ mod tests {
             ..nothing
         };
         assert_eq!(new.weigh(), Witness::New);
+        // Somebody has taken the custody chain away, and home had read it.
+        let emptied = Evidence {
+            was_heard_of: true,
+            ..new
+        };
+        assert_eq!(emptied.weigh(), Witness::Nobody);
         for (custody_floor, source_floor) in
             [(Some(head), None), (None, Some(head)), (Some(head), Some(head))]
         {

@@ -100,6 +100,7 @@ impl Keeper {
             head: ledger.source_head()?,
             holdings: &holdings,
             last: ledger.last_proof(),
+            view: ledger.view(),
             standing: ledger.view().standing(),
             now,
             interval: self.office.timing.proof,

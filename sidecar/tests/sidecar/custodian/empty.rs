@@ -10,7 +10,9 @@ use dataembassy_contract::Reason;
 use dataembassy_contract::config::Floor;
 use dataembassy_contract::custodian::RegistryReport;
 use dataembassy_contract::report::CheckState;
+use dataembassy_ledger::Sequence;
 use dataembassy_ledger::chain::CustodyView;
+use dataembassy_ledger::entry::EntryRef;
 use dataembassy_ledger::trust_sheet::SourceHead;
 use dataembassy_testkit::fabricated::Shape;
 
@@ -146,4 +148,76 @@ async fn a_store_set_back_behind_the_sheet_is_a_roll_back_to_an_empty_embassy_an
         .until_registry("what stands", |report| report.verification.verified == 2)
         .await;
     assert_eq!(old.custody_entries().await, 0);
+}
+
+#[tokio::test]
+async fn a_custody_chain_that_home_had_read_is_missed_by_a_custodian_that_remembers_nothing() {
+    let mut old = Old::new().await;
+    let head = old.report.custody_head.clone().unwrap();
+    let mut ledger = old.bench.ledger.clone();
+    let mut depositor = old.bench.depositor().await;
+    let (mut body, segments) = ledger.objects(&mut depositor, &Shape::default()).await.unwrap();
+    body.custody_head = Some(EntryRef {
+        sequence: Sequence::new(head.sequence).unwrap(),
+        digest: head.digest.parse().unwrap(),
+    });
+    ledger.commit(&mut depositor, (body, segments)).await.unwrap();
+    drop(depositor);
+    let custody = format!("registries/{REGISTRY}/custody");
+    let custody = on_disk(&old.bench.minio, &custody);
+    std::fs::rename(&custody, old.bench.folder.path().join("aside")).unwrap();
+    old.forget();
+    let custodian = old.bench.custodian();
+    let message = custodian.until_alarm(Reason::Unwitnessed).await;
+    let missed = format!("custody entry {} with SHA-256 {}", head.sequence, head.digest);
+    assert!(message.contains(&missed), "{message}");
+    custodian
+        .until_registry("what stands", |report| report.verification.verified == 4)
+        .await;
+    assert_eq!(old.custody_entries().await, 0);
+}
+
+#[tokio::test]
+async fn an_end_that_only_the_custody_chain_remembers_is_missed_for_as_long_as_it_is_gone() {
+    let mut old = Old::new().await;
+    let last = old.bench.ledger.entry_key(old.head.entry.sequence).to_string();
+    let (place, aside) = (
+        on_disk(&old.bench.minio, &last),
+        old.bench.folder.path().join("aside"),
+    );
+    std::fs::rename(&place, &aside).unwrap();
+    // The cluster was brought back from an older state of its own, which knows of the copy before.
+    let before = old.report.copies.iter().find(|copy| copy.sequence == 2).unwrap();
+    old.bench.config.registries[0].source_floor = Some(Floor {
+        sequence: 2,
+        digest: before.digest.clone(),
+    });
+    old.bench.write_config();
+    old.bench.timing.push(("--prove-every", "1s"));
+    let entries = old.custody_entries().await;
+    let custodian = old.bench.custodian();
+    let missed = old.head.entry.digest.to_string();
+    custodian
+        .until_registry("the end to be missed", |report| {
+            report.alarms.iter().any(|alarm| alarm.message.contains(&missed))
+        })
+        .await;
+    // Longer than it takes to read what stands from the beginning, and to prove it.
+    let until = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < until {
+        let report = custodian.registry().await.unwrap();
+        assert_eq!(
+            (report.ledger.state, report.ledger.reason),
+            (CheckState::False, Reason::RolledBack)
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(
+        old.custody_entries().await,
+        entries,
+        "{:#?}",
+        old.bench.custody_entries().await
+    );
+    std::fs::rename(&aside, &place).unwrap();
+    custodian.until_healed(Reason::RolledBack).await;
 }

@@ -3,6 +3,7 @@
 use crate::bench::REGISTRY;
 use crate::bench::custodian::{CustodianBench, custodian_key, home};
 use dataembassy_contract::Reason;
+use dataembassy_contract::custodian::RegistryReport;
 use dataembassy_contract::report::CheckState;
 use dataembassy_ledger::entry::{CustodyBody, Entry, Header, VoidBody};
 use dataembassy_ledger::value::Timestamp;
@@ -229,4 +230,34 @@ async fn an_entry_that_was_read_damaged_is_read_again_and_counts() {
         })
         .await;
     assert!(report.alarms.is_empty(), "{:#?}", report.alarms);
+}
+
+#[tokio::test]
+async fn a_second_entry_of_a_copy_is_told_and_the_first_is_proven_in_whichever_order_they_come() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(1, &Shape::default()).await.remove(0);
+    let mut depositor = bench.depositor().await;
+    let mut ledger = bench.ledger.clone();
+    for _ in 0..2 {
+        let again = (made.body.clone(), made.segments.clone());
+        ledger.commit(&mut depositor, again).await.unwrap();
+    }
+    drop(depositor);
+    let is_told = |report: &RegistryReport| {
+        let states: Vec<_> = report
+            .copies
+            .iter()
+            .map(|copy| (copy.sequence, copy.intact))
+            .collect();
+        let (whole, broken) = (CheckState::True, CheckState::False);
+        states == [(3, broken), (2, broken), (1, whole)]
+    };
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::ManifestInvalid).await;
+    assert!(message.contains("which entry 1 has named before"), "{message}");
+    let report = custodian.until_registry("what each of them is", is_told).await;
+    // The next one begins at the last head, and comes to the first entry last.
+    bench.remember(&report);
+    custodian.kill();
+    bench.custodian().until_registry("the same again", is_told).await;
 }

@@ -1,5 +1,7 @@
 //! Level 1: manifests, recipients, and whether every object is there.
 
+use std::time::Duration;
+
 use crate::bench::custodian::{CustodianBench, alarm, on_disk};
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::RegistryReport;
@@ -7,6 +9,7 @@ use dataembassy_contract::report::CheckState;
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_testkit::fabricated::Shape;
 use dataembassy_testkit::minio::{BUCKET, BucketKind};
+use hyper::Method;
 
 #[tokio::test]
 async fn an_object_that_vanishes_is_named_and_heals_when_it_is_back() {
@@ -199,4 +202,30 @@ async fn room_that_will_not_be_enough_is_told_with_the_day() {
         report.space.sufficient.reason == Reason::CapacityUnknown
     };
     custodian.until("nothing to be said", unknown).await;
+}
+
+#[tokio::test]
+async fn a_manifest_with_sparse_numbers_is_read_as_often_as_any_other() {
+    let mut bench = CustodianBench::start().await;
+    let sparse = Shape {
+        segments: 40,
+        stride: 2_400_000,
+        phantom: true,
+        ..Shape::default()
+    };
+    bench.copies(1, &sparse).await;
+    let custodian = bench.custodian();
+    let all = "40 objects of it are not in the store";
+    let is_told = |report: &RegistryReport| report.alarms.iter().any(|alarm| alarm.message.contains(all));
+    custodian
+        .until_registry("all of them to be missed", is_told)
+        .await;
+    // Counted again and again, with the same sum: it is examined once and compared once, and perhaps read back in between.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let seen = bench.proxy.seen();
+    let read = seen
+        .iter()
+        .filter(|seen| seen.method == Method::GET && seen.target.contains("/manifest-"));
+    let read = read.count();
+    assert!((2..=3).contains(&read), "{read}");
 }

@@ -1,5 +1,8 @@
 //! Level 2: bytes are read back, what was flipped on a disk is found, proofs say so, and a reading that was cut off goes on.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use crate::bench::custodian::{CustodianBench, DEADLINE, on_disk};
 use dataembassy_contract::Reason;
 use dataembassy_contract::config::Floor;
@@ -7,7 +10,7 @@ use dataembassy_contract::custodian::RegistryReport;
 use dataembassy_contract::report::CheckState;
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::chain::CustodyView;
-use dataembassy_ledger::entry::CopyFault;
+use dataembassy_ledger::entry::{CopyFault, CustodyBody};
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_testkit::fabricated::Shape;
 use dataembassy_testkit::fault_proxy::Fault;
@@ -345,4 +348,39 @@ async fn a_custodian_killed_at_any_moment_leaves_a_right_chain_and_goes_on() {
     assert!(report.alarms.is_empty(), "{:#?}", report.alarms);
     let proven = |view: &CustodyView| view.intact().is_some_and(|copy| copy.sequence.get() == 9);
     bench.until_view("the last copy proven", proven).await;
+}
+
+#[tokio::test]
+async fn a_proof_says_nothing_of_an_entry_that_was_not_there() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(4, &Shape::default()).await;
+    let second = bench.ledger.entry_key(made[1].reference.sequence).to_string();
+    let (place, aside) = (on_disk(&bench.minio, &second), bench.folder.path().join("aside"));
+    std::fs::rename(&place, &aside).unwrap();
+    let last = made[3].reference;
+    bench.config.registries[0].source_floor = Some(Floor {
+        sequence: last.sequence.get(),
+        digest: last.digest.to_string(),
+    });
+    bench.write_config();
+    bench.timing.push(("--prove-every", "1s"));
+    let custodian = bench.custodian();
+    custodian
+        .until_registry("the others to be read", |report| {
+            report.verification.verified == 3
+        })
+        .await;
+    bench
+        .until_view("the proof of the others", |view| view.intact().is_some())
+        .await;
+    // A proof tells of what was read since the one before.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut proven = BTreeSet::new();
+    for entry in bench.custody_entries().await {
+        if let CustodyBody::Proof(proof) = entry {
+            let ranges = proof.verified.iter();
+            proven.extend(ranges.flat_map(|range| range.from.get()..=range.until.get()));
+        }
+    }
+    assert_eq!(proven, BTreeSet::from([1, 3, 4]));
 }

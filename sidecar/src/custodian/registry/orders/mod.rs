@@ -4,12 +4,12 @@
 //! for is a matter of [`drills`](super::drills), of [`activations`](super::activations) and of [`terms`](super::terms).
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::{OrderAnswer, OrderState};
 use dataembassy_ledger::chain::CustodyView;
 use dataembassy_ledger::value::{OrderId, Sequence};
-use jiff::{SignedDuration, Timestamp};
 
 use super::ledger::LedgerState;
 use super::{Assignment, Keeper, Left};
@@ -17,7 +17,7 @@ use crate::custodian::orders::{Order, Orders, Task};
 use crate::store::StoreError;
 
 /// Between two attempts to open a term.
-const PAUSE: SignedDuration = SignedDuration::from_secs(3);
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// What became of the orders of one registry.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ pub struct Answers {
     /// The configuration by which terms were refused.
     judged_by: String,
     /// Before this moment no term that waits is thought of again, unless something is configured anew: each time the chains are read.
-    terms_not_before: Option<Timestamp>,
+    terms_not_before: Option<Instant>,
     /// How many results of drills were signed for and refused since the process started.
     pub drills: Count,
 }
@@ -208,7 +208,7 @@ impl Keeper {
         let Some(view) = self.ledger.as_ref().map(LedgerState::view) else {
             return Left::Nothing;
         };
-        let now = Timestamp::now();
+        let now = Instant::now();
         if terms && self.orders.terms_not_before.is_some_and(|time| now < time) {
             return Left::Nothing;
         }
@@ -234,7 +234,7 @@ impl Keeper {
                 Attempt::Waits { so_do_all: false, .. } => {}
                 Attempt::Waits { reason, message, .. } => {
                     if terms {
-                        self.orders.terms_not_before = now.checked_add(PAUSE).ok();
+                        self.orders.terms_not_before = Some(now + PAUSE);
                     }
                     let others = open_after(&orders.all, order, terms);
                     for other in others {

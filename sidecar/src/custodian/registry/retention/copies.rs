@@ -5,7 +5,6 @@
 //! at that one object alone.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataembassy_contract::Reason;
@@ -135,8 +134,14 @@ impl Keeper {
             if !self.holdings.lock().copies.contains_key(&round.sequence) {
                 return Ok(Left::More);
             }
-            if round.lined_up.is_empty() && !self.line_up(assignment, &mut round).await? {
-                return Ok(Left::More);
+            if round.lined_up.is_empty() {
+                let Some(_heavy) = self.heavy() else {
+                    self.retention.round = Some(round);
+                    return Ok(Left::Heavy);
+                };
+                if !self.line_up(assignment, &mut round).await? {
+                    return Ok(Left::More);
+                }
             }
             match round
                 .advance(&assignment.store, &self.registry, &assignment.configuration.lock)
@@ -260,8 +265,6 @@ impl Keeper {
     /// Lines up what comes next; false where the manifest cannot be used any more, which is told elsewhere.
     async fn line_up(&self, assignment: &Assignment, round: &mut Round) -> Result<bool, StoreError> {
         if round.segments < round.total {
-            let office = Arc::clone(&self.office);
-            let _heavy = office.heavy.acquire().await;
             return match round.line_up_segments(&assignment.store, &self.registry).await {
                 Ok(0) | Err(ObjectError::Damaged(_)) => {
                     self.put_off(round.sequence, RETRY);

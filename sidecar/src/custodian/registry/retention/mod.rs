@@ -124,8 +124,7 @@ impl Keeper {
             left.push(self.record(assignment).await?);
             left.push(self.delete(assignment).await?);
         }
-        let is_done = left.iter().all(|left| *left == Left::Nothing);
-        Ok(if is_done { Left::Nothing } else { Left::More })
+        Ok(left.into_iter().max().unwrap_or(Left::Nothing))
     }
 
     /// Makes the plan and asks what stands against it; false while not all copies are known.

@@ -1,18 +1,19 @@
 //! What stands in a term that has ended, beyond its last entry. It does not count, and nobody should have put it there: home, which does not
 //! know yet that it is fenced or does not care, past a gate that should have refused it.
 
+use std::time::{Duration, Instant};
+
 use dataembassy_contract::Reason;
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::chain::{CustodyView, Opening};
 use dataembassy_ledger::value::{RegistryId, Term};
-use jiff::{SignedDuration, Timestamp};
 
 use crate::custodian::finding::{Finding, Loss};
 use crate::custodian::registry::listing::Listing;
 use crate::store::{Store, StoreError};
 
 /// Between two looks.
-const PERIOD: SignedDuration = SignedDuration::from_secs(20);
+const PERIOD: Duration = Duration::from_secs(20);
 /// Of so many of the latest terms that have ended the ends are looked at.
 const TERMS: usize = 4;
 /// The most objects of a term that are told.
@@ -23,7 +24,7 @@ const MAX_TOLD: usize = 8;
 pub struct LateEntries {
     findings: Vec<Finding>,
     /// How many terms had ended when it was looked last, and when the next look is due.
-    looked: Option<(usize, Timestamp)>,
+    looked: Option<(usize, Instant)>,
 }
 
 impl LateEntries {
@@ -38,10 +39,10 @@ impl LateEntries {
         store: &Store,
         registry: &RegistryId,
         view: &CustodyView,
-        now: Timestamp,
     ) -> Result<(), StoreError> {
+        let now = Instant::now();
         let openings = view.openings();
-        let is_recent = |(ended, due): &(usize, Timestamp)| *ended == openings.len() && now < *due;
+        let is_recent = |(ended, due): &(usize, Instant)| *ended == openings.len() && now < *due;
         if openings.is_empty() || self.looked.as_ref().is_some_and(is_recent) {
             return Ok(());
         }
@@ -50,7 +51,7 @@ impl LateEntries {
             findings.extend(behind(store, registry, view, opening).await?);
         }
         self.findings = findings;
-        self.looked = Some((openings.len(), now.checked_add(PERIOD).unwrap_or(now)));
+        self.looked = Some((openings.len(), now + PERIOD));
         Ok(())
     }
 }
