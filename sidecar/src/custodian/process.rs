@@ -9,7 +9,7 @@ use dataembassy_ledger::RegistryId;
 use dataembassy_ledger::store_document::VerifiedStoreDocument;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::configuration::Configuration;
@@ -32,6 +32,8 @@ pub struct Custodian {
     document_due: Instant,
     keepers: BTreeMap<RegistryId, Employed>,
     library: watch::Sender<Option<Arc<Library>>>,
+    /// Whoever reads back; none before it begins.
+    reader: Option<AbortHandle>,
     tasks: JoinSet<()>,
     /// Requests of clients that were let go of.
     requests: u64,
@@ -48,6 +50,7 @@ struct Employed {
     assignments: watch::Sender<Option<Arc<Assignment>>>,
     holdings: Arc<Holdings>,
     dismissal: CancellationToken,
+    task: AbortHandle,
 }
 
 impl Custodian {
@@ -67,6 +70,7 @@ impl Custodian {
             document_due: Instant::now(),
             keepers: BTreeMap::new(),
             library: watch::channel(None).0,
+            reader: None,
             tasks: JoinSet::new(),
             requests: 0,
         }
@@ -74,13 +78,8 @@ impl Custodian {
 
     /// Works until it is told to end.
     pub async fn run(mut self) {
-        let reader = Reader::new(
-            Arc::clone(&self.office),
-            self.library.subscribe(),
-            self.ending.clone(),
-        );
-        self.tasks.spawn(reader.run());
         while !self.ending.is_cancelled() {
+            self.replace_the_fallen();
             let configuration = self.effective.borrow_and_update().clone();
             if let Some(configuration) = configuration {
                 self.work(&configuration).await;
@@ -97,6 +96,26 @@ impl Custodian {
         }
         self.keepers.clear();
         while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Whoever has ended without being told to has met something that nobody has thought of. For the others it is no reason to end, and it is
+    /// replaced: what it knew is in the store. One that cannot go on stays silent, which its registry's freshness tells.
+    fn replace_the_fallen(&mut self) {
+        if self.reader.as_ref().is_none_or(AbortHandle::is_finished) {
+            if self.reader.is_some() {
+                tracing::error!("whoever reads back has ended unexpectedly, and is replaced");
+            }
+            let (office, library) = (Arc::clone(&self.office), self.library.subscribe());
+            let reader = Reader::new(office, library, self.ending.clone());
+            self.reader = Some(self.tasks.spawn(reader.run()));
+        }
+        self.keepers.retain(|registry, keeper| {
+            let has_fallen = keeper.task.is_finished();
+            if has_fallen {
+                tracing::error!(%registry, "the keeper of a registry has ended unexpectedly, and is replaced");
+            }
+            !has_fallen
+        });
     }
 
     async fn work(&mut self, configuration: &Arc<Configuration>) {
@@ -246,8 +265,14 @@ impl Custodian {
     fn stock(&self, configuration: &Arc<Configuration>, store: &Store) {
         let is_known = self.document.is_some();
         self.library.send_if_modified(|known| {
+            let is_kept = |(id, holdings): &(RegistryId, Arc<Holdings>)| {
+                let keeper = self.keepers.get(id);
+                keeper.is_some_and(|keeper| Arc::ptr_eq(&keeper.holdings, holdings))
+            };
             let is_same = known.as_ref().is_some_and(|known| {
-                Arc::ptr_eq(&known.configuration, configuration) && known.shelves.len() == self.keepers.len()
+                Arc::ptr_eq(&known.configuration, configuration)
+                    && known.shelves.len() == self.keepers.len()
+                    && known.shelves.iter().all(is_kept)
             });
             if is_same == is_known {
                 return false;
@@ -275,13 +300,48 @@ impl Custodian {
             receiver,
             dismissal.clone(),
         );
-        self.tasks.spawn(keeper.run());
         let keeper = Employed {
             assignments: sender,
             holdings,
             dismissal,
+            task: self.tasks.spawn(keeper.run()),
         };
         self.keepers.insert(registry.clone(), keeper);
         tracing::info!(%registry, since = %Timestamp::now(), "a registry is kept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::custodian::board::Board;
+    use crate::custodian::metrics::Metrics;
+    use crate::custodian::office::Timing;
+    use crate::custodian::registry::TallyKey;
+
+    #[tokio::test]
+    async fn whoever_has_fallen_is_replaced_and_the_others_stay() {
+        let board = Board::new("test".to_owned(), Timestamp::now());
+        let key = TallyKey::from_bytes([7; 16]);
+        let office = Office::new("test".to_owned(), Timing::default(), key, board, Metrics::new());
+        let configurations = watch::channel(None).1;
+        let ending = CancellationToken::new();
+        let mut custodian = Custodian::new(Arc::new(office), configurations, ending.clone());
+        let [population, health] = ["population", "health"].map(|id| id.parse::<RegistryId>().unwrap());
+        custodian.replace_the_fallen();
+        custodian.hire(&population);
+        custodian.hire(&health);
+        let reader = custodian.reader.clone().unwrap().id();
+        let fallen = custodian.tasks.spawn(async {});
+        while !fallen.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        custodian.keepers.get_mut(&health).unwrap().task = fallen.clone();
+        custodian.replace_the_fallen();
+        assert_eq!(custodian.keepers.keys().collect::<Vec<_>>(), [&population]);
+        assert_eq!(custodian.reader.replace(fallen).unwrap().id(), reader);
+        custodian.replace_the_fallen();
+        assert!(!custodian.reader.unwrap().is_finished());
+        ending.cancel();
     }
 }
