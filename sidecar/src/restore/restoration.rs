@@ -202,14 +202,17 @@ async fn bring_back(
     }
     connection.close().await;
     progress.enter(Phase::Done);
+    let not_restored = not_restored(&selection, &contents, options);
+    let outcome = outcome(identity, &facts, contents, loaded);
     Ok(Outcome {
+        notes: outcome.notes.into_iter().chain(roles.note()).collect(),
         roles_made: roles.made,
         roles_kept: roles.kept,
         tried_again,
-        not_restored: not_restored(&selection, &contents, options),
+        not_restored,
         sealed_bytes: progress.counters.sealed_bytes.load(Relaxed),
         phases: clock.phases,
-        ..outcome(identity, &facts, contents, loaded)
+        ..outcome
     })
 }
 

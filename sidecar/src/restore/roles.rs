@@ -19,6 +19,21 @@ pub struct Restored {
     pub kept: Vec<String>,
 }
 
+impl Restored {
+    /// What is to be known of roles that were there already; PostgreSQL's own ones always are.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let kept = self.kept.iter().filter(|role| !role.starts_with("pg_"));
+        let kept: Vec<&str> = kept.map(String::as_str).collect();
+        (!kept.is_empty()).then(|| {
+            format!(
+                "roles that the server has already were left as they are, with its memberships and settings and not the copy's: {}",
+                kept.join(", ")
+            )
+        })
+    }
+}
+
 /// Which roles the target has.
 pub async fn existing(connection: &mut Connection) -> Result<HashSet<String>, ConnectionError> {
     let rows = connection

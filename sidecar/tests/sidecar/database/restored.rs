@@ -48,6 +48,11 @@ async fn a_restore_makes_the_database_as_the_source_had_it() {
                 "{:?}",
                 outcome.roles_kept
             );
+            let told = outcome
+                .notes
+                .iter()
+                .any(|note| note.ends_with("not the copy's: postgres"));
+            assert!(told, "{:?}", outcome.notes);
             let like = "SELECT concat_ws(' ', pg_encoding_to_char(encoding), datcollate, datctype) FROM pg_database \
                         WHERE datname = current_database()";
             assert_eq!(
