@@ -1,6 +1,6 @@
 //! COPY in both directions, streamed.
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
 
@@ -27,13 +27,28 @@ impl<'a> CopyOut<'a> {
 
     /// The next slice, never empty; none once the server has completed the command and is ready again.
     pub async fn next(&mut self) -> Result<Option<&[u8]>, ConnectionError> {
+        let length = self.arrived().await?;
+        Ok((length > 0).then(|| self.connection.frames.take(length)))
+    }
+
+    /// Appends what comes next to `into`, which then has at most `limit` bytes and had fewer: how many bytes; none once the server has completed
+    /// the command and is ready again.
+    pub async fn append(&mut self, into: &mut BytesMut, limit: usize) -> Result<usize, ConnectionError> {
+        if self.arrived().await? == 0 {
+            return Ok(0);
+        }
+        Ok(self.connection.frames.gather(b'd', into, limit))
+    }
+
+    /// How much of a slice has arrived: nothing once the server has completed the command and is ready again.
+    async fn arrived(&mut self) -> Result<usize, ConnectionError> {
         loop {
             if self.done {
-                return Ok(None);
+                return Ok(0);
             }
             let length = self.connection.frames.available().await?;
             if length > 0 {
-                return Ok(Some(self.connection.frames.take(length)));
+                return Ok(length);
             }
             let frame = self.connection.frames.next().await?;
             match frame.tag {

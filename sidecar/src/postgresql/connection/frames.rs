@@ -5,7 +5,7 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::backend::Header;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -110,6 +110,35 @@ impl<S: AsyncRead + Unpin> Frames<S> {
         slice
     }
 
+    /// Appends what has arrived of this body, and of the bodies of `tag` that follow it, until `into` has `limit` bytes or the next byte has not
+    /// arrived; how many it appended. A row is a body: so many small ones cost one look at the buffer.
+    pub(crate) fn gather(&mut self, tag: u8, into: &mut BytesMut, limit: usize) -> usize {
+        let before = into.len();
+        loop {
+            let room = limit.saturating_sub(into.len());
+            let length = self.body_left.min(self.end - self.start).min(room);
+            into.extend_from_slice(self.take(length));
+            if self.body_left > 0 || into.len() >= limit {
+                break;
+            }
+            let Some((header, _)) = self.buffer[self.start..self.end].split_first_chunk::<HEADER>() else {
+                break;
+            };
+            let [next, length @ ..] = *header;
+            // What is too short for a length is for whoever reads messages one by one to refuse.
+            let length = u32::from_be_bytes(length).checked_sub(4);
+            let (true, Some(length)) = (
+                next == tag,
+                length.and_then(|length| usize::try_from(length).ok()),
+            ) else {
+                break;
+            };
+            self.start += HEADER;
+            self.body_left = length;
+        }
+        into.len() - before
+    }
+
     /// What is left of the current body, if it is at most `limit` bytes.
     pub(crate) async fn body(&mut self, limit: usize) -> Result<Bytes, ConnectionError> {
         if self.body_left > limit {
@@ -126,6 +155,11 @@ impl<S: AsyncRead + Unpin> Frames<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
     use super::*;
 
     #[tokio::test]
@@ -150,6 +184,57 @@ mod tests {
         assert_eq!(total, body.len());
         assert_eq!(frames.next().await.unwrap().tag, b'Z');
         assert_eq!(&frames.body(1).await.unwrap()[..], b"I");
+    }
+
+    /// Gives at most so many bytes at a time.
+    struct Sips<'a>(&'a [u8], usize);
+
+    impl AsyncRead for Sips<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let (now, later) = self.0.split_at(self.1.min(self.0.len()).min(buffer.remaining()));
+            buffer.put_slice(now);
+            self.0 = later;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_of_one_kind_are_gathered_wherever_they_are_cut_and_up_to_a_limit() {
+        let (mut wire, mut rows) = (Vec::new(), Vec::new());
+        for length in (0..400).chain([READ_AHEAD + 7, 0, 3]) {
+            let row = vec![b'a' + u8::try_from(length % 26).unwrap(); length];
+            wire.push(b'd');
+            wire.extend_from_slice(&u32::try_from(length + 4).unwrap().to_be_bytes());
+            wire.extend_from_slice(&row);
+            rows.extend_from_slice(&row);
+        }
+        wire.extend_from_slice(b"c\0\0\0\x04Z\0\0\0\x05I");
+        for (step, limit) in [
+            (1, 1_000),
+            (4_096, 1_000),
+            (100_000, 64 * 1024),
+            (wire.len(), usize::MAX),
+        ] {
+            let mut frames = Frames::new(Sips(&wire, step));
+            let mut gathered = Vec::new();
+            let mut room = BytesMut::new();
+            loop {
+                if frames.available().await.unwrap() == 0 && frames.next().await.unwrap().tag == b'c' {
+                    break;
+                }
+                if frames.available().await.unwrap() > 0 {
+                    frames.gather(b'd', &mut room, limit);
+                    assert!(room.len() <= limit);
+                    gathered.extend_from_slice(&room.split());
+                }
+            }
+            assert!(gathered == rows, "{step}: {} of {}", gathered.len(), rows.len());
+            assert_eq!(frames.next().await.unwrap().tag, b'Z');
+        }
     }
 
     #[tokio::test]

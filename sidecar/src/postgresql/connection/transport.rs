@@ -13,7 +13,7 @@ use postgres_protocol::message::frontend;
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf},
     net::{TcpStream, UnixStream, lookup_host},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -23,13 +23,15 @@ use crate::postgresql::source::{Network, Source, Way};
 
 /// A peer that acknowledges nothing for this long is gone. A session whose rows may have to wait for the store has a longer one at its server.
 pub(crate) const USER_TIMEOUT: Duration = Duration::from_mins(2);
+/// Bytes read ahead of TLS, which by itself asks the kernel for 4 KiB at a time.
+const READ_AHEAD: usize = 64 * 1024;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a session's bytes go over.
 pub(crate) enum Stream {
     /// To an address, always encrypted.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<BufReader<TcpStream>>>),
     /// Within a pod.
     Socket(UnixStream),
 }
@@ -68,7 +70,7 @@ pub(super) async fn connect(source: &Source, peer: Option<Peer>) -> Result<(Stre
 async fn connect_encrypted(
     network: &Network,
     address: Option<SocketAddr>,
-) -> Result<(TlsStream<TcpStream>, SocketAddr), ConnectionError> {
+) -> Result<(TlsStream<BufReader<TcpStream>>, SocketAddr), ConnectionError> {
     let (mut socket, peer) = dial(network, address).await?;
     tune(&socket).map_err(ConnectionError::Lost)?;
     request_tls(&mut socket).await?;
@@ -77,7 +79,7 @@ async fn connect_encrypted(
         why: format!("{} is no DNS name or address", network.host),
     })?;
     let stream = TlsConnector::from(tls::client_config(network)?)
-        .connect(name, socket)
+        .connect(name, BufReader::with_capacity(READ_AHEAD, socket))
         .await
         .map_err(|error| ConnectionError::TlsFailed {
             host: network.host.clone(),

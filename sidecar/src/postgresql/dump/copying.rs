@@ -7,7 +7,7 @@ use super::{
     unit::{TableJob, statement},
 };
 use crate::postgresql::{Connection, ConnectionError, planner::CapturedCopy, session::identifier};
-use dataembassy_archive::Member;
+use dataembassy_archive::{Member, member::MAX_BODY_BYTES};
 
 /// PostgreSQL allocates at most this many bytes at once; `bytea` in hex needs two for each byte and two for `\x`.
 const MOST_ALLOCATED: u64 = 0x3fff_ffff;
@@ -53,9 +53,14 @@ async fn stream(
 ) -> Result<u64, Broken> {
     let mut copy = connection.copy_out(text).await.map_err(Broken::Server)?;
     let mut unreported = 0;
-    while let Some(slice) = copy.next().await.map_err(Broken::Server)? {
-        unreported += slice.len() as u64;
-        writer.write(slice).await.map_err(Broken::Receiver)?;
+    loop {
+        let appended = copy.append(writer.room(), MAX_BODY_BYTES).await;
+        let appended = appended.map_err(Broken::Server)?;
+        if appended == 0 {
+            break;
+        }
+        unreported += appended as u64;
+        writer.appended(appended).await.map_err(Broken::Receiver)?;
         if unreported >= super::PROGRESS_STEP {
             run.progress(|progress| progress.bytes += std::mem::take(&mut unreported));
         }

@@ -48,19 +48,20 @@ impl<'a> RowWriter<'a> {
         }
     }
 
-    /// Takes the next bytes in.
-    pub(super) async fn write(&mut self, mut text: &[u8]) -> Result<(), DumpError> {
-        self.bytes += text.len() as u64;
-        while !text.is_empty() {
-            let (now, later) = text.split_at(text.len().min(MAX_BODY_BYTES - self.buffer.len()));
-            if let Some(line_feed) = now.iter().rposition(|byte| *byte == b'\n') {
-                self.row_end = self.buffer.len() + line_feed + 1;
-            }
-            self.buffer.extend_from_slice(now);
-            if self.buffer.len() == MAX_BODY_BYTES {
-                self.send_chunk().await?;
-            }
-            text = later;
+    /// Where the next bytes are appended, so that it has at most [`MAX_BODY_BYTES`]; it always has fewer. [`Self::appended`] follows.
+    pub(super) const fn room(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// Takes in the bytes that were appended last.
+    pub(super) async fn appended(&mut self, count: usize) -> Result<(), DumpError> {
+        self.bytes += count as u64;
+        let before = self.buffer.len() - count;
+        if let Some(line_feed) = self.buffer[before..].iter().rposition(|byte| *byte == b'\n') {
+            self.row_end = before + line_feed + 1;
+        }
+        if self.buffer.len() == MAX_BODY_BYTES {
+            self.send_chunk().await?;
         }
         Ok(())
     }
@@ -156,8 +157,13 @@ mod tests {
     async fn members_of(text: &[u8], step: usize, whole: bool) -> (Vec<Member>, RangeSum) {
         let (sender, mut receiver) = mpsc::channel(64);
         let mut writer = RowWriter::new(&sender, "7.dat".parse().unwrap(), 3);
-        for piece in text.chunks(step) {
-            writer.write(piece).await.unwrap();
+        for mut piece in text.chunks(step) {
+            while !piece.is_empty() {
+                let (now, later) = piece.split_at(piece.len().min(MAX_BODY_BYTES - writer.room().len()));
+                writer.room().extend_from_slice(now);
+                writer.appended(now.len()).await.unwrap();
+                piece = later;
+            }
         }
         let sum = if whole {
             writer.finish_table().await.unwrap().0
@@ -223,7 +229,8 @@ mod tests {
     async fn rows_that_were_cut_off_are_an_error() {
         let (sender, _receiver) = mpsc::channel(4);
         let mut writer = RowWriter::new(&sender, "7.dat".parse().unwrap(), 0);
-        writer.write(b"1\n2").await.unwrap();
+        writer.room().extend_from_slice(b"1\n2");
+        writer.appended(3).await.unwrap();
         assert!(matches!(writer.finish().await, Err(DumpError::Inconsistent(_))));
     }
 }
