@@ -42,7 +42,7 @@ use crate::activation::course::Scene;
 use crate::activation::dereference::Found;
 use crate::activation::stage::Stage;
 use crate::activation::status::Seen;
-use crate::activation::validate::Checked;
+use crate::activation::validate::{Checked, Deadlines};
 use crate::apply::ApplyError;
 use crate::backoff::jittered;
 use crate::condition::rfc3339;
@@ -100,12 +100,13 @@ pub async fn reconcile(
     if acts && !is_as_shown(&api, &activation).await? {
         return Ok(Action::requeue(SOON));
     }
-    let (taken, overdue) = match (&judged, &stage) {
+    let taken = match (&judged, &stage) {
         (Ok(checked), Some(stage)) => {
             take(&activation, checked, stage, &found, &mut status, &context, now).await
         }
-        _ => (Ok(()), Vec::new()),
+        _ => Ok(()),
     };
+    let overdue = overdue(&activation, stage.as_ref(), &status, now);
     let seen = Seen {
         judged: judged.as_ref().map(drop),
         stage: stage.as_ref(),
@@ -177,12 +178,9 @@ async fn take(
     status: &mut EmbassyActivationStatus,
     context: &Context,
     now: Timestamp,
-) -> (Result<(), ApplyError>, Vec<course::Overdue>) {
+) -> Result<(), ApplyError> {
     match stage {
-        Stage::Keyless(registries) => {
-            let made = apply::make_keys(activation, registries, status, context).await;
-            (made, Vec::new())
-        }
+        Stage::Keyless(registries) => apply::make_keys(activation, registries, status, context).await,
         Stage::Ordered(approved_at) => {
             let standings = if status.ended_at.is_some() && activation.spec.mode == ActivationMode::Rehearse {
                 BTreeMap::new()
@@ -200,12 +198,36 @@ async fn take(
             };
             let acts = course::advance(&scene, &mut status.registries);
             apply::carry_out(acts, &scene, &mut status.registries, context).await;
-            let overdue = course::overdue(&scene, &status.registries);
             end(activation, found, status, context, (*approved_at, now)).await;
-            (Ok(()), overdue)
+            Ok(())
         }
-        Stage::Unstated(_) | Stage::Awaiting | Stage::Expired | Stage::Over => (Ok(()), Vec::new()),
+        Stage::Unstated(_) | Stage::Awaiting | Stage::Expired | Stage::Over => Ok(()),
     }
+}
+
+/// What takes longer than it may, of an order that is carried out; also of one that was approved and can no longer be judged, so that nothing of
+/// it goes on.
+fn overdue(
+    activation: &EmbassyActivation,
+    stage: Option<&Stage>,
+    status: &EmbassyActivationStatus,
+    now: Timestamp,
+) -> Vec<course::Overdue> {
+    let approved_at = match stage {
+        Some(Stage::Ordered(approved_at)) => Some(*approved_at),
+        Some(_) => None,
+        None => status.approved_at.as_ref().and_then(|at| at.parse().ok()),
+    };
+    let Some((approved_at, deadlines)) = approved_at.zip(Deadlines::of(activation).ok()) else {
+        return Vec::new();
+    };
+    let course = course::Course {
+        activation,
+        deadlines,
+        approved_at,
+        now,
+    };
+    course::overdue(&course, &status.registries)
 }
 
 /// Says when the whole ended. A rehearsal cleans up before, once everything that its report tells is written down, and is over when the custodian

@@ -49,6 +49,22 @@ pub struct Deadlines {
     pub release: Duration,
 }
 
+impl Deadlines {
+    /// Those that the spec names.
+    pub fn of(activation: &EmbassyActivation) -> Result<Self, Refusal> {
+        let named = &activation.spec.deadlines;
+        Ok(Self {
+            fence: duration("spec.deadlines.fence", &named.fence)?,
+            database: duration("spec.deadlines.database", &named.database)?,
+            restore: duration("spec.deadlines.restore", &named.restore)?,
+            serve: duration("spec.deadlines.serve", &named.serve)?,
+            close: duration("spec.deadlines.close", &named.close)?,
+            copy: duration("spec.deadlines.copy", &named.copy)?,
+            release: duration("spec.deadlines.release", &named.release)?,
+        })
+    }
+}
+
 /// A registry that was judged.
 #[derive(Clone, Debug)]
 pub struct CheckedRegistry {
@@ -68,15 +84,7 @@ pub fn validate(activation: &EmbassyActivation, found: &Found) -> Result<Checked
     let embassy = check_referred(&spec.embassy_ref.name, found.embassy.as_deref())?;
     let approvers = judge_approvers(activation, &embassy)?;
     let valid_until = moment("spec.validUntil", &spec.valid_until)?;
-    let deadlines = Deadlines {
-        fence: duration("spec.deadlines.fence", &spec.deadlines.fence)?,
-        database: duration("spec.deadlines.database", &spec.deadlines.database)?,
-        restore: duration("spec.deadlines.restore", &spec.deadlines.restore)?,
-        serve: duration("spec.deadlines.serve", &spec.deadlines.serve)?,
-        close: duration("spec.deadlines.close", &spec.deadlines.close)?,
-        copy: duration("spec.deadlines.copy", &spec.deadlines.copy)?,
-        release: duration("spec.deadlines.release", &spec.deadlines.release)?,
-    };
+    let deadlines = Deadlines::of(activation)?;
     if spec.mode == ActivationMode::Rehearse && spec.state == ActivationState::StoodDown {
         let message = "a rehearsal is not stood down: it cleans up by itself; leave spec.state at Active";
         return Err(Refusal::new(Reason::InvalidName, message));

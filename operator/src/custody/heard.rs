@@ -24,12 +24,18 @@ pub struct Heard {
 /// Judges the registry's home by what the gates heard.
 #[must_use]
 pub fn judge(before: &RegistryCustodyStatus, sight: &Sight, registry: &str, now: Timestamp) -> Heard {
-    let remembered = before.last_heard_time.as_ref().and_then(|at| at.parse().ok());
+    let remembered = remembered(before, now);
     let at = sight.heard.get(registry).copied().max(remembered);
     Heard {
         finding: find_out(before, sight, registry, at, now),
         at,
     }
+}
+
+/// What the status remembers; a time that lies ahead was written by a clock that was wrong, and would hide a silence.
+fn remembered(before: &RegistryCustodyStatus, now: Timestamp) -> Option<Timestamp> {
+    let known = before.last_heard_time.as_ref()?.parse().ok()?;
+    (known <= now).then_some(known)
 }
 
 fn find_out(
@@ -89,7 +95,11 @@ fn find_out(
 
 /// The time that the status keeps: it moves with the condition only, or a settled operator would write all the time.
 #[must_use]
-pub fn last_heard_time(before: &RegistryCustodyStatus, heard: &Heard) -> Option<String> {
+pub fn last_heard_time(before: &RegistryCustodyStatus, heard: &Heard, now: Timestamp) -> Option<String> {
+    let is_ahead = before.last_heard_time.is_some() && remembered(before, now).is_none();
+    if is_ahead {
+        return heard.at.map(rfc3339);
+    }
     let status = |status: ConditionStatus| heard.finding.status == status;
     let same = find(&before.conditions, "HomeHeard").is_some_and(|then| status(then.status));
     match (&before.last_heard_time, heard.at) {

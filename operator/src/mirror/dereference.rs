@@ -63,7 +63,7 @@ pub async fn dereference(mirror: &RegistryMirror, context: &Context) -> Found {
         embassy: stores
             .embassies
             .get(&ObjectRef::new(&mirror.spec.embassy_ref.name)),
-        rival: rival(mirror, &stores.mirrors.state()),
+        rival: rival(mirror, &stores.mirrors.state(), context.settings.side),
         config_map: get(&stores.config_maps, &name, &namespace),
         service_account: get(&stores.service_accounts, &name, &namespace),
         network_policy: get(&stores.network_policies, &name, &namespace),
@@ -94,15 +94,22 @@ async fn abroad(mirror: &RegistryMirror, context: &Context) -> Abroad {
     }
 }
 
-/// The mirror that had this registry id first: of two, exactly one gives way, whichever is looked at.
-fn rival(mirror: &RegistryMirror, all: &[Arc<RegistryMirror>]) -> Option<String> {
+/// The mirror that had this registry id first: of two, exactly one gives way, whichever is looked at. One that has made a copy has shown that it
+/// holds the registry's credentials, and goes before one that has not, however old that is: anybody may make a resource. At the embassy nobody
+/// mirrors a registry but beside the activation that serves it.
+fn rival(mirror: &RegistryMirror, all: &[Arc<RegistryMirror>], side: Side) -> Option<String> {
     let age = |mirror: &RegistryMirror| {
         let created = mirror.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (created, mirror.uid())
+        let copied = mirror
+            .status
+            .as_ref()
+            .is_some_and(|status| status.last_copy.is_some());
+        (!copied, created, mirror.uid())
     };
     all.iter()
         .filter(|other| {
             other.uid() != mirror.uid()
+                && (side == Side::Home || other.namespace() == mirror.namespace())
                 && other.spec.registry.id == mirror.spec.registry.id
                 && other.spec.embassy_ref.name == mirror.spec.embassy_ref.name
                 && other.metadata.deletion_timestamp.is_none()

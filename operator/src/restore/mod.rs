@@ -39,6 +39,8 @@ pub enum Outcome {
     Applied,
     /// The API server did not take an object.
     NotApplied(ApplyError),
+    /// It was not begun within its deadline: what it was asked for may be something else by now.
+    Late,
 }
 
 impl From<Result<(), ApplyError>> for Outcome {
@@ -77,6 +79,7 @@ pub async fn reconcile(
         apply::call(&found, &context, now).await
     } else {
         match validate::validate(&restore, &found) {
+            Ok(_) if status::is_late(&restore, now) => Outcome::Late,
             Ok(_) if !is_still_due(&api, &restore).await? => return Ok(Action::requeue(POLL)),
             Ok(checked) => apply::begin(&build::build(&checked, &context.settings), &context).await,
             Err(refusal) => {
@@ -99,7 +102,7 @@ pub async fn reconcile(
             Ok(match outcome {
                 _ if ended => Action::await_change(),
                 Outcome::Applied => Action::requeue(jittered(POLL, context.chance.draw())),
-                Outcome::Refused(_) | Outcome::NotApplied(_) => {
+                Outcome::Refused(_) | Outcome::NotApplied(_) | Outcome::Late => {
                     Action::requeue(jittered(LOOK, context.chance.draw()))
                 }
             })

@@ -10,7 +10,7 @@ use dataembassy_crds::{
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use crate::condition::{Conditions, Finding, rfc3339};
+use crate::condition::{Conditions, Finding, find, rfc3339};
 use crate::identity;
 use crate::job::{self, OOM_KILLED, TOO_LONG, with_reason};
 use crate::pod::{self, Words};
@@ -128,27 +128,40 @@ fn identity_of(
     identity::after(before, secret, found.pod.as_ref(), sight, now)
 }
 
+/// Whether a restore that has not begun no longer may.
+#[must_use]
+pub fn is_late(restore: &RegistryRestore, now: Timestamp) -> bool {
+    let asked = restore.metadata.creation_timestamp.as_ref();
+    let deadline = restore.spec.deadline.parse().ok();
+    let deadline = deadline.and_then(|deadline: Duration| SignedDuration::try_from(deadline.as_std()).ok());
+    asked
+        .zip(deadline)
+        .is_some_and(|(asked, deadline)| now.duration_since(asked.0) > deadline)
+}
+
 /// A restore that could not begin within its deadline never does: what it was asked for may be something else by then.
 fn never_begun(restore: &RegistryRestore, outcome: &Outcome, now: Timestamp) -> Option<End> {
+    let before = restore.status.as_ref();
     let why = match outcome {
-        Outcome::Refused(refusal) => &refusal.message,
+        Outcome::Refused(refusal) => refusal.message.clone(),
+        Outcome::Late => before
+            .and_then(|status| find(&status.conditions, "Ready"))
+            .map_or_else(
+                || "no operator had come to it".to_owned(),
+                |ready| ready.message.clone(),
+            ),
         Outcome::Applied | Outcome::NotApplied(_) => return None,
     };
-    let asked = restore.metadata.creation_timestamp.as_ref()?.0;
-    let deadline: Duration = restore.spec.deadline.parse().ok()?;
-    let waited = now.duration_since(asked);
-    SignedDuration::try_from(deadline.as_std())
-        .is_ok_and(|deadline| waited > deadline)
-        .then(|| End {
-            finding: Finding::no(
-                Reason::DeadlineExceeded,
-                format!(
-                    "nothing was begun within spec.deadline, {}, because {why}. Nothing was written: make another restore",
-                    restore.spec.deadline
-                ),
+    is_late(restore, now).then(|| End {
+        finding: Finding::no(
+            Reason::DeadlineExceeded,
+            format!(
+                "nothing was begun within spec.deadline, {}, because {why}. Nothing was written: make another restore",
+                restore.spec.deadline
             ),
-            result: None,
-        })
+        ),
+        result: None,
+    })
 }
 
 /// How it ended, once it has.
@@ -249,7 +262,7 @@ fn at_work(
     match outcome {
         Outcome::Refused(refusal) => return Finding::no(refusal.reason, refusal.message.clone()),
         Outcome::NotApplied(error) => return Finding::no(error.reason(), error.to_string()),
-        Outcome::Applied => {}
+        Outcome::Applied | Outcome::Late => {}
     }
     if let Some(trouble) = pod::trouble(found.pod.as_ref(), None, WORDS) {
         return Finding::no(trouble.reason, trouble.message);

@@ -126,6 +126,17 @@ async fn the_sample_mirrors_what_is_served_with_the_activations_key_to_the_store
 }
 
 #[tokio::test]
+async fn a_mirror_in_another_namespace_takes_no_registry_away_that_is_served_from_here() {
+    let mut squatter = sample("mirror");
+    squatter["metadata"]["namespace"] = "tenant".into();
+    squatter["metadata"]["uid"] = "uid-squatter".into();
+    squatter["metadata"]["creationTimestamp"] = "2026-01-01T09:00:00Z".into();
+    let objects = [serving(), accepted(), squatter];
+    let asked = run(&sample("mirror"), &objects, Some(opened("Embassy"))).await;
+    assert_eq!(config(&asked).registry, "population");
+}
+
+#[tokio::test]
 async fn the_samples_names_are_those_of_what_the_activation_makes() {
     let activation = read(&serving());
     let managed = dataembassy_operator::activation::apply::managed(&activation)

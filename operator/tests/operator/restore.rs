@@ -579,6 +579,31 @@ async fn a_restore_that_could_not_begin_within_its_deadline_never_does() {
 }
 
 #[tokio::test]
+async fn nor_does_one_that_could_begin_only_later() {
+    let mut resource = restore("back");
+    resource["spec"]["deadline"] = "1h".into();
+    resource["metadata"]["creationTimestamp"] = "2026-11-23T09:00:00Z".into();
+    // Whoever refused its Job, or was not there, would let it in by now.
+    resource["status"] = json!({"phase": "Pending", "conditions": [{"type": "Ready", "status": "False", "reason": "QuotaExceeded",
+        "message": "the quota is used up", "observedGeneration": 1, "lastTransitionTime": "2026-11-23T09:00:00Z"}]});
+    let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+    assert!(
+        lines(&asked)
+            .iter()
+            .all(|line| !line.contains("/jobs") || line.starts_with("GET")),
+        "{asked:?}"
+    );
+    let status = written(&asked, "/status");
+    assert_eq!(status["status"]["phase"], "Failed");
+    let (_, reason, message) = said(status, "Ready");
+    assert_eq!(reason, "DeadlineExceeded");
+    assert!(
+        message.contains("because the quota is used up. Nothing was written"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn a_container_that_somebody_put_beside_ours_says_nothing_about_the_restore() {
     let (resource, mut cluster) = begun().await;
     let mut pod = last_words("ready", 0);

@@ -178,8 +178,11 @@ impl Walk<'_> {
         let (activation, registry) = (self.scene.activation, self.spec);
         let copy = self.state.copy.as_ref()?;
         let (target, accept_different_collation, further) = self.target()?;
-        // What nobody saw written is known by its mark alone: a database that may be somebody else's is never emptied.
-        let if_not_empty = if self.state.written_into == Some(place(&target)) {
+        // What nobody saw written is known by its mark alone: a database that may be somebody else's is never emptied. What a rehearsal wrote has
+        // its mark until it is dropped, and may be anybody's afterwards.
+        let is_ours =
+            self.state.written_into == Some(place(&target)) && !clean_up::marks(activation, registry);
+        let if_not_empty = if is_ours {
             IfNotEmpty::Replace
         } else {
             IfNotEmpty::ReplaceUnfinished

@@ -25,7 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
 pub use copy::judge_choice;
-pub use overdue::{Overdue, overdue};
+pub use overdue::{Course, Overdue, overdue};
 pub use report::{hear, is_answered, is_awaited, is_written};
 pub use stand_down::shut;
 
@@ -60,9 +60,13 @@ pub struct Scene<'a> {
 impl Scene<'_> {
     /// Whether more than `limit` has passed since a moment.
     fn is_past(&self, since: Timestamp, limit: Duration) -> bool {
-        let limit = SignedDuration::try_from(limit.as_std()).unwrap_or(SignedDuration::MAX);
-        self.now.duration_since(since) > limit
+        is_past(self.now, since, limit)
     }
+}
+
+fn is_past(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
+    let limit = SignedDuration::try_from(limit.as_std()).unwrap_or(SignedDuration::MAX);
+    now.duration_since(since) > limit
 }
 
 /// What is to be done beside the status. Doing it twice is harmless.
@@ -239,6 +243,9 @@ impl Walk<'_> {
         if is_over(self.state.phase) {
             self.fence_late();
             self.watch_served();
+            return None;
+        }
+        if !self.rehearses() && self.finds_release() {
             return None;
         }
         if self.state.phase == RegistryPhase::StandingDown {

@@ -1,10 +1,11 @@
 //! Which steps take longer than they may.
 
 use dataembassy_contract::Duration;
-use dataembassy_crds::{ActivatedState, ActivationMode, ActivationState, RegistryPhase};
+use dataembassy_crds::{ActivatedState, ActivationMode, ActivationState, EmbassyActivation, RegistryPhase};
 use jiff::Timestamp;
 
-use super::{Scene, is_awaited, is_over};
+use super::{is_awaited, is_over, is_past};
+use crate::activation::validate::Deadlines;
 use crate::activation::{last_copy, steps};
 
 /// A step, since when it goes on if it does, and how long it may.
@@ -21,10 +22,29 @@ pub struct Overdue {
     pub message: String,
 }
 
+/// By what it is judged whether a step is overdue. What the activation depends on is no part of it: one that cannot go on is the later.
+#[derive(Clone, Copy, Debug)]
+pub struct Course<'a> {
+    /// The activation.
+    pub activation: &'a EmbassyActivation,
+    /// How long each step may take.
+    pub deadlines: Deadlines,
+    /// When enough had approved.
+    pub approved_at: Timestamp,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl Course<'_> {
+    fn is_past(&self, since: Timestamp, limit: Duration) -> bool {
+        is_past(self.now, since, limit)
+    }
+}
+
 /// Steps that take longer than they may, in the order of the spec.
 #[must_use]
-pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
-    let goes_home = scene.activation.spec.state == ActivationState::StoodDown;
+pub fn overdue(course: &Course<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
+    let goes_home = course.activation.spec.state == ActivationState::StoodDown;
     let of_one = |state: &ActivatedState| {
         let is_there = if goes_home {
             state.phase == RegistryPhase::StoodDown
@@ -32,17 +52,13 @@ pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
             is_over(state.phase)
         };
         let steps = match (is_there, goes_home) {
-            (true, _) => vec![(
-                steps::CLEAN,
-                since(state, steps::CLEAN),
-                scene.checked.deadlines.close,
-            )],
-            (false, true) => of_stand_down(scene, state),
-            (false, false) => of_registry(scene, state),
+            (true, _) => vec![(steps::CLEAN, since(state, steps::CLEAN), course.deadlines.close)],
+            (false, true) => of_stand_down(course, state),
+            (false, false) => of_registry(course, state),
         };
         let late = steps
             .into_iter()
-            .filter(|(_, since, limit)| since.is_some_and(|since| scene.is_past(since, *limit)));
+            .filter(|(_, since, limit)| since.is_some_and(|since| course.is_past(since, *limit)));
         let late = late.map(|(step, _, _)| Overdue {
             registry: state.id.clone(),
             step,
@@ -51,40 +67,38 @@ pub fn overdue(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
                 _ => state.message.clone(),
             },
         });
-        late.chain(of_report(scene, state)).collect::<Vec<_>>()
+        late.chain(of_report(course, state)).collect::<Vec<_>>()
     };
     states.iter().flat_map(of_one).collect()
 }
 
 /// A report is signed for after everything else: whoever waits for it is served, or was told that it failed. It takes what a fence takes.
-fn of_report(scene: &Scene<'_>, state: &ActivatedState) -> Option<Overdue> {
+fn of_report(course: &Course<'_>, state: &ActivatedState) -> Option<Overdue> {
     let report = state.report.as_ref().filter(|report| is_awaited(report))?;
     let since = steps::began_at(state, steps::REPORT)?;
-    scene
-        .is_past(since, scene.checked.deadlines.fence)
-        .then(|| Overdue {
-            registry: state.id.clone(),
-            step: steps::REPORT,
-            message: report.message.clone(),
-        })
+    course.is_past(since, course.deadlines.fence).then(|| Overdue {
+        registry: state.id.clone(),
+        step: steps::REPORT,
+        message: report.message.clone(),
+    })
 }
 
-fn of_registry(scene: &Scene<'_>, state: &ActivatedState) -> Vec<Step> {
-    let deadlines = &scene.checked.deadlines;
+fn of_registry(course: &Course<'_>, state: &ActivatedState) -> Vec<Step> {
+    let deadlines = &course.deadlines;
     if state.phase == RegistryPhase::StandingDown {
         // It was on its way home, and is to be served on.
-        return vec![(steps::SERVE, Some(scene.approved_at), deadlines.serve)];
+        return vec![(steps::SERVE, Some(course.approved_at), deadlines.serve)];
     }
-    let activates = scene.activation.spec.mode == ActivationMode::Activate;
+    let activates = course.activation.spec.mode == ActivationMode::Activate;
     let is_unfenced = activates && !steps::has_ended(state, steps::FENCE);
     // Until there is a copy that may be chosen, nothing that could be restored has begun.
     let unchosen = (!is_unfenced && state.copy.is_none())
-        .then(|| steps::ended_at(state, steps::FENCE).unwrap_or(scene.approved_at));
+        .then(|| steps::ended_at(state, steps::FENCE).unwrap_or(course.approved_at));
     let restores = since(state, steps::RESTORE).or(unchosen);
     vec![
         (
             steps::FENCE,
-            is_unfenced.then_some(scene.approved_at),
+            is_unfenced.then_some(course.approved_at),
             deadlines.fence,
         ),
         (steps::DATABASE, since(state, steps::DATABASE), deadlines.database),
@@ -94,15 +108,15 @@ fn of_registry(scene: &Scene<'_>, state: &ActivatedState) -> Vec<Step> {
 }
 
 /// Whoever waits before the first step has waited since the approval: nobody is told of a stand-down that does not begin in any other way.
-fn of_stand_down(scene: &Scene<'_>, state: &ActivatedState) -> Vec<Step> {
-    let deadlines = &scene.checked.deadlines;
+fn of_stand_down(course: &Course<'_>, state: &ActivatedState) -> Vec<Step> {
+    let deadlines = &course.deadlines;
     let is_open = last_copy::was_served(state) && !steps::has_ended(state, steps::CLOSE);
     let is_uncopied = !is_open && !steps::has_begun(state, steps::COPY);
-    let copies = since(state, steps::COPY).or_else(|| is_uncopied.then_some(scene.approved_at));
+    let copies = since(state, steps::COPY).or_else(|| is_uncopied.then_some(course.approved_at));
     vec![
         (
             steps::CLOSE,
-            is_open.then_some(scene.approved_at),
+            is_open.then_some(course.approved_at),
             deadlines.close,
         ),
         (steps::COPY, copies, deadlines.copy),

@@ -176,13 +176,17 @@ impl Walk<'_> {
         }
     }
 
-    /// The release counts wherever it is met. It names the end of the term: that copy, and no other, is what home goes on from.
-    fn finds_release(&mut self) -> bool {
+    /// The release counts wherever it is met, and whichever order asked for it: the ledger has given the registry to home, whatever was ordered
+    /// since. It names the end of the term: that copy, and no other, is what home goes on from.
+    pub(super) fn finds_release(&mut self) -> bool {
         let report: Option<&RegistryReport> = self.scene.found.report(&self.spec.id);
         let order = self.order();
+        let fence = self.state.fence.and_then(|fence| u64::try_from(fence).ok());
         let opening = report.and_then(|report| report.opening.as_ref());
         let release = opening.filter(|opening| {
-            opening.holder == TermHolder::Home && opening.order.is_some() && opening.order.as_deref() == order
+            let is_by_it = opening.order.is_some() && opening.order.as_deref() == order;
+            let is_since = fence.is_some_and(|fence| opening.sequence > fence);
+            opening.holder == TermHolder::Home && (is_by_it || is_since)
         });
         let Some(release) = release else {
             return false;

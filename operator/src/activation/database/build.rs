@@ -1,10 +1,11 @@
 //! Builds the objects of a managed database from a spec that the API server has checked. Pure, and it cannot fail.
 //!
 //! None of them has an owner where the activation is meant: what runs is not stopped by a resource that vanished. In a rehearsal all of them
-//! belong to the `StatefulSet`, and go with it.
+//! belong to the `StatefulSet`, and that to the activation.
 
 use dataembassy_contract::database;
-use dataembassy_crds::{ActivationMode, PullPolicy};
+use dataembassy_crds::{ActivationMode, EmbassyActivation, PullPolicy};
+use kube::Resource;
 use serde_json::{Value, json};
 
 use super::Managed;
@@ -96,6 +97,20 @@ pub fn owner(managed: &Managed<'_>, uid: &str) -> Option<Value> {
             "uid": uid,
             "controller": true,
             "blockOwnerDeletion": true,
+        })
+    })
+}
+
+/// In a rehearsal, who owns that: the activation. Whoever deletes it in between leaves no registry on a volume that nobody watches. A meant one's
+/// databases stay, whatever becomes of it.
+fn rehearsal(managed: &Managed<'_>) -> Option<Value> {
+    (managed.activation.spec.mode == ActivationMode::Rehearse).then(|| {
+        json!({
+            "apiVersion": EmbassyActivation::api_version(&()),
+            "kind": EmbassyActivation::kind(&()),
+            "name": managed.activation_name(),
+            "uid": managed.uid(),
+            "controller": true,
         })
     })
 }
@@ -208,7 +223,7 @@ pub fn stateful_set(managed: &Managed<'_>, replicas: Replicas, public: Public, s
     with_digest(json!({
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
-        "metadata": metadata(managed, &names.internal, None),
+        "metadata": metadata(managed, &names.internal, rehearsal(managed).as_ref()),
         "spec": {
             "replicas": u8::from(replicas == Replicas::One),
             "serviceName": names.internal,

@@ -97,11 +97,15 @@ fn left<'s>(anchor: &'s StatefulSet, managed: &Managed<'_>) -> Option<Left<'s>> 
 
 /// Whether the server that runs is of the template that is there, and the template one that takes everybody's sessions.
 pub(super) fn takes_everybody(anchor: &StatefulSet) -> bool {
+    !is_shut(anchor) && is_rolled_out(anchor)
+}
+
+/// Whether the template is one that takes none but the superuser's sessions.
+pub(super) fn is_shut(anchor: &StatefulSet) -> bool {
     let template = anchor.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let containers = template.iter().flat_map(|pod| &pod.containers);
     let mut variables = containers.flat_map(|container| container.env.iter().flatten());
-    let is_shut = variables.any(|variable| variable.name == database::SHUT_VARIABLE);
-    !is_shut && is_rolled_out(anchor)
+    variables.any(|variable| variable.name == database::SHUT_VARIABLE)
 }
 
 /// Whether the server that runs is of the template that is there.

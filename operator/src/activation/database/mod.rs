@@ -234,7 +234,7 @@ async fn bring(context: &Context, managed: &Managed<'_>, serves: bool) -> Result
     let service: Option<Service> = hand.find(&names.public).await?;
     let mut anchor = hand.find::<StatefulSet>(&names.internal).await?;
     let is_open = service.as_ref().is_some_and(is_open)
-        || serves && anchor.as_ref().is_some_and(close::takes_everybody);
+        || serves && anchor.as_ref().is_some_and(|anchor| !close::is_shut(anchor));
     let public = if is_open { Public::Open } else { Public::Closed };
     if anchor.is_none() {
         let wanted = build::stateful_set(managed, Replicas::None, public, &context.settings);

@@ -33,7 +33,7 @@ pub fn observe(
     let mut status = facts::facts(&before, report);
     status.observed_generation = Some(generation);
     let home = heard::judge(&before, &found.sight, registry, now);
-    status.last_heard_time = heard::last_heard_time(&before, &home);
+    status.last_heard_time = heard::last_heard_time(&before, &home, now);
 
     let ready = ready::ready(custody, found, outcome);
     let stalled = ready::stalled(&before, outcome);

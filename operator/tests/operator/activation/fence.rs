@@ -166,6 +166,12 @@ async fn a_fence_that_is_overdue_is_an_alarm_and_waited_for_on() {
         "{message}"
     );
     assert_eq!(phases(&status), [RegistryPhase::Fencing]);
+    // Nothing goes on any more, which is no reason to call off the alarm.
+    let spoil = |activation: &mut Value| activation["spec"]["validUntil"] = "soon".into();
+    cluster.lock().unwrap().edit(spoil);
+    step(&cluster).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    assert_eq!(said(&status, "OnTime").0, "False StepOverdue");
 }
 
 #[tokio::test]

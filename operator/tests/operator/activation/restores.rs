@@ -99,6 +99,21 @@ async fn under_a_new_order_another_database_is_not_emptied_for_what_was_written_
 }
 
 #[tokio::test]
+async fn a_rehearsal_replaces_nothing_but_what_bears_its_mark() {
+    let mut activation = alone(true);
+    activation["spec"]["mode"] = "Rehearse".into();
+    activation["spec"]["registries"][0]["target"]["external"]["scratch"] = true.into();
+    let cluster = approved(activation).await;
+    endings(&cluster, &[Some("Interrupted"), None]);
+    cluster.lock().unwrap().writing = true;
+    until(&cluster, |status| status.ended_at.is_some()).await;
+    let mut restores = cluster.lock().unwrap().of_kind("registryrestores");
+    restores.retain(|restore| restore["spec"]["rehearsal"]["empties"] != true);
+    assert!(!restores.is_empty());
+    assert!(rules(&restores).iter().all(|rule| rule == "ReplaceUnfinished"));
+}
+
+#[tokio::test]
 async fn it_is_not_begun_anew_for_ever() {
     let cluster = approved(alone(true)).await;
     endings(&cluster, &[Some("StoreUnreachable")]);

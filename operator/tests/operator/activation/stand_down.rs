@@ -279,6 +279,41 @@ async fn an_order_to_serve_on_lets_applications_in_again_and_restores_nothing() 
 }
 
 #[tokio::test]
+async fn what_the_ledger_has_released_is_homes_whatever_people_have_ordered_since() {
+    let cluster = served(false).await;
+    ask(&cluster, Some(HOME));
+    sign(&cluster).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    let status = until(&cluster, |status| is_taken(status, 5)).await;
+    // The custodian carries out what it was told, before it hears that people have turned round.
+    let order = status.statement.unwrap().order;
+    let release = "d".repeat(64);
+    {
+        let mut cluster = cluster.lock().unwrap();
+        let report = cluster.reports.get_mut("population").unwrap();
+        report["term"] = 3.into();
+        report["opening"] = json!({"holder": "Home", "sequence": 12, "digest": release, "signer": HOME, "order": order,
+            "sourceHead": report["sourceHead"]});
+        cluster.edit(|activation| {
+            activation["spec"]["state"] = "Active".into();
+            activation["spec"]["validUntil"] = "2036-02-01T00:00:00Z".into();
+        });
+    }
+    until(&cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    cluster.lock().unwrap().sign(&[1, 3]);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::StoodDown]).await;
+    assert_eq!(status.registries[0].release.as_deref(), Some(&*release));
+    assert!(message(&cluster).contains("it was released to home"));
+    for _ in 0..3 {
+        step(&cluster).await.unwrap();
+    }
+    assert!(!is_open(&cluster));
+}
+
+#[tokio::test]
 async fn a_stand_down_that_is_ordered_again_unchanged_waits_for_a_copy_taken_since() {
     let cluster = served(false).await;
     ask(&cluster, Some(HOME));

@@ -54,6 +54,18 @@ async fn the_embassy_itself_finds_out_that_home_is_silent() {
 }
 
 #[tokio::test]
+async fn a_time_that_a_wrong_clock_has_left_in_the_status_hides_no_silence() {
+    let (world, mut resource, running) = settled(registry_report(&[1])).await;
+    resource["status"]["lastHeardTime"] = json!(Timestamp::now() + SignedDuration::from_hours(24 * 365));
+    let last = ago(3);
+    heard(&running, last);
+    let status = status_of(&world, &resource).await;
+    assert_eq!(said(&status, "HomeHeard").1, "HomeSilent");
+    let at = Timestamp::from_second(last.as_second()).unwrap().to_string();
+    assert_eq!(status["status"]["lastHeardTime"], at);
+}
+
+#[tokio::test]
 async fn a_gate_that_has_just_begun_makes_no_silence() {
     let (world, mut resource, running) = settled(registry_report(&[1])).await;
     resource["status"]["lastHeardTime"] = json!(ago(60 * 24));

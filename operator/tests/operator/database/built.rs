@@ -61,8 +61,15 @@ fn the_volume_stays_where_it_is_meant_and_goes_after_a_rehearsal() {
         let claim = &set["spec"]["volumeClaimTemplates"][0];
         assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "10Gi");
         assert!(claim["spec"]["storageClassName"].is_null());
-        assert!(set["metadata"]["ownerReferences"].is_null());
+        assert_eq!(set["metadata"]["ownerReferences"].is_null(), mode == "Activate");
     }
+    // What is rehearsed goes with whoever deletes the rehearsal in between, its volume included.
+    let rehearsed = set(&activation("Rehearse"));
+    let owner = &rehearsed["metadata"]["ownerReferences"][0];
+    assert_eq!(
+        (&owner["kind"], &owner["uid"]),
+        (&json!("EmbassyActivation"), &json!("uid-day"))
+    );
 }
 
 #[test]

@@ -121,6 +121,12 @@ async fn applications_that_are_served_are_let_in_again_when_somebody_takes_the_s
     shared.until_done(Deed::Ensure, &activation).await;
     shared.until_done(Deed::Expose, &activation).await;
     shared.until_done(Deed::Keep, &activation).await;
+    // Another template waits for its next pod, as it does where people are served.
+    shared.look(|cluster| {
+        let status = &mut cluster.objects.get_mut(STATEFUL_SET).unwrap()["status"];
+        status["currentRevision"] = "former".into();
+        status["updateRevision"] = "next".into();
+    });
     let served = shared.look(|cluster| cluster.objects.clone());
     for taken in [&[PUBLIC][..], &[PUBLIC_POLICY], &[PUBLIC, PUBLIC_POLICY]] {
         shared.look(|cluster| taken.iter().for_each(|path| drop(cluster.objects.remove(*path))));
