@@ -31,6 +31,9 @@ impl CompressionLevel {
     /// The level unless told otherwise: 3.
     pub const DEFAULT: Self = Self(3);
 
+    /// The easiest: 1.
+    pub const EASIEST: Self = Self(Self::LEAST);
+
     const LEAST: i32 = 1;
     const MOST: i32 = 19;
 

@@ -10,6 +10,8 @@ use dataembassy_archive::CompressionLevel;
 
 /// From this share of a segment's time on, waiting for the store means that the store is behind: a tenth.
 const STORE_IS_BEHIND: u32 = 10;
+/// From so many bytes on a copy has half a dozen segments, or more.
+const MANY_SEGMENTS: u64 = 256 * 1024 * 1024;
 
 /// What became of the time since a segment was begun.
 pub(super) struct Spent {
@@ -64,16 +66,21 @@ enum Behind {
     Store,
 }
 
-/// The level of one segment after the other, 1 to 3. The first has the default, as the only one of a small copy has.
+/// The level of one segment after the other, 1 to 3. The first has the default, as the only one of a small copy has; where many follow, it is
+/// the easiest: most likely sealing is what the others wait for, and if not, that is known in a moment.
 pub(super) struct Pace {
     level: CompressionLevel,
 }
 
 impl Pace {
-    pub(super) const fn new() -> Self {
-        Self {
-            level: CompressionLevel::DEFAULT,
-        }
+    /// For a copy of about so many bytes before they are compressed.
+    pub(super) const fn of(bytes: u64) -> Self {
+        let level = if bytes < MANY_SEGMENTS {
+            CompressionLevel::DEFAULT
+        } else {
+            CompressionLevel::EASIEST
+        };
+        Self { level }
     }
 
     /// The level of the segment that is begun now.
@@ -132,7 +139,8 @@ mod tests {
     #[test]
     fn the_level_follows_whoever_is_behind_and_stays_between_one_and_three() {
         let level = |level| CompressionLevel::new(level).unwrap();
-        let mut pace = Pace::new();
+        assert_eq!(Pace::of(MANY_SEGMENTS).level(), level(1));
+        let mut pace = Pace::of(MANY_SEGMENTS - 1);
         assert_eq!(pace.level(), level(3));
         let mut after = |behind| {
             pace.follow(behind);

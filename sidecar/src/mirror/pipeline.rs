@@ -8,12 +8,13 @@ use dataembassy_archive::segment::{SegmentPosition, SegmentWriter};
 use dataembassy_archive::{CopyRecipient, Member, SealError, Sealed};
 use dataembassy_ledger::manifest::SegmentRecord;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::pace::{Pace, Spent};
 use super::upload::{UploadError, Uploader};
+use crate::postgresql::dump;
 
 /// Members between the dump and the sealing: at most 1 MiB each.
 pub const MEMBERS_IN_FLIGHT: usize = 8;
@@ -41,11 +42,13 @@ struct Draft {
     place: OwnedSemaphorePermit,
 }
 
-/// Seals and uploads until the channel of members closes; returns the segments in their order.
+/// Seals and uploads until the channel of members closes; returns the segments in their order. How much will come stands in `dump` before the
+/// first member does.
 ///
 /// An error closes the channel, and so ends the dump.
 pub async fn run(
     members: mpsc::Receiver<Member>,
+    dump: watch::Receiver<dump::Progress>,
     recipient: CopyRecipient,
     uploader: Arc<Uploader>,
 ) -> Result<Vec<SegmentRecord>, PipelineError> {
@@ -54,7 +57,7 @@ pub async fn run(
     let handle = Handle::current();
     let span = tracing::Span::current();
     let sealing = tokio::task::spawn_blocking(move || {
-        span.in_scope(|| seal(members, &recipient, &drafts, &places, &handle))
+        span.in_scope(|| seal(members, &dump, &recipient, &drafts, &places, &handle))
     });
     let segments = upload(taken, uploader).await;
     let sealed = sealing.await.map_err(|_| PipelineError::TaskDied)?;
@@ -66,6 +69,7 @@ pub async fn run(
 
 fn seal(
     mut members: mpsc::Receiver<Member>,
+    dump: &watch::Receiver<dump::Progress>,
     recipient: &CopyRecipient,
     drafts: &mpsc::Sender<Draft>,
     places: &Arc<Semaphore>,
@@ -73,11 +77,12 @@ fn seal(
 ) -> Result<(), SealError> {
     let take_place = || handle.block_on(Arc::clone(places).acquire_owned());
     let Ok(mut held) = take_place() else { return Ok(()) };
-    let mut pace = Pace::new();
+    let mut next = members.blocking_recv();
+    let mut pace = Pace::of(dump.borrow().bytes_expected);
     let mut writer = SegmentWriter::new(recipient, pace.level())?;
     let mut spent = Spent::begin();
     let mut position = 0;
-    while let Some(member) = spent.for_source(|| members.blocking_recv()) {
+    while let Some(member) = next {
         writer.add(&member)?;
         if writer.is_full() {
             let draft = Draft {
@@ -85,14 +90,15 @@ fn seal(
                 sealed: writer.finish(SegmentPosition::Inner)?,
                 place: held,
             };
-            let next = spent.for_store(|| drafts.blocking_send(draft).map(|()| take_place()));
-            let Ok(Ok(next)) = next else { return Ok(()) };
-            held = next;
+            let free = spent.for_store(|| drafts.blocking_send(draft).map(|()| take_place()));
+            let Ok(Ok(free)) = free else { return Ok(()) };
+            held = free;
             position += 1;
             pace.learn(&spent);
             spent = Spent::begin();
             writer = SegmentWriter::new(recipient, pace.level())?;
         }
+        next = spent.for_source(|| members.blocking_recv());
     }
     let sealed = writer.finish(SegmentPosition::Last)?;
     // Nobody there to take it means that the upload has failed, and says so itself.

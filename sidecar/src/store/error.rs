@@ -213,7 +213,7 @@ impl GateRefusal {
         match word {
             "Fenced" => Self::Fenced,
             "Quota" => Self::Quota,
-            "Rate" | "Busy" | "Slow" | "Incomplete" => Self::ForNow,
+            "Rate" | "Commits" | "Busy" | "Slow" | "Incomplete" => Self::ForNow,
             _ => Self::ForGood,
         }
     }

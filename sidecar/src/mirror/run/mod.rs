@@ -207,7 +207,12 @@ impl<'a> Opened<'a> {
         let _stop = cancel.clone().drop_guard();
         let dumping = dump.run(members, telling.dump.clone(), cancel);
         let Draft { key, uploader, .. } = &self.copy;
-        let piping = pipeline::run(taken, key.recipient(), Arc::clone(uploader));
+        let piping = pipeline::run(
+            taken,
+            telling.dump.subscribe(),
+            key.recipient(),
+            Arc::clone(uploader),
+        );
         tokio::pin!(dumping, piping);
         let (dumped, segments) = tokio::select! {
             dumped = &mut dumping => match dumped {

@@ -111,6 +111,12 @@ pub enum FindError {
 }
 
 impl FindError {
+    /// Whether it may be over in a moment, as what a store says that is busy.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Ledger(LedgerError::Store(error)) if !error.is_permanent())
+    }
+
     /// The reason for conditions, events and metrics.
     #[must_use]
     pub const fn reason(&self) -> Reason {

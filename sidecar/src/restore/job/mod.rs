@@ -186,7 +186,11 @@ impl From<ConfigurationError> for Failure {
 
 impl From<FindError> for Failure {
     fn from(error: FindError) -> Self {
-        Self::new(error.reason(), error.to_string())
+        let failure = Self::new(error.reason(), error.to_string());
+        Self {
+            passes: failure.passes || error.may_pass(),
+            ..failure
+        }
     }
 }
 

@@ -180,18 +180,24 @@ impl Facts {
             ));
         }
         if self.sorts_otherwise(source) && encoding_fits && !options.accept_collation {
-            let ours = (provider(source.locale_provider), source.locale.as_deref());
-            let theirs = (target.locale_provider.as_str(), target.locale.as_deref());
+            let ours = (
+                provider(source.locale_provider),
+                worded(source.locale.as_deref(), source.icu_rules.as_deref()),
+            );
+            let theirs = (
+                target.locale_provider.as_str(),
+                worded(target.locale.as_deref(), target.icu_rules.as_deref()),
+            );
             lacks.push(format!(
                 "the database sorts by {} {}/{}{}, the source by {} {}/{}{}: {}, or say --accept-different-collation",
                 theirs.0,
                 target.collate,
                 target.ctype,
-                theirs.1.map(|locale| format!(" {locale}")).unwrap_or_default(),
+                theirs.1,
                 ours.0,
                 source.collate,
                 source.ctype,
-                ours.1.map(|locale| format!(" {locale}")).unwrap_or_default(),
+                ours.1,
                 self.recreate(contents)
             ));
         }
@@ -213,12 +219,14 @@ impl Facts {
             comparable(&source.collate, same_encoding),
             comparable(&source.ctype, same_encoding),
             source.locale.as_deref(),
+            source.icu_rules.as_deref(),
         );
         let theirs = (
             target.locale_provider.as_str(),
             comparable(&target.collate, same_encoding),
             comparable(&target.ctype, same_encoding),
             target.locale.as_deref(),
+            target.icu_rules.as_deref(),
         );
         ours != theirs
     }
@@ -277,8 +285,13 @@ pub fn create_database(name: &str, source: &Database) -> String {
     let provider = match source.locale_provider {
         LocaleProvider::Libc => String::new(),
         LocaleProvider::Icu => format!(
-            " LOCALE_PROVIDER icu ICU_LOCALE {}",
-            literal(source.locale.as_deref().unwrap_or_default())
+            " LOCALE_PROVIDER icu ICU_LOCALE {}{}",
+            literal(source.locale.as_deref().unwrap_or_default()),
+            source
+                .icu_rules
+                .as_deref()
+                .map(|rules| format!(" ICU_RULES {}", literal(rules)))
+                .unwrap_or_default()
         ),
         LocaleProvider::Builtin => format!(
             " LOCALE_PROVIDER builtin BUILTIN_LOCALE {}",
@@ -336,6 +349,13 @@ const fn provider(provider: LocaleProvider) -> &'static str {
         LocaleProvider::Icu => "i",
         LocaleProvider::Builtin => "b",
     }
+}
+
+/// A locale, and the rules beside it, as they stand behind another name.
+fn worded(locale: Option<&str>, rules: Option<&str>) -> String {
+    let locale = locale.map(|locale| format!(" {locale}"));
+    let rules = rules.map(|rules| format!(" with the rules {rules}"));
+    [locale, rules].into_iter().flatten().collect()
 }
 
 /// A locale in one spelling: systems write `C.UTF-8` and `C.utf8`. Between two encodings only the language counts.

@@ -47,6 +47,8 @@ pub struct Target {
     pub locale_provider: String,
     /// The locale of ICU or the builtin provider.
     pub locale: Option<String>,
+    /// Rules by which ICU sorts in another way than its locale says.
+    pub icu_rules: Option<String>,
 }
 
 impl Target {
@@ -60,12 +62,13 @@ impl Target {
             15 | 16 => "d.daticulocale",
             _ => "d.datlocale",
         };
+        let rules = if major < 16 { "NULL" } else { "d.daticurules" };
         let provider = if major < 15 { "'c'" } else { "d.datlocprovider" };
         let rows = connection
             .query(format!(
                 "SELECT pg_catalog.current_setting('server_version'), d.datname, current_user, r.rolsuper, r.rolcreaterole, \
                  pg_catalog.pg_has_role(d.datdba, 'USAGE'), pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_is_in_recovery(), \
-                 pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, {provider}, {locale} \
+                 pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, {provider}, {locale}, {rules} \
                  FROM pg_catalog.pg_database d, pg_catalog.pg_roles r \
                  WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user"
             ))
@@ -88,6 +91,7 @@ impl Target {
             ctype: row.text(10)?.to_owned(),
             locale_provider: row.text(11)?.to_owned(),
             locale: row.optional(12)?.map(str::to_owned),
+            icu_rules: row.optional(13)?.map(str::to_owned),
         })
     }
 }

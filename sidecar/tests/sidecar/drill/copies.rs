@@ -40,6 +40,10 @@ async fn registries_of_other_providers_sort_in_the_cell_as_at_home() {
         ),
         (
             17,
+            "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'et-EE' ICU_RULES '&z < a' LOCALE 'C.UTF-8'",
+        ),
+        (
+            17,
             "TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'",
         ),
     ] {

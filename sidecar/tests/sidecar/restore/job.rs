@@ -26,7 +26,7 @@ use dataembassy_testkit::{
     postgresql::{Database, PASSWORD, Server, programs},
     process::free_port,
 };
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -269,6 +269,28 @@ async fn each_fault_before_the_first_write_has_its_reason() {
             result.message
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_busy_for_a_moment_ends_no_restore() {
+    let (embassy, database) = published().await;
+    let target = target(database.server).await;
+    let proxy = &embassy.bench.proxy;
+    let busy = Arc::new(Mutex::new(HashSet::new()));
+    let met = Arc::clone(&busy);
+    let unavailable = Fault::Answer(StatusCode::SERVICE_UNAVAILABLE);
+    proxy.inject(usize::MAX, unavailable, move |method, object| {
+        let is_of_the_ledger = object.contains("/embassy.json") || object.contains("/source/");
+        method == Method::GET && is_of_the_ledger && met.lock().unwrap().insert(object.to_owned())
+    });
+    let endpoint = proxy.endpoint();
+    let folder = Folder::new(&embassy, &target, |config| {
+        config.store.endpoint = endpoint.parse().unwrap();
+    });
+    let result = folder.run().await;
+    assert_eq!(result.ending, Ending::Restored, "{result:?}");
+    assert_equal(&database, &target);
+    assert!(busy.lock().unwrap().len() > 1, "{busy:?}");
 }
 
 /// Whoever has home's deposit credentials can take the next entry's place, and must not keep anybody from the copies before it.
