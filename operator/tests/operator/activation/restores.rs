@@ -104,13 +104,19 @@ async fn a_rehearsal_replaces_nothing_but_what_bears_its_mark() {
     activation["spec"]["mode"] = "Rehearse".into();
     activation["spec"]["registries"][0]["target"]["external"]["scratch"] = true.into();
     let cluster = approved(activation).await;
-    endings(&cluster, &[Some("Interrupted"), None]);
+    endings(&cluster, &[Some("Interrupted"), Some(AT_WORK)]);
     cluster.lock().unwrap().writing = true;
-    until(&cluster, |status| status.ended_at.is_some()).await;
-    let mut restores = cluster.lock().unwrap().of_kind("registryrestores");
-    restores.retain(|restore| restore["spec"]["rehearsal"]["empties"] != true);
-    assert!(!restores.is_empty());
-    assert!(rules(&restores).iter().all(|rule| rule == "ReplaceUnfinished"));
+    until(&cluster, |status| {
+        let state = &status.registries[0];
+        let is_made = state
+            .restore
+            .as_ref()
+            .is_some_and(|restore| restore.uid.is_some());
+        state.attempts == 2 && is_made && state.written_into.is_some()
+    })
+    .await;
+    let restores = cluster.lock().unwrap().of_kind("registryrestores");
+    assert_eq!(rules(&restores), ["ReplaceUnfinished"; 2]);
 }
 
 #[tokio::test]

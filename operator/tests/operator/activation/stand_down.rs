@@ -310,7 +310,9 @@ async fn what_the_ledger_has_released_is_homes_whatever_people_have_ordered_sinc
     for _ in 0..3 {
         step(&cluster).await.unwrap();
     }
-    assert!(!is_open(&cluster));
+    let cluster = cluster.lock().unwrap();
+    assert!(cluster.objects[SERVICE]["spec"]["selector"].is_null());
+    assert_eq!(cluster.objects[POLICY]["spec"]["ingress"], json!([]));
 }
 
 #[tokio::test]

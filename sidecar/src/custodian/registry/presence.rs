@@ -256,12 +256,10 @@ impl Keeper {
         let compared = self.compare_one(assignment, &held).await;
         let pause = began.elapsed() * SHARE;
         self.presence.compares_again = (pause >= LONG_PAUSE).then(|| began + pause);
-        // One that cannot be compared now comes again with the next count, and keeps nothing else from being done.
-        self.presence.differing.remove(&sequence);
         if let Err(ObjectError::Store(error)) = compared {
-            tracing::warn!(registry = %self.registry, %sequence, %error, "a copy's objects cannot be compared yet");
-            return Ok(Left::More);
+            return Err(error);
         }
+        self.presence.differing.remove(&sequence);
         if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
             match compared {
                 Ok(comparison) => held.note_listed(Listed::compared(comparison)),
