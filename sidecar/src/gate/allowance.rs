@@ -6,10 +6,10 @@ use dataembassy_contract::gate::LaneConfig;
 use dataembassy_ledger::door::Refusal;
 use tokio::time::Instant;
 
+use crate::store::LEAST_OBJECT_BYTES;
+
 /// What is under way may take this long at the registry's rate; more is refused. Also how long a registry that was quiet may save up.
 const WINDOW: Duration = Duration::from_secs(10);
-/// What an object takes of the quota at least, in bytes: however small it is, it is a file in the store.
-const LEAST_BYTES: u64 = 4_096;
 /// How many copies a registry may commit at once after a rest.
 const COMMITS: f64 = 120.0;
 /// How many it may commit a second besides: six a minute, and a schedule has one at most. Each is kept in the custodian's memory for as long as
@@ -48,7 +48,7 @@ pub(super) struct Put {
 impl Put {
     /// What it takes of the quota.
     fn takes(self) -> u64 {
-        self.length.max(LEAST_BYTES)
+        self.length.max(LEAST_OBJECT_BYTES)
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
             allowance.reserve(put(1), now).unwrap();
             allowance.settle(put(1), 1, true);
         }
-        assert_eq!(allowance.used(), 2 * LEAST_BYTES);
+        assert_eq!(allowance.used(), 2 * LEAST_OBJECT_BYTES);
         assert_eq!(
             allowance.reserve(put(1), now),
             Err(Refusal::Quota { limit: 10_000 })

@@ -18,6 +18,9 @@ mod probe;
 mod settings;
 pub(crate) mod way;
 
+/// What an object takes of a store at least, in bytes: however small it is, it is a file there. The gate and the custodian count alike.
+pub const LEAST_OBJECT_BYTES: u64 = 4_096;
+
 pub use arguments::StoreArguments;
 pub use client::{ObjectVersion, Page, PutOutcome, Store, StoredObject};
 pub use commit::{CommitError, commit};

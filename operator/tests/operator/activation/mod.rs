@@ -45,6 +45,16 @@ enum Death {
     After,
 }
 
+/// The custodian says that it has released a registry by this order; the release's digest.
+fn released(report: &mut Value, order: &str) -> String {
+    let digest = "e".repeat(64);
+    report["term"] = 3.into();
+    report["opening"] = json!({
+        "holder": "Home", "sequence": 12, "digest": digest, "signer": HOME, "order": order, "sourceHead": report["sourceHead"],
+    });
+    digest
+}
+
 /// An API server that keeps what is written, and a custodian.
 struct Cluster {
     /// What there is, by path.
@@ -370,11 +380,7 @@ impl Cluster {
                     json!({"waiting": {"reason": "StoreUnreachable", "message": "the store does not answer"}})
                 }
                 Custodian::Works | Custodian::WorksOnTerms if matches!(order.body, OrderBody::Release(_)) => {
-                    report["term"] = 3.into();
-                    report["opening"] = json!({
-                        "holder": "Home", "sequence": 12, "digest": "e".repeat(64), "signer": HOME, "order": order.id,
-                        "sourceHead": report["sourceHead"],
-                    });
+                    released(report, &order.id);
                     json!({"done": {"sequence": 12}})
                 }
                 Custodian::Works | Custodian::WorksOnTerms => {

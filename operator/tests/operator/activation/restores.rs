@@ -9,6 +9,17 @@ fn endings(cluster: &super::Shared, endings: &[Option<&'static str>]) {
     cluster.lock().unwrap().restores = endings.to_vec();
 }
 
+/// Changes the first registry, and signs the order that this makes.
+async fn order_anew(cluster: &super::Shared, change: impl FnOnce(&mut Value)) {
+    let change = |activation: &mut Value| change(&mut activation["spec"]["registries"][0]);
+    cluster.lock().unwrap().edit(change);
+    until(cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    cluster.lock().unwrap().sign(&[1, 2]);
+}
+
 fn rules(restores: &[Value]) -> Vec<String> {
     let rules = restores.iter().map(|restore| {
         let rule = restore["spec"]["ifNotEmpty"].as_str().unwrap_or("Refuse");
@@ -82,13 +93,7 @@ async fn under_a_new_order_another_database_is_not_emptied_for_what_was_written_
             phases(status) == [RegistryPhase::Failed] && status.registries[0].attempts == attempts
         })
         .await;
-        let change = |activation: &mut Value| change(&mut activation["spec"]["registries"][0]);
-        cluster.lock().unwrap().edit(change);
-        until(&cluster, |status| {
-            status.approved_at.is_none() && status.statement.is_some()
-        })
-        .await;
-        cluster.lock().unwrap().sign(&[1, 2]);
+        order_anew(&cluster, change).await;
     }
     until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
     let restores = cluster.lock().unwrap().of_kind("registryrestores");
@@ -162,15 +167,7 @@ async fn a_database_that_held_something_is_not_replaced_under_a_new_order_either
     let status = until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
     assert_eq!(status.registries[0].reason, "TargetLacks");
     assert_eq!(status.registries[0].attempts, 1);
-    cluster
-        .lock()
-        .unwrap()
-        .edit(|activation| activation["spec"]["registries"][0]["jobs"] = 2.into());
-    until(&cluster, |status| {
-        status.approved_at.is_none() && status.statement.is_some()
-    })
-    .await;
-    cluster.lock().unwrap().sign(&[1, 2]);
+    order_anew(&cluster, |registry| registry["jobs"] = 2.into()).await;
     let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
     assert_eq!(status.registries[0].attempts, 2);
     assert_eq!(

@@ -53,8 +53,8 @@ async fn sign(cluster: &Shared) -> Statement {
     Statement::read(&status.statement.unwrap().text).unwrap()
 }
 
-/// Turns round: orders to serve on, signed.
-async fn serve_on(cluster: &Shared) -> EmbassyActivationStatus {
+/// Orders to serve on, signed.
+async fn turn_round(cluster: &Shared) {
     cluster.lock().unwrap().edit(|activation| {
         activation["spec"]["state"] = "Active".into();
         activation["spec"]["validUntil"] = "2036-02-01T00:00:00Z".into();
@@ -64,6 +64,11 @@ async fn serve_on(cluster: &Shared) -> EmbassyActivationStatus {
     })
     .await;
     cluster.lock().unwrap().sign(&[1, 3]);
+}
+
+/// Turns round, and is served.
+async fn serve_on(cluster: &Shared) -> EmbassyActivationStatus {
+    turn_round(cluster).await;
     until(cluster, |status| status.phase == ActivationPhase::Serving).await
 }
 
@@ -287,23 +292,11 @@ async fn what_the_ledger_has_released_is_homes_whatever_people_have_ordered_sinc
     let status = until(&cluster, |status| is_taken(status, 5)).await;
     // The custodian carries out what it was told, before it hears that people have turned round.
     let order = status.statement.unwrap().order;
-    let release = "d".repeat(64);
-    {
-        let mut cluster = cluster.lock().unwrap();
-        let report = cluster.reports.get_mut("population").unwrap();
-        report["term"] = 3.into();
-        report["opening"] = json!({"holder": "Home", "sequence": 12, "digest": release, "signer": HOME, "order": order,
-            "sourceHead": report["sourceHead"]});
-        cluster.edit(|activation| {
-            activation["spec"]["state"] = "Active".into();
-            activation["spec"]["validUntil"] = "2036-02-01T00:00:00Z".into();
-        });
-    }
-    until(&cluster, |status| {
-        status.approved_at.is_none() && status.statement.is_some()
-    })
-    .await;
-    cluster.lock().unwrap().sign(&[1, 3]);
+    let release = super::released(
+        cluster.lock().unwrap().reports.get_mut("population").unwrap(),
+        &order,
+    );
+    turn_round(&cluster).await;
     let status = until(&cluster, |status| phases(status) == [RegistryPhase::StoodDown]).await;
     assert_eq!(status.registries[0].release.as_deref(), Some(&*release));
     assert!(message(&cluster).contains("it was released to home"));

@@ -238,7 +238,7 @@ impl<'a> Reading<'a> {
     }
 
     fn note_damage(&mut self, object: CopyObject, wanted: Wanted, fault: CopyFault) {
-        let size = wanted.size;
+        self.chosen.holdings.lock().read_cost += plan::cost(wanted.size);
         self.damage.count += 1;
         if self.damage.objects.len() < MAX_REMEMBERED {
             self.damage.objects.push(DamagedObject {
@@ -250,7 +250,6 @@ impl<'a> Reading<'a> {
             });
         }
         self.damage.looked_at = Timestamp::now();
-        self.chosen.holdings.lock().read_cost += plan::cost(size);
         let damage = Box::new(self.damage.clone());
         self.change(|held| held.read.damage = Some(damage));
         // It is told now and not when a large copy has come to its end.

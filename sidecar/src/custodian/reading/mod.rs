@@ -52,7 +52,6 @@ pub struct Reader {
 /// What one registry has due.
 struct Candidate {
     turn: Turn,
-    due: Due,
     chosen: Chosen,
 }
 
@@ -119,7 +118,7 @@ impl Reader {
             .min_by_key(|next| next.turn);
         let Some(next) = next else { return REST };
         self.turns().serve(&next.turn);
-        let ended = match next.due {
+        let ended = match next.turn.due {
             Due::Recheck => copy::recheck(library, &next.chosen, &self.pace).await,
             Due::Read(_) => self.read(library, &next.chosen).await,
         };
@@ -164,7 +163,6 @@ impl Reader {
             };
             candidates.push(Candidate {
                 turn: turns.of(registry, state.read_cost, due),
-                due,
                 chosen: Chosen {
                     registry: registry.clone(),
                     holdings: Arc::clone(holdings),

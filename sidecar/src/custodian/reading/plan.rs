@@ -76,7 +76,8 @@ impl Due {
 pub struct Turn {
     /// What was read for it, as all of them count.
     place: u64,
-    due: Due,
+    /// What it is for.
+    pub due: Due,
 }
 
 impl Turn {

@@ -15,20 +15,17 @@ use dataembassy_ledger::value::{CopyId, RegistryId, Sequence, VersionId};
 use jiff::Timestamp;
 use rand::Rng as _;
 
+use super::TURN;
 use super::holdings::HoldingsState;
 use super::listing::{Group, Listing};
 use super::tally::{Tally, TallyKey};
 use crate::custodian::finding::{Finding, Loss};
-use crate::store::{Store, StoreError};
+use crate::store::{LEAST_OBJECT_BYTES, Store, StoreError};
 
 /// The most copies without an entry that are told apart; the bytes of all count. Expired ones are known by an entry and count by themselves.
 const MAX_UNNAMED: usize = 1_024;
 /// How many objects of living copies are drawn, for whoever wants to look at a sample.
 const SAMPLE: usize = 8;
-/// What a version takes of the store at least, in bytes: however small it is, it is a file there.
-const LEAST_BYTES: u64 = 4_096;
-/// How long a pass lists before others have their turns.
-const PIECE: Duration = Duration::from_secs(1);
 /// The most places of the chains that are told as faults.
 const MAX_FAULTS: usize = 16;
 
@@ -186,7 +183,7 @@ impl Count {
         let began = Instant::now();
         while let Some(group) = self.listing.next().await? {
             self.take(&group);
-            if began.elapsed() >= PIECE {
+            if began.elapsed() >= TURN {
                 self.took += began.elapsed();
                 return Ok(Counted::Partly(self));
             }
@@ -199,7 +196,7 @@ impl Count {
         let bytes: u64 = group
             .versions
             .iter()
-            .map(|version| version.size.max(LEAST_BYTES))
+            .map(|version| version.size.max(LEAST_OBJECT_BYTES))
             .sum();
         self.census.used_bytes = self.census.used_bytes.saturating_add(bytes);
         match group.key.parse::<ObjectKey>() {

@@ -57,6 +57,8 @@ use retention::Retention;
 
 /// After so many turns at once that each had more to do, a keeper rests for a moment nevertheless.
 const MOMENT: Duration = Duration::from_millis(20);
+/// How long one turn goes on with what takes its time before others have theirs.
+const TURN: Duration = Duration::from_secs(1);
 
 /// What a keeper works with; another one comes when the configuration changes.
 #[derive(Clone)]

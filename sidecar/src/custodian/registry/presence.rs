@@ -12,7 +12,7 @@ use super::census::{Census, Count, Counted, Drawn, Expected, Pass};
 use super::comparison::compare;
 use super::examination::{ObjectError, examine, read_entry};
 use super::holdings::{Damage, Held, Listed, LockFault, Manifest};
-use super::{Assignment, Keeper, Left};
+use super::{Assignment, Keeper, Left, TURN};
 use crate::custodian::finding::Finding;
 use crate::store::{ObjectLock, StoreError};
 
@@ -22,8 +22,6 @@ const MOST_BETWEEN: Duration = Duration::from_hours(1);
 const SHARE: u32 = 20;
 /// How many copies one turn examines.
 const AT_ONCE: usize = 32;
-/// How long one turn examines before others have theirs.
-const TURN: Duration = Duration::from_secs(1);
 /// A comparison that is over sooner than this allows is followed by the next one at once.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at a manifest that was wrong.
@@ -256,15 +254,16 @@ impl Keeper {
         let compared = self.compare_one(assignment, &held).await;
         let pause = began.elapsed() * SHARE;
         self.presence.compares_again = (pause >= LONG_PAUSE).then(|| began + pause);
-        if let Err(ObjectError::Store(error)) = compared {
-            return Err(error);
-        }
+        let compared = match compared {
+            Ok(comparison) => Ok(comparison),
+            Err(ObjectError::Damaged(damage)) => Err(damage),
+            Err(ObjectError::Store(error)) => return Err(error),
+        };
         self.presence.differing.remove(&sequence);
         if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
             match compared {
                 Ok(comparison) => held.note_listed(Listed::compared(comparison)),
-                Err(ObjectError::Damaged(damage)) => held.manifest = Manifest::Wrong(Box::new(damage)),
-                Err(ObjectError::Store(_)) => {}
+                Err(damage) => held.manifest = Manifest::Wrong(Box::new(damage)),
             }
         }
         Ok(Left::More)

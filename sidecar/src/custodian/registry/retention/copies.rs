@@ -20,7 +20,7 @@ use super::Locked;
 use crate::custodian::configuration::LockRule;
 use crate::custodian::prolonging::{Aim, look, secure};
 use crate::custodian::registry::holdings::{Held, LockFault, Locks, Manifest};
-use crate::custodian::registry::{Assignment, Keeper, Left, ObjectError, read_entry, read_part};
+use crate::custodian::registry::{Assignment, Keeper, Left, ObjectError, TURN, read_entry, read_part};
 use crate::process::clock::{Now, has_passed};
 use crate::store::{Store, StoreError};
 
@@ -28,8 +28,6 @@ use crate::store::{Store, StoreError};
 const LINED_UP: usize = 16_384;
 /// How many locks are prolonged at the same time.
 const IN_FLIGHT: usize = 6;
-/// How long one turn prolongs locks.
-const TURN: Duration = Duration::from_secs(1);
 /// At how many copies one turn looks, of which nobody knows how long they are locked.
 const LOOKS: usize = 8;
 /// What has no lock is told for so long before it gets one: somebody must hear that the store does not lock what comes.

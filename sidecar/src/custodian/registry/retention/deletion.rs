@@ -13,13 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::custodian::configuration::LockRule;
 use crate::custodian::prolonging::look;
-use crate::custodian::registry::{Assignment, Keeper, Left};
+use crate::custodian::registry::{Assignment, Keeper, Left, TURN};
 use crate::store::{ObjectLock, ObjectVersion, StoreError};
 
 /// How many versions are deleted at the same time.
 const IN_FLIGHT: usize = 6;
-/// How long one turn deletes.
-const TURN: Duration = Duration::from_secs(1);
 /// Before what the store refused is tried again.
 const RETRY: Duration = Duration::from_secs(30);
 /// After a lock has ended by our clock, the store's may need so long.
