@@ -59,7 +59,7 @@ pub(super) async fn read(
     };
     let body = match read_entry(&library.store, &chosen.registry, &held).await {
         Ok(body) => body,
-        Err(error) => return end_by(chosen, error),
+        Err(error) => return end_by(library, chosen, error).await,
     };
     chosen.holdings.lock().read_cost += plan::cost(0);
     let mut reading = Reading::begin(library, chosen, &held);
@@ -80,7 +80,7 @@ pub(super) async fn read(
             Ended::Read
         }
         Ok(ended) => ended,
-        Err(error) => end_by(chosen, error),
+        Err(error) => end_by(library, chosen, error).await,
     }
 }
 
@@ -336,20 +336,29 @@ fn unusable(error: &ManifestError) -> ObjectError {
     })
 }
 
-/// What stands in the entry or the manifest is level 1's to judge: it looks again.
-fn end_by(chosen: &Chosen, error: ObjectError) -> Ended {
-    match error {
-        ObjectError::Damaged(damage) => {
-            if let Some(held) = chosen.holdings.lock().copies.get_mut(&chosen.sequence) {
-                held.manifest = Manifest::Wrong(Box::new(damage));
-                held.read = ReadBack::default();
+/// What stands in the entry or the manifest is level 1's to judge: it looks again. A store that does not give them and yet answers to something
+/// else cannot read them, and the next registry need not wait for it.
+async fn end_by(library: &Library, chosen: &Chosen, error: ObjectError) -> Ended {
+    let registry = &chosen.registry;
+    let damage = match error {
+        ObjectError::Damaged(damage) => damage,
+        ObjectError::Store(error) if library.store.folders("registries/").await.is_ok() => {
+            tracing::warn!(%registry, %error, "the store cannot read a copy's entry or its manifest");
+            Damage {
+                fault: CopyFault::Unreadable,
+                objects: 1,
+                example: error.to_string(),
             }
-            chosen.holdings.news.notify_one();
-            Ended::Read
         }
         ObjectError::Store(error) => {
-            tracing::warn!(registry = %chosen.registry, %error, "reading back waits for the store");
-            Ended::StoreAway
+            tracing::warn!(%registry, %error, "reading back waits for the store");
+            return Ended::StoreAway;
         }
+    };
+    if let Some(held) = chosen.holdings.lock().copies.get_mut(&chosen.sequence) {
+        held.manifest = Manifest::Wrong(Box::new(damage));
+        held.read = ReadBack::default();
     }
+    chosen.holdings.news.notify_one();
+    Ended::Read
 }

@@ -116,7 +116,13 @@ impl Reader {
             .candidates(library, rank)
             .into_iter()
             .min_by_key(|next| next.turn);
-        let Some(next) = next else { return REST };
+        let Some(next) = next else {
+            let mut turns = self.turns();
+            for (registry, holdings) in &library.shelves {
+                turns.rest(registry, holdings.lock().read_cost);
+            }
+            return REST;
+        };
         self.turns().serve(&next.turn);
         let ended = match next.turn.due {
             Due::Recheck => copy::recheck(library, &next.chosen, &self.pace).await,
@@ -138,6 +144,9 @@ impl Reader {
             let ours = ours
                 .first()
                 .filter(|ours| ours.chosen.sequence == chosen.sequence);
+            if let Some(ours) = ours.filter(|_| others.is_empty()) {
+                self.turns().serve(&ours.turn);
+            }
             ours.is_none_or(|ours| others.iter().any(|other| ours.turn.gives_way(&other.turn)))
         };
         let is_over = || self.ending.is_cancelled() || self.library.has_changed().unwrap_or(true);

@@ -110,9 +110,15 @@ impl Turns {
         }
     }
 
-    /// Serves whoever has this turn.
+    /// Serves whoever has this turn; also while it goes on, as long as nobody waits: what nobody else wanted is no debt.
     pub fn serve(&mut self, turn: &Turn) {
         self.now = self.now.max(turn.place);
+    }
+
+    /// Nobody has anything due. A registry for which reading has cost so much begins anew beside the others.
+    pub fn rest(&mut self, registry: &RegistryId, cost: u64) {
+        let given = self.given.get(registry).copied().unwrap_or_default();
+        self.now = self.now.max(cost.saturating_add(given));
     }
 }
 
@@ -149,6 +155,23 @@ mod tests {
             let share = after.1 - before.1;
             assert!(share.abs_diff(30_000) <= 2_000, "{}: {share}", after.0);
         }
+    }
+
+    #[test]
+    fn what_was_read_while_nobody_waited_is_no_debt() {
+        let (mut turns, id) = (Turns::default(), |id: &str| id.parse::<RegistryId>().unwrap());
+        let (large, small) = (id("large"), id("small"));
+        let alone = turns.of(&large, 0, NEVER_READ);
+        turns.serve(&alone);
+        let later = turns.of(&large, 500_000, NEVER_READ);
+        turns.serve(&later);
+        let first = turns.of(&small, 0, READ_BEFORE);
+        assert_eq!(first.place, 500_000);
+        // The end of it is told when there is nothing to do any more.
+        turns.rest(&large, 900_000);
+        turns.rest(&small, 10);
+        let [one, other] = [(&large, 900_000), (&small, 10)].map(|(id, cost)| turns.of(id, cost, NEVER_READ));
+        assert_eq!(one.place, other.place);
     }
 
     #[test]

@@ -254,12 +254,16 @@ impl Keeper {
         let compared = self.compare_one(assignment, &held).await;
         let pause = began.elapsed() * SHARE;
         self.presence.compares_again = (pause >= LONG_PAUSE).then(|| began + pause);
+        // One that cannot be compared now comes again with the next count, and keeps nothing else from being done.
+        self.presence.differing.remove(&sequence);
         let compared = match compared {
             Ok(comparison) => Ok(comparison),
             Err(ObjectError::Damaged(damage)) => Err(damage),
-            Err(ObjectError::Store(error)) => return Err(error),
+            Err(ObjectError::Store(error)) => {
+                tracing::warn!(registry = %self.registry, %sequence, %error, "a copy's objects cannot be compared yet");
+                return Ok(Left::More);
+            }
         };
-        self.presence.differing.remove(&sequence);
         if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
             match compared {
                 Ok(comparison) => held.note_listed(Listed::compared(comparison)),

@@ -14,7 +14,7 @@ use dataembassy_ledger::entry::{CopyFault, CustodyBody};
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_testkit::fabricated::Shape;
 use dataembassy_testkit::fault_proxy::Fault;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 
 /// Objects that a store keeps in files of their own, and not beside their names.
 fn large() -> Shape {
@@ -383,4 +383,26 @@ async fn a_proof_says_nothing_of_an_entry_that_was_not_there() {
         }
     }
     assert_eq!(proven, BTreeSet::from([1, 3, 4]));
+}
+
+#[tokio::test]
+async fn a_copy_whose_entry_the_store_cannot_read_is_told_and_waited_for_by_nobody() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(2, &large()).await;
+    // It is read when it comes, and when its manifest is examined; then its place on the disk goes bad.
+    let entry = bench.ledger.entry_key(made[1].reference.sequence).to_string();
+    let unreadable = Fault::Answer(StatusCode::INTERNAL_SERVER_ERROR);
+    bench
+        .proxy
+        .inject_later(2, usize::MAX, unreadable, move |method, target| {
+            method == Method::GET && target.contains(&entry)
+        });
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::ObjectUnreadable).await;
+    assert!(message.contains("copy 2"), "{message}");
+    custodian
+        .until_registry("the other copy to be read", |report| {
+            report.verification.verified == 1
+        })
+        .await;
 }
