@@ -22,7 +22,8 @@ pub struct SignedObject {
 /// An object whose signature is right; its content is not judged yet.
 #[derive(Debug)]
 pub(crate) struct VerifiedLine {
-    pub(crate) fields: Map<String, Value>,
+    /// What its line says, if that is strict JSON.
+    pub(crate) fields: Result<Map<String, Value>, serde_json::Error>,
     pub(crate) signer: PublicKey,
     pub(crate) digest: Sha256Digest,
 }
@@ -110,9 +111,8 @@ pub(crate) fn read(object: &[u8], role: Role) -> Result<VerifiedLine, ReadError>
         .ok_or(ReadError::NotSignedLine)?;
     let (line, armored) = object.split_at(end + 1);
     let signer = signature::verify(role, line, armored)?;
-    let fields = json::read_object(&line[..end])?;
     Ok(VerifiedLine {
-        fields,
+        fields: json::read_object(&line[..end]),
         signer,
         digest: Sha256Digest::of(object),
     })

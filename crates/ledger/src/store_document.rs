@@ -60,7 +60,7 @@ impl StoreDocument {
     /// they were told on another way.
     pub fn verify(object: &[u8]) -> Result<VerifiedStoreDocument, ReadError> {
         let verified = signed_line::read(object, Role::Store)?;
-        let line: Line = serde_json::from_value(Value::Object(verified.fields))?;
+        let line: Line = serde_json::from_value(Value::Object(verified.fields?))?;
         if line.format != FORMAT {
             return Err(ReadError::BrokenRule("format must be dataembassy/1"));
         }

@@ -10,8 +10,8 @@ pub trait Authority<B: Body> {
     /// The term that an entry at `sequence` must be written in. `before` is the entry before it, none for the first one.
     fn term_at(&self, sequence: Sequence, before: Option<(&Header, &B)>) -> Term;
 
-    /// Whether `signer` may sign an entry with this header.
-    fn may_sign(&self, header: &Header, signer: &PublicKey) -> bool;
+    /// Whether `signer` may sign an entry at this place, written in this term.
+    fn may_sign(&self, term: Term, sequence: Sequence, signer: &PublicKey) -> bool;
 
     /// The digest that the entry at `sequence` must have because somebody with authority named it.
     fn named_at(&self, sequence: Sequence) -> Option<Sha256Digest>;
@@ -86,10 +86,10 @@ impl Authority<CustodyBody> for CustodyAuthority {
         }
     }
 
-    fn may_sign(&self, header: &Header, signer: &PublicKey) -> bool {
+    fn may_sign(&self, _: Term, sequence: Sequence, signer: &PublicKey) -> bool {
         self.keys
             .iter()
-            .any(|key| key.key == *signer && key.until.is_none_or(|until| header.sequence <= until))
+            .any(|key| key.key == *signer && key.until.is_none_or(|until| sequence <= until))
     }
 
     fn named_at(&self, _: Sequence) -> Option<Sha256Digest> {
@@ -139,16 +139,10 @@ impl Authority<SourceBody> for SourceAuthority {
         self.view.term_of(sequence)
     }
 
-    fn may_sign(&self, header: &Header, signer: &PublicKey) -> bool {
-        match self.view.opening_of(header.term) {
+    fn may_sign(&self, term: Term, sequence: Sequence, signer: &PublicKey) -> bool {
+        match self.view.opening_of(term) {
             Some(opening) => opening.signer == *signer,
-            None => {
-                header.term == Term::FIRST
-                    && self
-                        .signers
-                        .iter()
-                        .any(|range| range.allows(signer, header.sequence))
-            }
+            None => term == Term::FIRST && self.signers.iter().any(|range| range.allows(signer, sequence)),
         }
     }
 

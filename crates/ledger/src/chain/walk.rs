@@ -11,7 +11,7 @@ use super::alarm::Alarm;
 use super::authority::Authority;
 use crate::entry::{Body, Chain, Entry, EntryRef, Header, ReadError, VerifiedEntry};
 use crate::key::ObjectKey;
-use crate::value::{RegistryId, Sequence, Sha256Digest, StoreId, VersionId};
+use crate::value::{RegistryId, Sequence, Sha256Digest, StoreId, Term, VersionId};
 
 /// How many places may stay undecided. Beyond it the store's order decides: memory stays bounded whatever a signer writes.
 const MAX_UNDECIDED: usize = 32;
@@ -240,7 +240,10 @@ impl<B: Body, A: Authority<B>> Walk<B, A> {
         if header.sequence != sequence {
             return Err(misplaced("sequence"));
         }
-        if !self.authority.may_sign(header, &entry.signer) {
+        if !self
+            .authority
+            .may_sign(header.term, header.sequence, &entry.signer)
+        {
             return Err(Alarm::ForeignSignature {
                 key: name(),
                 version: version(),
@@ -283,6 +286,28 @@ impl<B: Body, A: Authority<B>> Walk<B, A> {
             },
             parent,
         })
+    }
+
+    /// Whether these bytes were made for this place and signed by who may sign there, also where this version cannot read them. Whether they are
+    /// linked is not asked.
+    #[must_use]
+    pub fn is_made_for(&self, key: &ObjectKey, bytes: &[u8]) -> bool {
+        let Some(signed) = Entry::<B>::signed(bytes) else {
+            return false;
+        };
+        let (term, sequence) = match (B::CHAIN, key) {
+            (Chain::Source, ObjectKey::Source { term, sequence, .. }) => (*term, *sequence),
+            // Under a custody entry's key no term is told, and who may sign does not depend on it.
+            (Chain::Custody, ObjectKey::Custody { sequence, .. }) => (Term::FIRST, *sequence),
+            _ => return false,
+        };
+        let is_in_place = signed.header.is_none_or(|header| {
+            header.store_id == self.store_id
+                && header.registry == self.registry
+                && header.sequence == sequence
+                && (B::CHAIN == Chain::Custody || header.term == term)
+        });
+        is_in_place && self.authority.may_sign(term, sequence, &signed.signer)
     }
 
     /// The place, among the versions of the last place, of the one that an entry names. Before the first entry it is 0 if the entry is the

@@ -108,6 +108,15 @@ pub struct VerifiedEntry<B> {
     pub digest: Sha256Digest,
 }
 
+/// An object whose signature is right, as far as this version can read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// Whose signature it bears.
+    pub signer: PublicKey,
+    /// What it says of its place; none where not even that can be read.
+    pub header: Option<Header>,
+}
+
 /// The content of a chain's entries. Implemented for [`SourceBody`] and [`CustodyBody`] only.
 pub trait Body: Sized + Serialize + Clone {
     /// The chain.
@@ -199,29 +208,9 @@ impl<B: Body> Entry<B> {
     /// Reads an object and checks size, signature, JSON, header and the rules of its kind, in this order.
     pub fn verify(object: &[u8]) -> Result<VerifiedEntry<B>, ReadError> {
         let verified = signed_line::read(object, B::ROLE)?;
-        let mut fields = verified.fields;
-        let header: Map<String, Value> = HEADER_FIELDS
-            .iter()
-            .filter_map(|name| fields.remove_entry(*name))
-            .collect();
-        let line: HeaderLine = serde_json::from_value(Value::Object(header))?;
-        if line.format != FORMAT {
-            return Err(ReadError::BrokenRule("format must be dataembassy/1"));
-        }
-        if line.chain != B::CHAIN {
-            return Err(ReadError::BrokenRule(
-                "chain must be the one under whose key the entry is stored",
-            ));
-        }
-        let header = Header {
-            store_id: line.store_id,
-            registry: line.registry,
-            sequence: line.sequence,
-            prev: line.prev,
-            term: line.term,
-            at: line.at,
-        };
-        let body = B::read(&line.kind, fields)?;
+        let mut fields = verified.fields?;
+        let (kind, header) = read_header::<B>(&mut fields)?;
+        let body = B::read(&kind, fields)?;
         body.check(&header).map_err(ReadError::BrokenRule)?;
         Ok(VerifiedEntry {
             entry: Self { header, body },
@@ -229,6 +218,46 @@ impl<B: Body> Entry<B> {
             digest: verified.digest,
         })
     }
+
+    /// What can be told of an object that may be no entry of this version; none where nobody has signed it for this chain.
+    #[must_use]
+    pub fn signed(object: &[u8]) -> Option<Signed> {
+        let verified = signed_line::read(object, B::ROLE).ok()?;
+        let header = verified.fields.ok().and_then(|mut fields| {
+            let (_, header) = read_header::<B>(&mut fields).ok()?;
+            Some(header)
+        });
+        Some(Signed {
+            signer: verified.signer,
+            header,
+        })
+    }
+}
+
+/// Takes the header's fields out of a line: the kind that it names, and the header.
+fn read_header<B: Body>(fields: &mut Map<String, Value>) -> Result<(String, Header), ReadError> {
+    let header: Map<String, Value> = HEADER_FIELDS
+        .iter()
+        .filter_map(|name| fields.remove_entry(*name))
+        .collect();
+    let line: HeaderLine = serde_json::from_value(Value::Object(header))?;
+    if line.format != FORMAT {
+        return Err(ReadError::BrokenRule("format must be dataembassy/1"));
+    }
+    if line.chain != B::CHAIN {
+        return Err(ReadError::BrokenRule(
+            "chain must be the one under whose key the entry is stored",
+        ));
+    }
+    let header = Header {
+        store_id: line.store_id,
+        registry: line.registry,
+        sequence: line.sequence,
+        prev: line.prev,
+        term: line.term,
+        at: line.at,
+    };
+    Ok((line.kind, header))
 }
 
 impl<B> VerifiedEntry<B> {

@@ -5,7 +5,7 @@ use dataembassy_ledger::chain::{
     SourceAuthority, SourceChain, Start, Step, StoredVersion,
 };
 use dataembassy_ledger::entry::{
-    CustodyBody, Entry, EntryRef, ProofBody, SignedObject, SourceBody, TermBody,
+    CustodyBody, Entry, EntryRef, ProofBody, SignedObject, SourceBody, TermBody, VoidBody,
 };
 use dataembassy_ledger::{CopyId, ObjectKey, Role, Sha256Digest, SigningKey};
 use proptest::prelude::*;
@@ -552,6 +552,44 @@ fn a_void_copy_does_not_count() {
     let (view, _) = view_of(vec![sample::void(&[4])]);
     assert!(view.is_void(CopyId::from_bytes([4; 16])));
     assert!(!view.is_void(CopyId::from_bytes([5; 16])));
+}
+
+#[test]
+fn an_entry_of_a_newer_version_is_known_for_one_by_its_place_and_its_signer() {
+    let key = |key: &str| key.parse::<ObjectKey>().unwrap();
+    let (mut chain, place) = (custody(), key("registries/population/custody/000000000001"));
+    let void = CustodyBody::Void(VoidBody {
+        copies: vec![CopyId::from_bytes([7; 16])],
+        order: None,
+    });
+    let line = sample::line_of(
+        &custody_entry(1, 1, genesis(), void)
+            .sign(&custodian_key())
+            .unwrap(),
+    );
+    let newer = line.replacen("\"void\"", "\"truce\"", 1);
+    let signed = |line: &str, key: &SigningKey| sign_line(line, Role::Custody, key);
+    let bytes = signed(&newer, &custodian_key());
+    assert!(chain.is_made_for(&place, &bytes));
+    assert!(!chain.is_made_for(&key("registries/population/custody/000000000002"), &bytes));
+    assert!(!chain.is_made_for(&key("registries/population/source/0001-000000000001"), &bytes));
+    let elsewhere = newer.replacen("\"population\"", "\"health\"", 1);
+    assert!(!chain.is_made_for(&place, &signed(&elsewhere, &custodian_key())));
+    assert!(!chain.is_made_for(&place, &signed(&newer, &stranger_key())));
+    assert!(!chain.is_made_for(&place, newer.as_bytes()));
+    // Whose header cannot be read either is taken by its place.
+    for unknown in [
+        newer.replacen("dataembassy/1", "dataembassy/2", 1),
+        "[]".to_owned(),
+    ] {
+        assert!(chain.is_made_for(&place, &signed(&unknown, &custodian_key())));
+    }
+    let version = StoredVersion {
+        version: "v".parse().unwrap(),
+        bytes,
+    };
+    let step = chain.offer(&[version]);
+    assert!(!step.advanced && matches!(step.alarms[..], [Alarm::Unparsable { .. }]));
 }
 
 #[test]

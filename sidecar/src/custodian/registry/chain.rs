@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dataembassy_contract::Reason;
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::chain::{Authority, Found, Start, StoredVersion, Walk};
-use dataembassy_ledger::entry::{Body, Entry, EntryRef};
+use dataembassy_ledger::entry::{Body, EntryRef};
 use dataembassy_ledger::value::{RegistryId, Sequence, StoreId, VersionId};
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -331,13 +331,16 @@ impl<B: Body, A: Authority<B>> Followed<B, A> {
         self.beyond.as_ref().map(|(_, group)| group)
     }
 
-    /// Whether one of these objects is signed by who may sign there: then it was an entry, whatever it says.
+    /// Whether one of these objects is made for its place and signed by who may sign there: then it is an entry, whatever it says, also where a
+    /// newer version has written it that says more than this one can read.
     pub async fn is_signed(&self, store: &Store, group: &Group) -> Result<bool, StoreError> {
+        let Ok(key) = group.key.parse::<ObjectKey>() else {
+            return Ok(false);
+        };
         let stored = read_group(store, group).await?;
-        Ok(stored.iter().any(|stored| {
-            Entry::<B>::verify(&stored.bytes)
-                .is_ok_and(|entry| self.walk.authority().may_sign(&entry.entry.header, &entry.signer))
-        }))
+        Ok(stored
+            .iter()
+            .any(|stored| self.walk.is_made_for(&key, &stored.bytes)))
     }
 
     /// Looks at the head's own key; false where the head is not there any more.

@@ -378,7 +378,7 @@ async fn find_start(
             let fits = header.store_id == identity.store_id
                 && header.registry == identity.registry
                 && header.sequence == sequence
-                && authority.may_sign(header, &entry.signer);
+                && authority.may_sign(header.term, header.sequence, &entry.signer);
             // At the floor's place only the floor itself is believed.
             let floored = floor
                 .filter(|floor| floor.sequence == sequence)

@@ -357,7 +357,11 @@ impl Source {
             && header.registry == self.identity.registry
             && header.sequence == sequence
             && header.term == view.term_of(sequence)
-            && self.chain.walk().authority().may_sign(header, &entry.signer)
+            && self
+                .chain
+                .walk()
+                .authority()
+                .may_sign(header.term, header.sequence, &entry.signer)
             && view
                 .named_source(sequence)
                 .is_none_or(|named| named == entry.digest)

@@ -54,7 +54,8 @@ pub(super) struct Reading<'a> {
     pub(super) settings: &'a LedgerSettings,
     pub(super) store_id: StoreId,
     pub(super) genesis: Sha256Digest,
-    /// What becomes of something in the source chain that is no entry. The custody chain is always read leniently: home may not write there.
+    /// What becomes of something in the source chain that is no entry. What is no custodian's in the custody chain is always noted and no more:
+    /// home may not write there.
     pub(super) judgement: Judgement,
 }
 
@@ -83,15 +84,17 @@ impl Reading<'_> {
             };
         };
         match self.read_from(Some(known), Some(known.entry)).await {
-            // An entry was lost. Where a later proof says what came before it, nothing that the lost one said is.
-            Err(LedgerError::Alarm(gap @ Alarm::Gap { .. })) => match self.last_start(barren).await? {
-                Beginning::At(later) if later.entry.sequence > known.entry.sequence => {
-                    let mut custody = self.read_from(Some(&later), Some(later.entry)).await?;
-                    custody.alarms.insert(0, gap);
-                    Ok(custody)
+            // An entry was lost, or is not for this version. Where a later proof says what came before it, nothing that it said is lost.
+            Err(LedgerError::Alarm(alarm @ (Alarm::Gap { .. } | Alarm::Unparsable { .. }))) => {
+                match self.last_start(barren).await? {
+                    Beginning::At(later) if later.entry.sequence > known.entry.sequence => {
+                        let mut custody = self.read_from(Some(&later), Some(later.entry)).await?;
+                        custody.alarms.insert(0, alarm);
+                        Ok(custody)
+                    }
+                    _ => Err(LedgerError::Alarm(alarm)),
                 }
-                _ => Err(LedgerError::Alarm(gap)),
-            },
+            }
             other => other,
         }
     }
@@ -108,9 +111,10 @@ impl Reading<'_> {
         let mut view = known.map_or_else(CustodyView::new, |known| known.before.clone());
         let mut follower = Follower {
             store: self.store,
-            store_id: self.store_id,
-            registry,
-            judgement: Judgement::Lenient,
+            judgement: match self.judgement {
+                Judgement::Lenient => Judgement::Lenient,
+                _ => Judgement::Heeding,
+            },
             at_next: None,
             held: known.map(|known| known.held.clone()),
             alarms: Vec::new(),

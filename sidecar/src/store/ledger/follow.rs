@@ -26,6 +26,9 @@ pub(super) enum Judgement {
     /// For whoever writes the next entry: so it does where that entry's place is taken. Junk beyond is noted: anybody who may deposit could else
     /// keep home from writing.
     Writing,
+    /// For whoever acts on what others write in the chain: what is made for the next place and signed by who may sign there ends the reading,
+    /// also where it does not count or cannot be read, as it may be a fence. Anything else is noted.
+    Heeding,
     /// For whoever reads what is there: it is noted. Anybody who may deposit could else keep the embassy from reading.
     Lenient,
 }
@@ -40,8 +43,6 @@ pub(super) struct Held {
 /// One reading of a chain.
 pub(super) struct Follower<'a> {
     pub(super) store: &'a Store,
-    pub(super) store_id: StoreId,
-    pub(super) registry: &'a RegistryId,
     pub(super) judgement: Judgement,
     /// What is known of the place that the walk starts at.
     pub(super) held: Option<Held>,
@@ -106,13 +107,20 @@ impl Follower<'_> {
             _ => read_versions(self.store, key, &versions).await?,
         };
         let step = walk.offer(&stored);
+        let is_claimed = || stored.iter().any(|version| walk.is_made_for(key, &version.bytes));
+        let ends = !step.advanced
+            && match self.judgement {
+                Judgement::Strict | Judgement::Writing => true,
+                Judgement::Heeding => is_claimed(),
+                Judgement::Lenient => false,
+            };
         for found in &step.decided {
             apply(found)?;
         }
         // Beside an entry that counts, anything else is an alarm and never a break.
         for alarm in step.alarms {
             if !step.advanced && !matches!(alarm, Alarm::SecondVersion { .. }) {
-                if self.judgement != Judgement::Lenient {
+                if ends {
                     return Err(LedgerError::Alarm(alarm));
                 }
                 self.at_next.get_or_insert_with(|| Taken {
@@ -141,17 +149,7 @@ impl Follower<'_> {
             return Err(LedgerError::Alarm(alarm));
         }
         let stored = read_versions(self.store, key, versions).await?;
-        let counts = |version: &StoredVersion| {
-            entry_at(
-                &version.bytes,
-                key,
-                self.store_id,
-                self.registry,
-                walk.authority(),
-            )
-            .is_some()
-        };
-        if stored.iter().any(counts) {
+        if stored.iter().any(|version| walk.is_made_for(key, &version.bytes)) {
             return Err(LedgerError::Alarm(alarm));
         }
         if first {
@@ -173,7 +171,7 @@ pub(super) fn entry_at<B: Body>(
     let header = &found.entry.header;
     let in_place =
         header.store_id == store_id && header.registry == *registry && found.entry.object_key() == *key;
-    (in_place && authority.may_sign(header, &found.signer)).then_some(found)
+    (in_place && authority.may_sign(header.term, header.sequence, &found.signer)).then_some(found)
 }
 
 /// The key before which nothing needs to be listed; none for the first place.

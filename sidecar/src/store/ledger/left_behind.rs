@@ -74,7 +74,7 @@ impl Reading<'_> {
                     && header.registry == self.settings.registry
                     && header.term == term
                     && header.sequence == floor.sequence
-                    && authority.may_sign(header, &entry.signer)
+                    && authority.may_sign(header.term, header.sequence, &entry.signer)
             }));
         }
         Ok(false)

@@ -361,8 +361,6 @@ impl Reading<'_> {
         let prefix = ObjectKey::source_prefix(&settings.registry);
         let mut follower = Follower {
             store: self.store,
-            store_id: self.store_id,
-            registry: &settings.registry,
             judgement: self.judgement,
             at_next: None,
             held: held.cloned(),

@@ -1,6 +1,7 @@
 //! The custody chain itself: what is removed from its end, who squats in it, and what it says of copies that have expired.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::RegistryReport;
@@ -15,6 +16,7 @@ use dataembassy_testkit::minio::BUCKET;
 
 use crate::bench::REGISTRY;
 use crate::bench::custodian::{Custodian, CustodianBench, alarm, custodian_key, on_disk};
+use crate::bench::custody::of_a_newer_version;
 
 fn sequence(number: u64) -> Sequence {
     Sequence::new(number).unwrap()
@@ -193,6 +195,39 @@ async fn a_custody_entry_of_a_stranger_is_told_with_its_key_and_the_chain_goes_o
     let versions = bench.minio.keys(BUCKET, &key.to_string()).await.unwrap();
     assert_eq!(versions.len(), 2);
     custodian.until_alarm(Reason::SecondVersion).await;
+}
+
+#[tokio::test]
+async fn beside_what_a_newer_custodian_has_written_an_older_one_writes_nothing() {
+    let mut bench = CustodianBench::start().await;
+    bench.timing.push(("--prove-every", "1s"));
+    bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let report = settled(&custodian, 1).await;
+    let body = CustodyBody::Void(VoidBody {
+        copies: vec![CopyId::from_bytes([7; 16])],
+        order: None,
+    });
+    let (key, object) = next_entry(&bench, &report, &custodian_key(), body);
+    let newer = of_a_newer_version(&object, &custodian_key());
+    bench.depositor().await.put(&key, &newer.bytes).await.unwrap();
+    let message = custodian.until_alarm(Reason::LedgerUnreadable).await;
+    for part in [
+        &key.to_string(),
+        "\"truce\"",
+        "a newer version may have written it",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let left = entries(&bench).await;
+    bench.copies(1, &Shape::default()).await;
+    custodian
+        .until_registry("the second copy to be read", |report| {
+            report.verification.verified == 2
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(entries(&bench).await, left, "a proof went beside it");
 }
 
 #[tokio::test]

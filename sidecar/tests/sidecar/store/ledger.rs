@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::bench;
 use crate::bench::{REGISTRY, StoreBench, entry, registry};
 use dataembassy_contract::Reason;
-use dataembassy_ledger::SigningKey;
 use dataembassy_ledger::chain::SignerRange;
-use dataembassy_ledger::entry::{EntryRef, SignedObject};
+use dataembassy_ledger::entry::{ConfirmBody, CustodyBody, EntryRef, SignedObject};
 use dataembassy_ledger::value::Sequence;
+use dataembassy_ledger::{ObjectKey, SigningKey};
 use dataembassy_sidecar::store::init::{Initialised, initialise};
 use dataembassy_sidecar::store::{CommitError, Ledger, LedgerMemory, LedgerSettings, Store, commit};
 use dataembassy_testkit::fault_proxy::Fault;
@@ -199,6 +199,48 @@ async fn where_the_next_place_is_taken_nobody_writes_and_the_copies_before_it_ar
     let reader = Ledger::read_copies(&bench.store, &bench.settings).await.unwrap();
     assert_eq!(reader.head_reference().unwrap().digest, first.digest);
     assert!(reader.at_next.is_some());
+}
+
+#[tokio::test]
+async fn a_custody_entry_of_a_newer_version_keeps_home_from_writing_and_nobody_from_restoring() {
+    let bench = LedgerBench::start().await;
+    let first = bench.append(None).await;
+    let head = bench.read().await.head_reference().unwrap();
+    let mut custody = bench::custody::CustodyWriter::begin(bench.bench.custody().await).await;
+    let proof = custody.proof(head);
+    custody.write(proof).await;
+    let mut memory = LedgerMemory::of_the_writer();
+    Ledger::read_on(&bench.store, &bench.settings, &mut memory)
+        .await
+        .unwrap();
+
+    let (key, object) = custody.sign(CustodyBody::Confirm(ConfirmBody { source_head: head }));
+    let put = async |key: &ObjectKey, bytes: Vec<u8>| {
+        let minio = &bench.bench.minio;
+        minio.put(BUCKET, &key.to_string(), bytes).await.unwrap();
+    };
+    let newer = bench::custody::of_a_newer_version(&object, &bench::custody::custodian());
+    put(&key, newer.bytes).await;
+    for memory in [&mut memory, &mut LedgerMemory::of_the_writer()] {
+        let writer = Ledger::read_on(&bench.store, &bench.settings, memory).await;
+        let error = writer.unwrap_err();
+        assert_eq!(error.reason(), Reason::LedgerUnreadable);
+        let told = error.to_string();
+        for part in [&key.to_string(), "\"truce\"", "upgrade this one"] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
+    let reader = Ledger::read_copies(&bench.store, &bench.settings).await.unwrap();
+    assert_eq!(reader.head_reference().unwrap().digest, first.digest);
+    assert_eq!(reader.alarms.len(), 1);
+
+    // A later proof that this version can read says what came before it.
+    let proof = custody.proof(head);
+    custody.write(proof).await;
+    let writer = Ledger::read_on(&bench.store, &bench.settings, &mut memory)
+        .await
+        .unwrap();
+    assert_eq!((writer.next.get(), writer.alarms.len()), (2, 1));
 }
 
 #[tokio::test]
