@@ -145,7 +145,7 @@ reasons! {
     // The ledger.
     LedgerGap = "LedgerGap": "An entry is missing from the ledger.", "Find out who removed it before anything else.";
     LedgerUnreadable = "LedgerUnreadable": "An object in the ledger is not an entry that this version can read.", "If a newer version of DataEmbassy has written it, upgrade this one; else find out who put it there.";
-    ForeignSignature = "ForeignSignature": "An entry is signed by a key that this mirror does not know.", "If it is an earlier key, name it in previousKeys; if not, treat it as an attack.";
+    ForeignSignature = "ForeignSignature": "An entry is signed by a key that this mirror does not know.", "If it is an earlier key, name it in previousKeys, with the last entry that it signed; if not, treat it as an attack.";
     SecondVersion = "SecondVersion": "An entry exists in two versions.", "Find out who wrote the second.";
     RolledBack = "RolledBack": "The ledger ends before, or beside, an entry that is known.", "Find out what became of the store; nothing is written until then.";
     Superseded = "Superseded": "Another sidecar committed first.", "Nothing, if it happens once; else look for a second mirror of this registry.";

@@ -312,7 +312,7 @@ fn ledger_settings(config: &MirrorConfig, signer: &SigningKey) -> Result<LedgerS
     })
 }
 
-/// The keys of a mirror at home, one after the other.
+/// The keys of a mirror at home, one after the other. The one that was retired last signs nothing more while it is still the one that is mounted.
 fn own_signers(config: &MirrorConfig, signer: &SigningKey) -> Result<Vec<SignerRange>, ConfigurationError> {
     let mut signers = Vec::new();
     let mut from = Sequence::FIRST;
@@ -325,10 +325,15 @@ fn own_signers(config: &MirrorConfig, signer: &SigningKey) -> Result<Vec<SignerR
         });
         from = until.next().unwrap_or(Sequence::LAST);
     }
-    signers.push(SignerRange {
-        key: signer.public_key(),
-        from,
-        until: None,
-    });
+    if signers
+        .last()
+        .is_none_or(|retired| retired.key != signer.public_key())
+    {
+        signers.push(SignerRange {
+            key: signer.public_key(),
+            from,
+            until: None,
+        });
+    }
     Ok(signers)
 }

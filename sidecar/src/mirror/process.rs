@@ -292,7 +292,9 @@ impl Mirror {
             memory: &mut self.memory,
         };
         // Boxed: a run's future is large, and ours would carry it along.
-        let done = Box::pin(run::run(configuration, looked, due.clone(), &telling, cancel)).await;
+        let newest = self.effective.clone();
+        let run = run::run(configuration, looked, due.clone(), &telling, newest, cancel);
+        let done = Box::pin(run).await;
         following.abort();
         living.abort();
         let ended = Now::read();

@@ -60,6 +60,12 @@ impl fmt::Debug for DepositKeys {
 }
 
 impl StoreSettings {
+    /// Whether both are the same bucket at the same endpoint, however it is reached and known.
+    #[must_use]
+    pub fn is_same_bucket(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint && self.bucket == other.bucket
+    }
+
     /// Judges what the configuration says of an embassy's store: the endpoint, the certificates, the sovereignty of both.
     pub fn from_config(embassy: &EmbassyConfig, loopback: Loopback) -> Result<Self, StoreError> {
         Self::judge(&embassy.store, &embassy.sovereignty, loopback)

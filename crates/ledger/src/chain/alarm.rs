@@ -37,6 +37,8 @@ pub enum Alarm {
         version: VersionId,
         /// Who signed it.
         signer: PublicKey,
+        /// The SHA-256 of the whole object.
+        digest: Sha256Digest,
     },
     /// An entry was made for another place: store, registry, sequence or term are not those of its key.
     #[error("entry {key} (version {version}) was made for another {what}")]

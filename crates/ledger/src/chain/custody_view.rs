@@ -63,7 +63,9 @@ pub enum Fence {
         digest: Sha256Digest,
     },
     /// The key may not sign at this place of term 1.
-    #[error("key {key} may not sign source entry {sequence}: it is not among the signers for it")]
+    #[error(
+        "key {key} may not sign source entry {sequence}: it is not among the signers for it, or was retired before it"
+    )]
     NotASigner {
         /// The key.
         key: PublicKey,

@@ -248,6 +248,7 @@ impl<B: Body, A: Authority<B>> Walk<B, A> {
                 key: name(),
                 version: version(),
                 signer: entry.signer,
+                digest: entry.digest,
             });
         }
         let broken = || Alarm::BrokenLink {

@@ -123,20 +123,22 @@ pub struct SealedCopy<'a> {
     warnings: Vec<String>,
 }
 
-/// Makes one copy, from probe to commit, within the deadline and until `cancel`.
+/// Makes one copy, from probe to commit, within the deadline and until `cancel`. Its entry is judged and signed by the configuration that is
+/// `newest` then: a key that was retired meanwhile signs nothing more.
 #[tracing::instrument(name = "run", skip_all, fields(registry = %configuration.registry, slot = ?due.slot, trigger = ?due.trigger))]
 pub async fn run(
     configuration: &Configuration,
     looked: Looked<'_>,
     due: Due,
     telling: &Telling,
+    newest: watch::Receiver<Option<Arc<Configuration>>>,
     cancel: CancellationToken,
 ) -> Result<Committed, RunError> {
     let whole = async {
         let opened = Opened::open(configuration, looked, due).await?;
         let streamed = opened.stream(telling, cancel.child_token()).await?;
         telling.committing.send_replace(true);
-        streamed.seal().await?.commit().await
+        streamed.seal().await?.commit(newest).await
     };
     tokio::select! {
         biased;
@@ -333,13 +335,26 @@ async fn put_manifest(
 
 impl SealedCopy<'_> {
     /// Writes the entry, which makes the copy exist.
-    async fn commit(self) -> Result<Committed, RunError> {
+    async fn commit(
+        self,
+        newest: watch::Receiver<Option<Arc<Configuration>>>,
+    ) -> Result<Committed, RunError> {
         let Self {
             opened,
             body,
             warnings,
         } = self;
-        let configuration = opened.configuration;
+        let newest = newest.borrow().clone();
+        let newest = newest.as_deref().filter(|newest| {
+            let before = opened.configuration;
+            let is_same_ledger =
+                newest.registry == before.registry && newest.store.is_same_bucket(&before.store);
+            is_same_ledger && !std::ptr::eq(*newest, before)
+        });
+        if newest.is_some() {
+            *opened.memory = LedgerMemory::of_the_writer();
+        }
+        let configuration = newest.unwrap_or(opened.configuration);
         // Much may have happened since the run began: the embassy may have fenced us, another sidecar may have committed.
         let mut settings = configuration.ledger.clone();
         settings.floor = configuration.floor(opened.ledger.head_reference(), Some(&opened.ledger.view));

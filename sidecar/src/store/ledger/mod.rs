@@ -370,6 +370,12 @@ impl Reading<'_> {
         // A ledger that lost, or replaced, what it is known to have had is told as that, whatever else shows up.
         match (walked, walk.rolled_back()) {
             (Ok(()), None) => {}
+            // It is there, and only who signed it is not believed any more.
+            (Err(LedgerError::Alarm(alarm @ Alarm::ForeignSignature { digest, .. })), Some(_))
+                if known.is_some_and(|known| known.digest == digest) =>
+            {
+                return Err(LedgerError::Alarm(alarm));
+            }
             (Ok(()) | Err(LedgerError::Alarm(_)), Some(alarm)) => return Err(LedgerError::Alarm(alarm)),
             (Err(error), _) => return Err(error),
         }

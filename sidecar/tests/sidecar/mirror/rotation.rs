@@ -123,6 +123,63 @@ async fn a_mirrors_signing_key_is_exchanged_while_it_runs_and_each_signs_in_its_
 }
 
 #[tokio::test]
+async fn a_signing_key_that_is_exchanged_amid_a_copy_leaves_no_entry_of_the_retired_one() {
+    let mut bench = MirrorBench::start(17).await;
+    let next = SigningKey::from_seed(&[2; 32]);
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    let go_on = copy_held(&mut bench, 2).await;
+    bench.retire_signer(1, &next);
+    bench.write_secret(files::SIGNING_KEY, &next.to_openssh().unwrap());
+    let is_shown = |report: &Report| report.signer == Some(next.public_key().to_string());
+    sidecar.until("the new key", is_shown).await;
+    go_on.notify_one();
+    sidecar.until_copy(2).await;
+    let ledger = bench.ledger().await;
+    assert!(ledger.alarms.is_empty(), "{:?}", ledger.alarms);
+    assert_eq!(ledger.head.unwrap().entry.signer, next.public_key());
+    let report = copy_again(&mut bench, &sidecar, 3).await;
+    assert_eq!(report.store.state, CheckState::True, "{report:#?}");
+    assert_eq!(bench.whole_copies().await, 3);
+}
+
+#[tokio::test]
+async fn a_key_that_is_retired_and_still_mounted_signs_nothing_and_a_range_that_ends_too_early_is_told() {
+    let mut bench = MirrorBench::start(17).await;
+    let next = SigningKey::from_seed(&[2; 32]);
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    copy_again(&mut bench, &sidecar, 2).await;
+    let former = bench.retire_signer(2, &next);
+    bench.config.trigger = Some("between".into());
+    bench.write_config();
+    let told = |report: &Report| report.store.reason == Reason::ForeignSignature;
+    let report = sidecar.until("the retired key to be told", told).await;
+    assert!(
+        report.store.message.contains(&former.public_key().to_string()),
+        "{}",
+        report.store.message
+    );
+    assert_eq!(bench.whole_copies().await, 2);
+
+    bench.write_secret(files::SIGNING_KEY, &next.to_openssh().unwrap());
+    let previous = &mut bench.config.previous_keys[0];
+    previous.until_sequence = 1;
+    bench.write_config();
+    let told = |report: &Report| {
+        report
+            .store
+            .message
+            .contains("with the last entry that it signed")
+    };
+    sidecar.until("what to do about entry 2", told).await;
+    bench.config.previous_keys[0].until_sequence = 2;
+    bench.write_config();
+    sidecar.until_copy(3).await;
+    assert_eq!(bench.whole_copies().await, 3);
+}
+
+#[tokio::test]
 async fn a_custodians_key_is_exchanged_while_the_mirror_runs_and_proves_up_to_its_last_entry() {
     let mut bench = MirrorBench::start(17).await;
     bench.trust_custodian();
