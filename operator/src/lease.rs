@@ -2,15 +2,17 @@
 //!
 //! Every change of the lease carries the resourceVersion that it is based on, so of two operators that reach for it at the same moment
 //! the API server lets one through. Whether another's lease ran out is judged by our own clock, from when we saw it change last:
-//! the clocks of two machines need not agree. Why this is our own: `docs/adr/0002-write-lease.md`.
+//! the clocks of two machines need not agree. The holder counts from when it sent the last request that renewed, since nobody can have
+//! seen the change before, and it waits for no answer longer than it may hold. Why this is our own: `docs/adr/0002-write-lease.md`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::time::Instant;
 
 /// The name of the lease in the operator's namespace.
 pub const NAME: &str = "dataembassy-operator";
@@ -18,6 +20,12 @@ pub const NAME: &str = "dataembassy-operator";
 pub const LENGTH: Duration = Duration::from_secs(15);
 /// How often it is renewed.
 pub const RENEWAL: Duration = Duration::from_secs(4);
+/// How long the API server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// After a renewal that failed.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the holder goes on without having renewed: it ends before the others may take the lease, so that there is never a moment with two.
+const HELD: Duration = LENGTH.saturating_sub(RENEWAL);
 
 /// The lease was lost: another holds it, or it could not be renewed in time. The process must end, because whatever it still writes
 /// may cross what the next holder writes.
@@ -34,6 +42,22 @@ pub enum Step {
     Take,
     /// Another holds it.
     Wait,
+}
+
+/// A lease that is ours, and when the request was sent that made it so.
+#[derive(Clone, Debug)]
+pub struct Held {
+    lease: Lease,
+    sent: Instant,
+}
+
+/// Why a request has not done its work.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{0}")]
+    Answer(#[source] kube::Error),
+    #[error("the API server has not answered for {} ms", .0.as_millis())]
+    Silence(Duration),
 }
 
 /// When a lease was seen to change last.
@@ -61,11 +85,13 @@ impl WriteLease {
     }
 
     /// Waits until the lease is ours.
-    pub async fn acquire(&self) -> Lease {
+    pub async fn acquire(&self) -> Held {
         let mut seen: Option<Seen> = None;
         loop {
-            match self.try_acquire(&mut seen).await {
-                Ok(Some(lease)) => return lease,
+            let sent = Instant::now();
+            // One that is taken and whose answer does not come is found to be ours the next time.
+            match in_time(PATIENCE, self.try_acquire(&mut seen)).await {
+                Ok(Some(lease)) => return Held { lease, sent },
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "the write lease cannot be reached; trying again"),
             }
@@ -111,25 +137,45 @@ impl WriteLease {
     }
 
     /// Renews the lease until it is lost.
-    pub async fn hold(&self, mut lease: Lease) -> Lost {
-        let mut renewed = Instant::now();
+    pub async fn hold(&self, mut held: Held) -> Lost {
+        let mut pause = RENEWAL;
         loop {
-            tokio::time::sleep(RENEWAL).await;
-            match self.replace(lease.clone()).await {
-                Ok(next) => {
-                    lease = next;
-                    renewed = Instant::now();
+            tokio::time::sleep(pause).await;
+            let left = HELD.saturating_sub(held.sent.elapsed());
+            let sent = Instant::now();
+            let renewed = in_time(left.min(PATIENCE), self.replace(held.lease.clone())).await;
+            let error = match renewed {
+                Ok(lease) => {
+                    held = Held { lease, sent };
+                    pause = RENEWAL;
+                    continue;
                 }
-                Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {
-                    return Lost("another operator changed it".to_owned());
-                }
-                // Before the others may take it, so that there is never a moment with two.
-                Err(error) if renewed.elapsed() + RENEWAL >= LENGTH => {
-                    return Lost(format!("it could not be renewed in time: {error}"));
-                }
-                Err(error) => tracing::warn!(%error, "the write lease could not be renewed; trying again"),
+                Err(Failed::Answer(error)) if is_taken(&error) => match self.found_ours(left).await {
+                    // Ours, from an attempt whose answer did not come.
+                    Ok(Some(lease)) => {
+                        held.lease = lease;
+                        Failed::Answer(error)
+                    }
+                    Ok(None) => return Lost("another operator changed it".to_owned()),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            pause = PAUSE;
+            if held.sent.elapsed() + pause >= HELD {
+                return Lost(format!("it could not be renewed in time: {error}"));
             }
+            tracing::warn!(%error, "the write lease could not be renewed; trying again");
         }
+    }
+
+    /// The lease as it stands, if it is still ours.
+    async fn found_ours(&self, left: Duration) -> Result<Option<Lease>, Failed> {
+        let lease = in_time(left.min(PATIENCE), self.api.get_opt(NAME)).await?;
+        Ok(lease.filter(|lease| {
+            let spec = lease.spec.as_ref();
+            spec.and_then(|spec| spec.holder_identity.as_deref()) == Some(&self.holder)
+        }))
     }
 
     /// Gives the lease back, so that the next operator need not wait for it to run out.
@@ -147,7 +193,7 @@ impl WriteLease {
             }
             Ok::<(), kube::Error>(())
         };
-        if let Err(error) = released.await {
+        if let Err(error) = in_time(PATIENCE, released).await {
             tracing::warn!(%error, "the write lease could not be given back; the next operator waits for it to run out");
         }
     }
@@ -176,6 +222,22 @@ impl WriteLease {
             ..LeaseSpec::default()
         }
     }
+}
+
+/// What the API server answers within this time. What is given up so may have had its effect.
+async fn in_time<T>(
+    time: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Failed> {
+    match tokio::time::timeout(time, request).await {
+        Ok(answer) => answer.map_err(Failed::Answer),
+        Err(_) => Err(Failed::Silence(time)),
+    }
+}
+
+/// Whether somebody has changed the lease since it was read.
+fn is_taken(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409 || status.code == 404)
 }
 
 /// Judges a lease that has not changed for `since`.
@@ -224,6 +286,7 @@ mod tests {
 
     #[test]
     fn a_holder_gives_up_before_others_may_take_over() {
-        assert!(RENEWAL * 2 < LENGTH);
+        // Two attempts that nobody answers still fit.
+        assert!(RENEWAL + PATIENCE * 2 + PAUSE <= HELD && HELD < LENGTH);
     }
 }

@@ -15,6 +15,7 @@ mod custody;
 mod database;
 mod drill;
 mod embassy;
+mod lease;
 mod mirror;
 mod refusals;
 #[path = "../resources/mod.rs"]
