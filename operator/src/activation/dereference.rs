@@ -8,7 +8,7 @@ use std::time::Duration;
 use dataembassy_contract::config;
 use dataembassy_contract::custodian::{RegistryReport, TermHolder, TermOpening};
 use dataembassy_contract::files::CONFIG_FILE;
-use dataembassy_contract::gate::GateConfig;
+use dataembassy_contract::gate::{GateConfig, GateReport};
 use dataembassy_crds::{
     ActivatedState, DataEmbassy, EmbassyActivation, RegistryCustody, RegistryMirror, RegistryRestore,
 };
@@ -150,14 +150,18 @@ impl Found {
             return Err("the gates are being told to refuse its puts".to_owned());
         }
         let digest = config::digest(file.as_bytes());
+        // The file changes with every copy of the other registries, so that a gate may never have loaded what stands there now.
+        let refuses = |report: &GateReport| match &report.open {
+            Some(open) => open.iter().all(|open| open != registry),
+            None => report
+                .loaded
+                .as_ref()
+                .is_some_and(|loaded| loaded.digest == digest),
+        };
         for gate in running {
             let name = gate.pod.name_any();
             match &gate.report {
-                Some(Ok(report))
-                    if report
-                        .loaded
-                        .as_ref()
-                        .is_some_and(|loaded| loaded.digest == digest) => {}
+                Some(Ok(report)) if refuses(report) => {}
                 Some(Err(error)) => {
                     return Err(format!(
                         "the gate {name} does not say whether it refuses its puts ({error}): look at that pod, or delete it"

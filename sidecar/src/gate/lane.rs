@@ -161,6 +161,11 @@ impl Lane {
         self.show(config);
     }
 
+    /// Whether anybody may put.
+    pub(super) fn is_open(&self) -> bool {
+        !lock(&self.rules).fenced
+    }
+
     /// The registry passes no more: puts under way are cut, and its metrics end.
     pub(super) fn close(&self) {
         lock(&self.rules).putting.cancel();

@@ -222,6 +222,8 @@ impl Status for Arc<Gate> {
         let mut report = self.board.look(GateReport::clone);
         if let Some(effective) = self.effective() {
             report.lanes = effective.lanes().filter_map(|lane| lane.report()).collect();
+            let open = effective.lanes().filter(|lane| lane.is_open());
+            report.open = Some(open.map(|lane| lane.registry().to_string()).collect());
         }
         report.unclaimed = self.unclaimed().report();
         report.cleaned()

@@ -26,6 +26,9 @@ pub struct GateReport {
     /// The configuration that is in effect; absent before the first was loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded: Option<Loaded>,
+    /// Registries into which the configuration in effect lets anybody put, at most 512; absent before one was loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open: Option<Vec<String>>,
     /// Why the newest configuration file, or certificate, is not in effect; the one before still is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Fault>,
@@ -101,6 +104,11 @@ impl GateReport {
         }
         clean_missing(&mut self.missing_secrets);
         clean(&mut self.store.message, MAX_MESSAGE);
+        // What is cut off such a list would be taken for closed.
+        self.open = self.open.filter(|open| open.len() <= MAX_LANES);
+        for registry in self.open.iter_mut().flatten() {
+            clean(registry, MAX_TEXT);
+        }
         self.lanes.truncate(MAX_LANES);
         for lane in &mut self.lanes {
             clean(&mut lane.registry, MAX_TEXT);

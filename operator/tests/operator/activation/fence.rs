@@ -1,5 +1,7 @@
 //! Cut, then fence: nothing is restored before home is fenced, and nobody is fenced before the gates refuse its puts.
 
+use std::net::Ipv4Addr;
+
 use dataembassy_contract::config;
 use dataembassy_contract::custodian::OrderBody;
 use dataembassy_contract::files::CONFIG_FILE;
@@ -98,6 +100,40 @@ async fn the_custodian_is_asked_when_every_gate_that_runs_has_loaded_that_it_ref
     };
     assert_eq!(warrant.statement, status.statement.unwrap().text);
     assert_eq!(warrant.approvals.len(), 2);
+}
+
+#[tokio::test]
+async fn a_gate_that_says_what_it_lets_in_need_not_have_loaded_the_newest_file() {
+    let cluster = cutting().await;
+    let closed = gate_config(true);
+    let (change, processes) = gates(&closed, ["an older file", "another"]).await;
+    let says = |gate: Ipv4Addr, open: Value| {
+        let mut report = gate_report();
+        report["open"] = open;
+        processes.say(gate, "/status", report);
+    };
+    says(GATES[0], json!(["business"]));
+    says(GATES[1], json!(["business", "population"]));
+    look(&cluster, &change).await.unwrap();
+    assert!(
+        message(&cluster).contains("has not loaded"),
+        "{}",
+        message(&cluster)
+    );
+    // More than there can be says nothing.
+    says(GATES[1], vec!["business"; 513].into());
+    look(&cluster, &change).await.unwrap();
+    assert!(
+        message(&cluster).contains("has not loaded"),
+        "{}",
+        message(&cluster)
+    );
+    says(GATES[1], json!([]));
+    look(&cluster, &change).await.unwrap();
+    assert_eq!(
+        phases(&cluster.lock().unwrap().status()),
+        [RegistryPhase::Fencing]
+    );
 }
 
 #[tokio::test]

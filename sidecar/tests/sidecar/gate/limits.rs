@@ -1,5 +1,6 @@
 //! What a gate bounds: time, bytes, and how much of it one registry may take from the others.
 
+use dataembassy_contract::gate::GateReport;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -183,7 +184,10 @@ async fn a_fenced_registry_puts_nothing_and_reads_on() {
     let mut bench = GateBench::start().await;
     let store = bench.client(&bench.deposit(REGISTRY).await);
     store.put(&segment(1), body(10), sha256(&body(10))).await.unwrap();
+    let is_open = |report: &GateReport| report.open.as_ref().unwrap().contains(&REGISTRY.to_owned());
+    assert!(is_open(&bench.report().await.unwrap()));
     bench.configure(|config| config.lanes[0].fenced = true).await;
+    assert!(!is_open(&bench.report().await.unwrap()));
     let error = store
         .put(&segment(2), body(10), sha256(&body(10)))
         .await
