@@ -95,9 +95,16 @@ impl Mirror {
 
     /// Does what is due with one configuration, and waits for what comes next.
     async fn work(&mut self, configuration: &Configuration) {
-        let period = if let Some((store, ledger)) = self.look(configuration).await {
+        // A ledger may be long, and a store slow: nobody waits for that who wants something else.
+        let (ending, mut newer) = (self.ending.clone(), self.effective.clone());
+        let looked = tokio::select! {
+            looked = Box::pin(self.look(configuration)) => looked,
+            () = ending.cancelled() => return,
+            _ = newer.changed() => return self.rest(Duration::ZERO).await,
+        };
+        let period = if let Some((store, ledger)) = looked {
             if let Some(due) = self.agenda.due(&standing(configuration), Now::read()) {
-                self.copy(configuration, store, ledger, due).await;
+                Box::pin(self.copy(configuration, store, ledger, due)).await;
             }
             CHECK_PERIOD
         } else {

@@ -57,11 +57,12 @@ pub(super) async fn read(
     let Some(held) = look_up(chosen) else {
         return Ended::Read;
     };
-    let body = match read_entry(&library.store, &chosen.registry, &held).await {
+    chosen.holdings.lock().read_cost += plan::cost(0);
+    let body = patiently(|| read_entry(&library.store, &chosen.registry, &held)).await;
+    let body = match body {
         Ok(body) => body,
         Err(error) => return end_by(library, chosen, error).await,
     };
-    chosen.holdings.lock().read_cost += plan::cost(0);
     let mut reading = Reading::begin(library, chosen, &held);
     let mut asked = Instant::now();
     let goes_on = || {
@@ -142,7 +143,8 @@ impl<'a> Reading<'a> {
         }
         let (mut reader, mut number, already) = (ManifestReader::new(), 0, self.segments);
         for part in &body.manifest {
-            let (bytes, lock) = read_part(store, &self.chosen.registry, body.copy_id, part).await?;
+            let read = || read_part(store, &self.chosen.registry, body.copy_id, part);
+            let (bytes, lock) = patiently(read).await?;
             pace.pass(bytes.len()).await;
             self.see(part.name, &part.version, part.size, &lock);
             for record in reader.records(&bytes).map_err(|error| unusable(&error))? {
@@ -336,19 +338,34 @@ fn unusable(error: &ManifestError) -> ObjectError {
     })
 }
 
+/// What the store gives, asked for again after each pause: one answer that does not come says nothing about what it keeps.
+async fn patiently<T, R>(read: impl Fn() -> R) -> Result<T, ObjectError>
+where
+    R: Future<Output = Result<T, ObjectError>>,
+{
+    for pause in object::PAUSES {
+        match read().await {
+            Err(ObjectError::Store(_)) => tokio::time::sleep(pause).await,
+            read => return read,
+        }
+    }
+    read().await
+}
+
 /// What stands in the entry or the manifest is level 1's to judge: it looks again. A store that does not give them and yet answers to something
-/// else cannot read them, and the next registry need not wait for it.
+/// else cannot read them, and the next registry need not wait for it; what was read of the copy stays read.
 async fn end_by(library: &Library, chosen: &Chosen, error: ObjectError) -> Ended {
     let registry = &chosen.registry;
-    let damage = match error {
-        ObjectError::Damaged(damage) => damage,
+    let (damage, read) = match error {
+        ObjectError::Damaged(damage) => (damage, Some(ReadBack::default())),
         ObjectError::Store(error) if library.store.folders("registries/").await.is_ok() => {
             tracing::warn!(%registry, %error, "the store cannot read a copy's entry or its manifest");
-            Damage {
+            let damage = Damage {
                 fault: CopyFault::Unreadable,
                 objects: 1,
                 example: error.to_string(),
-            }
+            };
+            (damage, None)
         }
         ObjectError::Store(error) => {
             tracing::warn!(%registry, %error, "reading back waits for the store");
@@ -357,7 +374,7 @@ async fn end_by(library: &Library, chosen: &Chosen, error: ObjectError) -> Ended
     };
     if let Some(held) = chosen.holdings.lock().copies.get_mut(&chosen.sequence) {
         held.manifest = Manifest::Wrong(Box::new(damage));
-        held.read = ReadBack::default();
+        held.read = read.unwrap_or_else(|| std::mem::take(&mut held.read));
     }
     chosen.holdings.news.notify_one();
     Ended::Read

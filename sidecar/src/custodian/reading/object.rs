@@ -11,7 +11,7 @@ use super::pace::Pace;
 use crate::store::{ObjectLock, Store, StoreError};
 
 /// Pauses between tries of an object that the store does not give.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+pub const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 /// What an object must be.
 #[derive(Clone, Debug)]

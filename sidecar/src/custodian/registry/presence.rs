@@ -40,6 +40,8 @@ pub struct Presence {
     counting: Option<Box<Count>>,
     /// Copies whose sums differ and that wait to be compared.
     differing: BTreeSet<Sequence>,
+    /// How often in a row a copy could not be compared.
+    uncompared: BTreeMap<Sequence, u8>,
     /// Before this none of them is: a comparison that takes long is followed by a pause.
     compares_again: Option<Instant>,
     /// How often in a row a copy's manifest could not be looked at, and when it is tried again.
@@ -246,6 +248,7 @@ impl Keeper {
         let held = self.holdings.lock().copies.get(&sequence).cloned();
         let Some(held) = held else {
             self.presence.differing.remove(&sequence);
+            self.presence.uncompared.remove(&sequence);
             return Ok(Left::More);
         };
         let Some(_heavy) = self.heavy() else {
@@ -261,9 +264,19 @@ impl Keeper {
             Err(ObjectError::Damaged(damage)) => Err(damage),
             Err(ObjectError::Store(error)) => {
                 tracing::warn!(registry = %self.registry, %sequence, %error, "a copy's objects cannot be compared yet");
-                return Ok(Left::More);
+                let tries = self.presence.uncompared.entry(sequence).or_default();
+                *tries = tries.saturating_add(1);
+                if *tries < PATIENCE || assignment.store.folders("registries/").await.is_err() {
+                    return Ok(Left::More);
+                }
+                Err(Damage {
+                    fault: CopyFault::Unreadable,
+                    objects: 1,
+                    example: error.to_string(),
+                })
             }
         };
+        self.presence.uncompared.remove(&sequence);
         if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
             match compared {
                 Ok(comparison) => held.note_listed(Listed::compared(comparison)),

@@ -68,6 +68,11 @@ pub enum RunError {
     /// The process is asked to end.
     #[error("the run was stopped with its process; the next one makes up for it")]
     Interrupted,
+    /// The mirror was pointed at another store while it copied.
+    #[error(
+        "the mirror's store or registry was changed while it copied: this copy does not exist; the next run goes where the mirror says now"
+    )]
+    Elsewhere,
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,
@@ -88,7 +93,7 @@ impl RunError {
             Self::Key(_) => Reason::InvalidRecipient,
             Self::Superseded { .. } => Reason::Superseded,
             Self::DeadlineExceeded { .. } => Reason::DeadlineExceeded,
-            Self::Interrupted => Reason::Interrupted,
+            Self::Interrupted | Self::Elsewhere => Reason::Interrupted,
             Self::Pipeline(_)
             | Self::Seal(_)
             | Self::Entry(_)

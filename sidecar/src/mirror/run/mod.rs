@@ -345,22 +345,23 @@ impl SealedCopy<'_> {
             warnings,
         } = self;
         let newest = newest.borrow().clone();
-        let newest = newest.as_deref().filter(|newest| {
-            let before = opened.configuration;
-            let is_same_ledger =
-                newest.registry == before.registry && newest.store.is_same_bucket(&before.store);
-            is_same_ledger && !std::ptr::eq(*newest, before)
-        });
-        if newest.is_some() {
-            *opened.memory = LedgerMemory::of_the_writer();
-        }
-        let configuration = newest.unwrap_or(opened.configuration);
+        let configuration = match newest.as_deref() {
+            Some(newest) if !std::ptr::eq(newest, opened.configuration) => {
+                let before = opened.configuration;
+                if newest.registry != before.registry || !newest.store.is_same_bucket(&before.store) {
+                    return Err(RunError::Elsewhere);
+                }
+                *opened.memory = LedgerMemory::of_the_writer();
+                newest
+            }
+            _ => opened.configuration,
+        };
         // Much may have happened since the run began: the embassy may have fenced us, another sidecar may have committed.
         let mut settings = configuration.ledger.clone();
         settings.floor = configuration.floor(opened.ledger.head_reference(), Some(&opened.ledger.view));
         let now = Ledger::read_on(&opened.store, &settings, opened.memory).await?;
         let term = configuration.may_write(&now.view, now.next)?;
-        if now.tip != opened.ledger.tip {
+        if now.tip != opened.ledger.tip || term != opened.term {
             return Err(RunError::Superseded {
                 sequence: now.next.get().saturating_sub(1),
             });

@@ -406,3 +406,23 @@ async fn a_copy_whose_entry_the_store_cannot_read_is_told_and_waited_for_by_nobo
         })
         .await;
 }
+
+#[tokio::test]
+async fn one_answer_that_does_not_come_tells_of_no_damage() {
+    let mut bench = CustodianBench::start().await;
+    let made = bench.copies(1, &large()).await;
+    let entry = bench.ledger.entry_key(made[0].reference.sequence).to_string();
+    let busy = Fault::Answer(StatusCode::SERVICE_UNAVAILABLE);
+    // The third reading is the one that reads the copy back.
+    bench.proxy.inject_later(2, 1, busy, move |method, target| {
+        method == Method::GET && target.contains(&entry)
+    });
+    let custodian = bench.custodian();
+    let report = custodian
+        .until_registry("the copy to be read back", |report| {
+            assert!(report.alarms.is_empty(), "{:#?}", report.alarms);
+            report.verification.verified == 1
+        })
+        .await;
+    assert_eq!(bench.proxy.faults_left(), 0, "{report:#?}");
+}

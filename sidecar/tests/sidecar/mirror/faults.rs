@@ -192,6 +192,35 @@ async fn told_to_end_in_the_middle_of_a_run_it_is_interrupted_and_no_failure() {
 }
 
 #[tokio::test]
+async fn while_a_store_lets_it_wait_a_mirror_hears_a_new_configuration_and_its_end() {
+    let mut bench = MirrorBench::start(17).await;
+    let is_listing = |method: &Method, target: &str| method == Method::GET && target.contains("versions");
+    bench.store.proxy.inject(usize::MAX, Fault::Stall, is_listing);
+    let sidecar = bench.sidecar();
+    let listings = |bench: &MirrorBench| {
+        let seen = bench.store.proxy.seen();
+        seen.iter()
+            .filter(|seen| is_listing(&seen.method, &seen.target))
+            .count()
+    };
+    let until = async |bench: &MirrorBench, wanted: usize| {
+        let begun = Instant::now();
+        while listings(bench) < wanted {
+            assert!(begun.elapsed() < RELOAD, "it waits for the store");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until(&bench, 1).await;
+    let before = listings(&bench);
+    bench.config.generation = 2;
+    bench.write_config();
+    until(&bench, before + 1).await;
+    let begun = Instant::now();
+    assert_eq!(sidecar.terminate().await, 0);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn an_invalid_edit_is_refused_and_the_last_valid_configuration_stays() {
     let mut bench = MirrorBench::start(17).await;
     let sidecar = bench.sidecar();

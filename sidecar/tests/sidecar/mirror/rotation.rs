@@ -144,6 +144,32 @@ async fn a_signing_key_that_is_exchanged_amid_a_copy_leaves_no_entry_of_the_reti
 }
 
 #[tokio::test]
+async fn a_mirror_that_is_pointed_elsewhere_amid_a_copy_signs_nothing_there() {
+    let mut bench = MirrorBench::start(17).await;
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    let go_on = copy_held(&mut bench, 2).await;
+    bench.config.embassy.store.bucket = "another".into();
+    bench.config.generation += 1;
+    bench.write_config();
+    let generation = bench.config.generation;
+    let is_loaded = |report: &Report| {
+        report
+            .loaded
+            .as_ref()
+            .is_some_and(|loaded| loaded.generation == generation)
+    };
+    sidecar.until("the new configuration", is_loaded).await;
+    go_on.notify_one();
+    let has_ended = |report: &Report| {
+        let run = report.recent_runs.first();
+        run.is_some_and(|run| run.message.contains("was changed while it copied"))
+    };
+    sidecar.until("the run to be given up", has_ended).await;
+    assert_eq!(bench.whole_copies().await, 1);
+}
+
+#[tokio::test]
 async fn a_key_that_is_retired_and_still_mounted_signs_nothing_and_a_range_that_ends_too_early_is_told() {
     let mut bench = MirrorBench::start(17).await;
     let next = SigningKey::from_seed(&[2; 32]);

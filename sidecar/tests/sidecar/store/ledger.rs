@@ -230,9 +230,15 @@ async fn a_custody_entry_of_a_newer_version_keeps_home_from_writing_and_nobody_f
             assert!(told.contains(part), "{told}");
         }
     }
+    // A second one, which may be any entry at all for this version, is no hole.
+    let (key, object) = custody.sign(CustodyBody::Confirm(ConfirmBody { source_head: head }));
+    let newer = bench::custody::of_a_newer_version(&object, &bench::custody::custodian());
+    put(&key, newer.bytes).await;
     let reader = Ledger::read_copies(&bench.store, &bench.settings).await.unwrap();
     assert_eq!(reader.head_reference().unwrap().digest, first.digest);
     assert_eq!(reader.alarms.len(), 1);
+    let writer = Ledger::read_on(&bench.store, &bench.settings, &mut memory).await;
+    assert_eq!(writer.unwrap_err().reason(), Reason::LedgerUnreadable);
 
     // A later proof that this version can read says what came before it.
     let proof = custody.proof(head);
