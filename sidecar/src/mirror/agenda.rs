@@ -41,8 +41,10 @@ pub struct Standing<'a> {
 pub struct Agenda {
     /// The latest slot that was answered, or the moment from which slots count.
     answered: Option<Timestamp>,
-    /// The latest slot that a run began for: what passed before it is counted.
+    /// The latest slot that a run began for, or the moment from which slots are expected: what passed before it is counted.
     begun: Option<Timestamp>,
+    /// The schedule by which slots are expected; none while it rests.
+    expected_by: Option<Schedule>,
     answered_trigger: Option<Trigger>,
     /// Slots that passed without a run of their own.
     missed: u32,
@@ -55,6 +57,18 @@ impl Agenda {
     pub fn follow(&mut self, head_slot: Option<Timestamp>) {
         if let Some(slot) = head_slot {
             self.answered = self.answered.max(Some(slot));
+        }
+    }
+
+    /// Takes in what is wanted now. Nobody has missed a slot of the time when the schedule rested, or was another one.
+    pub fn expect(&mut self, standing: &Standing<'_>, now: Timestamp) {
+        let before = self.expected_by.take();
+        let is_another = before.is_some_and(|before| before != *standing.schedule);
+        if standing.suspend || is_another {
+            self.begun = self.begun.max(Some(now));
+        }
+        if !standing.suspend {
+            self.expected_by = Some(standing.schedule.clone());
         }
     }
 
@@ -250,6 +264,31 @@ mod tests {
         // 08:15, 08:30 and 08:45 passed without a run; 09:00, 09:15 and 09:30 had one that failed.
         assert_eq!(agenda.missed(), 3);
         assert_eq!(agenda.failures(), 4);
+    }
+
+    #[test]
+    fn nobody_misses_slots_of_a_schedule_that_rests_or_of_the_time_before_it() {
+        let hourly = Schedule::parse("0 * * * *", "UTC").unwrap();
+        let quarterly = quarterly();
+        let resting = Standing {
+            suspend: true,
+            ..standing(&hourly)
+        };
+        let mut agenda = Agenda::default();
+        agenda.follow(Some(at("01:00:00")));
+        agenda.expect(&standing(&hourly), at("01:01:00"));
+        agenda.expect(&resting, at("01:30:00"));
+        agenda.expect(&resting, at("08:59:00"));
+        agenda.expect(&standing(&hourly), at("09:07:00"));
+        let due = agenda.due(&standing(&hourly), now("09:07:00")).unwrap();
+        agenda.begin(&hourly, &due);
+        assert_eq!(agenda.missed(), 0);
+        agenda.succeed(&due, at("09:08:00"));
+        // At quarters nothing was expected before it was said.
+        agenda.expect(&standing(&quarterly), at("10:59:00"));
+        let due = agenda.due(&standing(&quarterly), now("11:16:00")).unwrap();
+        agenda.begin(&quarterly, &due);
+        assert_eq!(agenda.missed(), 1, "11:00");
     }
 
     #[test]

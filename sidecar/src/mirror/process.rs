@@ -39,6 +39,8 @@ pub struct Mirror {
     board: Board,
     metrics: Metrics,
     effective: watch::Receiver<Option<Arc<Configuration>>>,
+    /// What was worked with last.
+    current: Option<Arc<Configuration>>,
     ending: CancellationToken,
     agenda: Agenda,
     /// The last head that this process has seen: nothing below it is believed.
@@ -68,6 +70,7 @@ impl Mirror {
             board,
             metrics,
             effective,
+            current: None,
             ending,
             agenda: Agenda::default(),
             head: None,
@@ -88,8 +91,21 @@ impl Mirror {
                 self.rest(CHECK_PERIOD).await;
                 continue;
             };
-            self.metrics.configured(configuration.rpo, configuration.suspend);
+            self.take_up(&configuration);
             self.work(&configuration).await;
+        }
+    }
+
+    /// Begins anew with a configuration that is not the one that was worked with last: nothing is believed that was read with another.
+    fn take_up(&mut self, configuration: &Arc<Configuration>) {
+        self.metrics.configured(configuration.rpo, configuration.suspend);
+        let before = self.current.replace(Arc::clone(configuration));
+        if before.is_none_or(|before| !Arc::ptr_eq(&before, configuration)) {
+            self.agenda.hurry();
+            self.oriented = false;
+            self.memory = LedgerMemory::of_the_writer();
+            self.proofs = ProofWatch::default();
+            self.fence = FenceWatch::default();
         }
     }
 
@@ -100,10 +116,12 @@ impl Mirror {
         let looked = tokio::select! {
             looked = Box::pin(self.look(configuration)) => looked,
             () = ending.cancelled() => return,
-            _ = newer.changed() => return self.rest(Duration::ZERO).await,
+            Ok(()) = newer.changed() => return,
         };
         let period = if let Some((store, ledger)) = looked {
-            if let Some(due) = self.agenda.due(&standing(configuration), Now::read()) {
+            let now = Now::read();
+            self.agenda.expect(&standing(configuration), now.time);
+            if let Some(due) = self.agenda.due(&standing(configuration), now) {
                 Box::pin(self.copy(configuration, store, ledger, due)).await;
             }
             CHECK_PERIOD
@@ -139,11 +157,6 @@ impl Mirror {
                 if changed.is_err() {
                     self.ending.cancel();
                 }
-                self.agenda.hurry();
-                self.oriented = false;
-                self.memory = LedgerMemory::of_the_writer();
-                self.proofs = ProofWatch::default();
-                self.fence = FenceWatch::default();
             }
         }
     }
@@ -353,9 +366,10 @@ impl Mirror {
                 run.bytes = committed.copy.totals.sealed_bytes;
                 self.succeeded(committed, due, began.time);
             }
-            Err(RunError::Interrupted) => {
+            Err(error @ (RunError::Interrupted | RunError::Elsewhere)) => {
                 run.outcome = Outcome::Interrupted;
                 run.reason = Reason::Interrupted;
+                run.message = error.to_string();
                 tracing::info!("the run was interrupted");
             }
             Err(error) => {

@@ -222,6 +222,9 @@ impl Keeper {
         holdings
             .expired
             .retain(|copy, _| census.expired.contains_key(copy));
+        self.presence
+            .uncompared
+            .retain(|sequence, _| holdings.copies.contains_key(sequence));
         for (copy, sequence) in expected.copies() {
             let Some(held) = holdings.copies.get_mut(sequence) else {
                 continue;
@@ -231,6 +234,7 @@ impl Keeper {
             };
             let found = census.copies.get(copy).copied().unwrap_or_default();
             if found == named {
+                self.presence.uncompared.remove(sequence);
                 held.note_listed(Listed::whole(found));
             } else if held.listed.compared != Some(found) {
                 self.presence.differing.insert(*sequence);
@@ -264,9 +268,11 @@ impl Keeper {
             Err(ObjectError::Damaged(damage)) => Err(damage),
             Err(ObjectError::Store(error)) => {
                 tracing::warn!(registry = %self.registry, %sequence, %error, "a copy's objects cannot be compared yet");
+                // A store that is away altogether says nothing about this copy.
+                assignment.store.folders("registries/").await?;
                 let tries = self.presence.uncompared.entry(sequence).or_default();
                 *tries = tries.saturating_add(1);
-                if *tries < PATIENCE || assignment.store.folders("registries/").await.is_err() {
+                if *tries < PATIENCE {
                     return Ok(Left::More);
                 }
                 Err(Damage {

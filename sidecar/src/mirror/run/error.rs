@@ -5,7 +5,7 @@ use dataembassy_contract::Reason;
 use dataembassy_ledger::chain::Fence;
 use dataembassy_ledger::entry::WriteError;
 use dataembassy_ledger::manifest::ManifestError;
-use dataembassy_ledger::value::InvalidValue;
+use dataembassy_ledger::value::{InvalidValue, Term};
 
 use crate::mirror::pipeline::PipelineError;
 use crate::mirror::upload::UploadError;
@@ -59,6 +59,16 @@ pub enum RunError {
         /// The head that was found.
         sequence: u64,
     },
+    /// The registry came into another term while we copied.
+    #[error(
+        "the registry came into term {now} while it was copied in term {before}: this copy does not exist; the next run makes one"
+    )]
+    OtherTerm {
+        /// The term in which the copy was begun.
+        before: Term,
+        /// The term now.
+        now: Term,
+    },
     /// It took too long.
     #[error("the run took longer than its deadline of {seconds} s")]
     DeadlineExceeded {
@@ -69,9 +79,7 @@ pub enum RunError {
     #[error("the run was stopped with its process; the next one makes up for it")]
     Interrupted,
     /// The mirror was pointed at another store while it copied.
-    #[error(
-        "the mirror's store or registry was changed while it copied: this copy does not exist; the next run goes where the mirror says now"
-    )]
+    #[error("the mirror's store or registry was changed while it copied: this copy does not exist")]
     Elsewhere,
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
@@ -91,7 +99,7 @@ impl RunError {
             Self::Pipeline(PipelineError::Upload(error)) | Self::Upload(error) => error.reason(),
             Self::Commit(error) => error.reason(),
             Self::Key(_) => Reason::InvalidRecipient,
-            Self::Superseded { .. } => Reason::Superseded,
+            Self::Superseded { .. } | Self::OtherTerm { .. } => Reason::Superseded,
             Self::DeadlineExceeded { .. } => Reason::DeadlineExceeded,
             Self::Interrupted | Self::Elsewhere => Reason::Interrupted,
             Self::Pipeline(_)

@@ -361,7 +361,13 @@ impl SealedCopy<'_> {
         settings.floor = configuration.floor(opened.ledger.head_reference(), Some(&opened.ledger.view));
         let now = Ledger::read_on(&opened.store, &settings, opened.memory).await?;
         let term = configuration.may_write(&now.view, now.next)?;
-        if now.tip != opened.ledger.tip || term != opened.term {
+        if term != opened.term {
+            return Err(RunError::OtherTerm {
+                before: opened.term,
+                now: term,
+            });
+        }
+        if now.tip != opened.ledger.tip {
             return Err(RunError::Superseded {
                 sequence: now.next.get().saturating_sub(1),
             });

@@ -14,7 +14,7 @@ use dataembassy_ledger::value::{Sequence, Sha256Digest, StoreId};
 
 use super::follow::{Follower, Held, Judgement, entry_at, read_versions};
 use super::tail::last_keys;
-use super::{LedgerError, LedgerSettings};
+use super::{LedgerError, LedgerSettings, Taken};
 use crate::store::{ObjectVersion, Store};
 
 /// How many objects at the end of the chain are looked at for a proof to start at, before the chain is read from its first entry.
@@ -36,6 +36,8 @@ pub(super) struct Custody {
     pub(super) view: CustodyView,
     pub(super) alarms: Vec<Alarm>,
     pub(super) known: Option<Known>,
+    /// What a custodian has put at the place of the next entry, and this version cannot take for one.
+    pub(super) at_next: Option<Taken>,
 }
 
 /// Where a reader without memory begins.
@@ -71,6 +73,7 @@ impl Reading<'_> {
             view: CustodyView::new(),
             alarms: Vec::new(),
             known: None,
+            at_next: None,
         };
         if self.settings.custodians.is_empty() {
             // Nothing in the chain could count.
@@ -144,6 +147,7 @@ impl Reading<'_> {
             view,
             alarms: follower.alarms,
             known: next,
+            at_next: follower.at_next,
         })
     }
 

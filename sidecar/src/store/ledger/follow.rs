@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::chain::{Alarm, Authority, Found, MAX_VERSIONS, StoredVersion, Walk};
-use dataembassy_ledger::entry::{Body, Entry};
+use dataembassy_ledger::entry::{Body, Chain, Entry};
 use dataembassy_ledger::signed_line::MAX_OBJECT_BYTES;
 use dataembassy_ledger::value::{RegistryId, Sequence, StoreId};
 
@@ -17,7 +17,8 @@ const MAX_BEYOND: usize = 4;
 /// The most versions of one key that are kept while more of them come: whoever has root's rights may write any number.
 const MANY_VERSIONS: usize = 4_096;
 
-/// What becomes of an alarm. An entry beyond a missing one, signed by who may, ends every reading: then what the chain says is not known.
+/// What becomes of an alarm. An entry beyond a missing one, signed by who may, ends every reading: then what the chain says is not known. Where the
+/// place before is taken, and nothing is missing, who reads what is there ends before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// For whoever vouches for the chain: it ends the reading, unless an entry that counts stands at the same place.
@@ -122,6 +123,11 @@ impl Follower<'_> {
             if !step.advanced && !matches!(alarm, Alarm::SecondVersion { .. }) {
                 if ends {
                     return Err(LedgerError::Alarm(alarm));
+                }
+                // Home may put nothing into the custody chain: what is no custodian's there leaves open nothing about its end.
+                if B::CHAIN == Chain::Custody && !is_claimed() {
+                    self.alarms.push(alarm);
+                    continue;
                 }
                 self.at_next.get_or_insert_with(|| Taken {
                     reason: alarm_reason(&alarm),

@@ -231,12 +231,17 @@ async fn a_custody_entry_of_a_newer_version_keeps_home_from_writing_and_nobody_f
         }
     }
     // A second one, which may be any entry at all for this version, is no hole.
+    let key_of_newer = key.to_string();
     let (key, object) = custody.sign(CustodyBody::Confirm(ConfirmBody { source_head: head }));
     let newer = bench::custody::of_a_newer_version(&object, &bench::custody::custodian());
     put(&key, newer.bytes).await;
     let reader = Ledger::read_copies(&bench.store, &bench.settings).await.unwrap();
     assert_eq!(reader.head_reference().unwrap().digest, first.digest);
     assert_eq!(reader.alarms.len(), 1);
+    assert!(
+        reader.at_next.unwrap().words.contains(&key_of_newer),
+        "none is called the newest"
+    );
     let writer = Ledger::read_on(&bench.store, &bench.settings, &mut memory).await;
     assert_eq!(writer.unwrap_err().reason(), Reason::LedgerUnreadable);
 
