@@ -144,7 +144,7 @@ pub struct DrillServer {
     #[serde(default = "default_volume")]
     #[schemars(length(min = 3, max = 8), regex(pattern = r"^[1-9][0-9]{0,5}(Ki|Mi|Gi|Ti)$"))]
     pub volume_size: String,
-    /// Processor and memory of the server. Default: requests 100m and 256Mi, limit 1Gi of memory.
+    /// Processor and memory of the server. Default: requests 100m and 256Mi, limits 2 processors and 1Gi of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }

@@ -12,7 +12,7 @@ use crate::reference::SecretRef;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sidecar {
-    /// Processor and memory of the container. Default: requests 50m and 96Mi, limit 192Mi of memory.
+    /// Processor and memory of the container. Default: requests 50m and 96Mi, limit 192Mi of memory; of a drill also 2 processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// The largest size of the scratch space that planning uses: `pg_dump` writes the schema there, no rows. Default: `1Gi`.

@@ -7,6 +7,7 @@ use dataembassy_contract::files::{self, METRICS_PORT, STATUS_PORT};
 use dataembassy_crds::{ResourceAmounts, Resources, SecretRef, Toleration};
 use serde_json::{Value, json};
 
+use crate::apply::quantity;
 use crate::labels::{OTLP_CA, OTLP_CA_DIGEST};
 use crate::settings::Settings;
 
@@ -101,6 +102,8 @@ pub struct Amounts {
     pub memory: &'static str,
     /// Memory that it never gets more of.
     pub limit: &'static str,
+    /// Processors that it never gets more of; none where its share among its neighbours is bound enough.
+    pub processors: Option<&'static str>,
 }
 
 impl Workload<'_> {
@@ -292,8 +295,12 @@ pub(crate) fn resources(given: Option<&Resources>, amounts: Amounts) -> Value {
             }
         })),
     };
+    let bound = amounts.processors.map(|most| match requests.cpu.as_deref() {
+        Some(asked) if quantity(asked) > quantity(most) => asked,
+        _ => most,
+    });
     let limits = ResourceAmounts {
-        cpu: limits.cpu,
+        cpu: limits.cpu.or_else(|| bound.map(str::to_owned)),
         memory: Some(limit),
     };
     json!({"requests": requests, "limits": limits})

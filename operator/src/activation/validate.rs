@@ -170,7 +170,8 @@ fn judge_adopted(activation: &EmbassyActivation) -> Result<(), Refusal> {
     }
 }
 
-/// What has begun is not taken out of the list: nobody would know any more where it is served from, and by which key it goes on.
+/// What has begun is not taken out of the list: nobody would know any more where it is served from, and by which key it goes on, or what of a
+/// rehearsal is still to be dropped.
 fn judge_removed(activation: &EmbassyActivation) -> Result<(), Refusal> {
     let begun = activation.status.iter().flat_map(|status| &status.registries);
     let has_ended = |phase| {
@@ -179,14 +180,22 @@ fn judge_removed(activation: &EmbassyActivation) -> Result<(), Refusal> {
             RegistryPhase::Failed | RegistryPhase::Skipped | RegistryPhase::StoodDown
         )
     };
+    let rehearses = activation.spec.mode == ActivationMode::Rehearse
+        && activation
+            .status
+            .as_ref()
+            .is_some_and(|status| status.ended_at.is_none());
+    let holds = |state: &ActivatedState| {
+        state.fence.is_some() || !has_ended(state.phase) || rehearses && state.attempts > 0
+    };
     let mut removed = begun
-        .filter(|state| !state.steps.is_empty() && (state.fence.is_some() || !has_ended(state.phase)))
+        .filter(|state| !state.steps.is_empty() && holds(state))
         .filter(|state| activation.spec.registries.iter().all(|one| one.id != state.id));
     match removed.next() {
         Some(state) => {
             let message = format!(
                 "the registry {} was taken out of spec.registries, but its activation has begun: put it back; stand down what is to go \
-                 home",
+                 home, and let a rehearsal come to its end",
                 state.id
             );
             Err(Refusal::new(Reason::InvalidName, message))

@@ -26,12 +26,14 @@ const AMOUNTS: Amounts = Amounts {
     cpu: "50m",
     memory: "96Mi",
     limit: "192Mi",
+    processors: Some("2"),
 };
 /// The default of `spec.server.resources`.
 const SERVER_AMOUNTS: Amounts = Amounts {
     cpu: "100m",
     memory: "256Mi",
     limit: "1Gi",
+    processors: Some("2"),
 };
 /// What the folder with the socket may hold, in which nothing else belongs.
 const SOCKET_SIZE: &str = "16Mi";

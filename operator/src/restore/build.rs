@@ -20,6 +20,7 @@ const AMOUNTS: Amounts = Amounts {
     cpu: "50m",
     memory: "96Mi",
     limit: "192Mi",
+    processors: None,
 };
 
 /// Builds everything for one restore.

@@ -34,6 +34,7 @@ const AMOUNTS: Amounts = Amounts {
     cpu: "100m",
     memory: "256Mi",
     limit: "1Gi",
+    processors: None,
 };
 /// How long a server has to write everything down before it is killed, in seconds; one that was killed recovers when it starts.
 const GRACE_SECONDS: u32 = 180;

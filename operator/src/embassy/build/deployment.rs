@@ -15,12 +15,14 @@ const CUSTODIAN: Amounts = Amounts {
     cpu: "20m",
     memory: "48Mi",
     limit: "128Mi",
+    processors: None,
 };
 /// The default of `spec.custodian.gate.resources`.
 const GATE: Amounts = Amounts {
     cpu: "20m",
     memory: "32Mi",
     limit: "64Mi",
+    processors: None,
 };
 
 pub(super) fn build(place: Place<'_>, block: &Custodian) -> Value {

@@ -18,6 +18,7 @@ const AMOUNTS: Amounts = Amounts {
     cpu: "50m",
     memory: "96Mi",
     limit: "192Mi",
+    processors: None,
 };
 
 pub(super) fn build(checked: &Checked, settings: &Settings) -> Value {

@@ -202,6 +202,34 @@ async fn what_a_failed_rehearsal_has_restored_is_dropped_too_and_of_what_was_not
 }
 
 #[tokio::test]
+async fn what_a_rehearsal_has_restored_is_not_taken_out_of_the_list_before_it_is_dropped() {
+    let mut activation = sample(true);
+    activation["spec"]["mode"] = "Rehearse".into();
+    for registry in activation["spec"]["registries"].as_array_mut().unwrap() {
+        registry["target"]["external"]["scratch"] = true.into();
+    }
+    let cluster = approved(activation).await;
+    cluster.lock().unwrap().restores = vec![Some("AnswerWrong")];
+    until(&cluster, |status| {
+        phases(status)[0] == RegistryPhase::Failed && status.ended_at.is_none()
+    })
+    .await;
+    cluster.lock().unwrap().edit(|activation| {
+        let registries = activation["spec"]["registries"].as_array_mut().unwrap();
+        registries.remove(0);
+    });
+    step(&cluster).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    let (reason, message) = said(&status, "Stalled");
+    assert_eq!(reason, "True InvalidName");
+    assert!(
+        message.contains("population") && message.contains("put it back"),
+        "{message}"
+    );
+    assert_eq!(status.registries.len(), 3, "nothing is forgotten");
+}
+
+#[tokio::test]
 async fn a_rehearsal_restores_into_a_database_of_somebody_else_only_where_that_is_scratch() {
     let mut activation = alone(true);
     activation["spec"]["mode"] = "Rehearse".into();

@@ -197,6 +197,7 @@ async fn the_database_is_a_native_sidecar_that_gets_no_secret_and_no_network_of_
         assert_eq!(security["allowPrivilegeEscalation"], false);
         assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}));
         assert!(container["resources"]["limits"]["memory"].is_string());
+        assert_eq!(container["resources"]["limits"]["cpu"], "2");
     }
     assert_eq!(database["securityContext"]["runAsUser"], 65_534);
     // Nothing of the script is taken for a variable of Kubernetes'.

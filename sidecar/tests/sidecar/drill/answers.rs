@@ -162,6 +162,30 @@ fn assert_told(result: &DrillResult) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn definitions_that_are_as_an_earlier_report_named_them_pass() {
+    let embassy = Embassy::start().await;
+    let (_, copy) = copied(
+        17,
+        "CREATE TABLE house (id int PRIMARY KEY); INSERT INTO house VALUES (1)",
+    )
+    .await;
+    embassy.publish(&copy, 7).await;
+    let (one, another) = (cell(17), cell(17));
+    let first = Drill::new(&embassy, &one, |_| ()).result().await;
+    let named = first.schema_digest.clone();
+    let again = Drill::new(&embassy, &another, |config| config.schema_digest = named);
+    let result = again.result().await;
+    assert_eq!(result.verdict, Verdict::Passed, "{result:?}");
+    let schema = answer(&result, "schema");
+    assert_eq!(
+        (schema.kind, schema.passed),
+        (AssertionKind::Schema, true),
+        "{schema:?}"
+    );
+    assert_eq!(Some(&schema.found), first.schema_digest.as_ref());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_wrong_answer_is_told_and_none_keeps_another_from_being_asked() {
     let embassy = Embassy::start().await;
     let cell = cell(17);

@@ -262,6 +262,10 @@ async fn what_the_drill_lacks_says_nothing_of_the_copy() {
     });
     inconclusive(&foreign, Reason::ForeignSignature, "").await;
 
+    // The key is the right one, and began to sign later.
+    let too_early = Drill::new(&embassy, &cell, |config| config.signers[0].from_sequence = 2);
+    inconclusive(&too_early, Reason::ForeignSignature, "no authority there").await;
+
     let wrong_key = Drill::new(&embassy, &cell, |config| config.pick = Pick::Random);
     wrong_key.write(files::RETRIEVAL_SECRET_ACCESS_KEY, "wrong-secret-key");
     inconclusive(&wrong_key, Reason::StoreCredentialsRefused, "").await;

@@ -71,15 +71,11 @@ impl Subject {
         bench.config.source.postgresql.as_mut().unwrap().port = relay.port();
         let (mut gate, mut before_gate) = (None, None);
         if way != Way::Direct {
-            let store = bench.config.embassy.store.clone();
-            let before = StoreBench::start().await;
-            let started = GateBench::before(before, |config| config.store = store).await;
-            let place = &mut bench.config.embassy.store;
-            (place.endpoint, place.ca_bundle) = (started.endpoint(), Some(started.authority.certificate()));
+            let started = GateBench::between(&mut bench).await;
             if way == Way::BeforeGate {
                 let proxy = FaultProxy::start(started.gate.to_string(), &started.authority);
                 let proxy = proxy.await.unwrap();
-                place.endpoint = proxy.endpoint();
+                bench.config.embassy.store.endpoint = proxy.endpoint();
                 before_gate = Some(proxy);
             }
             gate = Some(started);

@@ -16,6 +16,7 @@ use dataembassy_testkit::minio::{BUCKET, Credentials, SignedClient, StoreUser};
 use dataembassy_testkit::process::free_port;
 use tempfile::TempDir;
 
+use crate::bench::mirror::MirrorBench;
 use crate::bench::{REGISTRY, StoreBench, http, process};
 
 /// Another registry that the gate serves.
@@ -56,6 +57,15 @@ impl GateBench {
         bench.run();
         bench.until_ready().await;
         bench
+    }
+
+    /// Starts a gate between a mirror and its store.
+    pub async fn between(mirror: &mut MirrorBench) -> Self {
+        let store = mirror.config.embassy.store.clone();
+        let gate = Self::before(StoreBench::start().await, |config| config.store = store).await;
+        let place = &mut mirror.config.embassy.store;
+        (place.endpoint, place.ca_bundle) = (gate.endpoint(), Some(gate.authority.certificate()));
+        gate
     }
 
     /// A folder without anything in it, and no gate yet.

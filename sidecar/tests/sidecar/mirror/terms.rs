@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench::activation::{approvers, embassy};
 use crate::bench::mirror::{MirrorBench, Sidecar};
+use crate::gate::bench::GateBench;
 use dataembassy_contract::Reason;
 use dataembassy_contract::config::Floor;
 use dataembassy_contract::custodian::SignerConfig;
@@ -13,7 +14,7 @@ use dataembassy_ledger::activation::State;
 use dataembassy_ledger::entry::{CustodyBody, EntryRef, TermBody};
 use dataembassy_ledger::value::{Sha256Digest, Term};
 use dataembassy_ledger::{ObjectKey, SigningKey};
-use dataembassy_testkit::fault_proxy::Fault;
+use dataembassy_testkit::fault_proxy::{Fault, FaultProxy};
 use dataembassy_testkit::minio::BUCKET;
 use hyper::Method;
 use tokio::sync::Notify;
@@ -179,7 +180,7 @@ async fn a_copy_that_was_under_way_when_the_embassy_took_over_is_not_committed()
     bench.config.embassy.approvers = Some(approvers());
     bench.trust_custodian();
     let is_manifest = |method: &Method, target: &str| method == Method::PUT && target.contains("/manifest-");
-    let waiting = hold(&bench, is_manifest);
+    let waiting = hold(&bench.store.proxy, is_manifest);
     let sidecar = bench.sidecar();
     until_seen(&bench, is_manifest).await;
     bench
@@ -196,14 +197,14 @@ async fn a_copy_that_was_under_way_when_the_embassy_took_over_is_not_committed()
 }
 
 /// Keeps the first request of a kind from the store until it is told.
-fn hold(bench: &MirrorBench, is_it: impl Fn(&Method, &str) -> bool + Send + 'static) -> Arc<Notify> {
+fn hold(proxy: &FaultProxy, is_it: impl Fn(&Method, &str) -> bool + Send + 'static) -> Arc<Notify> {
     let held = Arc::new(Notify::new());
     let told = Arc::clone(&held);
     let wait = Fault::before(move || {
         let told = Arc::clone(&told);
         async move { told.notified().await }
     });
-    bench.store.proxy.inject(1, wait, is_it);
+    proxy.inject(1, wait, is_it);
     held
 }
 
@@ -250,7 +251,7 @@ async fn assert_left_behind(bench: &MirrorBench, head: Option<EntryRef>) {
 async fn an_entry_that_arrives_after_the_fence_is_not_called_a_copy_although_the_store_took_it() {
     let (mut bench, sidecar) = bench().await;
     let head = bench.ledger().await.head_reference();
-    let waiting = hold(&bench, is_second_entry);
+    let waiting = hold(&bench.store.proxy, is_second_entry);
     bench.config.trigger = Some("in the last moment".into());
     bench.write_config();
     until_seen(&bench, is_second_entry).await;
@@ -272,7 +273,7 @@ async fn an_entry_that_arrives_after_the_fence_is_not_called_a_copy_although_the
 async fn a_sidecar_that_slept_through_the_activation_in_mid_commit_wakes_up_fenced() {
     let (mut bench, sidecar) = bench().await;
     let head = bench.ledger().await.head_reference();
-    let waiting = hold(&bench, is_second_entry);
+    let waiting = hold(&bench.store.proxy, is_second_entry);
     bench.config.schedule.deadline = "10s".parse().unwrap();
     bench.config.trigger = Some("in the last moment".into());
     bench.write_config();
@@ -308,6 +309,62 @@ async fn a_sidecar_that_slept_through_the_activation_in_mid_commit_wakes_up_fenc
     assert_eq!(copied.count(), 1, "{report:#?}");
     assert_eq!(report.last_copy.map(|copy| copy.sequence), Some(1));
     assert_left_behind(&bench, head).await;
+}
+
+/// The same with a gate, as it should be: it was told to refuse home's puts before the embassy opened its term.
+#[tokio::test]
+async fn a_sidecar_that_slept_in_mid_commit_is_kept_out_by_the_gate_and_wakes_up_fenced() {
+    let mut bench = MirrorBench::start(17).await;
+    bench.config.embassy.approvers = Some(approvers());
+    let mut gate = GateBench::between(&mut bench).await;
+    let link = FaultProxy::start(gate.gate.to_string(), &gate.authority)
+        .await
+        .unwrap();
+    bench.config.embassy.store.endpoint = link.endpoint();
+    bench.trust_custodian();
+    bench.config.schedule.deadline = "10s".parse().unwrap();
+    bench.write_config();
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    let head = bench.ledger().await.head_reference();
+    let waiting = hold(&link, is_second_entry);
+    bench.config.trigger = Some("in the last moment".into());
+    bench.write_config();
+    let begun = Instant::now();
+    while link.faults_left() > 0 {
+        assert!(begun.elapsed() < Duration::from_mins(1), "no entry was put");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    sidecar.signal("STOP");
+    gate.configure(|config| config.lanes[0].fenced = true).await;
+    bench
+        .open_term(ORDER, State::Active, head, &embassy(), &TWO)
+        .await;
+    gate.configure(|config| config.lanes[0].term = 2).await;
+    waiting.notify_one();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    sidecar.signal("CONT");
+    fenced(&sidecar, Reason::Fenced, "order the-day-1").await;
+    let report = sidecar
+        .until("the end of the run", |report| {
+            report.run.is_none() && report.recent_runs.len() > 1
+        })
+        .await;
+    assert_eq!(
+        report.last_copy.as_ref().map(|copy| copy.sequence),
+        Some(1),
+        "{report:#?}"
+    );
+    let late = format!("registries/{}/source/0001-000000000002", crate::bench::REGISTRY);
+    assert!(
+        bench.store.minio.get(BUCKET, &late).await.is_err(),
+        "the gate let the entry in"
+    );
+    let ledger = bench.ledger().await;
+    assert_eq!(ledger.head_reference(), head);
+    assert!(ledger.alarms.is_empty(), "{:?}", ledger.alarms);
+    assert_eq!(bench.append_source(&embassy(), |_| ()).await.sequence.get(), 2);
+    assert_eq!(bench.whole_copies().await, 2);
 }
 
 #[tokio::test]
@@ -468,6 +525,7 @@ async fn the_circle_home_embassy_home_keeps_every_copy_and_counts_on() {
     fenced(&at_home, Reason::Fenced, "adoptRelease").await;
 
     bench.folder = folder;
+    let stale = home.clone();
     bench.config = home;
     bench.config.adopt_release = Some(release.to_string());
     bench.config.trigger = Some("home again".into());
@@ -496,4 +554,16 @@ async fn the_circle_home_embassy_home_keeps_every_copy_and_counts_on() {
             "0003-000000000005",
         ]
     );
+
+    // Home's first disk, as it was before all of that, with its own key: it commits in no term.
+    let signer = bench.signer.clone();
+    let _at_home = bench.move_to(tempfile::tempdir().unwrap(), &signer).await;
+    bench.config = stale;
+    bench.config.trigger = Some("from the old disk".into());
+    bench.write_config();
+    let old_disk = bench.second_sidecar();
+    old_disk.until("its run to be refused", refused).await;
+    fenced(&old_disk, Reason::Fenced, "adoptRelease").await;
+    assert_eq!(bench.whole_copies().await, 5);
+    assert_eq!(bench.ledger().await.head_reference().unwrap().sequence.get(), 5);
 }

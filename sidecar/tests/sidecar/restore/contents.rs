@@ -478,7 +478,10 @@ async fn rows_that_differ_from_the_inventory_end_the_restore_and_leave_the_mark(
     let server = Server::shared(17);
     let database = server.database().await.unwrap();
     database
-        .execute("CREATE TABLE t (a text); INSERT INTO t SELECT 'row ' || n FROM generate_series(1, 200) n")
+        .execute(
+            "CREATE TABLE t (a text); INSERT INTO t SELECT 'row ' || n FROM generate_series(1, 200) n; \
+             SELECT lo_from_bytea(4711, 'a map')",
+        )
         .await
         .unwrap();
     let from = source(server, &database.name);
@@ -498,7 +501,21 @@ async fn rows_that_differ_from_the_inventory_end_the_restore_and_leave_the_mark(
         }
         line => line,
     };
+    let one_more: fn(Line) -> Line = |line| match line {
+        Line::LargeObjects(mut objects) => {
+            objects.objects += 1;
+            Line::LargeObjects(objects)
+        }
+        line => line,
+    };
     for (making, words) in [
+        (
+            Making {
+                line: one_more,
+                ..Making::default()
+            },
+            "1 objects of 5 bytes instead of 2 of 5",
+        ),
         (
             Making {
                 member: changed,
