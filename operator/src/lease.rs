@@ -88,10 +88,9 @@ impl WriteLease {
     pub async fn acquire(&self) -> Held {
         let mut seen: Option<Seen> = None;
         loop {
-            let sent = Instant::now();
             // One that is taken and whose answer does not come is found to be ours the next time.
             match self.try_acquire(&mut seen).await {
-                Ok(Some(lease)) => return Held { lease, sent },
+                Ok(Some(held)) => return held,
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "the write lease cannot be reached; trying again"),
             }
@@ -99,7 +98,7 @@ impl WriteLease {
         }
     }
 
-    async fn try_acquire(&self, seen: &mut Option<Seen>) -> Result<Option<Lease>, Failed> {
+    async fn try_acquire(&self, seen: &mut Option<Seen>) -> Result<Option<Held>, Failed> {
         let lease = in_time(PATIENCE, self.api.get_opt(NAME)).await?;
         let version = lease
             .as_ref()
@@ -114,6 +113,7 @@ impl WriteLease {
                 Duration::ZERO
             }
         };
+        let sent = Instant::now();
         let result = match (judge(lease.as_ref(), &self.holder, since), lease) {
             (Step::Create, _) => {
                 let lease = Lease {
@@ -129,7 +129,7 @@ impl WriteLease {
             _ => return Ok(None),
         };
         match result {
-            Ok(lease) => Ok(Some(lease)),
+            Ok(lease) => Ok(Some(Held { lease, sent })),
             // Somebody was faster.
             Err(Failed::Answer(error)) if is_taken(&error) => Ok(None),
             Err(error) => Err(error),

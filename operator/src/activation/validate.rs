@@ -12,7 +12,7 @@ use dataembassy_ledger::{PublicKey, RegistryId, Timestamp};
 use kube::ResourceExt;
 
 use crate::activation::dereference::Found;
-use crate::activation::{adoption, last_copy, names};
+use crate::activation::{adoption, last_copy, names, steps};
 use crate::custody::validate::judge_signers;
 use crate::embassy::validate::{CheckedEmbassy, Refusal, check_referred, duration, public_key};
 use crate::restore::validate::judge_host;
@@ -174,19 +174,18 @@ fn judge_adopted(activation: &EmbassyActivation) -> Result<(), Refusal> {
 /// rehearsal is still to be dropped.
 fn judge_removed(activation: &EmbassyActivation) -> Result<(), Refusal> {
     let begun = activation.status.iter().flat_map(|status| &status.registries);
-    let has_ended = |phase| {
-        matches!(
-            phase,
-            RegistryPhase::Failed | RegistryPhase::Skipped | RegistryPhase::StoodDown
-        )
-    };
-    let rehearses = activation.spec.mode == ActivationMode::Rehearse
-        && activation
-            .status
-            .as_ref()
-            .is_some_and(|status| status.ended_at.is_none());
-    let holds = |state: &ActivatedState| {
-        state.fence.is_some() || !has_ended(state.phase) || rehearses && state.attempts > 0
+    let rehearses = activation.spec.mode == ActivationMode::Rehearse;
+    let is_over = activation
+        .status
+        .as_ref()
+        .is_some_and(|status| status.ended_at.is_some());
+    let holds = |state: &ActivatedState| match state.phase {
+        _ if state.fence.is_some() => true,
+        _ if rehearses && (is_over || steps::has_ended(state, steps::CLEAN)) => false,
+        RegistryPhase::Failed | RegistryPhase::Skipped | RegistryPhase::StoodDown => {
+            rehearses && state.attempts > 0
+        }
+        _ => true,
     };
     let mut removed = begun
         .filter(|state| !state.steps.is_empty() && holds(state))

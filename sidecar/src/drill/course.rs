@@ -114,6 +114,10 @@ async fn find(store: &Store, access: &Access, pick: Pick, draw: u64) -> Result<F
         registry: registry.clone(),
         why: why.to_owned(),
     };
+    // One that has expired, or was declared void, is not what a drill judges.
+    if let Some(taken) = &ledger.custody_at_next {
+        return Err(FindError::StandingUnknown(taken.clone()));
+    }
     let head = ledger.head.as_ref().map(|head| head.entry.entry.header.sequence);
     if let Some(taken) = ledger
         .at_next

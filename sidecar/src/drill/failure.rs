@@ -61,6 +61,7 @@ impl From<FindError> for Failure {
             FindError::Ledger(_)
             | FindError::NoSuchCopy { .. }
             | FindError::EndUnknown(_)
+            | FindError::StandingUnknown(_)
             | FindError::BrokenLink { .. } => Self::inconclusive(error.reason(), &error),
         }
     }

@@ -111,6 +111,7 @@ impl Mirror {
 
     /// Does what is due with one configuration, and waits for what comes next.
     async fn work(&mut self, configuration: &Configuration) {
+        self.agenda.expect(&standing(configuration), Now::read().time);
         // A ledger may be long, and a store slow: nobody waits for that who wants something else.
         let (ending, mut newer) = (self.ending.clone(), self.effective.clone());
         let looked = tokio::select! {
@@ -119,9 +120,7 @@ impl Mirror {
             Ok(()) = newer.changed() => return,
         };
         let period = if let Some((store, ledger)) = looked {
-            let now = Now::read();
-            self.agenda.expect(&standing(configuration), now.time);
-            if let Some(due) = self.agenda.due(&standing(configuration), now) {
+            if let Some(due) = self.agenda.due(&standing(configuration), Now::read()) {
                 Box::pin(self.copy(configuration, store, ledger, due)).await;
             }
             CHECK_PERIOD

@@ -85,6 +85,9 @@ pub enum FindError {
         "{}; so which copy is the newest cannot be told: choose one by its number, or the latest that passed a drill", .0.words
     )]
     EndUnknown(Taken),
+    /// The custody chain goes on in a way that cannot be read.
+    #[error("{}; so which copies count, and which were drilled, cannot be told: choose one by its number", .0.words)]
+    StandingUnknown(Taken),
     /// An entry cannot be found back from the one after it.
     #[error("entry {sequence} of the source chain is not the one that its successor names")]
     BrokenLink {
@@ -123,7 +126,7 @@ impl FindError {
         match self {
             Self::Ledger(error) => error.reason(),
             Self::NoSuchCopy { .. } => Reason::NoSuchCopy,
-            Self::EndUnknown(taken) => taken.reason,
+            Self::EndUnknown(taken) | Self::StandingUnknown(taken) => taken.reason,
             Self::BrokenLink { .. } => Reason::LedgerGap,
             Self::Key(_) => Reason::CopyNotOpened,
             Self::Manifest(_) | Self::ManifestDisagrees { .. } => Reason::ManifestInvalid,
@@ -136,7 +139,10 @@ impl FindError {
     pub const fn is_by_the_ledger(&self) -> bool {
         match self {
             Self::Ledger(error) => !matches!(error, LedgerError::Store(_)),
-            Self::NoSuchCopy { .. } | Self::EndUnknown(_) | Self::BrokenLink { .. } => true,
+            Self::NoSuchCopy { .. }
+            | Self::EndUnknown(_)
+            | Self::StandingUnknown(_)
+            | Self::BrokenLink { .. } => true,
             Self::Key(_) | Self::Manifest(_) | Self::ManifestDisagrees { .. } | Self::Object(_) => false,
         }
     }
@@ -391,6 +397,11 @@ async fn find(
         registry: registry.clone(),
         why,
     };
+    if let (Choice::Latest | Choice::LatestDrilled | Choice::AtOrBefore(_), Some(taken)) =
+        (choice, &ledger.custody_at_next)
+    {
+        return Err(FindError::StandingUnknown(taken.clone()));
+    }
     let end_unknown = || ledger.at_next.clone().map(FindError::EndUnknown);
     if let (Choice::Latest | Choice::AtOrBefore(_), Some(error)) = (choice, end_unknown()) {
         return Err(error);

@@ -53,8 +53,11 @@ pub struct Ledger {
     pub next: Sequence,
     /// What is wrong and yet no reason to stop: second versions, anything in the custody chain, and for some readers what is no entry.
     pub alarms: Vec<Alarm>,
-    /// What stands at the place of the next entry of either chain, and does not count: a copy behind it may be newer, or one before it void. Only who [reads copies](Self::read_copies) gets this far.
+    /// What stands at the place of the next source entry, and does not count. Only who [reads copies](Self::read_copies) gets this far.
     pub at_next: Option<Taken>,
+    /// What a custodian has put at the place of the next custody entry, and this version cannot take for one: which copies are void, expired or
+    /// drilled is not known then. Only who [reads copies](Self::read_copies) gets this far.
+    pub custody_at_next: Option<Taken>,
 }
 
 /// Something that does not count, where the next entry belongs: which entry is the last cannot be told.
@@ -225,7 +228,7 @@ impl Ledger {
         let source = reading.read_source(custody.view, memory.source.as_ref());
         let (mut ledger, held) = Box::pin(source).await?;
         ledger.alarms.splice(..0, custody.alarms);
-        ledger.at_next = ledger.at_next.or(custody.at_next);
+        ledger.custody_at_next = custody.at_next;
         let judged = !settings.custodians.is_empty();
         if let Some(alarm) = ledger.custody_rolled_back().filter(|_| judged) {
             if memory.believes_entries {
@@ -388,6 +391,7 @@ impl Reading<'_> {
             next: walk.next_sequence().ok_or(LedgerError::Exhausted)?,
             alarms: follower.alarms,
             at_next: follower.at_next,
+            custody_at_next: None,
         };
         Ok((ledger, follower.held))
     }

@@ -322,10 +322,9 @@ async fn a_sidecar_that_slept_in_mid_commit_is_kept_out_by_the_gate_and_wakes_up
         .unwrap();
     bench.config.embassy.store.endpoint = link.endpoint();
     bench.trust_custodian();
-    bench.config.schedule.deadline = "10s".parse().unwrap();
-    bench.write_config();
     let sidecar = bench.sidecar();
     sidecar.until_copy(1).await;
+    bench.config.schedule.deadline = "10s".parse().unwrap();
     let head = bench.ledger().await.head_reference();
     let waiting = hold(&link, is_second_entry);
     bench.config.trigger = Some("in the last moment".into());

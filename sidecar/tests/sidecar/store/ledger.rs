@@ -239,8 +239,8 @@ async fn a_custody_entry_of_a_newer_version_keeps_home_from_writing_and_nobody_f
     assert_eq!(reader.head_reference().unwrap().digest, first.digest);
     assert_eq!(reader.alarms.len(), 1);
     assert!(
-        reader.at_next.unwrap().words.contains(&key_of_newer),
-        "none is called the newest"
+        reader.custody_at_next.unwrap().words.contains(&key_of_newer),
+        "nobody knows which copies count"
     );
     let writer = Ledger::read_on(&bench.store, &bench.settings, &mut memory).await;
     assert_eq!(writer.unwrap_err().reason(), Reason::LedgerUnreadable);
