@@ -177,14 +177,19 @@ async fn a_rehearsal_that_cannot_be_taken_back_yet_says_why_and_is_tried_until_i
     assert!(cluster.lock().unwrap().of_kind("registryrestores").is_empty());
 }
 
-#[tokio::test]
-async fn what_a_failed_rehearsal_has_restored_is_dropped_too_and_of_what_was_not_begun_nothing_is() {
+/// A rehearsal into databases of somebody else, each of them scratch.
+fn elsewhere() -> Value {
     let mut activation = sample(true);
     activation["spec"]["mode"] = "Rehearse".into();
     for registry in activation["spec"]["registries"].as_array_mut().unwrap() {
         registry["target"]["external"]["scratch"] = true.into();
     }
-    let cluster = approved(activation).await;
+    activation
+}
+
+#[tokio::test]
+async fn what_a_failed_rehearsal_has_restored_is_dropped_too_and_of_what_was_not_begun_nothing_is() {
+    let cluster = approved(elsewhere()).await;
     cluster.lock().unwrap().restores = vec![Some("AnswerWrong")];
     let status = until(&cluster, |status| status.phase == ActivationPhase::Failed).await;
     let cleaned: Vec<bool> = status
@@ -203,12 +208,7 @@ async fn what_a_failed_rehearsal_has_restored_is_dropped_too_and_of_what_was_not
 
 #[tokio::test]
 async fn what_a_rehearsal_has_restored_is_not_taken_out_of_the_list_before_it_is_dropped() {
-    let mut activation = sample(true);
-    activation["spec"]["mode"] = "Rehearse".into();
-    for registry in activation["spec"]["registries"].as_array_mut().unwrap() {
-        registry["target"]["external"]["scratch"] = true.into();
-    }
-    let cluster = approved(activation).await;
+    let cluster = approved(elsewhere()).await;
     cluster.lock().unwrap().restores = vec![Some("AnswerWrong")];
     until(&cluster, |status| {
         phases(status)[0] == RegistryPhase::Failed && status.ended_at.is_none()

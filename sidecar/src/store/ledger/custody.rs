@@ -114,9 +114,10 @@ impl Reading<'_> {
         let mut view = known.map_or_else(CustodyView::new, |known| known.before.clone());
         let mut follower = Follower {
             store: self.store,
+            // Junk beyond is no custodian's, and ends the reading for nobody.
             judgement: match self.judgement {
-                Judgement::Lenient => Judgement::Lenient,
-                _ => Judgement::Heeding,
+                Judgement::Strict => Judgement::Writing,
+                judgement => judgement,
             },
             at_next: None,
             held: known.map(|known| known.held.clone()),

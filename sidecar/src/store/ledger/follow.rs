@@ -27,9 +27,6 @@ pub(super) enum Judgement {
     /// For whoever writes the next entry: so it does where that entry's place is taken. Junk beyond is noted: anybody who may deposit could else
     /// keep home from writing.
     Writing,
-    /// For whoever acts on what others write in the chain: what is made for the next place and signed by who may sign there ends the reading,
-    /// also where it does not count or cannot be read, as it may be a fence. Anything else is noted.
-    Heeding,
     /// For whoever reads what is there: it is noted. Anybody who may deposit could else keep the embassy from reading.
     Lenient,
 }
@@ -108,26 +105,19 @@ impl Follower<'_> {
             _ => read_versions(self.store, key, &versions).await?,
         };
         let step = walk.offer(&stored);
-        let is_claimed = || stored.iter().any(|version| walk.is_made_for(key, &version.bytes));
-        let ends = !step.advanced
-            && match self.judgement {
-                Judgement::Strict | Judgement::Writing => true,
-                Judgement::Heeding => is_claimed(),
-                Judgement::Lenient => false,
-            };
+        // Home may put nothing into the custody chain, so that only what a custodian has signed for the place takes it, read or not: it may be a
+        // fence. In the source chain anything may be an entry that was damaged.
+        let is_taken = !step.advanced
+            && (B::CHAIN == Chain::Source
+                || stored.iter().any(|version| walk.is_made_for(key, &version.bytes)));
         for found in &step.decided {
             apply(found)?;
         }
         // Beside an entry that counts, anything else is an alarm and never a break.
         for alarm in step.alarms {
-            if !step.advanced && !matches!(alarm, Alarm::SecondVersion { .. }) {
-                if ends {
+            if is_taken && !matches!(alarm, Alarm::SecondVersion { .. }) {
+                if self.judgement != Judgement::Lenient {
                     return Err(LedgerError::Alarm(alarm));
-                }
-                // Home may put nothing into the custody chain: what is no custodian's there leaves open nothing about its end.
-                if B::CHAIN == Chain::Custody && !is_claimed() {
-                    self.alarms.push(alarm);
-                    continue;
                 }
                 self.at_next.get_or_insert_with(|| Taken {
                     reason: alarm_reason(&alarm),
