@@ -178,6 +178,11 @@ pub struct ActivatedState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 330))]
     pub written_into: Option<String>,
+    /// In a rehearsal: the database that is to be cleaned up afterwards, as `host:port/database`; absent where nothing is. For as long the registry
+    /// stays in `spec.registries`, with this database as its target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 330))]
+    pub rehearsed_in: Option<String>,
     /// The Secret of this namespace with the database's superuser, of a managed one: keys `username`, `password` and `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

@@ -110,6 +110,7 @@ fn step(
         RestorePhase::Restored => {
             tell(told, message);
             steps::end(state, steps::CLEAN, now);
+            state.rehearsed_in = None;
             Some(Step::Remove(Box::new((**restore).clone())))
         }
         RestorePhase::Failed => {

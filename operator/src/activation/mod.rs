@@ -275,6 +275,9 @@ async fn end(
             }
         }
     }
+    for state in &mut status.registries {
+        state.rehearsed_in = None;
+    }
     status.ended_at = Some(rfc3339(now));
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use dataembassy_crds::{EmbassyActivation, ExternalDatabase, Target};
+use dataembassy_crds::{ActivatedRegistry, EmbassyActivation, ExternalDatabase, Target};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 
+use crate::activation::database::Managed;
 use crate::activation::names;
 
 /// Its metadata: the activation's own, with it and beside it, with `further` labels. None while the activation has no UID.
@@ -45,4 +46,17 @@ pub fn target(external: &ExternalDatabase) -> Target {
         tls: external.tls.clone(),
         credentials_ref: external.credentials_ref.clone(),
     }
+}
+
+/// The database that a registry is restored into. None where its target names neither kind.
+#[must_use]
+pub fn target_of(activation: &EmbassyActivation, registry: &ActivatedRegistry) -> Option<Target> {
+    let managed = Managed::of(activation, registry).map(|managed| managed.target());
+    managed.or_else(|| registry.target.external.as_ref().map(target))
+}
+
+/// A database, as people name it.
+#[must_use]
+pub fn place(target: &Target) -> String {
+    format!("{}:{}/{}", target.host, target.port, target.database)
 }

@@ -12,7 +12,7 @@ use dataembassy_ledger::{PublicKey, RegistryId, Timestamp};
 use kube::ResourceExt;
 
 use crate::activation::dereference::Found;
-use crate::activation::{adoption, last_copy, names, steps};
+use crate::activation::{adoption, last_copy, names, restores};
 use crate::custody::validate::judge_signers;
 use crate::embassy::validate::{CheckedEmbassy, Refusal, check_referred, duration, public_key};
 use crate::restore::validate::judge_host;
@@ -96,6 +96,7 @@ pub fn validate(activation: &EmbassyActivation, found: &Found) -> Result<Checked
     for registry in &spec.registries {
         let checked = judge_registry(activation, registry, &registries)?;
         judge_service(registry, &mut services)?;
+        judge_moved(activation, registry)?;
         judge_rehearsal(activation, registry)?;
         judge_custody(registry, activation, found, &embassy, &approvers)?;
         judge_rivals(activation, registry, found)?;
@@ -175,16 +176,10 @@ fn judge_adopted(activation: &EmbassyActivation) -> Result<(), Refusal> {
 fn judge_removed(activation: &EmbassyActivation) -> Result<(), Refusal> {
     let begun = activation.status.iter().flat_map(|status| &status.registries);
     let rehearses = activation.spec.mode == ActivationMode::Rehearse;
-    let is_over = activation
-        .status
-        .as_ref()
-        .is_some_and(|status| status.ended_at.is_some());
     let holds = |state: &ActivatedState| match state.phase {
+        _ if rehearses => state.rehearsed_in.is_some(),
         _ if state.fence.is_some() => true,
-        _ if rehearses && (is_over || steps::has_ended(state, steps::CLEAN)) => false,
-        RegistryPhase::Failed | RegistryPhase::Skipped | RegistryPhase::StoodDown => {
-            rehearses && state.attempts > 0
-        }
+        RegistryPhase::Failed | RegistryPhase::Skipped | RegistryPhase::StoodDown => false,
         _ => true,
     };
     let mut removed = begun
@@ -201,6 +196,25 @@ fn judge_removed(activation: &EmbassyActivation) -> Result<(), Refusal> {
         }
         None => Ok(()),
     }
+}
+
+/// What a rehearsal has restored is dropped where it was restored. Nobody would look for it in another database.
+fn judge_moved(activation: &EmbassyActivation, registry: &ActivatedRegistry) -> Result<(), Refusal> {
+    let mut states = activation.status.iter().flat_map(|status| &status.registries);
+    let before = states.find(|state| state.id == registry.id);
+    let Some(before) = before.and_then(|state| state.rehearsed_in.as_ref()) else {
+        return Ok(());
+    };
+    let now = restores::target_of(activation, registry).map(|target| restores::place(&target));
+    if now.as_ref() == Some(before) {
+        return Ok(());
+    }
+    let message = format!(
+        "spec.registries[{}].target is another database now, and the rehearsal has begun in {before}, which is not cleaned up yet: put the \
+         target back until it is. Where that can never be, delete this resource, and drop yourself what it has restored",
+        registry.id
+    );
+    Err(Refusal::new(Reason::InvalidName, message))
 }
 
 fn judge_registry(

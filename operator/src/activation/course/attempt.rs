@@ -93,10 +93,12 @@ impl Walk<'_> {
     /// Whatever this activation has written into the database that the registry is restored into may be replaced, also under a later order.
     fn remember_what_was_written(&mut self) {
         let Some((target, ..)) = self.target() else { return };
-        let here = place(&target);
+        let here = restores::place(&target);
         let mut ours = self.scene.found.restores.iter().filter(|restore| {
             let spec = &restore.spec;
-            spec.registry.id == self.spec.id && place(&spec.target) == here && !clean_up::empties(restore)
+            spec.registry.id == self.spec.id
+                && restores::place(&spec.target) == here
+                && !clean_up::empties(restore)
         });
         if ours.any(|restore| restore.status.as_ref().is_some_and(|status| status.has_written)) {
             self.state.written_into = Some(here);
@@ -112,6 +114,7 @@ impl Walk<'_> {
             uid: None,
             attempt,
         });
+        self.note_rehearsal();
         let message = format!("attempt {attempt} begins");
         self.say(RegistryPhase::Restoring, Reason::Restoring, &message);
         None
@@ -180,8 +183,8 @@ impl Walk<'_> {
         let (target, accept_different_collation, further) = self.target()?;
         // What nobody saw written is known by its mark alone: a database that may be somebody else's is never emptied. What a rehearsal wrote has
         // its mark until it is dropped, and may be anybody's afterwards.
-        let is_ours =
-            self.state.written_into == Some(place(&target)) && !clean_up::marks(activation, registry);
+        let is_ours = self.state.written_into == Some(restores::place(&target))
+            && !clean_up::marks(activation, registry);
         let if_not_empty = if is_ours {
             IfNotEmpty::Replace
         } else {
@@ -220,21 +223,29 @@ impl Walk<'_> {
         })
     }
 
+    /// Where a rehearsal has to clean up is known before there is anything.
+    pub(super) fn note_rehearsal(&mut self) {
+        if self.rehearses() {
+            let target = restores::target_of(self.scene.activation, self.spec);
+            self.state.rehearsed_in = target.as_ref().map(restores::place);
+        }
+    }
+
     /// The database; whether it may sort text in another way than the source, as one that we make may have to; and labels by which it lets the
     /// restore in.
     fn target(&self) -> Option<(Target, bool, BTreeMap<String, String>)> {
-        if let Some(managed) = self.managed() {
-            return Some((managed.target(), true, managed.restore_labels()));
-        }
-        let external = self.spec.target.external.as_ref()?;
-        let target = restores::target(external);
-        Some((target, external.accept_different_collation, BTreeMap::new()))
+        let target = restores::target_of(self.scene.activation, self.spec)?;
+        Some(match (self.managed(), &self.spec.target.external) {
+            (None, Some(external)) => (target, external.accept_different_collation, BTreeMap::new()),
+            (managed, _) => (
+                target,
+                true,
+                managed
+                    .map(|managed| managed.restore_labels())
+                    .unwrap_or_default(),
+            ),
+        })
     }
-}
-
-/// A database, as people name it.
-fn place(target: &Target) -> String {
-    format!("{}:{}/{}", target.host, target.port, target.database)
 }
 
 /// Whether a restore may still write.

@@ -254,6 +254,7 @@ impl Walk<'_> {
         if let Some(managed) = self.managed() {
             self.state.credentials = Some(managed.names().superuser);
             steps::begin(&mut self.state, steps::DATABASE, self.scene.now);
+            self.note_rehearsal();
         }
         let dependencies = dependency::look(self.spec, states);
         if let dependency::Look::Failed(name) = &dependencies {

@@ -230,6 +230,81 @@ async fn what_a_rehearsal_has_restored_is_not_taken_out_of_the_list_before_it_is
 }
 
 #[tokio::test]
+async fn a_rehearsal_stays_with_its_database_until_what_it_has_restored_there_is_dropped() {
+    let cluster = approved(on_scratch()).await;
+    cluster.lock().unwrap().restores = vec![Some("AnswerWrong")];
+    until(&cluster, |status| {
+        phases(status) == [RegistryPhase::Failed] && status.ended_at.is_none()
+    })
+    .await;
+    let changes: [fn(&mut Value); 2] = [
+        |target| target["external"]["database"] = "another".into(),
+        |target| *target = serde_json::json!({"managed": {"image": "postgres:17", "storage": "1Gi"}}),
+    ];
+    let target = cluster.lock().unwrap().activation()["spec"]["registries"][0]["target"].clone();
+    for change in changes {
+        let edit = |change: &dyn Fn(&mut Value)| {
+            cluster
+                .lock()
+                .unwrap()
+                .edit(|activation| change(&mut activation["spec"]["registries"][0]["target"]));
+        };
+        edit(&change);
+        for _ in 0..3 {
+            step(&cluster).await.unwrap();
+        }
+        let (reason, message) = said(&cluster.lock().unwrap().status(), "Stalled");
+        assert_eq!(reason, "True InvalidName");
+        assert!(
+            message.contains("population-db:5432/registry") && message.contains("put the target back"),
+            "{message}"
+        );
+        edit(&|found| *found = target.clone());
+    }
+    let status = until(&cluster, |status| status.ended_at.is_some()).await;
+    let clean = status.registries[0]
+        .steps
+        .iter()
+        .find(|step| step.name == "clean");
+    assert!(clean.is_some_and(|clean| clean.ended_at.is_some()));
+    assert!(kinds(&cluster).is_empty(), "{:?}", kinds(&cluster));
+    // What is clean may go elsewhere.
+    cluster.lock().unwrap().edit(|activation| {
+        activation["metadata"]["generation"] = 2.into();
+        activation["spec"]["registries"][0]["target"]["external"]["database"] = "another".into();
+    });
+    let status = until(&cluster, |status| {
+        status
+            .statement
+            .as_ref()
+            .is_some_and(|statement| statement.text.contains("database another"))
+    })
+    .await;
+    assert_eq!(status.phase, ActivationPhase::AwaitingApproval);
+}
+
+#[tokio::test]
+async fn a_rehearsal_that_has_ended_lets_go_of_its_registries_whatever_was_edited_since() {
+    let cluster = approved(rehearsal()).await;
+    cluster.lock().unwrap().restores = vec![Some("AnswerWrong")];
+    until(&cluster, |status| status.ended_at.is_some()).await;
+    cluster.lock().unwrap().edit(|activation| {
+        activation["metadata"]["generation"] = 2.into();
+        activation["spec"]["registries"][0]["jobs"] = 2.into();
+    });
+    until(&cluster, |status| {
+        status.phase == ActivationPhase::AwaitingApproval
+    })
+    .await;
+    cluster.lock().unwrap().edit(|activation| {
+        let registries = activation["spec"]["registries"].as_array_mut().unwrap();
+        registries.truncate(1);
+    });
+    let status = until(&cluster, |status| status.registries.len() == 1).await;
+    assert_eq!(status.phase, ActivationPhase::AwaitingApproval);
+}
+
+#[tokio::test]
 async fn a_rehearsal_restores_into_a_database_of_somebody_else_only_where_that_is_scratch() {
     let mut activation = alone(true);
     activation["spec"]["mode"] = "Rehearse".into();
