@@ -1,8 +1,10 @@
 //! The copy that is restored, once it has proved to be the one that its ledger names.
 
+mod choice;
 mod contents;
 mod members;
 mod stored;
+mod way_back;
 
 use bytes::Bytes;
 use dataembassy_archive::{CopyKey, inventory::InventoryError, segment::SegmentError};
@@ -12,10 +14,11 @@ use tokio::sync::mpsc;
 
 use crate::store::StoreError;
 
+pub use choice::Choice;
 pub use contents::Contents;
 pub use members::{members, read_file};
 pub(crate) use stored::DOUBTS;
-pub use stored::{Choice, FindError, FoundCopy, StoredCopy};
+pub use stored::{FindError, FoundCopy, StoredCopy};
 
 /// Why a copy cannot be read.
 #[derive(Debug, thiserror::Error)]

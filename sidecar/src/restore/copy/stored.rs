@@ -1,20 +1,20 @@
 //! A copy in the store: found through the ledger, each of its objects read by version and compared with its SHA-256.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dataembassy_archive::{CopyKey, Identities, KeyError};
 use dataembassy_contract::Reason;
 use dataembassy_ledger::{
-    ObjectKey, RegistryId, Timestamp,
-    entry::{CopyBody, PartRef, SourceBody, SourceEntry, VerifiedEntry},
+    ObjectKey, RegistryId,
+    entry::{CopyBody, PartRef, SourceBody},
     key::CopyObject,
     manifest::{ManifestError, ManifestReader, SegmentRecord},
-    signed_line::MAX_OBJECT_BYTES,
-    value::{Sequence, Sha256Digest, VersionId},
+    value::{Sha256Digest, VersionId},
 };
 use tokio::sync::mpsc;
 
+use super::choice::{Choice, find};
 use super::{CopyError, CopyIdentity, SealedCopy, SealedSegment};
 use crate::store::{Ledger, LedgerError, LedgerSettings, Store, StoreError, Taken};
 
@@ -28,43 +28,6 @@ const PAUSES: [Duration; 4] = [
 
 /// How often what the store gave is read anew before it is held to be what the store has.
 pub(crate) const DOUBTS: u32 = 2;
-
-/// Which copy is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    /// The newest one.
-    Latest,
-    /// The newest one whose latest drill it passed.
-    LatestDrilled,
-    /// The one of this entry.
-    Sequence(Sequence),
-    /// The newest one that was taken at this moment or before.
-    AtOrBefore(Timestamp),
-}
-
-impl FromStr for Choice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "latest" => Ok(Self::Latest),
-            None if text == "latest-drilled" => Ok(Self::LatestDrilled),
-            Some(("sequence", number)) => number
-                .parse()
-                .ok()
-                .and_then(|number| Sequence::new(number).ok())
-                .map(Self::Sequence)
-                .ok_or_else(|| format!("{number} is no sequence, which is a number from 1")),
-            Some(("at-or-before", time)) => time
-                .parse::<jiff::Timestamp>()
-                .ok()
-                .and_then(|time| Timestamp::from_jiff(time).ok())
-                .map(Self::AtOrBefore)
-                .ok_or_else(|| format!("{time} is no time such as 2026-11-23T12:00:00Z")),
-            _ => Err("say latest, latest-drilled, sequence:<number> or at-or-before:<time>".into()),
-        }
-    }
-}
 
 /// Why no copy can be opened.
 #[derive(Debug, thiserror::Error)]
@@ -382,124 +345,6 @@ impl SealedCopy for StoredCopy {
         if let Err(error) = self.send_segments(&into).await {
             // Where nobody listens any more, nobody wants to know.
             let _ = into.send(Err(error)).await;
-        }
-    }
-}
-
-/// Walks back from the head, from each entry to the one that it names, until the wanted copy is found.
-async fn find(
-    store: &Store,
-    ledger: &Ledger,
-    registry: &RegistryId,
-    choice: Choice,
-) -> Result<VerifiedEntry<SourceBody>, FindError> {
-    let missing = |why: String| FindError::NoSuchCopy {
-        registry: registry.clone(),
-        why,
-    };
-    if let (Choice::Latest | Choice::LatestDrilled | Choice::AtOrBefore(_), Some(taken)) =
-        (choice, &ledger.custody_at_next)
-    {
-        return Err(FindError::StandingUnknown(taken.clone()));
-    }
-    let end_unknown = || ledger.at_next.clone().map(FindError::EndUnknown);
-    if let (Choice::Latest | Choice::AtOrBefore(_), Some(error)) = (choice, end_unknown()) {
-        return Err(error);
-    }
-    let head = ledger.head.as_ref().map(|head| head.entry.clone());
-    let mut entry =
-        head.ok_or_else(|| end_unknown().unwrap_or_else(|| missing("its ledger is empty".into())))?;
-    // Sorted out here, what is left to look for on the way back is a place or a time.
-    let drilled = ledger.view.latest_drilled().map(|drill| drill.source_sequence);
-    let choice = match (choice, drilled) {
-        (Choice::LatestDrilled, Some(sequence)) => Choice::Sequence(sequence),
-        (Choice::LatestDrilled, None) => {
-            let words = "no copy that is still kept passed its latest drill; drill one, or choose another";
-            return Err(missing(words.into()));
-        }
-        (choice, _) => choice,
-    };
-    loop {
-        let sequence = entry.entry.header.sequence;
-        let SourceBody::Copy(copy) = &entry.entry.body;
-        let is_void = ledger.view.is_void(copy.copy_id);
-        let is_gone = is_void || ledger.view.is_expired(sequence);
-        match choice {
-            Choice::Sequence(wanted) if wanted == sequence && is_void => {
-                return Err(missing(format!(
-                    "the custodian has declared copy {sequence} void"
-                )));
-            }
-            Choice::Sequence(wanted) if wanted > sequence => {
-                let none = || missing(format!("the newest is {sequence}"));
-                return Err(end_unknown().unwrap_or_else(none));
-            }
-            Choice::Sequence(wanted) if wanted == sequence => return Ok(entry),
-            // Who names an expired copy may find it still there; nobody else is led to one.
-            Choice::Latest if !is_gone => return Ok(entry),
-            Choice::AtOrBefore(time) if !is_gone && copy.taken_at <= time => return Ok(entry),
-            _ => {}
-        }
-        let before = sequence
-            .get()
-            .checked_sub(1)
-            .and_then(|number| Sequence::new(number).ok());
-        let before = before
-            .ok_or_else(|| missing("the oldest one was taken later, is void, or has expired".into()))?;
-        entry = predecessor(store, ledger, registry, before, entry.entry.header.prev).await?;
-    }
-}
-
-/// The version of an entry that its successor names: only that one counts.
-async fn predecessor(
-    store: &Store,
-    ledger: &Ledger,
-    registry: &RegistryId,
-    sequence: Sequence,
-    digest: Sha256Digest,
-) -> Result<VerifiedEntry<SourceBody>, FindError> {
-    let key = ObjectKey::Source {
-        registry: registry.clone(),
-        term: ledger.view.term_of(sequence),
-        sequence,
-    };
-    let limit = MAX_OBJECT_BYTES as u64;
-    for version in store.versions_of(&key).await.map_err(LedgerError::from)? {
-        let Some(id) = &version.version else { continue };
-        if version.is_delete_marker || version.size > limit {
-            continue;
-        }
-        let object = store.open(&key, Some(id)).await.map_err(LedgerError::from)?;
-        let bytes = object.read(limit).await.map_err(LedgerError::from)?;
-        if Sha256Digest::of(&bytes) == digest
-            && let Ok(entry) = SourceEntry::verify(&bytes)
-        {
-            return Ok(entry);
-        }
-    }
-    Err(FindError::BrokenLink {
-        sequence: sequence.get(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copy_is_chosen_by_place_or_time() {
-        assert_eq!("latest".parse(), Ok(Choice::Latest));
-        assert_eq!("latest-drilled".parse(), Ok(Choice::LatestDrilled));
-        assert_eq!(
-            "sequence:12".parse(),
-            Ok(Choice::Sequence(Sequence::new(12).unwrap()))
-        );
-        assert!(matches!(
-            "at-or-before:2026-11-23T12:00:00+02:00".parse(),
-            Ok(Choice::AtOrBefore(time)) if time.to_string() == "2026-11-23T10:00:00.000Z"
-        ));
-        for wrong in ["", "newest", "sequence:0", "sequence:x", "at-or-before:yesterday"] {
-            assert!(wrong.parse::<Choice>().is_err(), "{wrong} was taken");
         }
     }
 }

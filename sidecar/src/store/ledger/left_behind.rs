@@ -8,11 +8,11 @@
 use dataembassy_ledger::ObjectKey;
 use dataembassy_ledger::chain::{Alarm, Authority as _, CustodyView, Opening, SourceAuthority};
 use dataembassy_ledger::entry::{Chain, EntryRef, SourceEntry};
-use dataembassy_ledger::signed_line::MAX_OBJECT_BYTES;
-use dataembassy_ledger::value::{Sha256Digest, Term};
+use dataembassy_ledger::value::Term;
 
 use super::LedgerError;
 use super::custody::Reading;
+use super::named::read_named;
 
 /// Whether it is the known head that an alarm misses.
 pub(super) fn is_missed(alarm: &Alarm, floor: EntryRef) -> bool {
@@ -56,27 +56,16 @@ impl Reading<'_> {
             term,
             sequence: floor.sequence,
         };
-        let limit = MAX_OBJECT_BYTES as u64;
-        for version in self.store.versions_of(&key).await? {
-            let Some(id) = version.version.as_ref().filter(|_| !version.is_delete_marker) else {
-                continue;
-            };
-            if version.size > limit {
-                continue;
-            }
-            let bytes = self.store.open(&key, Some(id)).await?.read(limit).await?;
-            if Sha256Digest::of(&bytes) != floor.digest {
-                continue;
-            }
-            return Ok(SourceEntry::verify(&bytes).is_ok_and(|entry| {
-                let header = &entry.entry.header;
-                header.store_id == self.store_id
-                    && header.registry == self.settings.registry
-                    && header.term == term
-                    && header.sequence == floor.sequence
-                    && authority.may_sign(header.term, header.sequence, &entry.signer)
-            }));
-        }
-        Ok(false)
+        let Some(bytes) = read_named(self.store, &key, floor.digest).await? else {
+            return Ok(false);
+        };
+        Ok(SourceEntry::verify(&bytes).is_ok_and(|entry| {
+            let header = &entry.entry.header;
+            header.store_id == self.store_id
+                && header.registry == self.settings.registry
+                && header.term == term
+                && header.sequence == floor.sequence
+                && authority.may_sign(header.term, header.sequence, &entry.signer)
+        }))
     }
 }

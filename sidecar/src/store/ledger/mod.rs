@@ -3,6 +3,7 @@
 mod custody;
 mod follow;
 mod left_behind;
+mod named;
 mod tail;
 
 use dataembassy_contract::Reason;
@@ -20,6 +21,7 @@ use super::{ObjectVersion, Store, StoreError};
 use custody::{Known, Reading};
 use follow::{Follower, Held, Judgement};
 use left_behind::is_missed;
+pub(crate) use named::read_named;
 pub use tail::last_keys;
 
 /// How many entries are looked at, from the head backwards, for the answer to a trigger.

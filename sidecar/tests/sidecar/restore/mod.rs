@@ -10,3 +10,4 @@ mod refusals;
 mod rehearsal;
 mod rotation;
 mod store;
+mod way_back;
