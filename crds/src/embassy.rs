@@ -57,7 +57,8 @@ use crate::embassy_status::DataEmbassyStatus;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DataEmbassySpec {
-    /// The object store that holds the copies.
+    /// The object store that holds the copies. Its address may change, and it may move with all that it holds; where it does not hold what
+    /// mirrors and custodies know of their ledgers, they say `RolledBack`. For another store make another `DataEmbassy`, and mirrors for it.
     pub store: Store,
     /// What lock the bucket must give to every new object by itself. Home cannot shorten it, nor can anybody with home's credentials.
     pub immutability: Immutability,

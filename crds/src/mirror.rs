@@ -49,7 +49,7 @@ use crate::sidecar::Sidecar;
     validation = kube::core::Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be a DNS label of at most 40 characters"),
     validation = kube::core::Rule::new("!has(oldSelf.status) || !has(oldSelf.status.head) || self.spec.embassyRef.name == oldSelf.spec.embassyRef.name")
-        .message("spec.embassyRef is immutable once the ledger has an entry: make another mirror with another registry id")
+        .message("spec.embassyRef is immutable once the ledger has an entry: make another mirror, in which the registry may keep its id")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RegistryMirrorSpec {

@@ -25,7 +25,8 @@ pub struct RegistryMirrorStatus {
     /// The newest copy that the embassy's custodian has proven: every byte was read back from the store and equals the ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_proof: Option<LastProof>,
-    /// The highest head of the ledger's source chain that was seen. A ledger that ends before it, or beside it, is refused.
+    /// The highest head of the ledger's source chain that was seen. A ledger that ends before it, or beside it, is refused,
+    /// whatever store the `DataEmbassy` names meanwhile: it is forgotten with this resource, and not before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<LedgerHead>,
     /// The public half of the key that signs this mirror's entries: what the embassy's custodian must know.

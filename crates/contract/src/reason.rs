@@ -147,7 +147,7 @@ reasons! {
     LedgerUnreadable = "LedgerUnreadable": "An object in the ledger is not an entry that this version can read.", "If a newer version of DataEmbassy has written it, upgrade this one; else find out who put it there.";
     ForeignSignature = "ForeignSignature": "An entry is signed by a key that this mirror does not know.", "If it is an earlier key, name it in previousKeys, with the last entry that it signed; if not, treat it as an attack.";
     SecondVersion = "SecondVersion": "An entry exists in two versions.", "Find out who wrote the second.";
-    RolledBack = "RolledBack": "The ledger ends before, or beside, an entry that is known.", "Find out what became of the store; nothing is written until then.";
+    RolledBack = "RolledBack": "The ledger ends before, or beside, an entry that is known.", "Find out what became of the store; nothing is written until then. What is known stays known whatever store the DataEmbassy names: only where your own people have chosen another one, delete the RegistryMirror (at the embassy the RegistryCustody) and make it again a minute later, which deletes no copy and no key.";
     Superseded = "Superseded": "Another sidecar committed first.", "Nothing, if it happens once; else look for a second mirror of this registry.";
     CommitUnknown = "CommitUnknown": "The store did not answer whether the entry was written.", "Nothing; the next run finds out from the ledger.";
     Fenced = "Fenced": "The registry is activated at the embassy.", "Nothing at home; return home by a release.";

@@ -11,6 +11,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
+use crate::apply::is_owned;
 use crate::custody::dereference::said;
 use crate::custody::neighbours::accepted;
 use crate::labels::INSTANCE;
@@ -33,7 +34,7 @@ pub struct Found {
     pub service_account: Option<Arc<ServiceAccount>>,
     /// What it may reach.
     pub network_policy: Option<Arc<NetworkPolicy>>,
-    /// Its sidecar.
+    /// Its sidecar; nothing where the one of that name is not its own.
     pub deployment: Option<Arc<Deployment>>,
     /// The pod of its sidecar.
     pub pod: Option<Arc<Pod>>,
@@ -48,7 +49,10 @@ pub async fn dereference(mirror: &RegistryMirror, context: &Context) -> Found {
     let stores = &context.stores;
     let name = names::object(&mirror.name_any());
     let namespace = mirror.namespace().unwrap_or_default();
-    let deployment = get(&stores.deployments, &name, &namespace);
+    // What a mirror of the same name has left goes by and by. Its sidecar speaks for that one: the head that it knows is what somebody may
+    // have deleted the mirror for.
+    let uid = mirror.uid().unwrap_or_default();
+    let deployment = get(&stores.deployments, &name, &namespace).filter(|found| is_owned(&**found, &uid));
     let pod = pod::newest(deployment.as_deref(), &stores.replica_sets, &stores.pods);
     let report = match &pod {
         Some(pod) => report(pod, context).await,

@@ -44,6 +44,12 @@ fn condition<'a>(status: &'a Value, type_: &str) -> &'a Value {
         .unwrap_or(&Value::Null)
 }
 
+/// The configuration that was written.
+fn config(asked: &[Asked]) -> Value {
+    let document = &written(asked, OBJECTS[1])["data"]["config.json"];
+    serde_json::from_str(document.as_str().unwrap()).unwrap()
+}
+
 /// The world after a first reconcile, as the watches would show it.
 async fn settled(resource: &Value) -> (World, Value) {
     let world = World::of(&[embassy(), resource.clone()]);
@@ -363,13 +369,67 @@ async fn a_head_that_goes_down_does_not_lower_the_floor() {
     });
     let asked = run(&world, &resource).await;
     assert_eq!(written(&asked, "/status")["status"]["head"]["sequence"], 9);
-    let config: Value = serde_json::from_str(
-        written(&asked, OBJECTS[1])["data"]["config.json"]
-            .as_str()
-            .unwrap(),
-    )
-    .unwrap();
-    assert_eq!(config["floor"], json!({"sequence": 9, "digest": "b".repeat(64)}));
+    assert_eq!(
+        config(&asked)["floor"],
+        json!({"sequence": 9, "digest": "b".repeat(64)})
+    );
+}
+
+#[tokio::test]
+async fn another_store_of_the_embassy_takes_nothing_away_from_what_a_mirror_knows() {
+    for (field, value) in [
+        ("endpoint", "https://elsewhere.embassy.example:9000"),
+        ("bucket", "another"),
+    ] {
+        let (mut world, mut resource) = settled(&mirror("population")).await;
+        let head = json!({"sequence": 9, "digest": "b".repeat(64)});
+        resource["status"]["head"] = head.clone();
+        for object in &mut world.objects {
+            if object["kind"] == "DataEmbassy" {
+                object["spec"]["store"][field] = value.into();
+            }
+        }
+        let config = config(&run(&world, &resource).await);
+        let store = config["embassy"]["store"][field].as_str().unwrap();
+        assert!(store.starts_with(value), "{store}");
+        assert_eq!(config["floor"], head, "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_made_again_knows_nothing_of_what_the_one_before_it_knew() {
+    let (mut world, _) = settled(&mirror("population")).await;
+    let head = json!({"sequence": 9, "digest": "b".repeat(64)});
+    for object in &mut world.objects {
+        if object["kind"] == "ConfigMap" {
+            let document = &mut object["data"]["config.json"];
+            let mut known: Value = serde_json::from_str(document.as_str().unwrap()).unwrap();
+            known["floor"] = head.clone();
+            *document = known.to_string().into();
+        }
+    }
+    let port = answering(json!({"process": "p", "head": head})).await;
+    world.objects.extend(pod(&json!({})));
+    world.settings = Some(dataembassy_operator::settings::Settings {
+        status_port: port,
+        ..settings()
+    });
+    let mut again = mirror("population");
+    again["metadata"]["uid"] = "uid-again".into();
+    world.objects.retain(|object| object["kind"] != "RegistryMirror");
+    world.objects.push(again.clone());
+
+    // The former one's objects and its pod are still there: nothing of them is taken over, and nothing of what they say.
+    let asked = run(&world, &again).await;
+    assert_eq!(lines(&asked), [SECRETS, STATUS]);
+    let status = written(&asked, "/status");
+    assert_eq!(condition(status, "Ready")["reason"], "ForeignObject");
+    assert_eq!(status["status"]["head"], Value::Null, "{status}");
+
+    let world = World::of(&[embassy(), again.clone()]);
+    let config = config(&run(&world, &again).await);
+    assert_eq!(config["mirror"]["uid"], "uid-again");
+    assert_eq!(config["floor"], Value::Null);
 }
 
 #[tokio::test]

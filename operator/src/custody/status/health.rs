@@ -94,9 +94,11 @@ fn rolled_back(registry: &str, retreat: &Retreat) -> Finding {
     };
     let message = format!(
         "registry {registry}: the {} chain {ends}, but entry {} with SHA-256 {} is known to have existed: an older or another state of the \
-         store was put in its place. Lost: what later entries said. Stands: {stands}; nothing that is known is given up. Find out what \
-         became of the store",
-        retreat.chain, retreat.known.sequence, retreat.known.digest
+         store was put in its place. Lost: what later entries said. Stands: {stands}; nothing that is known is given up. {}",
+        retreat.chain,
+        retreat.known.sequence,
+        retreat.known.digest,
+        Reason::RolledBack.remedy()
     );
     Finding::no(Reason::RolledBack, message)
 }

@@ -23,6 +23,8 @@ async fn a_head_that_goes_down_is_an_alarm_and_lowers_no_floor() {
             "entry 2",
             "Lost: ",
             "Stands: that chain up to entry 1",
+            "Find out what became of the store",
+            "delete the RegistryMirror (at the embassy the RegistryCustody) and make it again",
         ] {
             assert!(message.contains(part), "{message}");
         }

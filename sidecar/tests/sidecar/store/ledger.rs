@@ -148,6 +148,36 @@ async fn a_ledger_below_its_floor_was_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_known_head_is_missed_in_another_store_and_it_is_told_what_makes_it_forgotten() {
+    let known = LedgerBench::start().await;
+    known.append(None).await;
+    let mut other = LedgerBench::start().await;
+    let before = known.read().await;
+    assert_ne!(other.read().await.store_id, before.store_id);
+    // Empty, and then with an entry of its own at that number: both are well by themselves.
+    for is_empty in [true, false] {
+        if !is_empty {
+            other.append(None).await;
+        }
+        other.settings.floor = before.head_reference();
+        let error = Ledger::read(&other.store, &other.settings).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::RolledBack, "{error}");
+        let told = error.to_string();
+        for words in [
+            "Find out what became of the store",
+            "whatever store the DataEmbassy names",
+            "only where your own people have chosen another one",
+            "delete the RegistryMirror",
+            "make it again",
+            "deletes no copy and no key",
+        ] {
+            assert!(told.contains(words), "{told}");
+        }
+        other.settings.floor = None;
+    }
+}
+
+#[tokio::test]
 async fn a_missing_entry_is_a_gap() {
     let bench = LedgerBench::start().await;
     let mut third = bench::copy_entry(&bench.read().await, None);
