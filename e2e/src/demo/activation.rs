@@ -116,6 +116,11 @@ pub(super) async fn activate(product: &Product, progress: &Progress) -> Result<E
     ));
     for state in &status.registries {
         progress.line(&told(state)?);
+        ensure!(
+            state.objectives_met == Some(true),
+            "{} did not meet the objectives of its RegistryCustody",
+            state.id
+        );
     }
     Ok(status)
 }

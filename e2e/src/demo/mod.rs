@@ -102,6 +102,14 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
         rows.push(row);
         truths.push(truth);
     }
+    let shown = bed
+        .embassy()
+        .kubectl(["get", "registryrestores", "--namespace", restore::NAMESPACE])
+        .await?;
+    progress.line(&format!(
+        "  embassy $ kubectl get registryrestores -n {}\n{shown}",
+        restore::NAMESPACE
+    ));
     progress.line(&table::print(&rows));
     ensure!(
         rows.iter().all(|row| row.differences == 0),
@@ -284,6 +292,7 @@ async fn restored(
         registry: id,
         sample: stage.registry,
         signer,
+        major: restore::MAJOR,
         database: id,
     };
     let restoring = restore::restore(product, &wanted, copy.sequence, PATIENCE).await?;
@@ -346,6 +355,7 @@ async fn open_with_stock_tools(
         registry: stage.registry.id(),
         sample: stage.registry,
         signer: &signer,
+        major: restore::MAJOR,
         database: &database,
     };
     let ended = restore::break_glass(product, &wanted, PATIENCE).await?;

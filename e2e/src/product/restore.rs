@@ -23,16 +23,29 @@ use crate::{
 
 /// Where restores run.
 pub const NAMESPACE: &str = "restores";
-/// The server that copies are restored into.
-const SERVER: &str = "restored";
-const MAJOR: u32 = 17;
+/// The major version of the server that copies are restored into, unless another one is wanted.
+pub const MAJOR: u32 = 17;
 
 /// The server that copies are restored into, started if it is not there.
 pub async fn server(product: &Product) -> Result<Database> {
+    server_of(product, MAJOR).await
+}
+
+/// The same, of a major version, 15 or 17.
+pub async fn server_of(product: &Product, major: u32) -> Result<Database> {
+    let name = name_of(major);
     product
         .bed
-        .postgresql(Site::Embassy, NAMESPACE, SERVER, MAJOR, &Options::default())
+        .postgresql(Site::Embassy, NAMESPACE, &name, major, &Options::default())
         .await
+}
+
+fn name_of(major: u32) -> String {
+    if major == MAJOR {
+        "restored".to_owned()
+    } else {
+        format!("restored-{major}")
+    }
 }
 
 /// What is restored, and where to.
@@ -44,6 +57,8 @@ pub struct Wanted<'a> {
     pub sample: Registry,
     /// The public key that its entries are signed with.
     pub signer: &'a str,
+    /// The major version of the server.
+    pub major: u32,
     /// The database, on the server of [`server`]. One that is there already is dropped.
     pub database: &'a str,
 }
@@ -83,10 +98,11 @@ pub async fn begin(
     wanted: &Wanted<'_>,
     change: impl FnOnce(&mut Value),
 ) -> Result<Restoring> {
-    let target = server(product).await?;
+    let target = server_of(product, wanted.major).await?;
     let admin = make_room(&target, wanted.database).await?;
     registries::create_database(&admin, wanted.sample, wanted.database).await?;
     let retrieval = bring_keys(product, wanted.registry).await?;
+    let server = name_of(wanted.major);
     let mut manifest = json!({
         "apiVersion": "dataembassy.io/v1alpha1",
         "kind": "RegistryRestore",
@@ -99,8 +115,8 @@ pub async fn begin(
             "target": {
                 "host": target.host(),
                 "database": wanted.database,
-                "tls": {"caRef": {"name": format!("{SERVER}-ca")}},
-                "credentialsRef": {"name": format!("{SERVER}-superuser")},
+                "tls": {"caRef": {"name": format!("{server}-ca")}},
+                "credentialsRef": {"name": format!("{server}-superuser")},
             },
             "trustSource": true,
             "allowedExtensions": ["registry_codes"],
@@ -231,7 +247,7 @@ pub async fn bring_retrieval(store: &Store, cluster: &Cluster, namespace: &str, 
 /// Opens the latest copy by the break-glass page's own commands, in an image of stock tools that holds none of our code, into a new database,
 /// which the page itself makes. The page starts from a trust sheet, which is printed first.
 pub async fn break_glass(product: &Product, wanted: &Wanted<'_>, deadline: Duration) -> Result<Ended> {
-    let target = server(product).await?;
+    let target = server_of(product, wanted.major).await?;
     make_room(&target, wanted.database).await?;
     let retrieval = bring_keys(product, wanted.registry).await?;
     let embassy = product.bed.embassy();
@@ -242,8 +258,9 @@ pub async fn break_glass(product: &Product, wanted: &Wanted<'_>, deadline: Durat
     ];
     let keys = format!("{}-trust-sheet", wanted.registry);
     secrets::write(embassy, NAMESPACE, &keys, &paper).await?;
-    let superuser = format!("{SERVER}-superuser");
-    let authority = format!("{SERVER}-ca");
+    let server = name_of(wanted.major);
+    let superuser = format!("{server}-superuser");
+    let authority = format!("{server}-ca");
     let page = std::fs::read_to_string(std::path::Path::new(super::TREE).join("docs/break-glass.md"))?;
     let script = format!("{PROLOGUE}\n{}", blocks(&page)?);
     let environment = vec![

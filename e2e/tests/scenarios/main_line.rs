@@ -30,7 +30,7 @@ fn copies_of_postgresql_17_equal_their_source_at_each_snapshot_while_others_writ
 }
 
 #[test]
-fn copies_of_postgresql_15_equal_their_source_when_restored_into_17() {
+fn copies_of_postgresql_15_equal_their_source_when_restored_into_17_and_into_15() {
     together(|world| the_main_line(world, Registry::Health, 15));
 }
 
@@ -85,8 +85,11 @@ async fn the_main_line(world: &'static World, sample: Registry, major: u32) -> R
         first.truth.tables() != third.truth.tables(),
         "nothing was written between the copies"
     );
-    for copy in [first, second, third] {
-        copy.comes_back(world, &subject).await?;
+    for copy in [&first, &second, &third] {
+        copy.comes_back(world, &subject, restore::MAJOR).await?;
+    }
+    if major < restore::MAJOR {
+        third.comes_back(world, &subject, major).await?;
     }
     Ok(())
 }
@@ -153,12 +156,15 @@ impl Copy {
             .with_context(|| format!("no recent run made copy {}", self.sequence))
     }
 
-    /// Restores it abroad and holds it against its snapshot.
-    async fn comes_back(&self, world: &World, subject: &Subject) -> Result<()> {
+    /// Restores it abroad, on a server of a major version, and holds it against its snapshot.
+    async fn comes_back(&self, world: &World, subject: &Subject, major: u32) -> Result<()> {
         let signer = subject.mirror.signer().await?;
-        let wanted = subject.wanted(&signer, &subject.id);
+        let wanted = restore::Wanted {
+            major,
+            ..subject.wanted(&signer, &subject.id)
+        };
         restore::restore(&world.product, &wanted, self.sequence, PATIENCE).await?;
-        let target = restore::server(&world.product).await?;
+        let target = restore::server_of(&world.product, major).await?;
         let restored = Truth::of(&target.connect(&subject.id).await?).await?;
         let large_objects = (subject.sample == Registry::Business).then_some(Kind::LargeObject);
         for kind in [

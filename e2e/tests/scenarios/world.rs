@@ -359,6 +359,7 @@ impl Subject {
             registry: &self.id,
             sample: self.sample,
             signer,
+            major: restore::MAJOR,
             database,
         }
     }

@@ -9,7 +9,9 @@ mod unfenced;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use dataembassy_crds::{ActivationPhase, ConditionStatus, EmbassyActivationStatus, RegistryPhase};
+use dataembassy_crds::{
+    ActivationPhase, ConditionStatus, EmbassyActivation, EmbassyActivationStatus, RegistryPhase,
+};
 use dataembassy_e2e::{
     command::wait_for,
     product::activation::{self, Activating, NAMESPACE, Wanted},
@@ -19,7 +21,8 @@ use dataembassy_ledger::{Role, SigningKey};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{PersistentVolumeClaim, Secret, Service},
+    core::v1::{Event, PersistentVolumeClaim, Secret, Service},
+    discovery::v1::EndpointSlice,
     networking::v1::NetworkPolicy,
 };
 use kube::{Api, Resource, ResourceExt as _, api::ListParams};
@@ -33,6 +36,8 @@ use crate::{
 
 /// Everything of an activation on a machine that is busy with other things.
 const ACTIVATED: Duration = Duration::from_mins(8);
+/// From the approval to the first query of a gigabyte, in times of its restore.
+const MOST_OF_RESTORE: f64 = 1.2;
 
 #[test]
 fn approvals_that_do_not_count_are_named_and_nobody_is_fenced() {
@@ -248,6 +253,21 @@ async fn dependency(world: &'static World) -> Result<()> {
         "{:?}",
         status.registries[0]
     );
+    // What has answered wrongly lets nobody in, at an address that is there.
+    for (subject, count) in [(&first, 0), (&third, 1)] {
+        let endpoints = endpoints(world, &subject.id).await?;
+        ensure!(
+            endpoints == count,
+            "{endpoints} servers stand behind the Service {}, and {count} must",
+            subject.id
+        );
+    }
+    told_by_events(
+        world,
+        &activating.get().await?,
+        &[(&first.id, "Failed"), (&third.id, "Serving")],
+    )
+    .await?;
     // Whose registry was not served is fenced all the same: nobody may commit while people decide.
     for subject in [&first, &third] {
         subject
@@ -258,6 +278,37 @@ async fn dependency(world: &'static World) -> Result<()> {
     activating.delete().await?;
     for subject in [first, second, third] {
         subject.delete().await?;
+    }
+    Ok(())
+}
+
+/// How many servers applications reach through a registry's Service.
+async fn endpoints(world: &World, registry: &str) -> Result<usize> {
+    let slices: Api<EndpointSlice> = Api::namespaced(world.product.bed.embassy().client().clone(), NAMESPACE);
+    let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={registry}"));
+    let slices = slices.list(&of_service).await?;
+    Ok(slices.iter().map(|slice| slice.endpoints.len()).sum())
+}
+
+/// Events of the resource tell where each registry has come, once.
+async fn told_by_events(
+    world: &World,
+    activation: &EmbassyActivation,
+    ends: &[(&String, &str)],
+) -> Result<()> {
+    let events: Api<Event> = Api::namespaced(world.product.bed.embassy().client().clone(), NAMESPACE);
+    let uid = activation.uid().unwrap_or_default();
+    let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+    let notes: Vec<_> = events
+        .list(&about)
+        .await?
+        .into_iter()
+        .filter_map(|event| event.message)
+        .collect();
+    for (registry, phase) in ends {
+        let words = format!("{registry} is {phase}: ");
+        let told = notes.iter().filter(|note| note.starts_with(&words)).count();
+        ensure!(told == 1, "{words:?} was told {told} times: {notes:#?}");
     }
     Ok(())
 }
@@ -292,6 +343,10 @@ async fn a_gigabyte(world: &'static World) -> Result<()> {
         "served {served} s after the approval, {restore} s of it the restore: {:.2} times it; {:?}",
         served / restore,
         state.steps
+    );
+    ensure!(
+        served <= MOST_OF_RESTORE * restore,
+        "serving took more than {MOST_OF_RESTORE} times the restore"
     );
     let rows: i64 = activation::connect(product, state)
         .await?
