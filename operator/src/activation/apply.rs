@@ -65,8 +65,16 @@ pub async fn bring_up(
             phase => !course::is_over(phase),
         })
     };
+    // What a rehearsal has to remove stands in the status, as the API server has it, before it is made.
+    let is_noted = |id: &str| {
+        let stand = activation.status.iter().flat_map(|status| &status.registries);
+        let mut noted = stand.filter(|state| state.rehearsed_in.is_some());
+        activation.spec.mode == ActivationMode::Activate || noted.any(|state| state.id == *id)
+    };
     let mut standings = BTreeMap::new();
-    for managed in managed(activation).filter(|managed| is_wanted(&managed.registry.id)) {
+    for managed in managed(activation)
+        .filter(|managed| is_wanted(&managed.registry.id) && is_noted(&managed.registry.id))
+    {
         let serves = phase(&managed.registry.id) == Some(RegistryPhase::Serving);
         let ensured = database::ensure(context, &managed, serves).await;
         let standing = ensured.unwrap_or_else(|error| {
@@ -257,9 +265,14 @@ pub async fn clean(
         }
     }
     for managed in managed(activation) {
-        is_gone &= database::remove(context, &managed)
-            .await
-            .map_err(|error| error.to_string())?;
+        let removed = database::remove(context, &managed).await;
+        let removed = removed.map_err(|error| error.to_string())?;
+        let mut states = states.iter_mut();
+        let state = states.find(|state| state.id == managed.registry.id);
+        if let Some(state) = state.filter(|_| removed) {
+            state.rehearsed_in = None;
+        }
+        is_gone &= removed;
     }
     Ok(is_gone)
 }

@@ -46,6 +46,16 @@ pub fn empties(restore: &RegistryRestore) -> bool {
     rehearsal.is_some_and(|rehearsal| rehearsal.empties)
 }
 
+/// What is said of a database that holds what a rehearsal has restored, while nothing of the rehearsal is carried out.
+#[must_use]
+pub fn held(state: &ActivatedState) -> Option<String> {
+    let place = state.rehearsed_in.as_ref()?;
+    Some(format!(
+        "{place} may still hold what the rehearsal has restored of {}: it is dropped at the end of the next order that is approved",
+        state.id
+    ))
+}
+
 /// What is to be done for each database that is not clean yet, or whose clean-up is still there. Nothing when all is done.
 pub fn advance(
     activation: &EmbassyActivation,
@@ -54,19 +64,21 @@ pub fn advance(
     states: &mut [ActivatedState],
     now: Timestamp,
 ) -> Vec<Step> {
-    let name_of = |registry: &ActivatedRegistry| names::clean_up(&activation.name_any(), &registry.id, order);
-    let registries = || activation.spec.registries.iter();
-    let marked = registries().filter(|registry| marks(activation, registry));
+    let name_of =
+        |state: &ActivatedState| names::clean_up(&activation.name_any(), &state.id, order, state.attempts);
+    let named: Vec<String> = states.iter().map(name_of).collect();
+    let registries = activation.spec.registries.iter();
+    let marked = registries.filter(|registry| marks(activation, registry));
     let mut next: Vec<Step> = marked
         .filter_map(|registry| {
             let state = states.iter_mut().find(|state| state.id == registry.id)?;
             // Where nothing was ever restored there is nothing to drop.
             (state.attempts > 0).then_some(())?;
-            step(activation, registry, state, (found, name_of(registry)), now)
+            let name = name_of(state);
+            step(activation, registry, state, (found, name), now)
         })
         .collect();
-    // Those of an earlier order that have ended are in nobody's way, and stay no longer than the others.
-    let named: Vec<String> = registries().map(name_of).collect();
+    // Those of earlier attempts that have ended are in nobody's way, and stay no longer than the others.
     let is_named = |restore: &RegistryRestore| named.contains(&restore.name_any());
     let earlier = found
         .restores

@@ -139,6 +139,8 @@ fn has_been_rehearsed(activation: &EmbassyActivation) -> Option<&EmbassyActivati
     let has_ended = activation.spec.mode == ActivationMode::Rehearse
         && status.ended_at.is_some()
         && status.observed_generation == activation.metadata.generation
+        // One that was edited into what is refused waits for more than another edit.
+        && status.statement.as_ref().is_some_and(|stated| statement::is_of(stated, &activation.spec))
         && matches!(status.phase, ActivationPhase::Rehearsed | ActivationPhase::Failed);
     has_ended.then_some(status)
 }
@@ -206,7 +208,7 @@ async fn take(
 }
 
 /// What takes longer than it may, of an order that is carried out; also of one that was approved and can no longer be judged, so that nothing of
-/// it goes on.
+/// it goes on; and what a rehearsal that was changed has left.
 fn overdue(
     activation: &EmbassyActivation,
     stage: Option<&Stage>,
@@ -218,16 +220,19 @@ fn overdue(
         Some(_) => None,
         None => status.approved_at.as_ref().and_then(|at| at.parse().ok()),
     };
-    let Some((approved_at, deadlines)) = approved_at.zip(Deadlines::of(activation).ok()) else {
+    let Ok(deadlines) = Deadlines::of(activation) else {
         return Vec::new();
     };
     let course = course::Course {
         activation,
         deadlines,
-        approved_at,
+        approved_at: approved_at.unwrap_or(now),
         now,
     };
-    course::overdue(&course, &status.registries)
+    match approved_at {
+        Some(_) => course::overdue(&course, &status.registries),
+        None => course::left(&course, &status.registries),
+    }
 }
 
 /// Says when the whole ended. A rehearsal cleans up before, once everything that its report tells is written down, and is over when the custodian

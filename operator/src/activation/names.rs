@@ -40,13 +40,12 @@ pub fn restore(activation: &str, registry: &str, attempt: i64) -> String {
     format!("{activation}-{beginning}-{}-{attempt}", short(registry, 6))
 }
 
-/// The `RegistryRestore` that drops what the rehearsal by this order has restored.
+/// The `RegistryRestore` that drops what a rehearsal by this order has restored in so many attempts: what was dropped after fewer says nothing of
+/// the ones since, which may be by the same order.
 #[must_use]
-pub fn clean_up(activation: &str, registry: &str, order: &str) -> String {
-    format!(
-        "{activation}-{}-clean-up",
-        short(&format!("{registry}\n{order}"), 8)
-    )
+pub fn clean_up(activation: &str, registry: &str, order: &str, attempts: i64) -> String {
+    let whole = format!("{registry}\n{order}\n{attempts}");
+    format!("{activation}-{}-clean-up", short(&whole, 8))
 }
 
 /// The order that a spec becomes: another resource, or another spec, is another order.

@@ -58,6 +58,12 @@ fn canonical(value: &Value) -> String {
     }
 }
 
+/// Whether a statement that was frozen was made for this spec.
+#[must_use]
+pub fn is_of(frozen: &crds::Statement, spec: &EmbassyActivationSpec) -> bool {
+    frozen.spec_sha256 == spec_digest(spec).to_string()
+}
+
 /// Whether a statement that was frozen is about this spec, and is what its resource's status says. Before enough have signed, it must also
 /// name those who may: a set that was changed since would find none of them.
 #[must_use]

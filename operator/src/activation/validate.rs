@@ -171,6 +171,9 @@ fn judge_adopted(activation: &EmbassyActivation) -> Result<(), Refusal> {
     }
 }
 
+/// For a rehearsal that cannot come to its end.
+const WAY_OUT: &str = "Where that can never be, delete this resource, and drop yourself what it has restored into a database that somebody else keeps";
+
 /// What has begun is not taken out of the list: nobody would know any more where it is served from, and by which key it goes on, or what of a
 /// rehearsal is still to be dropped.
 fn judge_removed(activation: &EmbassyActivation) -> Result<(), Refusal> {
@@ -183,13 +186,17 @@ fn judge_removed(activation: &EmbassyActivation) -> Result<(), Refusal> {
         _ => true,
     };
     let mut removed = begun
-        .filter(|state| !state.steps.is_empty() && holds(state))
+        .filter(|state| (rehearses || !state.steps.is_empty()) && holds(state))
         .filter(|state| activation.spec.registries.iter().all(|one| one.id != state.id));
     match removed.next() {
         Some(state) => {
+            let what = if rehearses {
+                format!("let the rehearsal come to its end. {WAY_OUT}")
+            } else {
+                "stand down what is to go home".to_owned()
+            };
             let message = format!(
-                "the registry {} was taken out of spec.registries, but its activation has begun: put it back; stand down what is to go \
-                 home, and let a rehearsal come to its end",
+                "the registry {} was taken out of spec.registries, but its activation has begun: put it back, and {what}",
                 state.id
             );
             Err(Refusal::new(Reason::InvalidName, message))
@@ -211,7 +218,7 @@ fn judge_moved(activation: &EmbassyActivation, registry: &ActivatedRegistry) -> 
     }
     let message = format!(
         "spec.registries[{}].target is another database now, and the rehearsal has begun in {before}, which is not cleaned up yet: put the \
-         target back until it is. Where that can never be, delete this resource, and drop yourself what it has restored",
+         target back until it is. {WAY_OUT}",
         registry.id
     );
     Err(Refusal::new(Reason::InvalidName, message))

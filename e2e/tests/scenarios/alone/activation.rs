@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use dataembassy_crds::{ActivationPhase, ConditionStatus, EmbassyActivationStatus, RegistryPhase};
+use dataembassy_e2e::command::wait_for;
 use dataembassy_e2e::product::activation::{self, Activating, NAMESPACE, Wanted};
 use dataembassy_e2e::product::custody::Custody;
 use dataembassy_e2e::product::mirror::Mirror;
@@ -36,10 +37,16 @@ async fn destroyed(world: &'static World) -> Result<()> {
         truths.insert(subject.id.clone(), Truth::of(&client).await?);
         registries::write_more(&client, subject.sample, LOST_ROWS).await?;
     }
-    product.bed.destroy_home().await?;
-    let activated = activated(world, &subjects).await;
-    // Whatever came of it: others need home.
+    let activated = match product.bed.destroy_home().await {
+        Ok(()) => activated(world, &subjects).await,
+        Err(remains) => Err(remains),
+    };
+    // Whatever came of it: others need home, and its servers.
     let home = product.bed.home_comes_back(&Progress::new()).await?;
+    for subject in &subjects {
+        let what = format!("the server of {} at home", subject.id);
+        wait_for(&what, PATIENCE, || async { subject.connect().await.map(Some) }).await?;
+    }
     let (activating, status) = activated?;
 
     for state in &status.registries {
@@ -127,7 +134,7 @@ async fn activated(
     for subject in &subjects[..2] {
         activating
             .registry(&subject.id, PATIENCE, |state| {
-                state.phase == RegistryPhase::Restoring
+                matches!(state.phase, RegistryPhase::Restoring | RegistryPhase::Serving)
             })
             .await?;
         // Restores and databases, also of those that are served already.

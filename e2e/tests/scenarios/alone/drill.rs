@@ -28,7 +28,7 @@ fn a_drill_ends_and_is_signed_once_although_operator_custodian_and_pod_are_kille
 const SLOW: &str = "
     CREATE FUNCTION public.is_right(n bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
     CREATE TABLE public.slow (n bigint CHECK (public.is_right(n)));
-    INSERT INTO public.slow SELECT generate_series(1, 10000);
+    INSERT INTO public.slow SELECT generate_series(1, 20000);
     CREATE OR REPLACE FUNCTION public.is_right(n bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE
         AS 'BEGIN PERFORM pg_sleep(0.002); RETURN true; END';";
 

@@ -223,9 +223,9 @@ impl Walk<'_> {
         })
     }
 
-    /// Where a rehearsal has to clean up is known before there is anything.
+    /// Where a rehearsal has to clean up is known before there is anything, and until it is clean.
     pub(super) fn note_rehearsal(&mut self) {
-        if self.rehearses() {
+        if self.rehearses() && !steps::has_ended(&self.state, steps::CLEAN) {
             let target = restores::target_of(self.scene.activation, self.spec);
             self.state.rehearsed_in = target.as_ref().map(restores::place);
         }

@@ -25,7 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
 pub use copy::judge_choice;
-pub use overdue::{Course, Overdue, overdue};
+pub use overdue::{Course, Overdue, left, overdue};
 pub use report::{hear, is_answered, is_awaited, is_written};
 pub use stand_down::shut;
 
@@ -240,6 +240,9 @@ pub fn tell(state: &mut ActivatedState, phase: RegistryPhase, reason: Reason, me
 impl Walk<'_> {
     fn go(&mut self, states: &[ActivatedState]) -> Option<Act> {
         self.note_certificate();
+        if self.spec.target.external.is_some() && self.state.restore.is_some() {
+            self.note_rehearsal();
+        }
         if is_over(self.state.phase) {
             self.fence_late();
             self.watch_served();

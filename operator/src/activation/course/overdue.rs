@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{is_awaited, is_over, is_past};
 use crate::activation::validate::Deadlines;
-use crate::activation::{last_copy, steps};
+use crate::activation::{clean_up, last_copy, steps};
 
 /// A step, since when it goes on if it does, and how long it may.
 type Step = (&'static str, Option<Timestamp>, Duration);
@@ -29,7 +29,7 @@ pub struct Course<'a> {
     pub activation: &'a EmbassyActivation,
     /// How long each step may take.
     pub deadlines: Deadlines,
-    /// When enough had approved.
+    /// When enough had approved; now, while they have not.
     pub approved_at: Timestamp,
     /// The time.
     pub now: Timestamp,
@@ -52,7 +52,7 @@ pub fn overdue(course: &Course<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
             is_over(state.phase)
         };
         let steps = match (is_there, goes_home) {
-            (true, _) => vec![(steps::CLEAN, since(state, steps::CLEAN), course.deadlines.close)],
+            (true, _) => vec![of_clean_up(course, state)],
             (false, true) => of_stand_down(course, state),
             (false, false) => of_registry(course, state),
         };
@@ -70,6 +70,31 @@ pub fn overdue(course: &Course<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
         late.chain(of_report(course, state)).collect::<Vec<_>>()
     };
     states.iter().flat_map(of_one).collect()
+}
+
+/// What a rehearsal that nobody carries out on, because its spec was changed, has left where it was restored.
+#[must_use]
+pub fn left(course: &Course<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
+    let left = states.iter().filter_map(|state| {
+        let (step, since, limit) = of_clean_up(course, state);
+        since.filter(|since| course.is_past(*since, limit))?;
+        Some(Overdue {
+            registry: state.id.clone(),
+            step,
+            message: clean_up::held(state)?,
+        })
+    });
+    left.collect()
+}
+
+/// Cleaning up is waited for from the last step on, also where it has not begun.
+fn of_clean_up(course: &Course<'_>, state: &ActivatedState) -> Step {
+    let is_left = state.rehearsed_in.is_some() && !steps::has_begun(state, steps::CLEAN);
+    let last = [steps::REPORT, steps::RESTORE, steps::DATABASE]
+        .into_iter()
+        .find_map(|step| steps::began_at(state, step));
+    let since = since(state, steps::CLEAN).or_else(|| last.filter(|_| is_left));
+    (steps::CLEAN, since, course.deadlines.close)
 }
 
 /// A report is signed for after everything else: whoever waits for it is served, or was told that it failed. It takes what a fence takes.

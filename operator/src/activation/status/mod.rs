@@ -7,11 +7,12 @@ mod reported;
 use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
     ActivatedState, ActivationMode, ActivationPhase, ActivationState, Condition, EmbassyActivation,
-    EmbassyActivationStatus, RegistryPhase,
+    EmbassyActivationStatus, RegistryCustody, RegistryPhase,
 };
 use jiff::Timestamp;
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::Event;
+use kube::{Resource, ResourceExt};
 
 use crate::activation::course::{self, Overdue};
 use crate::activation::dereference::Found;
@@ -131,8 +132,8 @@ fn phase(
 }
 
 fn on_time(status: &EmbassyActivationStatus, seen: &Seen<'_>) -> Finding {
-    if status.approved_at.is_none() {
-        return Finding::unknown(Reason::NotYetKnown, "nothing was begun yet");
+    if status.approved_at.is_none() && seen.overdue.is_empty() {
+        return Finding::unknown(Reason::NotYetKnown, "nothing of this order was begun yet");
     }
     if seen.overdue.is_empty() {
         return Finding::yes(Reason::OnTime, "no step takes longer than spec.deadlines allows");
@@ -187,6 +188,19 @@ fn objectives_met(status: &EmbassyActivationStatus, found: &Found) -> Finding {
         Finding::yes(Reason::WithinObjective, told.join("; "))
     } else {
         Finding::unknown(Reason::NotYetKnown, "not every registry is served yet")
+    }
+}
+
+/// An event that names the same things as one of late is only counted, and would keep the words about another registry.
+fn of_registry(registry: &str, event: Event) -> Event {
+    Event {
+        secondary: Some(ObjectReference {
+            api_version: Some(RegistryCustody::api_version(&()).into_owned()),
+            kind: Some(RegistryCustody::kind(&()).into_owned()),
+            name: Some(registry.to_owned()),
+            ..ObjectReference::default()
+        }),
+        ..event
     }
 }
 
@@ -250,7 +264,7 @@ impl Observed for EmbassyActivation {
         let moved = moved.map(|state| {
             let note = format!("{} is {:?}: {}", state.id, state.phase, state.message);
             let is_good = !matches!(state.phase, RegistryPhase::Failed | RegistryPhase::Skipped);
-            observed(is_good, &state.reason, &note)
+            of_registry(&state.id, observed(is_good, &state.reason, &note))
         });
         moved.chain(reported::events(before, after)).collect()
     }

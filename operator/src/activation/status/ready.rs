@@ -5,7 +5,7 @@ use dataembassy_crds::{ActivatedState, ActivationPhase, EmbassyActivationStatus,
 
 use super::Seen;
 use crate::activation::stage::Stage;
-use crate::activation::{course, steps};
+use crate::activation::{clean_up, course, steps};
 use crate::condition::Finding;
 
 /// Whether it comes on by itself.
@@ -57,13 +57,19 @@ pub(super) fn ready(status: &EmbassyActivationStatus, seen: &Seen<'_>) -> Ready 
             moving(refusal.reason, refusal.message.clone())
         }
         Some(Stage::Unstated(refusal)) => stuck(refusal.reason, refusal.message.clone()),
-        Some(Stage::Awaiting) => moving(Reason::AwaitingApproval, awaiting(status)),
-        Some(Stage::Expired) => stuck(
-            Reason::OrderExpired,
-            "the order was not approved before spec.validUntil: set a later one, and have the new statement signed",
-        ),
+        Some(Stage::Awaiting) => moving(Reason::AwaitingApproval, with_held(status, &awaiting(status))),
+        Some(Stage::Expired) => stuck(Reason::OrderExpired, with_held(status, EXPIRED)),
         Some(Stage::Ordered(_) | Stage::Over) => ordered(status),
     }
+}
+
+const EXPIRED: &str =
+    "the order was not approved before spec.validUntil: set a later one, and have the new statement signed";
+
+/// A rehearsal that was changed before its end has left something, which nobody should have to look for.
+fn with_held(status: &EmbassyActivationStatus, message: &str) -> String {
+    let held = status.registries.iter().find_map(clean_up::held);
+    held.map_or_else(|| message.to_owned(), |held| format!("{message}; {held}"))
 }
 
 fn awaiting(status: &EmbassyActivationStatus) -> String {

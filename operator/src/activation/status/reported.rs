@@ -6,6 +6,7 @@ use dataembassy_contract::Reason;
 use dataembassy_crds::{ActivationReport, EmbassyActivationStatus};
 use kube::runtime::events::Event;
 
+use super::of_registry;
 use crate::activation::course::is_awaited;
 use crate::activation::replaced;
 use crate::condition::Finding;
@@ -66,7 +67,10 @@ pub(super) fn events(before: &EmbassyActivationStatus, after: &EmbassyActivation
             None => Reason::Reported,
             Some(reason) => reason.parse().unwrap_or(Reason::OrderRefused),
         };
-        Some(observed(report.path.is_some(), reason.as_str(), &note))
+        Some(of_registry(
+            key.1,
+            observed(report.path.is_some(), reason.as_str(), &note),
+        ))
     });
     let lost = before.replaced.iter().filter(|order| {
         replaced::is_open(order) && after.replaced.iter().all(|other| other.order != order.order)

@@ -3,7 +3,7 @@
 use dataembassy_crds::{ActivationPhase, RegistryPhase};
 use serde_json::Value;
 
-use super::{Shared, alone, approved, cluster, phases, said, sample, step, until};
+use super::{AT_WORK, Custodian, Shared, alone, approved, cluster, look, phases, said, sample, step, until};
 
 fn rehearsal() -> Value {
     let mut activation = sample(false);
@@ -281,6 +281,128 @@ async fn a_rehearsal_stays_with_its_database_until_what_it_has_restored_there_is
     })
     .await;
     assert_eq!(status.phase, ActivationPhase::AwaitingApproval);
+}
+
+#[tokio::test]
+async fn what_was_dropped_before_another_attempt_says_nothing_of_that_attempt() {
+    let cluster = approved(on_scratch()).await;
+    cluster.lock().unwrap().restores = vec![Some("AnswerWrong")];
+    cluster.lock().unwrap().clean_ups = vec![Some(AT_WORK), Some(AT_WORK), None];
+    until(&cluster, |status| status.registries[0].clean_up.is_some()).await;
+    step(&cluster).await.unwrap();
+    let jobs = |number: i64| {
+        cluster
+            .lock()
+            .unwrap()
+            .edit(|activation| activation["spec"]["registries"][0]["jobs"] = number.into());
+    };
+    // It is changed and nobody signs; the clean-up ends meanwhile; and then it is what it was, which two have signed.
+    let before = cluster.lock().unwrap().activation()["spec"]["registries"][0]["jobs"].clone();
+    jobs(2);
+    let status = until(&cluster, |status| {
+        status.phase == ActivationPhase::AwaitingApproval
+    })
+    .await;
+    let (_, message) = said(&status, "Ready");
+    assert!(
+        message.contains("population-db:5432/registry may still hold"),
+        "{message}"
+    );
+    for _ in 0..3 {
+        step(&cluster).await.unwrap();
+    }
+    let dropped = cluster.lock().unwrap().of_kind("registryrestores");
+    assert!(
+        dropped.iter().any(|one| one["status"]["phase"] == "Restored"),
+        "{dropped:#?}"
+    );
+    jobs(before.as_i64().unwrap());
+    let status = until(&cluster, |status| status.ended_at.is_some()).await;
+    assert_eq!(status.registries[0].attempts, 2);
+    let made = cluster.lock().unwrap().made("registryrestores").len();
+    assert_eq!(made, 4, "each attempt was dropped");
+    assert!(kinds(&cluster).is_empty(), "{:?}", kinds(&cluster));
+}
+
+#[tokio::test]
+async fn what_an_earlier_order_has_restored_is_not_forgotten_while_a_later_one_has_not_begun() {
+    let cluster = approved(elsewhere()).await;
+    cluster.lock().unwrap().restores = vec![Some(AT_WORK)];
+    until(&cluster, |status| status.registries[0].attempts == 1).await;
+    cluster
+        .lock()
+        .unwrap()
+        .edit(|activation| activation["spec"]["registries"][0]["jobs"] = 2.into());
+    until(&cluster, |status| {
+        status.phase == ActivationPhase::AwaitingApproval
+    })
+    .await;
+    cluster.lock().unwrap().sign(&[1, 2]);
+    cluster.lock().unwrap().custodian = Custodian::Silent;
+    let status = until(&cluster, |status| status.approved_at.is_some()).await;
+    assert!(status.registries[0].steps.is_empty(), "{status:#?}");
+    cluster.lock().unwrap().edit(|activation| {
+        let registries = activation["spec"]["registries"].as_array_mut().unwrap();
+        registries.remove(0);
+    });
+    step(&cluster).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    let (reason, message) = said(&status, "Stalled");
+    assert_eq!(reason, "True InvalidName");
+    assert!(
+        message.contains("population") && message.contains("delete this resource"),
+        "{message}"
+    );
+    assert_eq!(status.registries.len(), 3, "nothing is forgotten");
+}
+
+#[tokio::test]
+async fn what_a_changed_rehearsal_has_left_where_it_was_restored_is_an_alarm_in_time() {
+    let cluster = approved(on_scratch()).await;
+    cluster.lock().unwrap().restores = vec![Some("AnswerWrong")];
+    until(&cluster, |status| {
+        phases(status) == [RegistryPhase::Failed] && status.ended_at.is_none()
+    })
+    .await;
+    cluster.lock().unwrap().edit(|activation| {
+        activation["spec"]["registries"][0]["jobs"] = 2.into();
+        for step in activation["status"]["registries"][0]["steps"]
+            .as_array_mut()
+            .unwrap()
+        {
+            step["startedAt"] = "2026-11-27T09:00:00Z".into();
+        }
+    });
+    step(&cluster).await.unwrap();
+    let (on_time, late) = said(&cluster.lock().unwrap().status(), "OnTime");
+    assert_eq!(on_time, "False StepOverdue");
+    assert!(
+        late.contains("the step clean of population") && late.contains("population-db:5432/registry"),
+        "{late}"
+    );
+}
+
+#[tokio::test]
+async fn a_rehearsal_that_was_edited_into_what_is_refused_goes_on_when_that_is_put_right() {
+    let cluster = approved(rehearsal()).await;
+    until(&cluster, |status| status.ended_at.is_some()).await;
+    cluster.lock().unwrap().edit(|activation| {
+        activation["metadata"]["generation"] = 2.into();
+        activation["spec"]["registries"][0]["jobs"] = 2.into();
+    });
+    for _ in 0..2 {
+        look(&cluster, |world| {
+            world.objects.retain(|object| object["kind"] != "RegistryCustody");
+        })
+        .await
+        .unwrap();
+        let status = cluster.lock().unwrap().status();
+        assert_eq!(said(&status, "Stalled").0, "True UnknownRegistry");
+    }
+    until(&cluster, |status| {
+        status.phase == ActivationPhase::AwaitingApproval
+    })
+    .await;
 }
 
 #[tokio::test]
