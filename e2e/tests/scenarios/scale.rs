@@ -100,10 +100,15 @@ async fn holds(world: &'static World) -> Result<()> {
     let manifest = scale.accepted(&id, &signer, copy.reference.sequence.get(), copy.reference.digest);
     world.product.bed.embassy().apply(&manifest.to_string()).await?;
     let custody = Custody::of(&world.product, &id);
-    let said = custody
-        .condition("Intact", ConditionStatus::False, Some("ObjectMissing"), READ)
-        .await?;
-    ensure!(said.contains(&format!("{SEGMENTS} objects")), "{said}");
+    // Who reads it back misses them one by one, and may be heard before who counts them.
+    let all = format!("{SEGMENTS} objects");
+    let said = wait_for(&format!("{all} to be missed"), READ, || async {
+        let said = custody
+            .condition("Intact", ConditionStatus::False, Some("ObjectMissing"), READ)
+            .await?;
+        Ok(Some(said).filter(|said| said.contains(&all)))
+    })
+    .await?;
     println!("{SEGMENTS} segments judged: {said}");
     for one in &made {
         Custody::of(&world.product, one.ledger.registry().as_str())

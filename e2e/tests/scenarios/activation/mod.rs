@@ -8,14 +8,13 @@ mod unfenced;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use dataembassy_crds::{
     ActivationPhase, ConditionStatus, EmbassyActivation, EmbassyActivationStatus, RegistryPhase,
 };
 use dataembassy_e2e::{
     command::wait_for,
-    product::activation::{self, Activating, NAMESPACE, Wanted},
-    registries::{Registry, tpch},
+    product::activation::{Activating, NAMESPACE, Wanted},
 };
 use dataembassy_ledger::{Role, SigningKey};
 use jiff::{SignedDuration, Timestamp};
@@ -36,8 +35,6 @@ use crate::{
 
 /// Everything of an activation on a machine that is busy with other things.
 const ACTIVATED: Duration = Duration::from_mins(8);
-/// From the approval to the first query of a gigabyte, in times of its restore.
-const MOST_OF_RESTORE: f64 = 1.2;
 
 #[test]
 fn approvals_that_do_not_count_are_named_and_nobody_is_fenced() {
@@ -52,12 +49,6 @@ fn a_rehearsal_leaves_nothing_behind_and_touches_no_ledger() {
 #[test]
 fn what_depends_on_a_registry_that_fails_is_not_begun_and_the_others_are_served() {
     together(dependency);
-}
-
-#[test]
-#[ignore = "long: it makes a gigabyte and restores it"]
-fn a_gigabyte_is_served_soon_after_its_restore() {
-    together(a_gigabyte);
 }
 
 async fn refused_approvals(world: &'static World) -> Result<()> {
@@ -310,49 +301,4 @@ async fn told_by_events(
         .await?;
     }
     Ok(())
-}
-
-/// What serving takes besides the restore itself does not grow with the registry.
-#[expect(clippy::print_stdout, reason = "how long each step took is worth knowing")]
-async fn a_gigabyte(world: &'static World) -> Result<()> {
-    let product = &world.product;
-    let ministry = world.ministry("soon").await?;
-    let subject = ministry.empty("soon", Registry::Population, 17).await?;
-    tpch::load(&subject.connect().await?, 1.0).await?;
-    subject.mirrored().await?;
-    let wanted = Wanted {
-        storage: "8Gi",
-        ..Wanted::of(&subject.id)
-    };
-    let activating = Activating::begin(product, &world.unique("soon"), "Activate", &[wanted], |_| ()).await?;
-    activating.approve_by(product, 2).await?;
-    let status = activating.phase(ActivationPhase::Serving, ACTIVATED).await?;
-    let state = &status.registries[0];
-    let took = |name: &str| -> Result<Duration> {
-        let step = state.steps.iter().find(|step| step.name == name);
-        let step = step.with_context(|| format!("there was no step {name}: {state:?}"))?;
-        let ended = step.ended_at.as_ref().context("a step that did not end")?;
-        let (began, ended): (Timestamp, Timestamp) = (step.started_at.parse()?, ended.parse()?);
-        Ok(ended.duration_since(began).try_into()?)
-    };
-    let restore = took("restore")?.as_secs_f64();
-    let served = state.rto_seconds.context("it was not served in any time")?;
-    let served = f64::from(u32::try_from(served)?);
-    println!(
-        "served {served} s after the approval, {restore} s of it the restore: {:.2} times it; {:?}",
-        served / restore,
-        state.steps
-    );
-    ensure!(
-        served <= MOST_OF_RESTORE * restore,
-        "serving took more than {MOST_OF_RESTORE} times the restore"
-    );
-    let rows: i64 = activation::connect(product, state)
-        .await?
-        .query_one("SELECT count(*) FROM public.lineitem", &[])
-        .await?
-        .get(0);
-    ensure!(rows > 1_000_000, "only {rows} rows are served");
-    activating.delete().await?;
-    subject.delete().await
 }
