@@ -112,10 +112,11 @@ fn rival(mirror: &RegistryMirror, all: &[Arc<RegistryMirror>], side: Side) -> Op
     };
     all.iter()
         .filter(|other| {
-            other.uid() != mirror.uid()
-                && (side == Side::Home || other.namespace() == mirror.namespace())
-                && other.spec.registry.id == mirror.spec.registry.id
+            // First what tells nearly all of thousands apart.
+            other.spec.registry.id == mirror.spec.registry.id
                 && other.spec.embassy_ref.name == mirror.spec.embassy_ref.name
+                && other.metadata.uid != mirror.metadata.uid
+                && (side == Side::Home || other.metadata.namespace == mirror.metadata.namespace)
                 && other.metadata.deletion_timestamp.is_none()
         })
         .min_by_key(|other| age(other))

@@ -88,14 +88,12 @@ async fn reconcile(mirror: Arc<RegistryMirror>, context: Arc<Context>) -> Result
 
 /// Forgets the reports of mirrors that are gone.
 fn forget_reports(context: &Context) {
-    let mirrors = context.stores.mirrors.state();
-    let there: Vec<String> = mirrors
-        .iter()
-        .map(|mirror| format!("{}/{}", mirror.namespace().unwrap_or_default(), mirror.name_any()))
-        .collect();
-    context
-        .mirror_reports
-        .retain(|mirror| there.iter().any(|there| there == mirror));
+    let is_there = |mirror: &str| {
+        let (namespace, name) = mirror.split_once('/').unwrap_or_default();
+        let reference = ObjectRef::new(name).within(namespace);
+        context.stores.mirrors.get(&reference).is_some()
+    };
+    context.mirror_reports.retain(is_there);
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
