@@ -68,8 +68,8 @@ enum Command {
         /// `home` or `embassy`.
         cluster: Site,
     },
-    /// Measure copy, restore and reading back against the same made of stock tools, and the gate against the store itself, on loopback
-    /// servers.
+    /// Measure copy, restore and reading back against the same made of stock tools, the gate against the store itself, and a copy against
+    /// zstd alone, on loopback servers; with `--only rest`, what the product takes at rest, on the test bed.
     Bench {
         /// How often each side runs; the median counts.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
@@ -156,17 +156,12 @@ impl Cli {
                 gigabytes,
                 only,
             } => {
-                let plan = provision::Plan::make(&cache).await?.for_the_bench().await?;
-                carry_out(plan, &cache, &progress, "").await?;
-                let programs = images::build_programs(&progress).await?;
                 let options = bench::Options {
                     runs,
                     gigabytes,
                     only,
                 };
-                let rows = bench::measure(&options, &programs.join("dataembassy-sidecar"), &progress).await?;
-                let target = programs.parent().context("the programs lie in a target folder")?;
-                say(bench::publish(&rows, target)?.trim_end());
+                measure(&options, &cache, &progress).await?;
             }
             Command::Images { to } => {
                 provision_bed(&cache, &progress, "").await?;
@@ -235,6 +230,18 @@ async fn up(cache: &Cache, progress: &Progress) -> Result<()> {
 async fn installed(cache: &Cache, progress: &Progress) -> Result<()> {
     let bed = Bed::up(cache, progress).await?;
     Product::install(&bed, progress).await.map(drop)
+}
+
+async fn measure(options: &bench::Options, cache: &Cache, progress: &Progress) -> Result<()> {
+    let plan = provision::Plan::make(cache).await?.for_the_bench().await?;
+    let on_the_bed = options.only == Some(bench::Part::Rest);
+    let also = if on_the_bed { changes() } else { String::new() };
+    carry_out(plan, cache, progress, &also).await?;
+    let programs = images::build_programs(progress).await?;
+    let rows = bench::measure(options, cache, &programs, progress).await?;
+    let target = programs.parent().context("the programs lie in a target folder")?;
+    say(bench::publish(&rows, target)?.trim_end());
+    Ok(())
 }
 
 fn status() -> ExitCode {

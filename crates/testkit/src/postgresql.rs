@@ -10,6 +10,7 @@ mod fault_relay;
 mod memory;
 mod programs;
 mod relay;
+mod remembering_relay;
 mod volume;
 
 use std::{
@@ -35,6 +36,7 @@ pub use directory::DumpDirectory;
 pub use fault_relay::{DatabaseToxic, FaultRelay};
 pub use programs::{programs, scripted_pg_dump};
 pub use relay::Relay;
+pub use remembering_relay::RememberingRelay;
 
 use crate::{
     authority::{Authority, ServerCertificate},

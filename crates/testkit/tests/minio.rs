@@ -1,7 +1,9 @@
 //! The store of the tests is itself tested: a fault that the test kit swallowed would be a fault nobody sees.
 
+use std::time::{Duration, Instant};
+
 use dataembassy_testkit::fault_proxy::{Fault, FaultProxy};
-use dataembassy_testkit::minio::{BUCKET, BucketKind, Minio, SignedClient, StoreUser};
+use dataembassy_testkit::minio::{BUCKET, BucketKind, Minio, SignedClient, StoreUser, Traffic};
 use hyper::{Method, StatusCode};
 
 #[tokio::test]
@@ -55,4 +57,57 @@ async fn a_lost_reply_leaves_the_object_in_the_store() {
     );
     assert_eq!(minio.get(BUCKET, "lost").await.unwrap(), b"x");
     assert_eq!(proxy.faults_left(), 0);
+}
+
+#[tokio::test]
+async fn what_is_swallowed_is_acknowledged_and_nowhere() {
+    let minio = Minio::start().await.unwrap();
+    minio.make_bucket(BUCKET, BucketKind::Locked).await.unwrap();
+    let proxy = FaultProxy::start(minio.address(), minio.authority())
+        .await
+        .unwrap();
+    proxy.inject(usize::MAX, Fault::Swallow, |method, target| {
+        method == Method::PUT && target.ends_with("/nowhere")
+    });
+    let address = proxy.endpoint().replace("https://", "");
+    let client = SignedClient::new(
+        &minio.authority().certificate(),
+        address,
+        minio.root().credentials().clone(),
+    )
+    .unwrap();
+    let put = async |path: &str| {
+        let answer = client
+            .send(Method::PUT, path, &[], &[], vec![b'x'; 1 << 20])
+            .await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(answer.headers().contains_key("x-amz-version-id"));
+    };
+    put("/registries/nowhere").await;
+    put("/registries/here").await;
+    assert_eq!(minio.keys(BUCKET, "").await.unwrap(), ["here"]);
+    assert_eq!(proxy.faults_met(), 1);
+}
+
+#[tokio::test]
+async fn what_a_store_is_asked_is_counted_by_requests_and_bytes() {
+    let minio = Minio::start().await.unwrap();
+    minio.make_bucket(BUCKET, BucketKind::Plain).await.unwrap();
+    let before = minio.traffic().await.unwrap();
+    minio.put(BUCKET, "key", vec![b'x'; 1000]).await.unwrap();
+    minio.get(BUCKET, "key").await.unwrap();
+    let expected = Traffic {
+        requests: 2.0,
+        received: 1000.0,
+    };
+    let begun = Instant::now();
+    // A request is counted a moment after it was answered.
+    loop {
+        let asked = minio.traffic().await.unwrap().since(before);
+        if asked == expected {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{asked:?}");
+    }
 }

@@ -4,7 +4,9 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use super::{Options, data::Data, ours, rig::Rig, spent::Meter, table::Row, theirs};
+use super::{
+    Options, configuration::Servers, data::Data, door::Door, ours, rig::Rig, row::Row, spent::Meter, theirs,
+};
 use crate::progress::Progress;
 
 /// What is copied besides TPC-H's tables.
@@ -79,6 +81,7 @@ impl Bench {
             Peer::Restic => ", against pg_dump -Z0 | restic",
         };
         let name = format!("copy of {}{against}", self.data.name());
+        let (servers, door) = (Servers::of(rig), Door::Minio(&rig.minio));
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for run in 1..=runs {
             let step = progress.step(format!("{name}, run {run} of {runs}"));
@@ -88,13 +91,13 @@ impl Bench {
                 theirs::begin_restic(rig).await?;
             }
             let copy = async || {
-                let counted = meter.count(|group| ours::copy(rig, number, group)).await;
-                counted.context("our copy")
+                let copying = meter.count(door, |group| ours::copy(rig, &servers, number, group));
+                copying.await.context("our copy")
             };
             let other = async || {
                 let counted = match peer {
-                    Peer::Pipe => meter.count(|group| theirs::copy(rig, group)).await,
-                    Peer::Restic => meter.count(|group| theirs::restic(rig, group)).await,
+                    Peer::Pipe => meter.count(door, |group| theirs::copy(rig, group)).await,
+                    Peer::Restic => meter.count(door, |group| theirs::restic(rig, group)).await,
                 };
                 counted.context("their copy")
             };

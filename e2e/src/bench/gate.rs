@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::{net::TcpStream, process::Child};
 
-use super::table::Row;
+use super::row::Row;
 use crate::{
     command::{command, output},
     progress::Progress,

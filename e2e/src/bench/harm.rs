@@ -14,10 +14,11 @@ use dataembassy_testkit::{
 use hyper::{Method, StatusCode};
 
 use super::{
+    configuration::Servers,
     data::Data,
     ours::Mirror,
     rig::{DATABASE, MAX_CONNECTIONS, Rig},
-    table::Row,
+    row::Row,
 };
 use crate::{
     command::{command, output, wait_for},
@@ -52,6 +53,10 @@ pub(super) async fn measure(runs: u32, sidecar: &Path, progress: &Progress) -> R
     let rig = Rig::set_up(Data::Tpch(GIGABYTES), sidecar).await?;
     pgbench(&rig, &["--initialize", "--quiet", "--scale", SCALE]).await?;
     let proxy = FaultProxy::start(rig.minio.address(), rig.minio.authority()).await?;
+    let servers = Servers {
+        store: proxy.endpoint(),
+        ..Servers::of(&rig)
+    };
     step.done();
     let mut rows = Vec::new();
     for (number, (what, fault)) in troubles().into_iter().enumerate() {
@@ -62,7 +67,7 @@ pub(super) async fn measure(runs: u32, sidecar: &Path, progress: &Progress) -> R
             proxy.inject(usize::MAX, fault.clone(), |method, target| {
                 method == Method::PUT && target.contains("/copies/")
             });
-            rig.configure(&format!("harm-{number}-{run}"), &proxy.endpoint())?;
+            rig.configure(&format!("harm-{number}-{run}"), &servers)?;
             let mirror = Mirror::start(&rig)?;
             wait_for("the mirror's trouble", DEADLINE, || async {
                 Ok((proxy.faults_met() > 0).then_some(()))

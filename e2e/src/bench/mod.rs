@@ -1,17 +1,29 @@
 //! `cargo e2e bench`: how long a copy and a restore take, next to the pipe that a careful administrator would
 //! lay from stock tools. Both sides in one run, in turn, on the same servers; the median counts. Where there are no stock tools, what is
-//! promised stands beside what was measured.
+//! promised stands beside what was measured, and where nothing is, a figure stands by itself. All of it is on loopback servers, but what the
+//! product takes at rest, which is measured on the test bed.
 
+mod asked;
+mod clock;
+mod compression;
+mod configuration;
 mod copies;
 mod custodian;
 mod data;
+mod door;
 mod gate;
+mod group;
 mod harm;
+mod limit;
+mod made;
 mod ours;
 mod reading;
+mod rest;
 mod rig;
+mod row;
 mod scale;
 mod spent;
+mod suspended;
 mod table;
 mod theirs;
 
@@ -19,10 +31,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::progress::Progress;
+use crate::{cache::Cache, progress::Progress};
 
+pub use row::Row;
 pub use spent::Spent;
-pub use table::Row;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -43,14 +55,23 @@ pub enum Part {
     /// Copies of one large table, of ten thousand small ones, of what cannot be compressed, and of JSON; only when it is asked for, as it takes
     /// half an hour.
     Shapes,
+    /// A copy that neither the store nor the database holds up, and zstd alone for the same rows; takes twice as much memory as they do.
+    Limit,
     /// The gate before the store.
     Gate,
     /// Reading copies back, and a custodian at rest.
     Reading,
     /// The registry's own work while its mirror is in trouble.
     Harm,
+    /// The sizes of the product's images.
+    Images,
     /// A custodian of many registries; only when it is asked for, as it makes a store of 80,000 objects.
     Scale,
+    /// A release build of both programs from nothing; only when it is asked for, as it takes as long as the first one did.
+    Build,
+    /// Sidecar, custodian and operator of three registries at rest, and an operator of 2,000 suspended mirrors; only when it is asked for, as it
+    /// brings the test bed up, takes some forty minutes, and takes the bed down again.
+    Rest,
 }
 
 impl Options {
@@ -59,12 +80,21 @@ impl Options {
     }
 }
 
-/// Measures and returns one row for each comparison. `sidecar` is the program, built for release.
-pub async fn measure(options: &Options, sidecar: &Path, progress: &Progress) -> Result<Vec<Row>> {
+/// Measures and returns one row for each comparison. `programs` is the folder of the programs that were built for release, within cargo's own.
+pub async fn measure(
+    options: &Options,
+    cache: &Cache,
+    programs: &Path,
+    progress: &Progress,
+) -> Result<Vec<Row>> {
     ensure!(options.runs > 0, "at least one run is needed");
+    let sidecar = &programs.join("dataembassy-sidecar");
     let mut rows = Vec::new();
     if options.includes(Part::Copies) {
         rows.extend(copies::measure(options, sidecar, progress).await?);
+    }
+    if options.includes(Part::Limit) {
+        rows.extend(limit::measure(options, sidecar, progress).await?);
     }
     if options.includes(Part::Gate) {
         rows.push(gate::measure(options.runs, sidecar, progress).await?);
@@ -75,11 +105,21 @@ pub async fn measure(options: &Options, sidecar: &Path, progress: &Progress) -> 
     if options.includes(Part::Harm) {
         rows.extend(harm::measure(options.runs, sidecar, progress).await?);
     }
+    if options.includes(Part::Images) {
+        rows.extend(made::sizes(cache, progress).await?);
+    }
     if options.only == Some(Part::Shapes) {
         rows.extend(copies::measure_shapes(options, sidecar, progress).await?);
     }
     if options.only == Some(Part::Scale) {
         rows.extend(scale::measure(sidecar, progress).await?);
+    }
+    if options.only == Some(Part::Build) {
+        let target = programs.parent().context("the programs lie in a target folder")?;
+        rows.push(made::build(target, progress).await?);
+    }
+    if options.only == Some(Part::Rest) {
+        rows.extend(rest::measure(cache, progress).await?);
     }
     Ok(rows)
 }

@@ -18,8 +18,9 @@ use tokio::{
     process::{Child, Command},
 };
 
+use super::configuration::Servers;
+use super::group::Group;
 use super::rig::{REGISTRY, Rig, TARGET};
-use super::spent::Group;
 use crate::command::{command, output};
 
 /// No run of a few gigabytes takes longer.
@@ -29,9 +30,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts the sidecar with a new trigger and ends it when the copy is committed. The time is that of the
 /// whole process, as it is for the pipe.
-pub(super) async fn copy(rig: &Rig, run: u32, group: Group) -> Result<Group> {
+pub(super) async fn copy(rig: &Rig, servers: &Servers, run: u32, group: Group) -> Result<Group> {
     let trigger = format!("bench-{run}");
-    rig.configure(&trigger, &rig.minio.endpoint())?;
+    rig.configure(&trigger, servers)?;
     let mut mirror = Mirror::start_by(rig, group.command(&rig.sidecar))?;
     let ended = wait(&mut mirror, &trigger).await;
     mirror.stop().await?;

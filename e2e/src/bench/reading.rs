@@ -15,7 +15,7 @@ use dataembassy_testkit::{
 };
 
 use super::custodian::{Custodian, Kept, custodian_key, home};
-use super::table::Row;
+use super::row::Row;
 use crate::{
     command::{command, output},
     progress::Progress,

@@ -6,12 +6,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use dataembassy_contract::{config::MirrorConfig, files};
+use dataembassy_contract::files;
 use dataembassy_testkit::{
     minio::{BUCKET, BucketKind, Credentials, Minio, StoreUser},
     postgresql::{self, DUMP_ROLE, PASSWORD, Server},
 };
-use serde_json::json;
 use tempfile::TempDir;
 
 use super::data::Data;
@@ -41,7 +40,8 @@ pub(super) struct Rig {
     pub(super) signer: String,
     /// The custodian's public key.
     pub(super) custodian: String,
-    recipient: String,
+    /// The age public key that copies are sealed to.
+    pub(super) recipient: String,
     root: Credentials,
     folder: TempDir,
     rows: i64,
@@ -181,34 +181,6 @@ impl Rig {
         .arg(self.path("store-ca.crt"));
         output(&mut init).await?;
         self.custodian = public_key(&self.path("custodian.pub"))?;
-        Ok(())
-    }
-
-    /// Writes the sidecar's configuration as an operator would, for the store at `endpoint`, with a schedule that never comes due.
-    pub(super) fn configure(&self, trigger: &str, endpoint: &str) -> Result<()> {
-        let document = json!({
-            "mirror": {"namespace": "bench", "name": REGISTRY, "uid": "00000000-0000-4000-8000-000000000000"},
-            "generation": 1,
-            "registry": REGISTRY,
-            "embassy": {
-                "name": "bench",
-                "store": {"endpoint": endpoint, "bucket": BUCKET, "region": "us-east-1", "caBundle": self.minio.authority().certificate()},
-                "recipients": [{"name": "bench", "publicKey": self.recipient}],
-                "custodianKeys": [{"publicKey": self.custodian}],
-                "immutability": {"mode": "Compliance", "lockOnArrival": "1d"},
-            },
-            "source": {"postgresql": {
-                "host": "localhost", "port": self.server.port(), "database": DATABASE, "tls": {"mode": "VerifyFull"},
-                "maxConnections": MAX_CONNECTIONS, "maxSnapshotAge": "1h", "yieldToDDLAfter": "30s",
-            }},
-            "schedule": {"cron": "0 0 29 2 *", "timeZone": "UTC", "deadline": "1h"},
-            "trigger": trigger,
-            "suspend": true,
-            "objectives": {"rpo": "1d"},
-        });
-        let config: MirrorConfig =
-            serde_json::from_value(document).context("the configuration is not one")?;
-        fs::write(self.path("config").join(files::CONFIG_FILE), config.to_json()?)?;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use dataembassy_testkit::{
 };
 
 use super::custodian::{Custodian, Kept, custodian_key, home};
-use super::table::Row;
+use super::row::Row;
 use crate::progress::Progress;
 
 /// A hundred registries of two hundred copies each.

@@ -1,213 +1,172 @@
-//! Rows of results.
+//! Rows as tables: the comparisons, and what the median runs took.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result};
-use serde::Serialize;
+use super::{row::Row, spent::Spent};
 
-use super::spent::Spent;
-
-/// One comparison.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
-    /// What was measured.
-    pub name: String,
-    /// Our median.
-    pub ours: f64,
-    /// The median of the stock tools.
-    pub theirs: f64,
-    /// Ours through theirs: below 1 is better.
-    pub ratio: f64,
-    /// Of `ours` and `theirs`.
-    pub unit: String,
-    /// What the two median runs took besides time: ours, and theirs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub spent: Option<[Spent; 2]>,
-}
-
-impl Row {
-    pub(super) fn new(name: String, ours: f64, theirs: f64, unit: &str) -> Self {
-        Self {
-            name,
-            ours,
-            theirs,
-            ratio: ours / theirs,
-            unit: unit.into(),
-            spent: None,
-        }
-    }
-
-    /// By the time of the run in the middle, of which the rest is told too.
-    pub(super) fn spent(name: String, ours: &[Spent], theirs: &[Spent]) -> Result<Self> {
-        let median = |of| Spent::median(of).context("nothing was measured");
-        let both = [median(ours)?, median(theirs)?];
-        Ok(Self {
-            spent: Some(both),
-            ..Self::new(name, both[0].seconds, both[1].seconds, "s")
-        })
-    }
-
-    pub(super) fn seconds(name: String, ours: &[Duration], theirs: &[Duration]) -> Self {
-        Self::new(
-            name,
-            median(ours).as_secs_f64(),
-            median(theirs).as_secs_f64(),
-            "s",
-        )
-    }
-}
-
-/// The median: of an even number of values, the mean of the two in the middle. Zero of none.
-fn median(of: &[Duration]) -> Duration {
-    let mut sorted = of.to_vec();
-    sorted.sort_unstable();
-    match sorted.len() {
-        0 => Duration::ZERO,
-        odd if odd % 2 == 1 => sorted[odd / 2],
-        even => (sorted[even / 2 - 1] + sorted[even / 2]) / 2,
-    }
-}
-
-/// As Markdown, for `docs/`: the comparisons, and what the median runs took.
+/// As Markdown, for `docs/`.
 pub(super) fn markdown(rows: &[Row]) -> String {
     let mut table = "| what | ours | theirs | ratio |\n| --- | --- | --- | --- |\n".to_owned();
     for row in rows {
-        let Row {
-            name,
-            ours,
-            theirs,
-            ratio,
-            unit,
-            ..
-        } = row;
+        let of = |value| with_unit(value, &row.unit);
+        let theirs = row.theirs.map(of).unwrap_or_default();
         // A string takes every write.
         let _ = writeln!(
             table,
-            "| {name} | {ours:.2} {unit} | {theirs:.2} {unit} | {ratio:.2} |"
+            "| {} | {} | {theirs} | {} |",
+            row.name,
+            of(row.ours),
+            digits(row.ratio)
         );
     }
     let taken: Vec<_> = taken(rows).collect();
     if !taken.is_empty() {
         table.push_str(
-            "\n| run in the middle | s | processor s: who copies | database | store | most memory |\n\
-             | --- | --- | --- | --- | --- | --- |\n",
+            "\n| run in the middle | s | processor s: who copies | database | store | most memory | requests | written |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         );
     }
     for (name, spent) in taken {
+        let Spent {
+            seconds,
+            program,
+            database,
+            store,
+            peak,
+            requests,
+            written,
+        } = spent;
         let _ = writeln!(
             table,
-            "| {name} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} MiB |",
-            spent.seconds, spent.program, spent.database, spent.store, spent.peak
+            "| {name} | {seconds:.1} | {program:.1} | {database:.1} | {store:.1} | {peak:.0} MiB | {requests:.0} | {written:.1} MB |"
         );
     }
     table
 }
 
-/// What each side's median run took.
-fn taken(rows: &[Row]) -> impl Iterator<Item = (String, Spent)> {
-    let of = |row: &Row| {
-        let name = row.name.clone();
-        row.spent.map(|[ours, theirs]| {
-            [
-                (format!("{name}: ours"), ours),
-                (format!("{name}: theirs"), theirs),
-            ]
-        })
-    };
-    rows.iter().filter_map(of).flatten()
-}
-
 /// For a terminal.
 pub(super) fn render(rows: &[Row]) -> String {
-    let width = rows
-        .iter()
-        .map(|row| row.name.chars().count())
-        .max()
-        .unwrap_or(0)
-        .max(4);
+    let names = rows.iter().map(|row| row.name.chars().count());
+    let width = names.max().unwrap_or(0).max(4);
     let mut table = format!(
         "{:width$}  {:>10}  {:>10}  {:>6}  unit\n",
         "name", "ours", "theirs", "ratio"
     );
-    for Row {
-        name,
-        ours,
-        theirs,
-        ratio,
-        unit,
-        ..
-    } in rows
-    {
-        // A string takes every write.
-        let _ = writeln!(
-            table,
-            "{name:width$}  {ours:>10.2}  {theirs:>10.2}  {ratio:>6.2}  {unit}"
+    for row in rows {
+        let line = format!(
+            "{:width$}  {:>10.2}  {:>10}  {:>6}  {}",
+            row.name,
+            row.ours,
+            digits(row.theirs),
+            digits(row.ratio),
+            row.unit
         );
+        // A string takes every write.
+        let _ = writeln!(table, "{}", line.trim_end());
     }
     let taken: Vec<_> = taken(rows).collect();
     if !taken.is_empty() {
         let wide = width + ": theirs".len();
         let _ = writeln!(
             table,
-            "\n{:wide$}  {:>8}  {:>10}  {:>10}  {:>10}  {:>10}",
-            "run in the middle", "seconds", "who copies", "database", "store", "memory"
+            "\n{:wide$}  {:>8}  {:>10}  {:>10}  {:>10}  {:>10}  {:>8}  {:>10}",
+            "run in the middle",
+            "seconds",
+            "who copies",
+            "database",
+            "store",
+            "memory",
+            "requests",
+            "written"
         );
         for (name, spent) in taken {
+            let Spent {
+                seconds,
+                program,
+                database,
+                store,
+                peak,
+                requests,
+                written,
+            } = spent;
             let _ = writeln!(
                 table,
-                "{name:wide$}  {:>8.1}  {:>10.1}  {:>10.1}  {:>10.1}  {:>6.0} MiB",
-                spent.seconds, spent.program, spent.database, spent.store, spent.peak
+                "{name:wide$}  {seconds:>8.1}  {program:>10.1}  {database:>10.1}  {store:>10.1}  {peak:>6.0} MiB  {requests:>8.0}  {written:>7.1} MB"
             );
         }
     }
     table
 }
 
+/// What each side's median run took.
+fn taken(rows: &[Row]) -> impl Iterator<Item = (String, Spent)> {
+    rows.iter().flat_map(|row| {
+        let sides = ["ours", "theirs"].into_iter().zip(&row.spent);
+        sides.map(move |(side, spent)| (format!("{}: {side}", row.name), *spent))
+    })
+}
+
+fn digits(value: Option<f64>) -> String {
+    value.map(|value| format!("{value:.2}")).unwrap_or_default()
+}
+
+fn with_unit(value: f64, unit: &str) -> String {
+    format!("{value:.2} {unit}").trim_end().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_median_is_the_middle_one_whatever_the_order() {
-        let seconds = |all: &[u64]| all.iter().copied().map(Duration::from_secs).collect::<Vec<_>>();
-        assert_eq!(median(&seconds(&[9, 1, 5])), Duration::from_secs(5));
-        assert_eq!(median(&seconds(&[9, 1, 5, 7])), Duration::from_secs(6));
-        assert_eq!(median(&[]), Duration::ZERO);
-    }
-
-    #[test]
-    fn what_the_median_runs_took_follows_the_comparisons() {
+    fn rows() -> [Row; 4] {
         let took = |seconds| Spent {
             seconds,
             program: 1.0,
             database: 2.0,
             store: 0.5,
             peak: 40.0,
+            requests: 30.0,
+            written: 347.0,
         };
-        let row = Row::spent("copy".into(), &[took(3.0)], &[took(4.0)]).unwrap();
-        let plain = Row::new("size".into(), 1.0, 2.0, "MB");
-        let said = markdown(&[row, plain]);
+        [
+            Row::spent("copy".into(), &[took(3.0)], &[took(4.0)]).unwrap(),
+            Row::spent_alone("into nothing".into(), &[took(2.0)]).unwrap(),
+            Row::at_least("share".into(), 0.5, 0.25),
+            Row::alone("image".into(), 90.0, "MB"),
+        ]
+    }
+
+    #[test]
+    fn what_the_median_runs_took_follows_the_comparisons() {
         assert_eq!(
-            said,
+            markdown(&rows()),
             "| what | ours | theirs | ratio |\n| --- | --- | --- | --- |\n\
-             | copy | 3.00 s | 4.00 s | 0.75 |\n| size | 1.00 MB | 2.00 MB | 0.50 |\n\n\
-             | run in the middle | s | processor s: who copies | database | store | most memory |\n\
-             | --- | --- | --- | --- | --- | --- |\n\
-             | copy: ours | 3.0 | 1.0 | 2.0 | 0.5 | 40 MiB |\n| copy: theirs | 4.0 | 1.0 | 2.0 | 0.5 | 40 MiB |\n"
+             | copy | 3.00 s | 4.00 s | 0.75 |\n| into nothing | 2.00 s |  |  |\n| share | 0.50 | 0.25 | 0.50 |\n\
+             | image | 90.00 MB |  |  |\n\n\
+             | run in the middle | s | processor s: who copies | database | store | most memory | requests | written |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- |\n\
+             | copy: ours | 3.0 | 1.0 | 2.0 | 0.5 | 40 MiB | 30 | 347.0 MB |\n\
+             | copy: theirs | 4.0 | 1.0 | 2.0 | 0.5 | 40 MiB | 30 | 347.0 MB |\n\
+             | into nothing: ours | 2.0 | 1.0 | 2.0 | 0.5 | 40 MiB | 30 | 347.0 MB |\n"
         );
     }
 
     #[test]
-    fn a_row_is_written_as_the_fields_that_readers_of_the_file_know() {
-        let row = Row::seconds(
-            "copy".into(),
-            &[Duration::from_secs(3)],
-            &[Duration::from_secs(4)],
-        );
-        let json = serde_json::to_value(&row).unwrap();
+    fn a_terminal_is_told_the_same() {
+        let said = render(&rows());
+        let lines: Vec<_> = said.lines().collect();
         assert_eq!(
-            json,
-            serde_json::json!({"name": "copy", "ours": 3.0, "theirs": 4.0, "ratio": 0.75, "unit": "s"})
+            lines[..5],
+            [
+                "name                ours      theirs   ratio  unit",
+                "copy                3.00        4.00    0.75  s",
+                "into nothing        2.00                      s",
+                "share               0.50        0.25    0.50",
+                "image              90.00                      MB",
+            ]
         );
+        assert!(lines[7].starts_with("copy: ours "), "{said}");
+        assert!(lines[7].ends_with("        30    347.0 MB"), "{said}");
+        assert_eq!(lines.len(), 10, "{said}");
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokio::process::Command;
 
+use super::group::Group;
 use super::rig::{DATABASE, Rig, TARGET};
-use super::spent::Group;
 use crate::command::{command, output};
 
 /// The object that their copy is.

@@ -1,8 +1,9 @@
-//! A running container as the node's kernel sees it: its processes and its memory, past Kubernetes.
+//! A running container as the node's kernel sees it: its processes, its memory and its processor time, past Kubernetes.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -30,6 +31,15 @@ pub struct Memory {
     pub kills: u64,
 }
 
+/// What a container's first process is resident with, its program and its libraries included, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resident {
+    /// Now.
+    pub now: u64,
+    /// The most since it began.
+    pub most: u64,
+}
+
 impl Cluster {
     /// The container with this id, as a pod's status names it (`containerd://…`).
     pub fn container(&self, id: &str) -> Result<Container> {
@@ -44,12 +54,7 @@ impl Cluster {
 impl Container {
     /// Kills its first process, and with it, as the kernel has it, every other; nobody is asked.
     pub fn kill(&self) -> Result<()> {
-        let first = self
-            .processes()?
-            .into_iter()
-            .find(|process| is_first(*process))
-            .with_context(|| format!("container {} has no process", self.id))?;
-        Ok(kill_process(first, Signal::KILL)?)
+        Ok(kill_process(self.first()?, Signal::KILL)?)
     }
 
     /// Stops all its processes where they are; they keep what they hold, and do nothing until [`Self::thaw`].
@@ -73,8 +78,7 @@ impl Container {
 
     /// Its memory, while it runs.
     pub fn memory(&self) -> Result<Memory> {
-        let has = |file: &str| self.folders.iter().find(|folder| folder.join(file).exists());
-        if let Some(folder) = has("memory.max_usage_in_bytes") {
+        if let Some(folder) = self.folder_with("memory.max_usage_in_bytes") {
             return Ok(Memory {
                 limit: number(folder, "memory.limit_in_bytes")?,
                 peak: number(folder, "memory.max_usage_in_bytes")?,
@@ -82,13 +86,43 @@ impl Container {
                 kills: field(folder, "memory.oom_control", "oom_kill")?,
             });
         }
-        let folder = has("memory.peak").with_context(|| format!("container {} has no memory", self.id))?;
+        let folder = self
+            .folder_with("memory.peak")
+            .with_context(|| format!("container {} has no memory", self.id))?;
         Ok(Memory {
             limit: number(folder, "memory.max")?,
             peak: number(folder, "memory.peak")?,
             held: field(folder, "memory.stat", "anon")?,
             kills: field(folder, "memory.events", "oom_kill")?,
         })
+    }
+
+    /// What its first process is resident with, while it runs.
+    pub fn resident(&self) -> Result<Resident> {
+        let status = format!("/proc/{}/status", self.first()?.as_raw_nonzero());
+        resident(&fs::read_to_string(status)?)
+    }
+
+    /// How long its processes have been on a processor so far, all together.
+    pub fn processor_time(&self) -> Result<Duration> {
+        if let Some(folder) = self.folder_with("cpuacct.usage") {
+            return Ok(Duration::from_nanos(number(folder, "cpuacct.usage")?));
+        }
+        let folder = self
+            .folder_with("cpu.stat")
+            .with_context(|| format!("container {} has no processor time", self.id))?;
+        Ok(Duration::from_micros(field(folder, "cpu.stat", "usage_usec")?))
+    }
+
+    /// Its folder in the hierarchy that has this file.
+    fn folder_with(&self, file: &str) -> Option<&Path> {
+        let mut folders = self.folders.iter().map(PathBuf::as_path);
+        folders.find(|folder| folder.join(file).exists())
+    }
+
+    fn first(&self) -> Result<Pid> {
+        let first = self.processes()?.into_iter().find(|process| is_first(*process));
+        first.with_context(|| format!("container {} has no process", self.id))
     }
 
     fn processes(&self) -> Result<Vec<Pid>> {
@@ -112,6 +146,21 @@ fn is_first(process: Pid) -> bool {
     })
 }
 
+/// Reads `/proc/<pid>/status`.
+fn resident(status: &str) -> Result<Resident> {
+    let bytes = |name: &str| {
+        let mut lines = status.lines();
+        let told = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kibibytes = told.and_then(|told| told.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        let kibibytes = kibibytes.with_context(|| format!("the kernel tells no {name}"))?;
+        anyhow::Ok(kibibytes << 10)
+    };
+    Ok(Resident {
+        now: bytes("VmRSS")?,
+        most: bytes("VmHWM")?,
+    })
+}
+
 fn number(folder: &Path, file: &str) -> Result<u64> {
     let text = fs::read_to_string(folder.join(file))?;
     text.trim()
@@ -125,4 +174,18 @@ fn field(folder: &Path, file: &str, name: &str) -> Result<u64> {
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
         .and_then(|value| value.trim().parse().ok())
         .with_context(|| format!("{file} says nothing of {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_words_about_a_process_are_understood() {
+        let told = "Name:\toperator\nVmPeak:\t  90000 kB\nVmHWM:\t   40000 kB\nVmRSS:\t   31000 kB\nRssAnon:\t   9000 kB\n";
+        let read = resident(told).unwrap();
+        assert_eq!((read.now, read.most), (31_000 << 10, 40_000 << 10));
+        let zombie = resident("Name:\toperator\nState:\tZ (zombie)\n").unwrap_err();
+        assert!(zombie.to_string().contains("VmRSS"), "{zombie}");
+    }
 }

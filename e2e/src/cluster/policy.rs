@@ -28,12 +28,17 @@ use super::{
     site::Site,
 };
 
+/// The most changes whose rules are made together.
+const TOGETHER: usize = 1024;
+
 /// Watches policies, pods and namespaces, and keeps the rules as they say. Ends when the API server's client does.
 pub async fn enforce(site: Site, client: Client) -> Result<()> {
     let (policies, policy_events) = watched::<NetworkPolicy>(&client);
     let (pods, pod_events) = watched::<Pod>(&client);
     let (namespaces, namespace_events) = watched::<Namespace>(&client);
-    let mut changes = stream::select_all([policy_events, pod_events, namespace_events]);
+    // Thousands of objects may come while the rules that follow from them are made once.
+    let mut changes =
+        stream::select_all([policy_events, pod_events, namespace_events]).ready_chunks(TOGETHER);
     let mut loaded = None;
     while changes.next().await.is_some() {
         let cluster = State {

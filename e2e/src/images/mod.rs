@@ -1,29 +1,23 @@
 //! The images of the bed: root file systems and programs, put together by [`oci`].
 
 mod oci;
+mod programs;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
-use anyhow::{Context, Result, bail};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use anyhow::{Context, Result};
 
 use self::oci::{Laid, Layer, Run};
-use crate::{
-    cache::Cache,
-    command::{output, tail},
-    privilege::builder,
-    progress::Progress,
-    provision::LIBRARIES,
+use crate::{cache::Cache, command::output, privilege::builder, progress::Progress, provision::LIBRARIES};
+
+pub use self::{
+    oci::Image,
+    programs::{build_anew, build_programs},
 };
 
-pub use self::oci::Image;
-
-/// The repository's root.
-const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// Who runs in images that bring no user of their own.
 const NOBODY: u32 = 65532;
 /// Who runs PostgreSQL; its root file systems are made with this user.
@@ -163,48 +157,6 @@ fn c_library(root: &Path) -> Result<Vec<Laid>> {
         files.push(program(&root.join("usr").join(inside), &path)?);
     }
     Ok(files)
-}
-
-/// Builds operator and sidecar; returns the folder they are in.
-pub async fn build_programs(progress: &Progress) -> Result<PathBuf> {
-    let step = progress.step("operator and sidecar");
-    let mut cargo = builder("cargo");
-    cargo.current_dir(TREE).args([
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "dataembassy-operator",
-        "-p",
-        "dataembassy-sidecar",
-    ]);
-    let mut child = cargo
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot run cargo")?;
-    let mut lines = BufReader::new(child.stderr.take().context("no standard error")?).lines();
-    let mut said = String::new();
-    while let Some(line) = lines.next_line().await? {
-        step.at(line.trim());
-        step.advance(1);
-        said.push_str(&line);
-        said.push('\n');
-    }
-    let status = child.wait().await?;
-    if !status.success() {
-        bail!("cargo build: {status}\n{}", tail(&said));
-    }
-    let mut metadata = builder("cargo");
-    metadata
-        .current_dir(TREE)
-        .args(["metadata", "--no-deps", "--locked", "--format-version", "1"]);
-    let metadata: serde_json::Value = serde_json::from_str(&output(&mut metadata).await?)?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .context("cargo names no target directory")?;
-    step.done();
-    Ok(Path::new(target).join("release"))
 }
 
 /// Compiles the sandbox program, static so that its image holds nothing else.

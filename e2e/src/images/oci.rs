@@ -171,6 +171,11 @@ impl Image {
         digest_of(&self.manifest)
     }
 
+    /// The bytes of each layer, lowest first: what the image takes where it is imported, as no layer is compressed.
+    pub fn layer_sizes(&self) -> impl Iterator<Item = u64> {
+        self.layers.iter().map(|layer| layer.size)
+    }
+
     /// The name with the digest in place of the tag.
     #[must_use]
     pub fn by_digest(&self) -> String {

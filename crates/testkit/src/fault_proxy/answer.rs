@@ -48,6 +48,7 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> A
             std::future::pending().await
         }
         Fault::StallMidway => held(&shared, request.map(Half::of)).await,
+        Fault::Swallow => swallow(request.into_body()).await,
         Fault::Refuse => Err("the connection is refused".into()),
         Fault::Stall => std::future::pending().await,
         Fault::Before(action) => {
@@ -94,6 +95,17 @@ fn said(fault: &Fault, method: &Method, target: &str) -> Option<Answered> {
         Fault::Hide if is_read => Some(say(StatusCode::NOT_FOUND, "NoSuchKey", None)),
         _ => None,
     }
+}
+
+/// Reads a body to its end, keeps none of it, and says that it is stored.
+async fn swallow(mut body: Incoming) -> Answered {
+    while let Some(frame) = body.frame().await {
+        drop(frame?);
+    }
+    let stored = Response::builder()
+        .header(ETAG, "\"d41d8cd98f00b204e9800998ecf8427e\"")
+        .header("x-amz-version-id", "00000000-0000-4000-8000-000000000000");
+    Ok(stored.body(body::of(Bytes::new()))?)
 }
 
 /// Passes a request on, and another answer than the store's.

@@ -51,6 +51,8 @@ pub enum Fault {
     },
     /// Answers `200` with these words, without passing the request on.
     Retell(&'static str),
+    /// Reads the body of a put and says that it is stored, without passing the request on: a store that keeps nothing.
+    Swallow,
     /// Passes the request on, and tells of another checksum than that of the answer; what is put is said not to fit its own.
     WrongChecksum,
     /// Passes the request on, and an answer without the end of its body, as if that were all.

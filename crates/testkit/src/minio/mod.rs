@@ -4,6 +4,7 @@ mod admin;
 mod rested;
 mod running;
 mod signed;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use hyper::Method;
 pub use self::admin::StoreUser;
 use self::running::Running;
 pub use self::signed::{Credentials, SignedClient};
+pub use self::traffic::Traffic;
 use crate::authority::Authority;
 
 /// The bucket that tests use unless they need another.

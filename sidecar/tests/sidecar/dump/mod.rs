@@ -6,5 +6,6 @@ mod faults;
 mod large;
 mod one_server;
 mod planner;
+mod remembered;
 mod rewritten;
 mod snapshot;
