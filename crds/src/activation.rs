@@ -331,7 +331,7 @@ pub struct ActivationDeadlines {
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     pub serve: String,
     /// At `StoodDown`, from the last approval: until applications are shut out. It waits until the embassy's mirror has shown that it copies.
-    /// In a rehearsal: until an external database is emptied again. Default: `15m`.
+    /// In a rehearsal: until what it has restored is dropped again, from the end of its last registry on. Default: `15m`.
     #[serde(default = "default_close", skip_serializing_if = "is_default_close")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     pub close: String,

@@ -251,22 +251,29 @@ pub async fn clean(
             .await
             .map_err(|error| error.to_string())?;
     }
+    let mut failed = None;
     // What still restores would write behind the back of what drops.
     let mut is_gone = !found.restores.iter().any(|restore| is_ours(&restore));
     if is_gone {
         for step in clean_up::advance(activation, found, order, states, now) {
             is_gone = false;
-            match step {
+            let done = match step {
                 clean_up::Step::Make(restore) => make(&restore, activation, context).await,
                 clean_up::Step::Remove(restore) => remove(&restore, context).await,
                 clean_up::Step::Wait => Ok(()),
+            };
+            // One registry's keeps no other one from being cleaned up.
+            if let Err(error) = done {
+                failed.get_or_insert(error.to_string());
             }
-            .map_err(|error| error.to_string())?;
         }
     }
     for managed in managed(activation) {
         let removed = database::remove(context, &managed).await;
-        let removed = removed.map_err(|error| error.to_string())?;
+        let removed = removed.unwrap_or_else(|error| {
+            failed.get_or_insert(error.to_string());
+            false
+        });
         let mut states = states.iter_mut();
         let state = states.find(|state| state.id == managed.registry.id);
         if let Some(state) = state.filter(|_| removed) {
@@ -274,5 +281,5 @@ pub async fn clean(
         }
         is_gone &= removed;
     }
-    Ok(is_gone)
+    failed.map_or(Ok(is_gone), Err)
 }

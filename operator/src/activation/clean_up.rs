@@ -14,6 +14,7 @@ use dataembassy_crds::{
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use crate::activation::course::is_at_work;
 use crate::activation::dereference::Found;
 use crate::activation::{names, restores, steps};
 use crate::backoff::after_failure;
@@ -67,24 +68,35 @@ pub fn advance(
     let name_of =
         |state: &ActivatedState| names::clean_up(&activation.name_any(), &state.id, order, state.attempts);
     let named: Vec<String> = states.iter().map(name_of).collect();
+    let is_named = |restore: &RegistryRestore| named.contains(&restore.name_any());
+    let earlier = || {
+        let restores = found.restores.iter();
+        restores.filter(|restore| empties(restore) && !is_named(restore))
+    };
+    let is_another_at_work =
+        |id: &str| earlier().any(|restore| restore.spec.registry.id == *id && is_at_work(restore));
     let registries = activation.spec.registries.iter();
     let marked = registries.filter(|registry| marks(activation, registry));
     let mut next: Vec<Step> = marked
         .filter_map(|registry| {
             let state = states.iter_mut().find(|state| state.id == registry.id)?;
-            // Where nothing was ever restored there is nothing to drop.
-            (state.attempts > 0).then_some(())?;
+            // Where nothing was restored there is nothing to drop.
+            (state.rehearsed_in.is_some() || steps::has_begun(state, steps::CLEAN)).then_some(())?;
+            if is_another_at_work(&state.id) {
+                return Some(Step::Wait);
+            }
             let name = name_of(state);
             step(activation, registry, state, (found, name), now)
         })
         .collect();
     // Those of earlier attempts that have ended are in nobody's way, and stay no longer than the others.
-    let is_named = |restore: &RegistryRestore| named.contains(&restore.name_any());
-    let earlier = found
-        .restores
-        .iter()
-        .filter(|restore| empties(restore) && !is_named(restore));
-    next.extend(earlier.map(|restore| Step::Remove(Box::new((**restore).clone()))));
+    next.extend(earlier().map(|restore| {
+        if is_at_work(restore) {
+            Step::Wait
+        } else {
+            Step::Remove(Box::new((**restore).clone()))
+        }
+    }));
     next
 }
 

@@ -73,6 +73,9 @@ pub async fn reconcile(
     }
     if let Some(status) = has_been_rehearsed(&activation) {
         status::show(&activation, status, &[], &context.metrics);
+        if status.observed_generation != activation.metadata.generation {
+            see_that_it_has_ended(&activation, status, &context).await?;
+        }
         return Ok(Action::await_change());
     }
     let now = context.clock.now();
@@ -133,16 +136,37 @@ pub async fn reconcile(
     }
 }
 
-/// The record of a rehearsal that has ended: it is never written anew, unless the spec asks for another one.
+/// The record of a rehearsal that has ended: nothing is judged anew, unless the spec asks for another one.
 fn has_been_rehearsed(activation: &EmbassyActivation) -> Option<&EmbassyActivationStatus> {
     let status = activation.status.as_ref()?;
     let has_ended = activation.spec.mode == ActivationMode::Rehearse
         && status.ended_at.is_some()
-        && status.observed_generation == activation.metadata.generation
-        // One that was edited into what is refused waits for more than another edit.
-        && status.statement.as_ref().is_some_and(|stated| statement::is_of(stated, &activation.spec))
+        && status
+            .statement
+            .as_ref()
+            .is_some_and(|stated| statement::is_of(stated, &activation.spec))
         && matches!(status.phase, ActivationPhase::Rehearsed | ActivationPhase::Failed);
     has_ended.then_some(status)
+}
+
+/// Approvals may have changed, or a spec that was refused is what it was: the record says again how it ended.
+async fn see_that_it_has_ended(
+    activation: &EmbassyActivation,
+    status: &EmbassyActivationStatus,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let found = dereference::dereference(activation, context).await;
+    let seen = Seen {
+        judged: Ok(()),
+        stage: Some(&Stage::Over),
+        overdue: &[],
+        found: &found,
+        taken: Ok(()),
+    };
+    let observed = status::observe(activation, status.clone(), &seen, context.clock.now());
+    let namespace = activation.namespace().unwrap_or_default();
+    let api: Api<EmbassyActivation> = Api::namespaced(context.client.clone(), &namespace);
+    write(&api, activation, &observed, MANAGER, context).await
 }
 
 /// Nobody is served from home's own cluster by an order that fences it.
@@ -229,10 +253,12 @@ fn overdue(
         approved_at: approved_at.unwrap_or(now),
         now,
     };
-    match approved_at {
-        Some(_) => course::overdue(&course, &status.registries),
-        None => course::left(&course, &status.registries),
+    if approved_at.is_some() {
+        return course::overdue(&course, &status.registries);
     }
+    let stated = status.statement.as_ref();
+    let stated_at = stated.and_then(|stated| stated.made_at.parse().ok());
+    course::left(&course, &status.registries, stated_at)
 }
 
 /// Says when the whole ended. A rehearsal cleans up before, once everything that its report tells is written down, and is over when the custodian

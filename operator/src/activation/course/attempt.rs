@@ -250,7 +250,7 @@ impl Walk<'_> {
 
 /// Whether a restore may still write.
 #[must_use]
-pub(super) fn is_at_work(restore: &RegistryRestore) -> bool {
+pub fn is_at_work(restore: &RegistryRestore) -> bool {
     let phase = restore
         .status
         .as_ref()

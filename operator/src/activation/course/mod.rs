@@ -24,6 +24,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
+pub use attempt::is_at_work;
 pub use copy::judge_choice;
 pub use overdue::{Course, Overdue, left, overdue};
 pub use report::{hear, is_answered, is_awaited, is_written};
@@ -143,7 +144,7 @@ fn forlorn(scene: &Scene<'_>, states: &[ActivatedState]) -> Vec<Act> {
         .collect();
     let restores = scene.found.restores.iter().filter(|restore| {
         restore.metadata.deletion_timestamp.is_none()
-            && attempt::is_at_work(restore)
+            && is_at_work(restore)
             // Whoever cleans up is let do so, whatever was ordered since.
             && !clean_up::empties(restore)
             && restore

@@ -45,6 +45,9 @@ impl Course<'_> {
 #[must_use]
 pub fn overdue(course: &Course<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
     let goes_home = course.activation.spec.state == ActivationState::StoodDown;
+    // Nothing is cleaned up before all are over.
+    let all_over = states.iter().all(|state| is_over(state.phase));
+    let over_since = states.iter().filter_map(last_step).max().filter(|_| all_over);
     let of_one = |state: &ActivatedState| {
         let is_there = if goes_home {
             state.phase == RegistryPhase::StoodDown
@@ -52,7 +55,15 @@ pub fn overdue(course: &Course<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
             is_over(state.phase)
         };
         let steps = match (is_there, goes_home) {
-            (true, _) => vec![of_clean_up(course, state)],
+            (true, _) => {
+                let waits = over_since.filter(|_| is_left(state));
+                let waits = waits.map(|since| since.max(course.approved_at));
+                vec![(
+                    steps::CLEAN,
+                    since(state, steps::CLEAN).or(waits),
+                    course.deadlines.close,
+                )]
+            }
             (false, true) => of_stand_down(course, state),
             (false, false) => of_registry(course, state),
         };
@@ -72,29 +83,31 @@ pub fn overdue(course: &Course<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
     states.iter().flat_map(of_one).collect()
 }
 
-/// What a rehearsal that nobody carries out on, because its spec was changed, has left where it was restored.
+/// What a rehearsal that was changed, so that it waits for other approvals since `stated_at`, has left where it was restored.
 #[must_use]
-pub fn left(course: &Course<'_>, states: &[ActivatedState]) -> Vec<Overdue> {
+pub fn left(course: &Course<'_>, states: &[ActivatedState], stated_at: Option<Timestamp>) -> Vec<Overdue> {
     let left = states.iter().filter_map(|state| {
-        let (step, since, limit) = of_clean_up(course, state);
-        since.filter(|since| course.is_past(*since, limit))?;
+        let last = since(state, steps::CLEAN).or_else(|| last_step(state));
+        let since = last.max(stated_at)?;
+        course.is_past(since, course.deadlines.close).then_some(())?;
         Some(Overdue {
             registry: state.id.clone(),
-            step,
+            step: steps::CLEAN,
             message: clean_up::held(state)?,
         })
     });
     left.collect()
 }
 
-/// Cleaning up is waited for from the last step on, also where it has not begun.
-fn of_clean_up(course: &Course<'_>, state: &ActivatedState) -> Step {
-    let is_left = state.rehearsed_in.is_some() && !steps::has_begun(state, steps::CLEAN);
-    let last = [steps::REPORT, steps::RESTORE, steps::DATABASE]
-        .into_iter()
-        .find_map(|step| steps::began_at(state, step));
-    let since = since(state, steps::CLEAN).or_else(|| last.filter(|_| is_left));
-    (steps::CLEAN, since, course.deadlines.close)
+/// Whether a rehearsal has something to clean up, and has not begun to.
+fn is_left(state: &ActivatedState) -> bool {
+    state.rehearsed_in.is_some() && !steps::has_begun(state, steps::CLEAN)
+}
+
+/// When the last step of a rehearsal began.
+fn last_step(state: &ActivatedState) -> Option<Timestamp> {
+    let all = [steps::DATABASE, steps::RESTORE, steps::REPORT].into_iter();
+    all.filter_map(|step| steps::began_at(state, step)).max()
 }
 
 /// A report is signed for after everything else: whoever waits for it is served, or was told that it failed. It takes what a fence takes.

@@ -7,7 +7,7 @@ mod reported;
 use dataembassy_contract::{Duration, Reason};
 use dataembassy_crds::{
     ActivatedState, ActivationMode, ActivationPhase, ActivationState, Condition, EmbassyActivation,
-    EmbassyActivationStatus, RegistryCustody, RegistryPhase,
+    EmbassyActivationStatus, RegistryPhase,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -192,13 +192,11 @@ fn objectives_met(status: &EmbassyActivationStatus, found: &Found) -> Finding {
 }
 
 /// An event that names the same things as one of late is only counted, and would keep the words about another registry.
-fn of_registry(registry: &str, event: Event) -> Event {
+fn of_registry(activation: &EmbassyActivation, registry: &str, event: Event) -> Event {
     Event {
         secondary: Some(ObjectReference {
-            api_version: Some(RegistryCustody::api_version(&()).into_owned()),
-            kind: Some(RegistryCustody::kind(&()).into_owned()),
-            name: Some(registry.to_owned()),
-            ..ObjectReference::default()
+            field_path: Some(format!("status.registries{{{registry}}}")),
+            ..activation.object_ref(&())
         }),
         ..event
     }
@@ -264,9 +262,14 @@ impl Observed for EmbassyActivation {
         let moved = moved.map(|state| {
             let note = format!("{} is {:?}: {}", state.id, state.phase, state.message);
             let is_good = !matches!(state.phase, RegistryPhase::Failed | RegistryPhase::Skipped);
-            of_registry(&state.id, observed(is_good, &state.reason, &note))
+            of_registry(self, &state.id, observed(is_good, &state.reason, &note))
         });
-        moved.chain(reported::events(before, after)).collect()
+        let reported = reported::events(before, after);
+        let reported = reported.map(|(registry, event)| match registry {
+            Some(registry) => of_registry(self, registry, event),
+            None => event,
+        });
+        moved.chain(reported).collect()
     }
 }
 

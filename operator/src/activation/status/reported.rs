@@ -6,7 +6,6 @@ use dataembassy_contract::Reason;
 use dataembassy_crds::{ActivationReport, EmbassyActivationStatus};
 use kube::runtime::events::Event;
 
-use super::of_registry;
 use crate::activation::course::is_awaited;
 use crate::activation::replaced;
 use crate::condition::Finding;
@@ -54,10 +53,13 @@ pub(super) fn reported(status: &EmbassyActivationStatus) -> Finding {
     )
 }
 
-/// What the custodian has answered since, and what is given up.
-pub(super) fn events(before: &EmbassyActivationStatus, after: &EmbassyActivationStatus) -> Vec<Event> {
+/// What the custodian has answered since, and of which registry, and what is given up.
+pub(super) fn events<'a>(
+    before: &'a EmbassyActivationStatus,
+    after: &'a EmbassyActivationStatus,
+) -> impl Iterator<Item = (Option<&'a str>, Event)> {
     let known = all(before);
-    let answered = all(after).into_iter().filter_map(|(key, report)| {
+    let answered = all(after).into_iter().filter_map(move |(key, report)| {
         if is_awaited(report) || known.get(&key) == Some(&report) {
             return None;
         }
@@ -67,12 +69,12 @@ pub(super) fn events(before: &EmbassyActivationStatus, after: &EmbassyActivation
             None => Reason::Reported,
             Some(reason) => reason.parse().unwrap_or(Reason::OrderRefused),
         };
-        Some(of_registry(
-            key.1,
+        Some((
+            Some(key.1),
             observed(report.path.is_some(), reason.as_str(), &note),
         ))
     });
-    let lost = before.replaced.iter().filter(|order| {
+    let lost = before.replaced.iter().filter(move |order| {
         replaced::is_open(order) && after.replaced.iter().all(|other| other.order != order.order)
     });
     let lost = lost.map(|order| {
@@ -80,7 +82,7 @@ pub(super) fn events(before: &EmbassyActivationStatus, after: &EmbassyActivation
             "the reports on order {} are given up: later orders were replaced too before the custodian answered",
             order.order
         );
-        observed(false, Reason::ReportAwaited.as_str(), &note)
+        (None, observed(false, Reason::ReportAwaited.as_str(), &note))
     });
-    answered.chain(lost).collect()
+    answered.chain(lost)
 }

@@ -177,6 +177,15 @@ async fn a_rehearsal_that_cannot_be_taken_back_yet_says_why_and_is_tried_until_i
     assert!(cluster.lock().unwrap().of_kind("registryrestores").is_empty());
 }
 
+/// The same, of registries that do not wait for each other.
+fn elsewhere_beside() -> Value {
+    let mut activation = elsewhere();
+    for registry in activation["spec"]["registries"].as_array_mut().unwrap() {
+        registry["dependsOn"] = serde_json::json!([]);
+    }
+    activation
+}
+
 /// A rehearsal into databases of somebody else, each of them scratch.
 fn elsewhere() -> Value {
     let mut activation = sample(true);
@@ -373,6 +382,15 @@ async fn what_a_changed_rehearsal_has_left_where_it_was_restored_is_an_alarm_in_
             step["startedAt"] = "2026-11-27T09:00:00Z".into();
         }
     });
+    let status = until(&cluster, |status| {
+        status.phase == ActivationPhase::AwaitingApproval
+    })
+    .await;
+    let (on_time, _) = said(&status, "OnTime");
+    assert_eq!(on_time, "Unknown NotYetKnown", "nobody has had the time to sign");
+    cluster.lock().unwrap().edit(|activation| {
+        activation["status"]["statement"]["madeAt"] = "2026-11-27T09:00:00Z".into();
+    });
     step(&cluster).await.unwrap();
     let (on_time, late) = said(&cluster.lock().unwrap().status(), "OnTime");
     assert_eq!(on_time, "False StepOverdue");
@@ -380,6 +398,59 @@ async fn what_a_changed_rehearsal_has_left_where_it_was_restored_is_an_alarm_in_
         late.contains("the step clean of population") && late.contains("population-db:5432/registry"),
         "{late}"
     );
+}
+
+#[tokio::test]
+async fn what_was_rehearsed_early_waits_for_the_others_to_be_cleaned_up_and_is_not_late() {
+    let cluster = approved(elsewhere_beside()).await;
+    cluster.lock().unwrap().restores = vec![Some(AT_WORK)];
+    until(&cluster, |status| {
+        phases(status)[1] == RegistryPhase::Rehearsed && status.registries[0].attempts == 1
+    })
+    .await;
+    cluster.lock().unwrap().edit(|activation| {
+        for step in activation["status"]["registries"][1]["steps"]
+            .as_array_mut()
+            .unwrap()
+        {
+            step["startedAt"] = "2026-11-27T09:00:00Z".into();
+        }
+    });
+    for _ in 0..2 {
+        step(&cluster).await.unwrap();
+        let status = cluster.lock().unwrap().status();
+        assert_eq!(said(&status, "OnTime").0, "True OnTime", "{status:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_into_which_nothing_was_restored_is_not_cleaned_up() {
+    let cluster = approved(on_scratch()).await;
+    until(&cluster, |status| status.phase == ActivationPhase::Rehearsed).await;
+    let made = cluster.lock().unwrap().made("registryrestores").len();
+    cluster.lock().unwrap().edit(|activation| {
+        activation["metadata"]["generation"] = 2.into();
+        activation["spec"]["registries"][0]["target"]["external"]["database"] = "another".into();
+    });
+    until(&cluster, |status| {
+        status.phase == ActivationPhase::AwaitingApproval
+    })
+    .await;
+    cluster.lock().unwrap().sign(&[1, 2]);
+    {
+        let mut cluster = cluster.lock().unwrap();
+        let report = cluster.reports.get_mut("population").unwrap();
+        for copy in report["copies"].as_array_mut().unwrap() {
+            copy["intact"] = "False".into();
+        }
+    }
+    until(&cluster, |status| status.registries[0].reason == "NotYetKnown").await;
+    cluster.lock().unwrap().edit(|activation| {
+        activation["status"]["approvedAt"] = "2026-11-27T09:00:00Z".into();
+    });
+    let status = until(&cluster, |status| status.ended_at.is_some()).await;
+    assert_eq!(phases(&status), [RegistryPhase::Failed]);
+    assert_eq!(cluster.lock().unwrap().made("registryrestores").len(), made);
 }
 
 #[tokio::test]
@@ -403,6 +474,26 @@ async fn a_rehearsal_that_was_edited_into_what_is_refused_goes_on_when_that_is_p
         status.phase == ActivationPhase::AwaitingApproval
     })
     .await;
+}
+
+#[tokio::test]
+async fn how_a_rehearsal_has_ended_is_not_judged_again() {
+    let cluster = approved(rehearsal()).await;
+    until(&cluster, |status| status.ended_at.is_some()).await;
+    cluster.lock().unwrap().edit(|activation| {
+        activation["metadata"]["generation"] = 2.into();
+        activation["spec"]["approvals"] = serde_json::json!([]);
+    });
+    for _ in 0..2 {
+        look(&cluster, |world| {
+            world.objects.retain(|object| object["kind"] != "RegistryCustody");
+        })
+        .await
+        .unwrap();
+        let status = cluster.lock().unwrap().status();
+        assert_eq!(said(&status, "Ready").0, "True Rehearsed");
+        assert_eq!(status.observed_generation, Some(2));
+    }
 }
 
 #[tokio::test]
