@@ -259,7 +259,8 @@ pub struct SovereigntySpec {
     )]
     pub allowed_hosts: Vec<String>,
     /// The only networks that the store's address may be in, at most 16, in CIDR form. It is checked at each connection, after the
-    /// name was resolved. Default: any but loopback, link-local and the like. Example: `[203.0.113.0/24]`.
+    /// name was resolved, and the network policies of our pods name them: without them a policy lets out to the store's port at any address. Default:
+    /// any but loopback, link-local and the like. Example: `[203.0.113.0/24]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

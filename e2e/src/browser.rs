@@ -43,8 +43,10 @@ pub struct Seen {
     pub text: String,
     /// Rules of accessibility that it breaks: which, how bad, and where.
     pub violations: Vec<Violation>,
-    /// How many of those rules were tried and kept.
-    pub kept: usize,
+    /// Those of these rules that it keeps.
+    pub kept: Vec<String>,
+    /// Those of which that cannot be told at some place, and where.
+    pub untold: Vec<String>,
     /// By how many pixels it is wider than its window.
     pub overflow: i64,
     /// What it loaded besides itself.
@@ -190,8 +192,16 @@ addEventListener("load", async () => {
     }),
   };
   document.activeElement.blur();
-  const judged = await axe.run(document, { resultTypes: ["violations", "passes"] });
-  seen.kept = judged.passes.length;
+  const judged = await axe.run(document, { resultTypes: ["violations", "passes", "incomplete"] });
+  // Of what is scrolled out of sight nobody can tell what is behind it: contrast is looked at again on a page as wide as its tables.
+  const wide = document.createElement("style");
+  wide.textContent = ".wide, pre { overflow: visible !important } body, main { width: max-content; max-width: none !important }";
+  document.head.append(wide);
+  const contrast = await axe.run(document, { runOnly: { type: "rule", values: ["color-contrast"] } });
+  const untold = judged.incomplete.filter((rule) => rule.id !== "color-contrast").concat(contrast.incomplete);
+  seen.untold = untold.map((rule) => rule.id + ": " + rule.nodes.map((node) => node.html.slice(0, 200)).join(" "));
+  seen.kept = judged.passes.filter((rule) => rule.id !== "color-contrast").concat(contrast.passes).map((rule) => rule.id);
+  judged.violations.push(...contrast.violations);
   seen.violations = judged.violations.map((violation) => ({
     id: violation.id,
     help: violation.help,

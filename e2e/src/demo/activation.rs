@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use dataembassy_crds::{
-    ActivatedState, ActivationPhase, ConditionStatus, EmbassyActivationStatus, RegistryMirror,
+    ActivatedState, ActivationPhase, ConditionStatus, EmbassyActivationStatus, RegistryCustodySpec,
+    RegistryMirror,
 };
 use futures::future::try_join_all;
 
@@ -115,7 +116,8 @@ pub(super) async fn activate(product: &Product, progress: &Progress) -> Result<E
         "  embassy $ kubectl get embassyactivations,registryrestores,services -n {NAMESPACE}\n{shown}"
     ));
     for state in &status.registries {
-        progress.line(&told(state)?);
+        let objectives = Custody::of(product, &state.id).get().await?.spec;
+        progress.line(&told(state, &objectives)?);
         ensure!(
             state.objectives_met == Some(true),
             "{} did not meet the objectives of its RegistryCustody",
@@ -126,7 +128,7 @@ pub(super) async fn activate(product: &Product, progress: &Progress) -> Result<E
 }
 
 /// What an activated registry achieved, and how long each step took.
-fn told(state: &ActivatedState) -> Result<String> {
+fn told(state: &ActivatedState, objectives: &RegistryCustodySpec) -> Result<String> {
     let seconds = |value: Option<i64>| value.map_or_else(|| "?".to_owned(), |value| format!("{value} s"));
     let mut steps = Vec::new();
     // The custodian signs for it afterwards: nobody waits for that to be served.
@@ -143,11 +145,13 @@ fn told(state: &ActivatedState) -> Result<String> {
         ));
     }
     Ok(format!(
-        "  {}: copy {}, {} lost (RPO), {} from the last signature until it was served (RTO), objectives {}; {}",
+        "  {}: copy {}, {} lost (RPO, at most {}), {} from the last signature until it was served (RTO, at most {}), objectives {}; {}",
         state.id,
         state.copy.as_ref().map(|copy| copy.sequence).unwrap_or_default(),
         seconds(state.rpo_seconds),
+        objectives.rpo,
         seconds(state.rto_seconds),
+        objectives.rto.as_deref().unwrap_or("any"),
         match state.objectives_met {
             Some(true) => "met",
             Some(false) => "MISSED",

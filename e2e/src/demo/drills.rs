@@ -128,7 +128,7 @@ async fn open(cache: &Cache, html: &str, registry: Registry) -> Result<PathBuf> 
         .map(|violation| violation.help.as_str())
         .collect();
     ensure!(
-        broken.is_empty() && seen.kept > 0,
+        broken.is_empty() && !seen.kept.is_empty(),
         "the report breaks rules: {}",
         broken.join("; ")
     );

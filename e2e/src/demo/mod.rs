@@ -6,7 +6,7 @@ mod custody;
 mod drills;
 mod table;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use dataembassy_crds::{ConditionStatus, RegistryMirror};
@@ -72,6 +72,7 @@ pub async fn run(cache: &Cache, progress: &Progress, keep: bool) -> Result<()> {
 }
 
 async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
+    let began = Instant::now();
     progress.line("\n1. Two Kubernetes clusters: home, and the embassy abroad with its object store.");
     let bed = Bed::up(cache, progress).await?;
     progress.line(
@@ -171,6 +172,8 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
          a copy passed a drill that was signed for; what was done to the copies was seen; and when home was lost, the registries \
          answered from the embassy, and home's ghost was fenced.",
     );
+    let took = began.elapsed().as_secs();
+    progress.line(&format!("All of it took {} min {} s.", took / 60, took % 60));
     Ok(())
 }
 

@@ -120,6 +120,7 @@ pub async fn accept(product: &Product, registry: &str, signer: &str) -> Result<(
             "registry": {"id": registry},
             "signers": [{"publicKey": signer, "fromSequence": 1}],
             "rpo": "1h",
+            "rto": "2h",
             "retention": {"keepWithin": "30d"},
             "drills": {"namespace": super::drill::NAMESPACE, "every": "7d"},
         },

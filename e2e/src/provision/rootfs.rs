@@ -36,8 +36,8 @@ enum Finish {
     /// A PostgreSQL server: without the JIT compiler, which is two thirds of its size and which no test uses,
     /// and with the sample registries' own extension.
     Server(u32),
-    /// The clients of an older major version, out of that version's server.
-    OlderClients(u32),
+    /// What dumps and restores, of an older major version too, out of that version's server; and no shell that runs statements.
+    Dumping(u32),
 }
 
 /// Raise it when [`RootFs::make`] or [`Finish`] changes what comes out.
@@ -72,7 +72,7 @@ pub static ROOT_FILE_SYSTEMS: [RootFs; 4] = [
         name: "sidecar",
         suite: "trixie",
         packages: &["ca-certificates", "postgresql-client-17"],
-        finish: Finish::OlderClients(15),
+        finish: Finish::Dumping(15),
     },
     // What the break-glass page needs, and nothing of ours.
     RootFs {
@@ -179,12 +179,16 @@ impl RootFs {
                 remove_jit(root, major)?;
                 extension::install(root, major).context("cannot install the registries' extension")
             }
-            Finish::OlderClients(major) => {
+            Finish::Dumping(major) => {
                 let server = format!("postgresql-{major}");
                 let Some(from) = ROOT_FILE_SYSTEMS.iter().find(|rootfs| rootfs.name == server) else {
                     bail!("there is no root file system {server} to take clients from");
                 };
-                copy_clients(&from.path(cache), root, major)
+                copy_clients(&from.path(cache), root, major)?;
+                for shell in ["usr/bin/psql", "usr/lib/postgresql/17/bin/psql"] {
+                    fs::remove_file(root.join(shell)).with_context(|| format!("cannot remove {shell}"))?;
+                }
+                Ok(())
             }
         }
     }
@@ -212,7 +216,7 @@ fn remove_jit(root: &Path, major: u32) -> Result<()> {
 fn copy_clients(from: &Path, to: &Path, major: u32) -> Result<()> {
     let folder = format!("usr/lib/postgresql/{major}/bin");
     fs::create_dir_all(to.join(&folder))?;
-    for program in ["pg_dump", "pg_restore", "psql"] {
+    for program in ["pg_dump", "pg_restore"] {
         let program = format!("{folder}/{program}");
         fs::copy(from.join(&program), to.join(&program)).with_context(|| format!("cannot copy {program}"))?;
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use dataembassy_contract::files::METRICS_PORT;
 use dataembassy_crds::{ConditionStatus, DrillOutcome, Known, RecoveryPoint};
 use dataembassy_e2e::{
     bed::{disk::Disk, secrets},
@@ -11,7 +12,7 @@ use dataembassy_e2e::{
     product::{
         custody::{self, Custody},
         drill::{self, Drilling, NAMESPACE, Signed},
-        restore,
+        embassy, restore,
     },
 };
 use k8s_openapi::api::{
@@ -244,14 +245,14 @@ async fn cell(world: &'static World) -> Result<()> {
         "the database mounts {mounts:?}"
     );
     let name = pod.name_any();
-    let ask = async |script: &str| {
+    let ask_in = async |container: &str, script: &str| {
         let arguments = [
             "exec",
             "--namespace",
             NAMESPACE,
             &name,
             "--container",
-            "database",
+            container,
             "--",
             "sh",
             "-c",
@@ -259,6 +260,13 @@ async fn cell(world: &'static World) -> Result<()> {
         ];
         abroad.kubectl(arguments).await
     };
+    let found = ask_in(
+        "drill",
+        "ls /usr/bin/psql /usr/lib/postgresql/*/bin/psql 2>/dev/null || true",
+    )
+    .await?;
+    ensure!(found.trim().is_empty(), "beside the identity lies {found}");
+    let ask = async |script: &str| ask_in("database", script).await;
     let found = ask("ls /etc/dataembassy /var/run/secrets 2>/dev/null; env | grep -i -E 'key|secret|token|identity' || true").await?;
     ensure!(found.trim().is_empty(), "the database's container has {found}");
     let found = ask("grep -l AGE-SECRET-KEY -r /cell /cell-data /tmp 2>/dev/null || true").await?;
@@ -276,7 +284,12 @@ async fn cell(world: &'static World) -> Result<()> {
         .spec
         .context("a Service without a spec")?;
     let api_server = api_server.cluster_ip.context("the API server has no address")?;
-    for (host, port) in [(api_server, 443), (Site::Home.node().to_string(), 6443)] {
+    let custodian = embassy::pod_address(&world.product, "custodian").await?;
+    for (host, port) in [
+        (api_server, 443),
+        (Site::Home.node().to_string(), 6443),
+        (custodian, METRICS_PORT),
+    ] {
         let knock = format!(
             "timeout 3 bash -c '</dev/tcp/{host}/{port}' 2>/dev/null && echo reached || echo refused"
         );

@@ -36,8 +36,30 @@ fn a_restored_database_is_asked_and_a_wrong_answer_fails_the_restore_and_leaves_
     together(asked);
 }
 
+/// A table whose rows take their time to be restored, 3 ms each, and none to be made: one sees how far it is.
+const SLOW: &str = "
+    CREATE FUNCTION public.is_right(n bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+    CREATE TABLE public.slow (n bigint CHECK (public.is_right(n)));
+    INSERT INTO public.slow SELECT generate_series(1, 8000);
+    CREATE OR REPLACE FUNCTION public.is_right(n bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE
+        AS 'BEGIN PERFORM pg_sleep(0.003); RETURN true; END';";
+
+/// Waits until a restore that has not ended says that it loads rows.
+async fn loading(restoring: &Restoring) -> Result<()> {
+    wait_for("the restore to load rows", PATIENCE, || async {
+        let progress = restoring.get().await?.status.and_then(|status| status.progress);
+        Ok(progress
+            .is_some_and(|progress| progress.words.starts_with("loading rows"))
+            .then_some(()))
+    })
+    .await
+}
+
 async fn asked(world: &'static World) -> Result<()> {
-    let subject = world.mirrored("asked").await?;
+    let ministry = world.ministry("asked").await?;
+    let subject = ministry.small_registry("asked").await?;
+    subject.connect().await?.batch_execute(SLOW).await?;
+    subject.mirrored().await?;
     let signer = subject.mirror.signer().await?;
     let wanted = subject.wanted(&signer, &subject.id);
     for (persons, expected) in [("3", RestorePhase::Restored), ("4", RestorePhase::Failed)] {
@@ -48,6 +70,7 @@ async fn asked(world: &'static World) -> Result<()> {
             ]);
         })
         .await?;
+        loading(&restoring).await?;
         let ended = restoring.ended(PATIENCE).await?;
         ensure!(phase(&ended) == expected, "{}", said(&ended));
         let status = ended.status.clone().context("it has no status")?;

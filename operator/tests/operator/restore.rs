@@ -1,5 +1,6 @@
 //! A restore's reconcile against an API server that records every request: one Job, ever, and a result that stays.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dataembassy_contract::assertion::Expectation;
@@ -144,6 +145,43 @@ async fn a_new_restore_gets_its_objects_its_job_last_and_a_status() {
         pod["spec"]["containers"][0]["args"],
         json!(["restore-job", "--config-dir", files::CONFIG_DIR])
     );
+}
+
+#[tokio::test]
+async fn a_restores_pod_has_the_secrets_that_the_restore_names_and_no_others() {
+    let resource = restore("back");
+    let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
+    let pod = &written(&asked, JOB)["spec"]["template"]["spec"];
+    let volumes = pod["volumes"].as_array().unwrap().iter();
+    let sources = volumes.flat_map(|volume| {
+        let projected = volume["projected"]["sources"].as_array().cloned();
+        let own = volume["secret"]["secretName"].as_str().map(str::to_owned);
+        let named = projected.unwrap_or_default().into_iter();
+        let named = named.filter_map(|source| source["secret"]["name"].as_str().map(str::to_owned));
+        named.chain(own).collect::<Vec<_>>()
+    });
+    let mounted: BTreeSet<String> = sources.collect();
+    let spec = &resource["spec"];
+    let named = [
+        &spec["retrievalCredentialsRef"],
+        &spec["identityRef"],
+        &spec["target"]["credentialsRef"],
+        &spec["target"]["tls"]["caRef"],
+    ];
+    let named: BTreeSet<String> = named
+        .iter()
+        .map(|secret| secret["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(mounted, named);
+    for container in pod["containers"].as_array().unwrap() {
+        assert_eq!(container["envFrom"], Value::Null);
+        let variables = container["env"].as_array().into_iter().flatten();
+        assert!(
+            variables
+                .into_iter()
+                .all(|variable| variable["valueFrom"]["secretKeyRef"].is_null())
+        );
+    }
 }
 
 #[tokio::test]

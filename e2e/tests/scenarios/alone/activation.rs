@@ -13,6 +13,8 @@ use dataembassy_e2e::progress::Progress;
 use dataembassy_e2e::registries::{self, Amount, Registry};
 use dataembassy_e2e::truth::{self, Scope, Truth};
 use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
 
 use super::kill;
 use crate::{
@@ -48,6 +50,15 @@ async fn destroyed(world: &'static World) -> Result<()> {
         wait_for(&what, PATIENCE, || async { subject.connect().await.map(Some) }).await?;
     }
     let (activating, status) = activated?;
+    let attempts: Vec<_> = status
+        .registries
+        .iter()
+        .map(|state| (&state.id, state.attempts))
+        .collect();
+    ensure!(
+        attempts.iter().any(|(_, attempts)| *attempts > 1),
+        "no restore was killed: {attempts:?}"
+    );
 
     for state in &status.registries {
         let client = activation::connect(product, state).await?;
@@ -137,6 +148,7 @@ async fn activated(
                 matches!(state.phase, RegistryPhase::Restoring | RegistryPhase::Serving)
             })
             .await?;
+        at_work(world, &activating, &subject.id).await?;
         // Restores and databases, also of those that are served already.
         let everything = [
             "delete",
@@ -157,6 +169,28 @@ async fn activated(
         .condition("ObjectivesMet", ConditionStatus::True, "WithinObjective", MINUTE)
         .await?;
     Ok((activating, status))
+}
+
+/// Waits until a registry's restore has a pod, or the registry needs none any more.
+async fn at_work(world: &World, activating: &Activating, registry: &str) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(world.product.bed.embassy().client().clone(), NAMESPACE);
+    wait_for(
+        &format!("the restore of {registry} to have a pod"),
+        PATIENCE,
+        || async {
+            let registries = activating.status().await?.registries;
+            let state = registries.into_iter().find(|state| state.id == registry);
+            let state = state.context("nothing is said of it")?;
+            if state.phase == RegistryPhase::Serving {
+                return Ok(Some(()));
+            }
+            let restore = state.restore.context("it has no restore yet")?.name;
+            let of_job =
+                ListParams::default().labels(&format!("batch.kubernetes.io/job-name={restore}-restore"));
+            Ok((!pods.list(&of_job).await?.items.is_empty()).then_some(()))
+        },
+    )
+    .await
 }
 
 /// One registry has one order; and when that is deleted, what is served goes on, with what was written abroad.

@@ -1,7 +1,7 @@
 //! What serving and drilling take beside the restore itself does not grow with the registry. Alone, for times are compared.
 
 use anyhow::{Context as _, Result, ensure};
-use dataembassy_crds::{ActivatedState, ActivationPhase, DrillOutcome};
+use dataembassy_crds::{ActivatedState, ActivationPhase, ActivationStep, DrillOutcome};
 use dataembassy_e2e::product::activation::{self, Activating, NAMESPACE, Wanted};
 use dataembassy_e2e::product::drill::{self, Drilling};
 use dataembassy_e2e::registries::{Registry, tpch};
@@ -12,6 +12,8 @@ use crate::world::{PATIENCE, World, alone};
 
 /// From the approval to serving, in times of the restore.
 const MOST_OF_RESTORE: f64 = 1.2;
+/// Between two steps nobody waits longer, in seconds: each is looked at every three.
+const MOST_BETWEEN: f64 = 10.0;
 /// A drill's restore against that of a local dump, in speed.
 const LEAST_OF_LOCAL: f64 = 0.9;
 /// What of a drill's steps `pg_restore` does too. It counts nothing and gathers no statistics, so that counting is a drill's own, and counts here.
@@ -53,11 +55,20 @@ async fn a_gigabyte(world: &'static World) -> Result<()> {
     let status = activating.phase(ActivationPhase::Serving, PATIENCE * 2).await?;
     let state = &status.registries[0];
     let restore = took(state, "restore")?;
+    let before = waited(state, &["fence", "database"], "restore")?;
+    let after = ended(state, "serve")?
+        .duration_since(ended(state, "restore")?)
+        .as_secs_f64();
     let served = state.rto_seconds.context("it was not served in any time")?;
     let served = f64::from(u32::try_from(served)?);
     println!(
         "served {served} s after the approval, {restore} s of it the restore: {:.2} times it; {:?}",
         served / restore,
+        state.steps
+    );
+    ensure!(
+        before <= MOST_BETWEEN && after <= MOST_BETWEEN,
+        "somebody only waited: {before} s before the restore, {after} s after it; {:?}",
         state.steps
     );
     let rows: i64 = activation::connect(product, state)
@@ -104,9 +115,29 @@ async fn a_gigabyte(world: &'static World) -> Result<()> {
 
 /// How long a step took, in seconds.
 fn took(state: &ActivatedState, name: &str) -> Result<f64> {
+    let took = ended(state, name)?.duration_since(began(state, name)?);
+    Ok(took.as_secs_f64())
+}
+
+/// How long a step began after the last of those that it needs had ended, in seconds.
+fn waited(state: &ActivatedState, needed: &[&str], name: &str) -> Result<f64> {
+    let mut last = Timestamp::MIN;
+    for step in needed {
+        last = last.max(ended(state, step)?);
+    }
+    Ok(began(state, name)?.duration_since(last).as_secs_f64())
+}
+
+fn began(state: &ActivatedState, name: &str) -> Result<Timestamp> {
+    Ok(step(state, name)?.started_at.parse()?)
+}
+
+fn ended(state: &ActivatedState, name: &str) -> Result<Timestamp> {
+    let ended = step(state, name)?.ended_at.as_ref();
+    Ok(ended.context("a step that did not end")?.parse()?)
+}
+
+fn step<'a>(state: &'a ActivatedState, name: &str) -> Result<&'a ActivationStep> {
     let step = state.steps.iter().find(|step| step.name == name);
-    let step = step.with_context(|| format!("there was no step {name}: {state:?}"))?;
-    let ended = step.ended_at.as_ref().context("a step that did not end")?;
-    let (began, ended): (Timestamp, Timestamp) = (step.started_at.parse()?, ended.parse()?);
-    Ok(ended.duration_since(began).as_secs_f64())
+    step.with_context(|| format!("there was no step {name}: {state:?}"))
 }

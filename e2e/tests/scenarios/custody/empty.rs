@@ -1,19 +1,35 @@
 //! The embassy's cluster is empty, its store is not: a trust sheet brings everything back, and nothing else does.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
-use dataembassy_crds::ConditionStatus;
+use dataembassy_crds::{ActivationPhase, ConditionStatus};
 use dataembassy_e2e::{
     command::wait_for,
     patience::Patience,
-    product::{custody, embassy},
+    product::{
+        activation::{self, Activating, Wanted},
+        custody, embassy,
+    },
 };
 
 use super::{PROVEN, proven};
-use crate::world::{MINUTE, PATIENCE, World, together};
+use crate::{
+    ledger,
+    world::{MINUTE, PATIENCE, World, persons, together},
+};
+
+/// Everything of an activation on a machine that is busy with other things.
+const ACTIVATED: Duration = Duration::from_mins(8);
 
 #[test]
 fn an_empty_embassy_with_a_trust_sheet_knows_everything_again_within_a_minute() {
     together(knows_everything_again);
+}
+
+#[test]
+fn a_registry_is_served_with_the_store_the_trust_sheet_the_identity_and_signatures_and_nothing_else() {
+    together(served_from_the_sheet);
 }
 
 async fn knows_everything_again(world: &'static World) -> Result<()> {
@@ -92,4 +108,53 @@ async fn knows_everything_again(world: &'static World) -> Result<()> {
     .await?;
     ensure!(!patience.left().is_zero(), "it took longer than {MINUTE:?}");
     subject.delete().await
+}
+
+async fn served_from_the_sheet(world: &'static World) -> Result<()> {
+    let product = &world.product;
+    let subject = world
+        .ministry("on-paper")
+        .await?
+        .small_registry("on-paper")
+        .await?;
+    let id = subject.id.as_str();
+    let custody = proven(world, &subject).await?;
+    let sheet = custody::trust_sheet(product, &[id]).await?;
+    ensure!(
+        sheet.contains("\nsource: 0001-000000000001 "),
+        "the sheet does not name the copy:\n{sheet}"
+    );
+
+    // Home is gone with its database, and the cluster abroad has never heard of the registry: nobody but the sheet says whose entries count.
+    subject.delete().await?;
+    let server = subject.server.connect("postgres").await?;
+    server
+        .batch_execute(&format!("DROP DATABASE \"{id}\" WITH (FORCE)"))
+        .await?;
+    custody.forget(product, PATIENCE).await?;
+    let resources = custody::resources_of(product, &sheet).await?;
+    product.bed.embassy().apply(&resources).await?;
+    custody
+        .condition("LedgerSound", ConditionStatus::True, None, PATIENCE)
+        .await?;
+    custody.proven(PROVEN).await?;
+
+    let name = world.unique("on-paper");
+    let activating = Activating::begin(product, &name, "Activate", &[Wanted::of(id)], |_| ()).await?;
+    activating.approve_by(product, 2).await?;
+    let status = activating.phase(ActivationPhase::Serving, ACTIVATED).await?;
+    let state = status
+        .registries
+        .first()
+        .context("nothing is said of the registry")?;
+    ensure!(
+        state.fence.is_some() && state.copy.as_ref().is_some_and(|copy| copy.sequence == 1),
+        "{state:?}"
+    );
+    let rows = persons(&activation::connect(product, state).await?).await?;
+    ensure!(rows == 3, "{rows} rows are served, where the copy has 3");
+    let kinds = ledger::custody_kinds(world, id).await?;
+    let fences = kinds.iter().filter(|kind| **kind == "activation").count();
+    ensure!(fences == 1, "it was fenced {fences} times: {kinds:?}");
+    activating.delete().await
 }

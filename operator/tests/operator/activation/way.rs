@@ -4,8 +4,39 @@ use dataembassy_crds::{ActivationPhase, RegistryPhase};
 use dataembassy_operator::activation::lanes;
 use serde_json::{Value, json};
 
-use super::{alone, approved, is_reported, phases, said, sample, step, until};
+use super::{alone, approved, is_reported, look, phases, said, sample, step, until};
 use crate::world::read;
+
+#[tokio::test]
+async fn a_recovery_that_took_too_long_is_told_although_the_copy_was_new_enough() {
+    let cluster = approved(alone(true)).await;
+    for _ in 0..super::PATIENCE {
+        look(&cluster, |world| {
+            for object in &mut world.objects {
+                if object["kind"] == "RegistryCustody" {
+                    object["spec"]["rpo"] = "9999d".into();
+                    object["spec"]["rto"] = "1h".into();
+                }
+            }
+        })
+        .await
+        .unwrap();
+        let status = cluster.lock().unwrap().status();
+        if status.phase == ActivationPhase::Serving {
+            break;
+        }
+        if status.approved_at.is_some() {
+            cluster.lock().unwrap().edit(|activation| {
+                activation["status"]["approvedAt"] = "2026-11-27T09:00:00Z".into();
+            });
+        }
+    }
+    let status = cluster.lock().unwrap().status();
+    assert_eq!(phases(&status), [RegistryPhase::Serving]);
+    let (met, message) = said(&status, "ObjectivesMet");
+    assert_eq!(met, "False RTOMissed", "{message}");
+    assert_eq!(status.registries[0].objectives_met, Some(false));
+}
 
 #[tokio::test]
 async fn three_registries_come_up_in_order_and_are_served() {

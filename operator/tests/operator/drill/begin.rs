@@ -215,6 +215,22 @@ async fn the_database_is_a_native_sidecar_that_gets_no_secret_and_no_network_of_
 }
 
 #[tokio::test]
+async fn a_drill_reaches_the_store_in_the_networks_that_it_may_be_in_and_nowhere_else() {
+    let resource = begun();
+    let mut world = abroad(&resource);
+    for object in &mut world.objects {
+        if object["kind"] == "DataEmbassy" {
+            object["spec"]["sovereignty"]["allowedNetworks"] = json!(["203.0.113.0/24"]);
+        }
+    }
+    let asked = run(&world, &Cluster::default(), &resource).await;
+    assert_eq!(
+        written(&asked, OBJECTS[2])["spec"]["egress"][1],
+        json!({"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": [{"protocol": "TCP", "port": 9000}]})
+    );
+}
+
+#[tokio::test]
 async fn a_run_is_told_its_order_its_time_and_whom_the_cluster_believes() {
     let mut resource = begun();
     resource["spec"]["server"]["volumeSize"] = "2Gi".into();

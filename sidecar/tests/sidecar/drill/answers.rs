@@ -7,11 +7,12 @@ use dataembassy_contract::{
     assertion::Expectation,
     drill::{AssertionKind, DrillResult, Pick, Verdict},
     files,
+    report::MAX_MESSAGE,
     restore::RestorePhase,
 };
 use dataembassy_ledger::value::CopyId;
 
-use super::bench::{Drill, answer, asks, cell, copied, equals};
+use super::bench::{Drill, answer, asks, cell, copied, equals, published};
 use crate::restore::embassy::Embassy;
 
 /// What a registry has, odd things among it.
@@ -186,6 +187,49 @@ async fn definitions_that_are_as_an_earlier_report_named_them_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_came_back_whole_and_too_late_fails_by_its_time_alone() {
+    let (embassy, cell) = (
+        published("CREATE TABLE house (id int PRIMARY KEY); INSERT INTO house VALUES (1)").await,
+        cell(17),
+    );
+    let drill = Drill::new(&embassy, &cell, |config| {
+        config.rto_seconds = Some(0);
+        config.assertions = vec![equals("houses", "SELECT count(*) FROM house", "1")];
+    });
+    let result = drill.result().await;
+    assert_eq!(
+        (result.verdict, result.reason),
+        (Verdict::Failed, Reason::RtoMissed),
+        "{result:?}"
+    );
+    let answers: Vec<_> = result
+        .assertions
+        .iter()
+        .map(|one| (one.name.as_str(), one.passed))
+        .collect();
+    assert_eq!(
+        answers,
+        [
+            ("contents", true),
+            ("large-objects", true),
+            ("constraints", true),
+            ("houses", true),
+            ("recovery-time", false),
+        ],
+        "{result:?}"
+    );
+    assert!(
+        result.message.contains("1 of 5 answers") && result.message.contains("not at most 0 s"),
+        "{}",
+        result.message
+    );
+    assert!(
+        result.recovery_seconds.is_some_and(|seconds| seconds > 0.0),
+        "{result:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_wrong_answer_is_told_and_none_keeps_another_from_being_asked() {
     let embassy = Embassy::start().await;
     let cell = cell(17);
@@ -223,6 +267,9 @@ async fn every_wrong_answer_is_told_and_none_keeps_another_from_being_asked() {
             equal("copies", "COPY house TO STDOUT"),
             equal("becomes", "SET ROLE postgres"),
             equals("long", "SELECT repeat('x', 100000)", &"x".repeat(100_000)),
+            equal("most", "SELECT repeat('x', 1048570)"),
+            equal("more", "SELECT repeat('x', 1048571)"),
+            equal("much-more", "SELECT repeat('x', 2000000)"),
             equals("houses", "SELECT count(*) FROM house", "500"),
         ];
     });
@@ -249,6 +296,10 @@ async fn every_wrong_answer_is_told_and_none_keeps_another_from_being_asked() {
         ("commits", "no row"),
         ("copies", "unexpected message"),
         ("becomes", "permission denied"),
+        // A mebibyte with what the protocol adds to it is read; of more nothing is.
+        ("most", "xxx"),
+        ("more", "answer is larger than 1048576 bytes"),
+        ("much-more", "answer is larger than 1048576 bytes"),
         ("recovery-time", "s"),
     ] {
         let answer = answer(&result, name);
@@ -257,7 +308,10 @@ async fn every_wrong_answer_is_told_and_none_keeps_another_from_being_asked() {
     for name in ["contents", "large-objects", "long", "houses"] {
         assert!(answer(&result, name).passed, "{:?}", answer(&result, name));
     }
-    assert_eq!(answer(&result, "long").found.len(), 256);
+    for name in ["long", "most"] {
+        assert_eq!(answer(&result, name).found.len(), 256);
+    }
+    assert!(result.message.chars().count() <= MAX_MESSAGE);
     assert!(
         result.message.contains("another: 2, not '1'"),
         "{}",

@@ -231,26 +231,53 @@ async fn a_table_that_fills_the_disk_is_ended_by_the_guard() {
     );
 }
 
+/// Sleeps in a drill, and is true at once at home; the server may call it whenever it likes.
+const WAITS: &str = "CREATE FUNCTION waits(a int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        IF current_database() LIKE 'dataembassy%' THEN PERFORM pg_sleep(3600); END IF;
+        RETURN true;
+    END $$;";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_says_nothing_of_the_copy() {
-    let (embassy, cell) = (published(&in_a_drill(ENDLESS)).await, cell(17));
-    let drill = Drill::new(&embassy, &cell, |_| ());
-    let running = drill.begin();
-    running
-        .until(|report| report.progress.phase == RestorePhase::Constraints)
-        .await;
-    cell.kill_server().unwrap();
-    let result = running.result().await;
-    assert_eq!(
-        (result.verdict, result.reason),
-        (Verdict::Inconclusive, Reason::CellLost),
-        "{result:?}"
-    );
-    assert!(
-        result.message.contains("container `database`"),
-        "{}",
-        result.message
-    );
+    for (phase, content) in [
+        (
+            RestorePhase::Definitions,
+            // To attach the partition, the server looks what its constraints come to.
+            format!(
+                "{WAITS} CREATE TABLE plain (a int) PARTITION BY RANGE (a);
+                 CREATE TABLE low PARTITION OF plain (CHECK (waits(1))) FOR VALUES FROM (0) TO (9);"
+            ),
+        ),
+        (
+            RestorePhase::Rows,
+            format!("{WAITS} CREATE TABLE plain (a int CHECK (waits(a))); INSERT INTO plain VALUES (1);"),
+        ),
+        (RestorePhase::Constraints, in_a_drill(ENDLESS)),
+        (
+            RestorePhase::Analysing,
+            format!(
+                "{WAITS} CREATE TABLE plain (a int); INSERT INTO plain VALUES (1);
+                 CREATE STATISTICS slow ON waits(a) FROM plain;"
+            ),
+        ),
+    ] {
+        let (embassy, cell) = (published(&content).await, cell(17));
+        let drill = Drill::new(&embassy, &cell, |_| ());
+        let running = drill.begin();
+        running.until(|report| report.progress.phase == phase).await;
+        cell.kill_server().unwrap();
+        let result = running.result().await;
+        assert_eq!(
+            (result.verdict, result.reason),
+            (Verdict::Inconclusive, Reason::CellLost),
+            "{phase:?}: {result:?}"
+        );
+        assert!(
+            result.message.contains("container `database`"),
+            "{phase:?}: {}",
+            result.message
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

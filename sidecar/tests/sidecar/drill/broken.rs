@@ -11,15 +11,16 @@ use dataembassy_archive::{
 };
 use dataembassy_contract::{
     Reason,
-    drill::{Pick, Verdict},
+    drill::{AssertionKind, Pick, Verdict},
     files,
 };
 use dataembassy_ledger::value::CopyId;
-use dataembassy_testkit::postgresql::Cell;
+use dataembassy_testkit::postgresql::{Cell, Server};
 
-use super::bench::{Drill, answer, cell, copied};
+use super::bench::{Drill, answer, cell, copied, equals};
 use crate::restore::embassy::{CONTENT, Embassy, age_keygen, lose, stock};
-use crate::sealed::MemoryCopy;
+use crate::sealed::{COUNTED, Making, MemoryCopy, miscounted, seal_with};
+use crate::support::source;
 
 /// A copy that is sealed anew for each test: what is published, and how it is spoiled.
 async fn copy() -> MemoryCopy {
@@ -217,6 +218,51 @@ async fn a_segment_that_is_lost_on_the_way_fails_the_copy_and_says_which() {
     );
     assert!(result.message.contains("00000002"), "{}", result.message);
     assert!(!answer(&result, "contents").passed, "{result:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_and_large_objects_that_differ_from_the_inventory_fail_the_copy_and_its_contents() {
+    let database = Server::shared(17).database().await.unwrap();
+    database.execute(COUNTED).await.unwrap();
+    let from = source(database.server, &database.name);
+    let embassy = Embassy::start().await;
+    for (id, (making, words)) in (1..).zip(miscounted()) {
+        let making = Making { copy: id, ..making };
+        embassy.publish(&seal_with(&from, making).await, id).await;
+        let cell = cell(17);
+        let drill = Drill::new(&embassy, &cell, |config| {
+            config.rto_seconds = Some(90);
+            config.assertions = vec![equals("rows", "SELECT count(*) FROM t", "200")];
+        });
+        let result = drill.result().await;
+        assert_eq!(
+            (result.verdict, result.reason),
+            (Verdict::Failed, Reason::CopyDamaged),
+            "{words}: {result:?}"
+        );
+        assert_eq!(
+            result.copy.as_ref().map(|copy| copy.sequence),
+            Some(u64::from(id)),
+            "{words}"
+        );
+        assert!(
+            result.message.contains(words),
+            "{words} is not in {}",
+            result.message
+        );
+        // Nothing else is asked of what is not whole, and nobody says that it was recovered.
+        let answers: Vec<_> = result
+            .assertions
+            .iter()
+            .map(|one| (one.kind, one.passed))
+            .collect();
+        assert_eq!(answers, [(AssertionKind::Contents, false)], "{words}: {result:?}");
+        assert!(
+            answer(&result, "contents").found.contains(words),
+            "{words}: {result:?}"
+        );
+        assert_eq!(result.recovery_seconds, None, "{words}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

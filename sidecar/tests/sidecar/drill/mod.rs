@@ -6,4 +6,5 @@ mod bench;
 mod broken;
 mod cell;
 mod copies;
+mod extensions;
 mod large;

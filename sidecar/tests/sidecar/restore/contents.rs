@@ -1,11 +1,10 @@
 //! What a restored database holds: everything that the source held at its snapshot, and nothing else.
 
 use crate::sealed::{
-    ADMINISTRATOR, Making, OWNER, options, restore_as, restore_into, seal, seal_with, target, target_with,
+    ADMINISTRATOR, COUNTED, Making, OWNER, miscounted, options, restore_as, restore_into, seal, seal_with,
+    target, target_with,
 };
 use crate::support::{MAJORS, plain_copy, schema, source};
-use bytes::Bytes;
-use dataembassy_archive::{Member, inventory::Line};
 use dataembassy_testkit::postgresql::{Database, Server};
 
 /// From which version to which: equal ones, and to a newer one.
@@ -477,60 +476,9 @@ async fn without_trust_what_acts_beyond_rows_is_left_out_and_listed() {
 async fn rows_that_differ_from_the_inventory_end_the_restore_and_leave_the_mark() {
     let server = Server::shared(17);
     let database = server.database().await.unwrap();
-    database
-        .execute(
-            "CREATE TABLE t (a text); INSERT INTO t SELECT 'row ' || n FROM generate_series(1, 200) n; \
-             SELECT lo_from_bytea(4711, 'a map')",
-        )
-        .await
-        .unwrap();
+    database.execute(COUNTED).await.unwrap();
     let from = source(server, &database.name);
-    let changed: fn(Member) -> Vec<Member> = |member| {
-        let text = member.body.windows(6).position(|window| window == b"row 77");
-        let Some(place) = text.filter(|_| member.name.file().as_str() != "toc.dat") else {
-            return vec![member];
-        };
-        let mut body = member.body.to_vec();
-        body[place] = b'R';
-        vec![Member::new(member.name, Bytes::from(body)).unwrap()]
-    };
-    let doubled: fn(Line) -> Line = |line| match line {
-        Line::Table(mut table) => {
-            table.rows += 1;
-            Line::Table(table)
-        }
-        line => line,
-    };
-    let one_more: fn(Line) -> Line = |line| match line {
-        Line::LargeObjects(mut objects) => {
-            objects.objects += 1;
-            Line::LargeObjects(objects)
-        }
-        line => line,
-    };
-    for (making, words) in [
-        (
-            Making {
-                line: one_more,
-                ..Making::default()
-            },
-            "1 objects of 5 bytes instead of 2 of 5",
-        ),
-        (
-            Making {
-                member: changed,
-                ..Making::default()
-            },
-            "digest or size differs",
-        ),
-        (
-            Making {
-                line: doubled,
-                ..Making::default()
-            },
-            "200 rows instead of 201",
-        ),
-    ] {
+    for (making, words) in miscounted() {
         let copy = seal_with(&from, making).await;
         let target = target(server).await;
         let error = restore_into(&target, copy, &options())

@@ -97,6 +97,68 @@ impl Default for Making {
     }
 }
 
+/// A table and a large object, of which [`miscounted`] changes something.
+pub(crate) const COUNTED: &str =
+    "CREATE TABLE t (a text); INSERT INTO t SELECT 'row ' || n FROM generate_series(1, 200) n;
+    SELECT lo_from_bytea(4711, 'a map')";
+
+/// Ways to make a copy of [`COUNTED`] that opens and holds something else than its inventory says, each with what is said of it.
+pub(crate) fn miscounted() -> [(Making, &'static str); 3] {
+    [
+        (
+            Making {
+                line: with_another_object,
+                ..Making::default()
+            },
+            "1 objects of 5 bytes instead of 2 of 5",
+        ),
+        (
+            Making {
+                member: with_another_value,
+                ..Making::default()
+            },
+            "digest or size differs",
+        ),
+        (
+            Making {
+                line: with_another_row,
+                ..Making::default()
+            },
+            "200 rows instead of 201",
+        ),
+    ]
+}
+
+fn with_another_value(member: Member) -> Vec<Member> {
+    let text = member.body.windows(6).position(|window| window == b"row 77");
+    let Some(place) = text.filter(|_| member.name.file().as_str() != "toc.dat") else {
+        return vec![member];
+    };
+    let mut body = member.body.to_vec();
+    body[place] = b'R';
+    vec![Member::new(member.name, Bytes::from(body)).unwrap()]
+}
+
+fn with_another_row(line: Line) -> Line {
+    match line {
+        Line::Table(mut table) => {
+            table.rows += 1;
+            Line::Table(table)
+        }
+        line => line,
+    }
+}
+
+fn with_another_object(line: Line) -> Line {
+    match line {
+        Line::LargeObjects(mut objects) => {
+            objects.objects += 1;
+            Line::LargeObjects(objects)
+        }
+        line => line,
+    }
+}
+
 /// Dumps a database and seals what comes.
 pub(crate) async fn seal(source: &Source) -> MemoryCopy {
     seal_with(source, Making::default()).await
