@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::json;
 
-use crate::world::{MINUTE, PATIENCE, World, persons, together};
+use crate::world::{MINUTE, PATIENCE, World, persons, slow, together};
 
 #[test]
 fn a_restore_says_which_secret_it_waits_for_goes_on_when_it_is_there_and_is_never_changed() {
@@ -36,14 +36,6 @@ fn a_restored_database_is_asked_and_a_wrong_answer_fails_the_restore_and_leaves_
     together(asked);
 }
 
-/// A table whose rows take their time to be restored, 3 ms each, and none to be made: one sees how far it is.
-const SLOW: &str = "
-    CREATE FUNCTION public.is_right(n bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
-    CREATE TABLE public.slow (n bigint CHECK (public.is_right(n)));
-    INSERT INTO public.slow SELECT generate_series(1, 8000);
-    CREATE OR REPLACE FUNCTION public.is_right(n bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE
-        AS 'BEGIN PERFORM pg_sleep(0.003); RETURN true; END';";
-
 /// Waits until a restore that has not ended says that it loads rows.
 async fn loading(restoring: &Restoring) -> Result<()> {
     wait_for("the restore to load rows", PATIENCE, || async {
@@ -58,7 +50,7 @@ async fn loading(restoring: &Restoring) -> Result<()> {
 async fn asked(world: &'static World) -> Result<()> {
     let ministry = world.ministry("asked").await?;
     let subject = ministry.small_registry("asked").await?;
-    subject.connect().await?.batch_execute(SLOW).await?;
+    subject.connect().await?.batch_execute(&slow(8_000, 3)).await?;
     subject.mirrored().await?;
     let signer = subject.mirror.signer().await?;
     let wanted = subject.wanted(&signer, &subject.id);

@@ -372,3 +372,20 @@ pub(crate) async fn persons(client: &Client) -> Result<i64> {
         .await?;
     Ok(row.get(0))
 }
+
+/// A table whose rows take their time to be restored, so many milliseconds each, and none to be made: one sees how far it is.
+pub(crate) fn slow(rows: u32, milliseconds: u32) -> String {
+    let is_right = |does: &str| {
+        format!(
+            "CREATE OR REPLACE FUNCTION public.is_right(n bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE \
+             AS 'BEGIN {does}RETURN true; END';"
+        )
+    };
+    let sleeps = format!("PERFORM pg_sleep({milliseconds}::float8 / 1000); ");
+    format!(
+        "{} CREATE TABLE public.slow (n bigint CHECK (public.is_right(n)));
+         INSERT INTO public.slow SELECT generate_series(1, {rows}); {}",
+        is_right(""),
+        is_right(&sleeps)
+    )
+}

@@ -15,7 +15,7 @@ use super::kill;
 use crate::{
     drills::{nothing_left, pods},
     ledger,
-    world::{PATIENCE, World, alone},
+    world::{PATIENCE, World, alone, slow},
 };
 
 #[test]
@@ -24,18 +24,10 @@ fn a_drill_ends_and_is_signed_once_although_operator_custodian_and_pod_are_kille
     alone(kills);
 }
 
-/// A table whose rows take their time to be restored, 2 ms each, and none to be made.
-const SLOW: &str = "
-    CREATE FUNCTION public.is_right(n bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
-    CREATE TABLE public.slow (n bigint CHECK (public.is_right(n)));
-    INSERT INTO public.slow SELECT generate_series(1, 20000);
-    CREATE OR REPLACE FUNCTION public.is_right(n bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE
-        AS 'BEGIN PERFORM pg_sleep(0.002); RETURN true; END';";
-
 async fn kills(world: &'static World) -> Result<()> {
     let ministry = world.ministry("killed-drill").await?;
     let subject = ministry.small_registry("killed-drill").await?;
-    subject.connect().await?.batch_execute(SLOW).await?;
+    subject.connect().await?.batch_execute(&slow(20_000, 2)).await?;
     subject.mirrored().await?;
     let id = subject.id.as_str();
     let abroad = world.product.bed.embassy();
