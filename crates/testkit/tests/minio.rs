@@ -32,6 +32,13 @@ async fn a_deposit_user_puts_segments_and_cannot_read_them() {
     assert_eq!(keys, ["registries/population/copies/c/00000001"]);
 }
 
+/// Who has root's keys and reaches the store through the proxy.
+fn as_root_through(minio: &Minio, proxy: &FaultProxy) -> anyhow::Result<SignedClient> {
+    let address = proxy.endpoint().replace("https://", "");
+    let credentials = minio.root().credentials().clone();
+    SignedClient::new(&minio.authority().certificate(), address, credentials)
+}
+
 #[tokio::test]
 async fn a_lost_reply_leaves_the_object_in_the_store() {
     let minio = Minio::start().await.unwrap();
@@ -42,13 +49,7 @@ async fn a_lost_reply_leaves_the_object_in_the_store() {
     proxy.inject(1, Fault::LoseReply, |method, target| {
         method == Method::PUT && target.ends_with("/lost")
     });
-    let address = proxy.endpoint().replace("https://", "");
-    let client = SignedClient::new(
-        &minio.authority().certificate(),
-        address,
-        minio.root().credentials().clone(),
-    )
-    .unwrap();
+    let client = as_root_through(&minio, &proxy).unwrap();
     assert!(
         client
             .send(Method::PUT, "/registries/lost", &[], &[], b"x".to_vec())
@@ -69,13 +70,7 @@ async fn what_is_swallowed_is_acknowledged_and_nowhere() {
     proxy.inject(usize::MAX, Fault::Swallow, |method, target| {
         method == Method::PUT && target.ends_with("/nowhere")
     });
-    let address = proxy.endpoint().replace("https://", "");
-    let client = SignedClient::new(
-        &minio.authority().certificate(),
-        address,
-        minio.root().credentials().clone(),
-    )
-    .unwrap();
+    let client = as_root_through(&minio, &proxy).unwrap();
     let put = async |path: &str| {
         let answer = client
             .send(Method::PUT, path, &[], &[], vec![b'x'; 1 << 20])

@@ -235,16 +235,10 @@ impl Walk<'_> {
     /// restore in.
     fn target(&self) -> Option<(Target, bool, BTreeMap<String, String>)> {
         let target = restores::target_of(self.scene.activation, self.spec)?;
-        Some(match (self.managed(), &self.spec.target.external) {
-            (None, Some(external)) => (target, external.accept_different_collation, BTreeMap::new()),
-            (managed, _) => (
-                target,
-                true,
-                managed
-                    .map(|managed| managed.restore_labels())
-                    .unwrap_or_default(),
-            ),
-        })
+        let external = self.spec.target.external.as_ref();
+        let accepts = external.is_none_or(|external| external.accept_different_collation);
+        let managed = self.managed().map(|managed| managed.restore_labels());
+        Some((target, accepts, managed.unwrap_or_default()))
     }
 }
 

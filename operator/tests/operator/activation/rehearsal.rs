@@ -215,6 +215,22 @@ async fn what_a_failed_rehearsal_has_restored_is_dropped_too_and_of_what_was_not
     assert!(cluster.lock().unwrap().of_kind("registryrestores").is_empty());
 }
 
+/// The first registry is taken out of the list, which is refused with a way out.
+async fn stays_in_the_list(cluster: &Shared) {
+    cluster.lock().unwrap().edit(|activation| {
+        let registries = activation["spec"]["registries"].as_array_mut().unwrap();
+        registries.remove(0);
+    });
+    step(cluster).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    let (reason, message) = said(&status, "Stalled");
+    assert_eq!(reason, "True InvalidName");
+    for words in ["population", "put it back", "delete this resource"] {
+        assert!(message.contains(words), "{message}");
+    }
+    assert_eq!(status.registries.len(), 3, "nothing is forgotten");
+}
+
 #[tokio::test]
 async fn what_a_rehearsal_has_restored_is_not_taken_out_of_the_list_before_it_is_dropped() {
     let cluster = approved(elsewhere()).await;
@@ -223,19 +239,7 @@ async fn what_a_rehearsal_has_restored_is_not_taken_out_of_the_list_before_it_is
         phases(status)[0] == RegistryPhase::Failed && status.ended_at.is_none()
     })
     .await;
-    cluster.lock().unwrap().edit(|activation| {
-        let registries = activation["spec"]["registries"].as_array_mut().unwrap();
-        registries.remove(0);
-    });
-    step(&cluster).await.unwrap();
-    let status = cluster.lock().unwrap().status();
-    let (reason, message) = said(&status, "Stalled");
-    assert_eq!(reason, "True InvalidName");
-    assert!(
-        message.contains("population") && message.contains("put it back"),
-        "{message}"
-    );
-    assert_eq!(status.registries.len(), 3, "nothing is forgotten");
+    stays_in_the_list(&cluster).await;
 }
 
 #[tokio::test]
@@ -350,19 +354,7 @@ async fn what_an_earlier_order_has_restored_is_not_forgotten_while_a_later_one_h
     cluster.lock().unwrap().custodian = Custodian::Silent;
     let status = until(&cluster, |status| status.approved_at.is_some()).await;
     assert!(status.registries[0].steps.is_empty(), "{status:#?}");
-    cluster.lock().unwrap().edit(|activation| {
-        let registries = activation["spec"]["registries"].as_array_mut().unwrap();
-        registries.remove(0);
-    });
-    step(&cluster).await.unwrap();
-    let status = cluster.lock().unwrap().status();
-    let (reason, message) = said(&status, "Stalled");
-    assert_eq!(reason, "True InvalidName");
-    assert!(
-        message.contains("population") && message.contains("delete this resource"),
-        "{message}"
-    );
-    assert_eq!(status.registries.len(), 3, "nothing is forgotten");
+    stays_in_the_list(&cluster).await;
 }
 
 #[tokio::test]
