@@ -4,7 +4,8 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -57,6 +58,16 @@ impl Cache {
         self.root.join("images")
     }
 
+    /// Waits until nobody else makes images, and keeps others waiting as long as the file is held: several beds may come up at once.
+    pub fn images_lock(&self) -> Result<File> {
+        locked(&self.images())
+    }
+
+    /// The same for whoever provisions.
+    pub fn provisioning_lock(&self) -> Result<File> {
+        locked(&self.root)
+    }
+
     /// What is provisioned: name to path.
     pub fn current(&self) -> Result<BTreeMap<String, PathBuf>> {
         let path = self.root.join("current.json");
@@ -88,6 +99,15 @@ impl Cache {
         fs::write(&new, serde_json::to_vec_pretty(&current)?)?;
         fs::rename(&new, self.root.join("current.json")).context("cannot write current.json")
     }
+}
+
+fn locked(folder: &Path) -> Result<File> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join("lock");
+    let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    lock.lock()
+        .with_context(|| format!("cannot lock {}", folder.display()))?;
+    Ok(lock)
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::{Parser, Subcommand};
 use dataembassy_e2e::{
     bed::{self, Bed},
     bench,
     cache::Cache,
-    cluster::{self, Cluster, Component, Helm, PROVIDE_NETWORK, STATE, Site},
+    cluster::{self, Cluster, Component, Helm, PROVIDE_NETWORK, Site},
     command::command,
     demo, images, privilege,
     product::Product,
@@ -34,7 +34,7 @@ enum Command {
     },
     /// Run every test there is.
     Test(suite::Options),
-    /// Run a provisioned program, such as cargo-deny or mc.
+    /// Run a provisioned program, such as helm4; cargo-deny and cargo-mutants are built when they are first asked for.
     Tool {
         /// Its name.
         name: String,
@@ -43,11 +43,7 @@ enum Command {
         arguments: Vec<OsString>,
     },
     /// Install and build what the test bed needs, into the cache. What is there already stays.
-    Provision {
-        /// Also what only `test --long` needs.
-        #[arg(long)]
-        long: bool,
-    },
+    Provision,
     /// Bring both clusters up with DataEmbassy installed; when they are, only bring in what changed.
     Up,
     /// Take both clusters down and leave nothing of them running or mounted.
@@ -55,6 +51,9 @@ enum Command {
         /// Remove the clusters' image stores too: the next `up` takes longer.
         #[arg(long)]
         purge: bool,
+        /// Every bed of this machine, not only the one that `DATAEMBASSY_BED` names.
+        #[arg(long)]
+        all: bool,
     },
     /// Say which parts of the bed run.
     Status,
@@ -67,6 +66,8 @@ enum Command {
     ProvideNetwork {
         /// `home` or `embassy`.
         cluster: Site,
+        /// The folder of its state.
+        folder: std::path::PathBuf,
     },
     /// Measure copy, restore and reading back against the same made of stock tools, the gate against the store itself, and a copy against
     /// zstd alone, on loopback servers; with `--only rest`, what the product takes at rest, on the test bed.
@@ -100,6 +101,7 @@ struct OfCluster {
 impl Cli {
     /// Does what was asked; returns the status to end with.
     pub(crate) async fn run(self) -> Result<ExitCode> {
+        cluster::bed_number().map_err(Error::msg)?;
         let cache = Cache::locate()?;
         let progress = Progress::new();
         match self.command {
@@ -112,18 +114,21 @@ impl Cli {
             }
             Command::Test(options) => suite::run(suite::WORKSPACE.as_ref(), &options)?,
             Command::Tool { name, arguments } => {
-                return pass_on(command(cache.path(&name)?), &arguments).await;
+                let program = provision::program(&name, &cache, &progress).await?;
+                return pass_on(command(program), &arguments).await;
             }
-            Command::Provision { long } => {
+            Command::Provision => {
                 let plan = provision::Plan::make(&cache).await?;
-                let plan = if long { plan.for_the_long_form() } else { plan };
                 announce(&plan, &progress, "");
                 privilege::become_root(&cache)?;
                 plan.carry_out(&progress).await?;
             }
             Command::Up => up(&cache, &progress).await?,
-            Command::Down { purge } => {
+            Command::Down { purge, all } => {
                 privilege::become_root(&cache)?;
+                if all {
+                    return down_all(purge).await;
+                }
                 let step = progress.step("taking the bed down");
                 bed::down(purge).await?;
                 step.done();
@@ -144,7 +149,7 @@ impl Cli {
                     .helm_command(Helm::Four)?;
                 return pass_on(helm, &to.arguments).await;
             }
-            Command::ProvideNetwork { cluster: site } => {
+            Command::ProvideNetwork { cluster: site, .. } => {
                 let cluster = Cluster::connect(site, &cache).await?;
                 tokio::try_join!(
                     cluster::policy::enforce(site, cluster.client().clone()),
@@ -199,12 +204,30 @@ fn announce(plan: &provision::Plan, progress: &Progress, also: &str) {
 fn changes() -> String {
     format!(
         "bring up: two clusters in network namespaces ({}, {}), with links {} and {}, cgroups of the same names, \
-         and their state in {STATE}; `cargo e2e down` removes all of it but images, which `down --purge` removes too",
+         and their state in {}; `cargo e2e down` removes all of it but images, which `down --purge` removes too",
         Site::Home.namespace(),
         Site::Embassy.namespace(),
         Site::Home.wire_name(),
         Site::Embassy.wire_name(),
+        cluster::state().display(),
     )
+}
+
+/// Takes every bed down whose state is on this machine, each by a process that sees that bed; one that cannot keeps none from it.
+async fn down_all(purge: bool) -> Result<ExitCode> {
+    let this = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut all = ExitCode::SUCCESS;
+    for number in cluster::BEDS.filter(|number| cluster::state_of(*number).exists()) {
+        let mut down = command(&this);
+        down.env(cluster::BED, number.to_string()).arg("down");
+        if purge {
+            down.arg("--purge");
+        }
+        if !down.status().await?.success() {
+            all = ExitCode::FAILURE;
+        }
+    }
+    Ok(all)
 }
 
 async fn up(cache: &Cache, progress: &Progress) -> Result<()> {
@@ -213,7 +236,13 @@ async fn up(cache: &Cache, progress: &Progress) -> Result<()> {
     tokio::select! {
         product = installed(cache, progress) => {
             product?;
-            progress.line("up: `cargo e2e kubectl home get pods -A`, `cargo e2e status`, `cargo e2e down`");
+            let bed = match cluster::bed_number().map_err(Error::msg)? {
+                0 => String::new(),
+                number => format!(" (with {}={number})", cluster::BED),
+            };
+            progress.line(&format!(
+                "up{bed}: `cargo e2e kubectl home get pods -A`, `cargo e2e status`, `cargo e2e down`"
+            ));
         }
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;

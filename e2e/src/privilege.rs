@@ -7,7 +7,7 @@ use std::{env, os::unix::process::CommandExt as _, process};
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::{cache::Cache, command::command};
+use crate::{cache::Cache, cluster::BED, command::command};
 
 /// The caller's `PATH` and `HOME`, which sudo replaces.
 const PATH: &str = "DATAEMBASSY_CALLER_PATH";
@@ -30,6 +30,7 @@ pub fn become_root(cache: &Cache) -> Result<()> {
         .arg(format!("DATAEMBASSY_CACHE={}", cache.root().display()))
         .arg(format!("{PATH}={}", env::var("PATH").unwrap_or_default()))
         .arg(format!("{HOME}={}", env::var("HOME").unwrap_or_default()))
+        .args(env::var(BED).map(|number| format!("{BED}={number}")))
         .arg(this)
         .args(env::args_os().skip(1))
         .exec();

@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle of the demo: it takes down what it has started. It needs the machine's bed to itself.
+//! Ctrl-C in the middle of the demo: it takes down what it has started. It needs its bed to itself.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,12 +1,12 @@
 //! Home is lost: its processes, its network, its disks. And somebody comes back with an old disk.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Result, bail};
 
 use super::Bed;
 use crate::{
-    cluster::{self, Cluster, STATE, Site, network},
+    cluster::{self, Cluster, Site, network, state},
     progress::Progress,
 };
 
@@ -36,7 +36,7 @@ impl Bed {
 
 /// Removes a disk that was carried away, if there is one.
 pub(super) fn forget() -> Result<()> {
-    let disk = Path::new(STATE).join(CARRIED_AWAY);
+    let disk = state().join(CARRIED_AWAY);
     if disk.exists() {
         fs::remove_dir_all(disk)?;
     }

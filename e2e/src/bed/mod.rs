@@ -8,13 +8,13 @@ pub mod postgresql;
 pub mod secrets;
 pub mod store;
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     cache::Cache,
-    cluster::{self, Cluster, STATE, Site, network},
+    cluster::{self, Cluster, Site, network, state},
     images::{self, Image},
     progress::Progress,
 };
@@ -156,7 +156,7 @@ impl Bed {
 /// Takes everything down: processes, namespaces, mounts, cgroups and state. Images stay in the clusters' stores
 /// for the next time, unless they are to be purged too. Fails if it finds that anything is left.
 pub async fn down(purge: bool) -> Result<()> {
-    if !Path::new(STATE).exists() {
+    if !state().exists() {
         return Ok(());
     }
     let lock = lock()?;
@@ -168,7 +168,7 @@ pub async fn down(purge: bool) -> Result<()> {
         left.join("; ")
     );
     if purge {
-        fs::remove_dir_all(STATE).with_context(|| format!("cannot remove {STATE}"))?;
+        fs::remove_dir_all(state()).with_context(|| format!("cannot remove {}", state().display()))?;
     }
     drop(lock);
     Ok(())
@@ -184,8 +184,8 @@ async fn clear() -> Result<()> {
 
 /// Two commands must not build and tear down at once.
 fn lock() -> Result<fs::File> {
-    fs::create_dir_all(STATE)?;
-    let file = fs::File::create(Path::new(STATE).join("lock"))?;
+    fs::create_dir_all(state())?;
+    let file = fs::File::create(state().join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {

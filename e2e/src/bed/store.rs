@@ -54,8 +54,7 @@ impl Store {
             .await?;
         let store = Self::connect(embassy).await?;
         // The pod is ready before its Service is known to the node.
-        let answered = || async { store.has_bucket(BUCKET).await.map(Some) };
-        if !wait_for("the store", super::STARTS, answered).await? {
+        if !store.answers().await? {
             store.make_bucket(BUCKET, BucketKind::Locked).await?;
         }
         Ok(())
@@ -115,6 +114,12 @@ impl Store {
     /// Makes a bucket.
     pub async fn make_bucket(&self, name: &str, kind: BucketKind) -> Result<()> {
         self.root.make_bucket(name, kind).await
+    }
+
+    /// Waits until it answers, as after the node has died under it; says whether its bucket is there.
+    pub async fn answers(&self) -> Result<bool> {
+        let answered = || async { self.has_bucket(BUCKET).await.map(Some) };
+        wait_for("the store", super::STARTS, answered).await
     }
 
     async fn has_bucket(&self, name: &str) -> Result<bool> {

@@ -96,7 +96,12 @@ impl Component {
                 ("healthz-bind-address", "127.0.0.1"),
             ]),
             Self::Dns => vec!["-conf".into(), folder.of("Corefile")],
-            Self::Network => vec![PROVIDE_NETWORK.into(), site.name().into()],
+            // The folder only tells it from another bed's.
+            Self::Network => vec![
+                PROVIDE_NETWORK.into(),
+                site.name().into(),
+                folder.0.display().to_string(),
+            ],
         }
     }
 }

@@ -78,18 +78,23 @@ pub async fn up(site: Site, cache: &Cache, images: &[Image], progress: &Progress
         anyhow::Ok(())
     };
     tokio::try_join!(runtime, control)?;
-    for component in [
-        Component::Kubelet,
-        Component::Proxy,
-        Component::Dns,
-        Component::Network,
-    ] {
+    for component in [Component::Proxy, Component::Dns, Component::Network] {
         start(site, cache, component)?;
     }
     step.at("node");
-    cluster
-        .wait_until("node", site.name(), None, "condition=Ready", READY)
-        .await?;
+    wait_for("the node", READY, || async {
+        // The kubelets of one machine share the place of a socket, which cannot be chosen: one that finds another just there has ended.
+        start(site, cache, Component::Kubelet)?;
+        let ready = [
+            "wait",
+            "--for=condition=Ready",
+            "node",
+            site.name(),
+            "--timeout=5s",
+        ];
+        cluster.kubectl(ready).await.map(Some)
+    })
+    .await?;
     step.advance(1);
     // Pods are refused until their namespace's service account has been made.
     wait_for("the default service account", READY, || async {

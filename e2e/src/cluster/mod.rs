@@ -33,7 +33,7 @@ mod site;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
 pub use self::{
     access::Helm,
@@ -41,7 +41,7 @@ pub use self::{
     configuration::{ASTRAY_NAME, EMBASSY_NAMES},
     lifecycle::{destroy, down, is_up, put_disk_back, runs, up},
     remains::remains,
-    site::{STATE, Site},
+    site::{BED, BEDS, Site, bed_number, state, state_of},
 };
 use crate::cache::Cache;
 
@@ -56,6 +56,7 @@ pub struct Cluster {
 impl Cluster {
     /// A handle on a cluster that is up.
     pub async fn connect(site: Site, cache: &Cache) -> Result<Self> {
+        bed_number().map_err(Error::msg)?;
         let path = site.folder().join("admin.kubeconfig");
         let kubeconfig = kube::config::Kubeconfig::read_from(&path)
             .with_context(|| format!("the {site} cluster is not up: run `cargo e2e up` first"))?;

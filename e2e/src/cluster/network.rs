@@ -15,15 +15,13 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::site::Site;
+use super::site::{Site, nowhere};
 use crate::command::{command, output, output_with_input};
 
 /// The link's name in both namespaces.
 pub const LINK: &str = "site-link";
 /// The name, in a namespace, of the wire to the machine.
 pub const WIRE: &str = "machine";
-/// Where an end of the link is whose site is gone.
-const NOWHERE: &str = "dataembassy-nowhere";
 
 /// Makes both namespaces and everything between them and the machine.
 pub async fn make() -> Result<()> {
@@ -48,11 +46,11 @@ async fn connect(site: Site) -> Result<()> {
     let (machine, node) = site.wire();
     let wire = site.wire_name();
     ip(&[
-        "link", "add", wire, "type", "veth", "peer", "name", WIRE, "netns", &namespace,
+        "link", "add", &wire, "type", "veth", "peer", "name", WIRE, "netns", &namespace,
     ])
     .await?;
-    ip(&["address", "add", &format!("{machine}/30"), "dev", wire]).await?;
-    ip(&["link", "set", wire, "up"]).await?;
+    ip(&["address", "add", &format!("{machine}/30"), "dev", &wire]).await?;
+    ip(&["link", "set", &wire, "up"]).await?;
 
     let inside = |arguments: &[&str]| {
         let arguments: Vec<String> = ["-n", &namespace]
@@ -93,17 +91,19 @@ async fn connect(site: Site) -> Result<()> {
 
 /// Deletes one site's namespace, and leaves the other's as it is: its end of the link goes nowhere.
 pub async fn detach(site: Site) -> Result<()> {
-    ip(&["netns", "add", NOWHERE]).await?;
-    ip(&["-n", &site.namespace(), "link", "set", LINK, "netns", NOWHERE]).await?;
-    ip(&["-n", NOWHERE, "link", "set", LINK, "up"]).await?;
+    let nowhere = nowhere();
+    ip(&["netns", "add", &nowhere]).await?;
+    ip(&["-n", &site.namespace(), "link", "set", LINK, "netns", &nowhere]).await?;
+    ip(&["-n", &nowhere, "link", "set", LINK, "up"]).await?;
     delete_one(site).await
 }
 
 /// Makes the namespace of a site that was [detached](detach) anew, at the link's old end.
 pub async fn reattach(site: Site) -> Result<()> {
+    let nowhere = nowhere();
     ip(&["netns", "add", &site.namespace()]).await?;
-    ip(&["-n", NOWHERE, "link", "set", LINK, "netns", &site.namespace()]).await?;
-    ip(&["netns", "delete", NOWHERE]).await?;
+    ip(&["-n", &nowhere, "link", "set", LINK, "netns", &site.namespace()]).await?;
+    ip(&["netns", "delete", &nowhere]).await?;
     connect(site)
         .await
         .with_context(|| format!("cannot make the network of {site}"))
@@ -111,8 +111,9 @@ pub async fn reattach(site: Site) -> Result<()> {
 
 /// Deletes both namespaces, and with them every link and route.
 pub async fn delete() -> Result<()> {
-    if Path::new("/run/netns").join(NOWHERE).exists() {
-        ip(&["netns", "delete", NOWHERE]).await?;
+    let nowhere = nowhere();
+    if Path::new("/run/netns").join(&nowhere).exists() {
+        ip(&["netns", "delete", &nowhere]).await?;
     }
     for site in Site::BOTH {
         delete_one(site).await?;
@@ -126,7 +127,7 @@ async fn delete_one(site: Site) -> Result<()> {
     }
     // The kernel dissolves a namespace in its own time; the wire must be gone before it can be made again.
     if Path::new("/sys/class/net").join(site.wire_name()).exists() {
-        let _ = ip(&["link", "delete", site.wire_name()]).await;
+        let _ = ip(&["link", "delete", &site.wire_name()]).await;
     }
     Ok(())
 }

@@ -35,23 +35,23 @@ pub fn remains(site: Site) -> Result<Vec<String>> {
     );
     left.extend(
         process::command_lines()
-            .filter(|arguments| belongs(site, &folder, arguments))
+            .filter(|arguments| belongs(&folder, arguments))
             .map(|arguments| format!("the process {}", arguments.join(" "))),
     );
     Ok(left)
 }
 
 /// Whether a process is the cluster's. A pager that a person has open on one of its logs is not.
-fn belongs(site: Site, folder: &Path, arguments: &[String]) -> bool {
+fn belongs(folder: &Path, arguments: &[String]) -> bool {
     let Some((program, arguments)) = arguments.split_first() else {
         return false;
     };
     let program = program.rsplit('/').next().unwrap_or_default();
     let ours = program.starts_with("containerd-shim")
-        || Component::ALL.iter().any(|component| component.name() == program);
+        || Component::ALL.iter().any(|component| component.name() == program)
+        || arguments.first().is_some_and(|first| first == PROVIDE_NETWORK);
     let folder = folder.to_string_lossy();
-    let in_folder = || arguments.iter().any(|argument| argument.contains(&*folder));
-    (ours && in_folder()) || arguments.iter().eq([PROVIDE_NETWORK, site.name()])
+    ours && arguments.iter().any(|argument| argument.contains(&*folder))
 }
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
     fn only_the_beds_own_processes_are_called_remains() {
         let home = |line: &str| {
             let arguments: Vec<_> = line.split(' ').map(str::to_owned).collect();
-            belongs(Site::Home, &Site::Home.folder(), &arguments)
+            belongs(&Site::Home.folder(), &arguments)
         };
         assert!(home(
             "/cache/kubelet --config=/var/lib/dataembassy-e2e/home/kubelet.yaml"
@@ -70,8 +70,12 @@ mod tests {
         assert!(home(
             "/usr/bin/containerd-shim-runc-v2 -address /var/lib/dataembassy-e2e/home/run/c.sock"
         ));
-        assert!(home("/target/debug/dataembassy-e2e provide-network home"));
-        assert!(!home("/target/debug/dataembassy-e2e provide-network embassy"));
+        let network = "/target/debug/dataembassy-e2e provide-network";
+        assert!(home(&format!("{network} home /var/lib/dataembassy-e2e/home")));
+        assert!(!home(&format!(
+            "{network} embassy /var/lib/dataembassy-e2e/embassy"
+        )));
+        assert!(!home(&format!("{network} home /var/lib/dataembassy-e2e-1/home")));
         assert!(!home("less /var/lib/dataembassy-e2e/home/log/kubelet.log"));
         assert!(!home("/usr/bin/containerd --config /etc/containerd/config.toml"));
         assert!(!home(""));

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use tokio::runtime::Handle;
 
 use self::oci::{Laid, Layer, Run};
 use crate::{cache::Cache, command::output, privilege::builder, progress::Progress, provision::LIBRARIES};
@@ -25,10 +26,11 @@ const POSTGRES: u32 = 999;
 
 /// The images that hold nothing of the product: the sandbox, PostgreSQL, MinIO and the stock tools.
 pub async fn surroundings(cache: &Cache, progress: &Progress) -> Result<Vec<Image>> {
-    let pause = build_pause(cache).await?;
     let step = progress.step("images of PostgreSQL, MinIO and stock tools");
     let cache = cache.clone();
     let pack = move || {
+        let _lock = cache.images_lock()?;
+        let pause = build_pause(&cache)?;
         let packer = Packer::new(&cache)?;
         let minio = program(&cache.path("minio")?, "/usr/bin/minio")?;
         anyhow::Ok(vec![
@@ -54,6 +56,7 @@ pub async fn product(cache: &Cache, progress: &Progress) -> Result<Vec<Image>> {
     let programs = build_programs(progress).await?;
     let cache = cache.clone();
     let pack = move || {
+        let _lock = cache.images_lock()?;
         let packer = Packer::new(&cache)?;
         let (operator, sidecar) = ("/usr/bin/dataembassy-operator", "/usr/bin/dataembassy-sidecar");
         let mut files = c_library(&cache.path("rootfs-sidecar")?)?;
@@ -159,8 +162,8 @@ fn c_library(root: &Path) -> Result<Vec<Laid>> {
     Ok(files)
 }
 
-/// Compiles the sandbox program, static so that its image holds nothing else.
-async fn build_pause(cache: &Cache) -> Result<PathBuf> {
+/// Compiles the sandbox program, static so that its image holds nothing else. Blocks.
+fn build_pause(cache: &Cache) -> Result<PathBuf> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/images/pause.rs");
     let folder = cache.tool("pause", "1");
     let built = folder.join("pause");
@@ -178,7 +181,7 @@ async fn build_pause(cache: &Cache) -> Result<PathBuf> {
             "strip=symbols",
             "-o",
         ]);
-        output(rustc.arg(&built).arg(source)).await?;
+        Handle::current().block_on(output(rustc.arg(&built).arg(source)))?;
     }
     Ok(built)
 }

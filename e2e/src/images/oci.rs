@@ -79,10 +79,11 @@ impl Layer {
         Ok(Self { path, digest, size })
     }
 
-    /// The layer of some files, which belong to root.
+    /// The layer of some files, which belong to root. Whoever reads an earlier one of the same name reads it to its end.
     pub(super) fn of_files(files: &[Laid], folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(format!("{name}.files.tar"));
-        let mut tar = tar::Builder::new(Digesting::new(File::create(&path)?));
+        let partial = folder.join(format!("{name}.files.partial"));
+        let mut tar = tar::Builder::new(Digesting::new(File::create(&partial)?));
         for file in files {
             let mut header = tar::Header::new_ustar();
             header.set_mode(file.mode);
@@ -94,6 +95,7 @@ impl Layer {
             )?;
         }
         let (digest, size) = tar.into_inner()?.finish()?;
+        fs::rename(&partial, &path)?;
         Ok(Self { path, digest, size })
     }
 }

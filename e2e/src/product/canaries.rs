@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -14,10 +14,7 @@ use kube::{Api, ResourceExt as _, api::ListParams};
 use rustix::{fs::statfs, io::Errno};
 
 use super::Product;
-use crate::{
-    cluster::{Cluster, STATE},
-    command::command,
-};
+use crate::{cluster::Cluster, command::command};
 
 /// Keys of Secrets whose values nobody may read elsewhere.
 const SECRET_KEYS: [&str; 7] = [
@@ -229,7 +226,7 @@ fn is_running(pod: &Pod) -> bool {
 /// The folders on disk with what a cluster's pods and components have written: logs, temporary files, core files. What is in memory only, as
 /// Secrets are, is not among them. What ends meanwhile is passed over.
 pub fn folders(cluster: &Cluster) -> Result<Vec<PathBuf>> {
-    let folder = Path::new(STATE).join(cluster.name());
+    let folder = cluster.site().folder();
     let mut folders = vec![folder.join("log"), folder.join("pod-logs")];
     for pod in fs::read_dir(folder.join("kubelet/pods"))? {
         let pod = pod?.path();

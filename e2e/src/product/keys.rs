@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    cluster::STATE,
+    cluster::state,
     command::{command, output},
 };
 
@@ -40,7 +40,7 @@ const APPROVERS: [&str; 3] = ["minister-of-interior", "chief-justice", "head-of-
 impl Keys {
     /// Makes the keys, or reads those that this bed has already.
     pub(super) async fn make() -> Result<Self> {
-        let folder = Path::new(STATE).join("offline");
+        let folder = state().join("offline");
         fs::create_dir_all(&folder)?;
         let identity = folder.join("identity.txt");
         if !identity.exists() {

@@ -1,12 +1,12 @@
 //! What our parts complained of, in the logs that their node keeps.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, STATE};
+use crate::cluster::Cluster;
 
 /// The bed has everything read back every half minute, which a busy machine does not always manage.
 const IMPATIENCE: &str = "VerificationOverdue";
@@ -14,7 +14,7 @@ const IMPATIENCE: &str = "VerificationOverdue";
 /// Lines of level ERROR that pods of ours have written since a moment, each behind its pod's name. Whatever is not a line of ours is
 /// passed over.
 pub fn complaints(cluster: &Cluster, since: Timestamp) -> Result<Vec<String>> {
-    let folder = Path::new(STATE).join(cluster.name()).join("pod-logs");
+    let folder = cluster.site().folder().join("pod-logs");
     let mut complaints = Vec::new();
     for pod in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let pod = pod?;

@@ -7,6 +7,8 @@ mod programs;
 mod rootfs;
 mod tools;
 
+use std::{fs::File, path::PathBuf};
+
 use anyhow::Result;
 
 use crate::{cache::Cache, progress::Progress};
@@ -14,6 +16,25 @@ use crate::{cache::Cache, progress::Progress};
 pub use programs::PROGRAMS;
 pub use rootfs::{LIBRARIES, ROOT_FILE_SYSTEMS};
 pub use tools::TOOLS;
+
+/// The path of a program that is provisioned. What is made only on demand is made now, if it is not there.
+pub async fn program(name: &str, cache: &Cache, progress: &Progress) -> Result<PathBuf> {
+    if let Some(tool) = tools::ON_DEMAND.iter().find(|tool| tool.name == name)
+        && !tool.is_there(cache)
+    {
+        let _lock = alone(cache).await?;
+        if !tool.is_there(cache) {
+            tool.install(cache, progress).await?;
+        }
+    }
+    cache.path(name)
+}
+
+/// Waits until nobody else provisions.
+async fn alone(cache: &Cache) -> Result<File> {
+    let cache = cache.clone();
+    tokio::task::spawn_blocking(move || cache.provisioning_lock()).await?
+}
 
 /// What is missing on this machine.
 pub struct Plan {
@@ -55,14 +76,6 @@ impl Plan {
         plan.packages
             .extend(packages::missing_of(&packages::PEERS).await?);
         Ok(plan)
-    }
-
-    /// With what only the long form of the test command needs.
-    #[must_use]
-    pub fn for_the_long_form(mut self) -> Self {
-        let missing = tools::LONG.iter().filter(|tool| !tool.is_there(&self.cache));
-        self.tools.extend(missing);
-        self
     }
 
     /// Whether there is nothing to make.
@@ -123,12 +136,18 @@ impl Plan {
     }
 
     /// Makes what is missing and publishes where everything is. Needs root.
-    pub async fn carry_out(self, progress: &Progress) -> Result<()> {
+    pub async fn carry_out(mut self, progress: &Progress) -> Result<()> {
         let made_folder = !self.cache.root().exists();
         std::fs::create_dir_all(self.cache.root())?;
         if made_folder {
             crate::privilege::hand_over(self.cache.root())?;
         }
+        let _lock = alone(&self.cache).await?;
+        // Somebody may have made some of it meanwhile.
+        self.programs.retain(|program| !program.is_there(&self.cache));
+        self.tools.retain(|tool| !tool.is_there(&self.cache));
+        self.root_file_systems
+            .retain(|rootfs| !rootfs.is_there(&self.cache));
         if !self.packages.is_empty() {
             packages::install(&self.packages, progress).await?;
         }

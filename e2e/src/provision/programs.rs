@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::{
@@ -19,8 +20,8 @@ pub struct Program {
     /// Its version, as Go's module system spells it.
     pub version: &'static str,
     package: &'static str,
-    /// Built within `e2e/kubernetes`, whose go.mod holds the versions of everything Kubernetes is made of.
-    of_kubernetes: bool,
+    /// The module in which it is built, whose go.mod holds the versions of everything it is made of; by itself, its own go.mod does.
+    module: Option<&'static Module>,
     /// Variables of the program that say which version it is.
     stamps: &'static [(&'static str, &'static str)],
 }
@@ -33,12 +34,44 @@ const STAMPS: &[(&str, &str)] = &[
     ("k8s.io/component-base/version.gitTreeState", "clean"),
 ];
 
+/// A folder of `e2e` that is a Go module.
+pub(super) struct Module {
+    folder: &'static str,
+    /// What a program that is built in it consists of, besides others' code in the versions that stand here.
+    files: &'static [&'static str],
+}
+
+static KUBERNETES_AND_ETCD: Module = Module {
+    folder: "kubernetes",
+    files: &[
+        include_str!("../../kubernetes/go.mod"),
+        include_str!("../../kubernetes/go.sum"),
+    ],
+};
+
+/// What speaks to Kubernetes, made of one version of its libraries, so that those are compiled once.
+static CLIENTS: Module = Module {
+    folder: "clients",
+    files: &[
+        include_str!("../../clients/go.mod"),
+        include_str!("../../clients/go.sum"),
+        include_str!("../../clients/dns/main.go"),
+    ],
+};
+
+impl Module {
+    /// The digest of the recipe: 8 hex digits.
+    fn digest(&self) -> String {
+        hex::encode(&Sha256::digest(self.files.concat())[..4])
+    }
+}
+
 const fn kubernetes(name: &'static str, package: &'static str) -> Program {
     Program {
         name,
         version: KUBERNETES,
         package,
-        of_kubernetes: true,
+        module: Some(&KUBERNETES_AND_ETCD),
         stamps: STAMPS,
     }
 }
@@ -49,14 +82,14 @@ pub static PROGRAMS: [Program; 11] = [
         name: "minio",
         version: "v0.0.0-20260212201848-7aac2a2c5b7c",
         package: "github.com/minio/minio",
-        of_kubernetes: false,
+        module: None,
         stamps: &[],
     },
     Program {
         name: "etcd",
         version: "v3.6.4",
         package: "go.etcd.io/etcd/server/v3",
-        of_kubernetes: true,
+        module: Some(&KUBERNETES_AND_ETCD),
         stamps: &[],
     },
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
@@ -70,23 +103,23 @@ pub static PROGRAMS: [Program; 11] = [
     kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
     Program {
         name: "coredns",
-        version: "v1.14.7",
-        package: "github.com/coredns/coredns",
-        of_kubernetes: false,
+        version: "v1.15.0",
+        package: "dataembassy.local/clients/dns",
+        module: Some(&CLIENTS),
         stamps: &[],
     },
     Program {
         name: "helm3",
         version: "v3.22.0",
         package: "helm.sh/helm/v3/cmd/helm",
-        of_kubernetes: false,
+        module: Some(&CLIENTS),
         stamps: &[("helm.sh/helm/v3/internal/version.version", "v3.22.0")],
     },
     Program {
         name: "helm4",
         version: "v4.3.1",
         package: "helm.sh/helm/v4/cmd/helm",
-        of_kubernetes: false,
+        module: Some(&CLIENTS),
         stamps: &[("helm.sh/helm/v4/internal/version.version", "v4.3.1")],
     },
 ];
@@ -95,12 +128,18 @@ impl Program {
     /// Where it is, or will be.
     #[must_use]
     pub fn path(&self, cache: &Cache) -> PathBuf {
-        let file = if self.of_kubernetes {
-            self.name
-        } else {
-            self.package.rsplit('/').next().unwrap_or(self.name)
+        let file = match self.module {
+            Some(_) => self.name,
+            None => self.package.rsplit('/').next().unwrap_or(self.name),
         };
-        cache.tool(self.name, self.version).join(file)
+        self.folder(cache).join(file)
+    }
+
+    fn folder(&self, cache: &Cache) -> PathBuf {
+        match self.module {
+            Some(module) => cache.tool(self.name, &format!("{}-{}", self.version, module.digest())),
+            None => cache.tool(self.name, self.version),
+        }
     }
 
     pub(super) fn is_there(&self, cache: &Cache) -> bool {
@@ -111,7 +150,7 @@ impl Program {
     pub(super) async fn build(&self, cache: &Cache, progress: &Progress) -> Result<()> {
         let path = self.path(cache);
         if !path.exists() {
-            let folder = cache.tool(self.name, self.version);
+            let folder = self.folder(cache);
             std::fs::create_dir_all(&folder)?;
             for made in [folder.parent(), Some(&folder)].into_iter().flatten() {
                 hand_over(made)?;
@@ -121,10 +160,9 @@ impl Program {
             let partial = folder.join("partial");
             std::fs::create_dir_all(&partial)?;
             hand_over(&partial)?;
-            if self.of_kubernetes {
-                self.build_in_module(&partial.join(self.name), &step).await?;
-            } else {
-                self.install(&partial, &step).await?;
+            match self.module {
+                Some(module) => self.build_in(module, &partial.join(self.name), &step).await?,
+                None => self.install(&partial, &step).await?,
             }
             let built = partial.join(path.file_name().context("a program has a file name")?);
             std::fs::rename(&built, &path).with_context(|| format!("go did not make {}", built.display()))?;
@@ -152,11 +190,11 @@ impl Program {
         .map(ToOwned::to_owned)
     }
 
-    async fn build_in_module(&self, to: &Path, step: &Step) -> Result<()> {
-        let module = concat!(env!("CARGO_MANIFEST_DIR"), "/kubernetes");
+    async fn build_in(&self, module: &Module, to: &Path, step: &Step) -> Result<()> {
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(module.folder);
         step.at("counting packages");
         let mut list = builder("go");
-        list.current_dir(module)
+        list.current_dir(&module)
             .env("CGO_ENABLED", "0")
             .args(["list", "-deps", self.package]);
         step.length(output(&mut list).await.context(NO_GO)?.lines().count() as u64);
@@ -172,7 +210,7 @@ impl Program {
     }
 }
 
-const NO_GO: &str = "cannot run Go: install Go 1.24 or newer and put it in PATH";
+const NO_GO: &str = "cannot run Go: install Go 1.26 or newer and put it in PATH";
 
 /// Runs go and shows the package or module it is busy with.
 async fn follow(go: &mut tokio::process::Command, step: &Step) -> Result<()> {
@@ -224,12 +262,22 @@ mod tests {
     }
 
     #[test]
-    fn kubernetes_is_built_in_the_version_of_its_go_mod() {
-        let module = include_str!("../../kubernetes/go.mod");
-        assert!(module.contains(&format!("\tk8s.io/kubernetes {KUBERNETES} ")));
-        for program in PROGRAMS.iter().filter(|program| program.of_kubernetes) {
+    fn what_is_built_in_a_module_has_the_version_that_its_go_mod_says() {
+        let kubernetes = KUBERNETES_AND_ETCD.files[0];
+        assert!(kubernetes.contains(&format!("\tk8s.io/kubernetes {KUBERNETES} ")));
+        for program in &PROGRAMS {
+            let Some(module) = program.module else { continue };
+            let module = module.files[0];
             assert!(module.contains(program.version), "{}", program.name);
-            assert!(module.contains(program.package), "{}", program.name);
+            let own = module
+                .lines()
+                .find_map(|line| line.strip_prefix("module "))
+                .unwrap();
+            assert!(
+                module.contains(program.package) || program.package.starts_with(own),
+                "{}",
+                program.name
+            );
         }
     }
 

@@ -33,8 +33,8 @@ enum Kind {
     Debian,
 }
 
-/// All of them.
-pub static TOOLS: [Tool; 5] = [
+/// Those that tests run.
+pub static TOOLS: [Tool; 4] = [
     // What judges whether everybody can read a page: a script that the browser runs in it. The package brings it for a test framework that
     // is not needed here.
     Tool {
@@ -43,13 +43,6 @@ pub static TOOLS: [Tool; 5] = [
         package: "axe-playwright-python",
         program: "axe.min.js",
         kind: Kind::PythonFile,
-    },
-    Tool {
-        name: "cargo-deny",
-        version: "0.20.2",
-        package: "cargo-deny",
-        program: "cargo-deny",
-        kind: Kind::Crate,
     },
     Tool {
         name: "checkov",
@@ -75,14 +68,23 @@ pub static TOOLS: [Tool; 5] = [
     },
 ];
 
-/// Those that only the long form of the test command needs.
-pub(super) static LONG: [Tool; 1] = [Tool {
-    name: "cargo-mutants",
-    version: "27.1.0",
-    package: "cargo-mutants",
-    program: "cargo-mutants",
-    kind: Kind::Crate,
-}];
+/// Those that take minutes to build and that no test waits for: each is built when somebody first [asks](super::program) for it.
+pub(super) static ON_DEMAND: [Tool; 2] = [
+    Tool {
+        name: "cargo-deny",
+        version: "0.20.2",
+        package: "cargo-deny",
+        program: "cargo-deny",
+        kind: Kind::Crate,
+    },
+    Tool {
+        name: "cargo-mutants",
+        version: "27.1.0",
+        package: "cargo-mutants",
+        program: "cargo-mutants",
+        kind: Kind::Crate,
+    },
+];
 
 impl Tool {
     /// Where its program is, or will be.

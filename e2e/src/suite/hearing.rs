@@ -98,6 +98,7 @@ pub(super) fn again(command: &Command, tests: &[String]) -> Option<Command> {
     Some(Command {
         program: command.program.clone(),
         arguments: own.cloned().chain(further).chain(tests.iter().cloned()).collect(),
+        bed: command.bed,
     })
 }
 
@@ -110,6 +111,7 @@ mod tests {
         Command {
             program: words.next().unwrap_or_default().into(),
             arguments: words.collect(),
+            bed: 2,
         }
     }
 
@@ -136,7 +138,7 @@ mod tests {
         let second = again(&first, &tests[..2]).unwrap();
         assert_eq!(
             second.text(),
-            "cargo test --test scenarios -- --exact --include-ignored --test-threads=1 a b"
+            "DATAEMBASSY_BED=2 cargo test --test scenarios -- --exact --include-ignored --test-threads=1 a b"
         );
         assert!(again(&first, &tests).is_none());
         assert!(again(&first, &[]).is_none());

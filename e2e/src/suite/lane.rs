@@ -190,6 +190,7 @@ mod tests {
         Command {
             program: "sh".into(),
             arguments: vec!["-c".to_owned(), text.to_owned()],
+            bed: 0,
         }
     }
 

@@ -44,9 +44,15 @@ pub struct Options {
 impl Options {
     fn wanted(&self, lane: &Lane) -> Lane {
         let is_wanted =
-            |stage: &&Stage| self.only.is_empty() || self.only.iter().any(|name| name == stage.name);
+            |stage: &&Stage| self.only.is_empty() || self.only.iter().any(|name| names(name, stage));
         lane.iter().filter(is_wanted).cloned().collect()
     }
+}
+
+/// Whether a word for `--only` means a stage: its name, or what stands in it before a number.
+fn names(word: &str, stage: &Stage) -> bool {
+    let rest = stage.name.strip_prefix(word);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// Runs the stages and prints what became of each. Fails if any stage failed or a name in `only` is unknown.
@@ -55,7 +61,7 @@ pub fn run(workspace: &Path, options: &Options) -> Result<()> {
     let last = vec![vec![clearing()]];
     let stages: Vec<_> = all.iter().flatten().flatten().collect();
     for name in &options.only {
-        if !stages.iter().any(|stage| stage.name == name) {
+        if !stages.iter().any(|stage| self::names(name, stage)) {
             let names: Vec<_> = stages.iter().map(|stage| stage.name).collect();
             bail!("there is no stage {name:?}; the stages are {}", names.join(", "));
         }
@@ -118,7 +124,7 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
         .collect();
     for (name, why) in &failed {
         let again = if *name == clearing().name {
-            "cargo e2e down".to_owned()
+            "cargo e2e down --all".to_owned()
         } else {
             format!("cargo e2e test --only {name}")
         };

@@ -9,6 +9,7 @@ use super::count::Count;
 use super::hearing::Failures;
 use super::stages::Command;
 use super::voice::Voice;
+use crate::cluster::BED;
 
 /// A command that did not end well.
 pub(super) struct Failed {
@@ -37,6 +38,7 @@ pub(super) fn command(workspace: &Path, command: &Command, voice: &Voice) -> Res
     };
     let mut child = Process::new(&command.program)
         .args(&command.arguments)
+        .env(BED, command.bed.to_string())
         .current_dir(workspace)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Options;
+use crate::cluster::BED;
 
 /// One command of a stage.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub struct Command {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// The bed that it is about.
+    pub bed: u8,
 }
 
 impl Command {
@@ -20,7 +23,13 @@ impl Command {
         Self {
             program: "cargo".into(),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            bed: 0,
         }
+    }
+
+    /// The same, about one of the machine's beds.
+    fn on(self, bed: u8) -> Self {
+        Self { bed, ..self }
     }
 
     /// The same at the lowest priority: it takes the processor time that nobody else wants.
@@ -30,6 +39,7 @@ impl Command {
         Self {
             program: "nice".into(),
             arguments: [&nice, self.arguments.as_slice()].concat(),
+            ..self
         }
     }
 
@@ -37,7 +47,13 @@ impl Command {
     #[must_use]
     pub fn text(&self) -> String {
         let program = self.program.display().to_string();
-        [&[program], self.arguments.as_slice()].concat().join(" ")
+        let bed = (self.bed > 0).then(|| format!("{BED}={}", self.bed));
+        bed.iter()
+            .chain([&program])
+            .chain(&self.arguments)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -68,22 +84,25 @@ const PROGRAMS: [&str; 4] = [
     "dataembassy-sidecar",
 ];
 
+/// The bed of the demo that is interrupted: the one behind those of the scenarios.
+const INTERRUPTED: u8 = 3;
+
 /// Every stage, in the order in which they run.
 #[must_use]
 pub fn steps(options: &Options) -> Vec<Step> {
     vec![
-        vec![first(options)],
+        vec![first()],
         vec![yielding(vec![programs()]), busy(options)],
-        vec![yielding(computing(options)), idle(options)],
-        // By itself: it promises a time.
-        vec![vec![demo()]],
+        [vec![yielding(computing(options))], idle(options)].concat(),
+        // By themselves: they compare and promise times.
+        vec![[measured(options), vec![demo()]].concat()],
     ]
 }
 
 /// Run at the very end where any stage used the bed, whatever came of it.
 #[must_use]
 pub fn clearing() -> Stage {
-    stage("clearing", "nothing is left running", vec![down()])
+    stage("clearing", "nothing is left running", vec![down_all()])
 }
 
 fn up() -> Command {
@@ -92,6 +111,10 @@ fn up() -> Command {
 
 fn down() -> Command {
     Command::cargo(&["e2e", "down"])
+}
+
+fn down_all() -> Command {
+    Command::cargo(&["e2e", "down", "--all"])
 }
 
 fn stage(name: &'static str, about: &'static str, commands: Vec<Command>) -> Stage {
@@ -112,13 +135,12 @@ impl Stage {
     }
 }
 
-fn first(options: &Options) -> Vec<Stage> {
-    let long = if options.long { &["--long"][..] } else { &[] };
+fn first() -> Vec<Stage> {
     vec![
         stage(
             "provision",
             "install and build what the tests need",
-            vec![Command::cargo(&[&["e2e", "provision"], long].concat())],
+            vec![Command::cargo(&["e2e", "provision"])],
         ),
         stage(
             "format",
@@ -222,25 +244,64 @@ fn busy(options: &Options) -> Vec<Stage> {
     vec![crates, scenarios.prepared_by(up())]
 }
 
-/// What waits for schedules, leases and deadlines one by one, and leaves most of the processors' time.
-fn idle(options: &Options) -> Vec<Stage> {
-    let alone = stage(
-        "alone",
-        "scenarios that take away what the others need",
-        vec![scenarios(options, &["alone::", "--test-threads=1"])],
-    );
-    let interruption = stage(
+/// The modules of the scenarios that are played alone, by bed: about as long on each. The first bed is the one that the others have been played on.
+const ALONE: [(&str, &[&str]); 3] = [
+    ("alone-0", &["circle", "operators"]),
+    ("alone-1", &["absence", "activation"]),
+    (
+        "alone-2",
+        &["drill", "link", "node", "partition", "slow", "upgrade"],
+    ),
+];
+
+/// Played at the end on each of those beds: whether any of the scenarios has left a secret lying about.
+const AT_THE_END: &str = "without_leaks";
+
+/// Compares times, and wants the whole machine. It is long.
+const MEASURED: &str = "gigabyte";
+
+/// What waits for schedules, leases and deadlines, and leaves most of the processors' time: each lane on a bed of its own.
+fn idle(options: &Options) -> Vec<Lane> {
+    let mut lanes = vec![vec![interruption()]];
+    for (bed, (name, modules)) in (0..).zip(ALONE) {
+        let about = "scenarios that take away what the others need";
+        let played = [modules, &[AT_THE_END]].map(|modules| alone(options, modules).on(bed));
+        lanes.push(vec![stage(name, about, played.into()).prepared_by(up().on(bed))]);
+    }
+    lanes
+}
+
+fn alone(options: &Options, modules: &[&str]) -> Command {
+    let modules: Vec<_> = modules
+        .iter()
+        .map(|module| format!("alone::{module}::"))
+        .collect();
+    let which: Vec<_> = modules
+        .iter()
+        .map(String::as_str)
+        .chain(["--test-threads=1"])
+        .collect();
+    scenarios(options, &which)
+}
+
+fn measured(options: &Options) -> Vec<Stage> {
+    let about = "a gigabyte is served and drilled, and timed";
+    let stage = stage("measured", about, vec![alone(options, &[MEASURED])]);
+    options
+        .long
+        .then(|| stage.prepared_by(up()))
+        .into_iter()
+        .collect()
+}
+
+fn interruption() -> Stage {
+    let demo = ["test", "--package", "dataembassy-e2e", "--test", "interruption"];
+    stage(
         "interruption",
         "the demo, interrupted half-way, leaves nothing behind",
-        vec![Command::cargo(&[
-            "test",
-            "--package",
-            "dataembassy-e2e",
-            "--test",
-            "interruption",
-        ])],
-    );
-    vec![alone.prepared_by(up()), interruption.prepared_by(down())]
+        vec![Command::cargo(&demo).on(INTERRUPTED)],
+    )
+    .prepared_by(down().on(INTERRUPTED))
 }
 
 fn scenarios(options: &Options, which: &[&str]) -> Command {
@@ -266,7 +327,7 @@ fn demo() -> Stage {
         "the main job, from nothing, as README promises it",
         vec![Command::cargo(&["e2e", "demo"])],
     )
-    .prepared_by(down())
+    .prepared_by(down_all())
 }
 
 fn clippy(what: &[&str]) -> Command {
@@ -304,6 +365,7 @@ fn fuzz() -> Command {
     Command {
         program: "fuzz/run".into(),
         arguments: vec!["300".to_owned()],
+        bed: 0,
     }
 }
 
@@ -315,27 +377,59 @@ fn mutants() -> Command {
     Command {
         program: "crates/mutants".into(),
         arguments: vec![format!("{}/{PARTS}", hours % PARTS)],
+        bed: 0,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn what_only_computes_yields_to_what_waits() {
-        for step in steps(&Options::default())
-            .into_iter()
-            .filter(|step| step.len() > 1)
-        {
+        for step in steps(&Options::default()) {
             let yields = |lane: &Lane| {
                 let mut commands = lane.iter().flat_map(|stage| &stage.commands);
                 commands.all(|command| command.text().starts_with("nice -n 19 cargo "))
             };
-            // The last one is heard as it goes.
-            let (waiting, computing) = step.split_last().unwrap();
-            assert!(!yields(waiting));
-            assert!(computing.iter().all(yields));
+            let (computing, waiting) = step.split_first().unwrap();
+            assert_eq!(yields(computing), !waiting.is_empty());
+            assert!(!waiting.iter().any(yields));
+        }
+    }
+
+    #[test]
+    fn every_scenario_that_is_played_alone_is_played_on_one_bed() {
+        let all = include_str!("../../tests/scenarios/alone/mod.rs");
+        let mut all: Vec<_> = all
+            .lines()
+            .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+            .collect();
+        let mut played: Vec<_> = ALONE.iter().flat_map(|(_, modules)| *modules).copied().collect();
+        played.extend([AT_THE_END, MEASURED]);
+        all.sort_unstable();
+        played.sort_unstable();
+        assert_eq!(all, played);
+    }
+
+    #[test]
+    fn lanes_of_one_step_share_no_bed() {
+        for step in steps(&Options::default()) {
+            let beds: Vec<BTreeSet<_>> = step
+                .iter()
+                .map(|lane| {
+                    let commands = lane
+                        .iter()
+                        .flat_map(|stage| stage.prepared_by.iter().chain(&stage.commands));
+                    commands.map(|command| command.bed).collect()
+                })
+                .collect();
+            // The lane that only computes has none.
+            let waiting = beds.get(1..).unwrap_or_default();
+            let all: BTreeSet<_> = waiting.iter().flatten().collect();
+            assert_eq!(all.len(), waiting.iter().map(BTreeSet::len).sum::<usize>());
         }
     }
 }

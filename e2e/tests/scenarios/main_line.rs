@@ -35,6 +35,16 @@ fn copies_of_postgresql_15_equal_their_source_when_restored_into_17_and_into_15(
 }
 
 #[test]
+fn copies_of_the_population_in_postgresql_15_equal_their_source_when_restored_into_17_and_into_15() {
+    together(|world| the_main_line(world, Registry::Population, 15));
+}
+
+#[test]
+fn copies_of_a_latin1_database_in_postgresql_15_equal_their_source_when_restored_into_17_and_into_15() {
+    together(|world| the_main_line(world, Registry::Business, 15));
+}
+
+#[test]
 fn copies_of_a_latin1_database_and_its_large_objects_equal_their_source_at_each_snapshot() {
     together(|world| the_main_line(world, Registry::Business, 17));
 }

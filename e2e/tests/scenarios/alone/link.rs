@@ -6,6 +6,7 @@ use dataembassy_e2e::{
         Bed,
         link::{Fault, break_link, mend_link},
     },
+    cluster::Site,
     command::wait_for,
     product::embassy::{GATE, gate_authority},
 };
@@ -38,8 +39,15 @@ async fn the_only_way_out(world: &'static World) -> Result<()> {
 
     let inside = |program: &'static [&'static str]| home.exec(&namespace, "pod/client", program);
     let service = inside(&["getent", "hosts", "kubernetes.default.svc.cluster.local"]).await?;
-    ensure!(service.starts_with("198.19.10."), "{service}");
-    let machine = inside(&["curl", "-sS", "-m", "2", "http://192.0.2.5/"]).await;
+    ensure!(
+        service.starts_with(&Site::Home.api_service().to_string()),
+        "{service}"
+    );
+    let (machine, _) = Site::Home.wire();
+    let machine = format!("http://{machine}/");
+    let machine = home
+        .exec(&namespace, "pod/client", &["curl", "-sS", "-m", "2", &machine])
+        .await;
     ensure!(machine.is_err(), "a pod reached this machine");
     home.kubectl(["delete", "namespace", &namespace, "--wait=false"])
         .await

@@ -61,6 +61,11 @@ async fn node(world: &'static World) -> Result<()> {
     })
     .await?;
     ensure!(rows == 1, "what was written abroad is gone");
+    // The others need the store, which may be the last to be up.
+    ensure!(
+        product.bed.store().await?.answers().await?,
+        "the store has lost its bucket"
+    );
     activating.delete().await?;
     subject.delete().await
 }
