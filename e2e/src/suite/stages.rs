@@ -1,5 +1,6 @@
 //! Which stages there are, which run at once, and in which order: what is cheapest to fail first.
 
+use std::collections::VecDeque;
 use std::env;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -90,13 +91,15 @@ const INTERRUPTED: u8 = 3;
 /// Every stage, in the order in which they run.
 #[must_use]
 pub fn steps(options: &Options) -> Vec<Step> {
-    vec![
+    let mut steps = vec![
         vec![first()],
         vec![yielding(vec![programs()]), busy(options)],
         [vec![yielding(computing(options))], idle(options)].concat(),
-        // By themselves: they compare and promise times.
-        vec![[measured(options), vec![demo()]].concat()],
-    ]
+    ];
+    if options.long {
+        steps.push(vec![measured(options)]);
+    }
+    steps
 }
 
 /// Run at the very end where any stage used the bed, whatever came of it.
@@ -150,14 +153,14 @@ fn first() -> Vec<Stage> {
     ]
 }
 
-/// What the bed runs, and then the explorations, which would keep the bed waiting for the same target folder later. Both are built while tests
-/// compile and wait, in a target folder that those do not need.
+/// What the bed runs: built while tests compile and wait, in a target folder that those do not need. Nothing else is, for the bed waits for the
+/// folder.
 fn programs() -> Stage {
     let build = [&["build", "--release", "--locked"], &PROGRAMS[..]].concat();
     stage(
         "programs",
         "operator and sidecar, as they are released",
-        vec![Command::cargo(&build), explorations(&["--no-run"])],
+        vec![Command::cargo(&build)],
     )
 }
 
@@ -262,13 +265,19 @@ const MEASURED: &str = "gigabyte";
 
 /// What waits for schedules, leases and deadlines, and leaves most of the processors' time: each lane on a bed of its own.
 fn idle(options: &Options) -> Vec<Lane> {
-    let mut lanes = vec![vec![interruption()]];
-    for (bed, (name, modules)) in (0..).zip(ALONE) {
+    let lane = |(bed, (name, modules)): (u8, (&'static str, &[&str]))| {
         let about = "scenarios that take away what the others need";
         let played = [modules, &[AT_THE_END]].map(|modules| alone(options, modules).on(bed));
-        lanes.push(vec![stage(name, about, played.into()).prepared_by(up().on(bed))]);
+        vec![stage(name, about, played.into()).prepared_by(up().on(bed))]
+    };
+    let mut lanes: VecDeque<Lane> = (0..).zip(ALONE).map(lane).collect();
+    // The first bed is up already, and is done before the others are: the demo, which promises a time, follows there.
+    lanes.rotate_left(1);
+    if let Some(first) = lanes.back_mut() {
+        first.push(demo());
     }
-    lanes
+    lanes.push_front(vec![interruption()]);
+    lanes.into()
 }
 
 fn alone(options: &Options, modules: &[&str]) -> Command {
@@ -286,12 +295,7 @@ fn alone(options: &Options, modules: &[&str]) -> Command {
 
 fn measured(options: &Options) -> Vec<Stage> {
     let about = "a gigabyte is served and drilled, and timed";
-    let stage = stage("measured", about, vec![alone(options, &[MEASURED])]);
-    options
-        .long
-        .then(|| stage.prepared_by(up()))
-        .into_iter()
-        .collect()
+    vec![stage("measured", about, vec![alone(options, &[MEASURED])]).prepared_by(up())]
 }
 
 fn interruption() -> Stage {
@@ -327,7 +331,7 @@ fn demo() -> Stage {
         "the main job, from nothing, as README promises it",
         vec![Command::cargo(&["e2e", "demo"])],
     )
-    .prepared_by(down_all())
+    .prepared_by(down())
 }
 
 fn clippy(what: &[&str]) -> Command {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use super::{Kind, Truth};
+use super::{Kind, Truth, qualifiers::without_qualifiers};
 
 /// What is compared beyond what always is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Scope {
     /// Whether sequences stand exactly where the source's do. They know no snapshot: with writers about, it
     /// is only asked that none fell behind the column it serves.
     pub quiet: bool,
+    /// Whether views are written the same way: both sides are of one major version.
+    pub one_version: bool,
 }
 
 impl Scope {
@@ -20,11 +22,13 @@ impl Scope {
     pub const WHOLE: Self = Self {
         ownership: true,
         quiet: true,
+        one_version: true,
     };
     /// Everything, on a source that was written to.
     pub const WHILE_WRITING: Self = Self {
         ownership: true,
         quiet: false,
+        one_version: true,
     };
 
     fn holds(self, kind: Kind) -> bool {
@@ -33,6 +37,11 @@ impl Scope {
             Kind::SequenceValue => self.quiet,
             _ => true,
         }
+    }
+
+    fn is_same(self, kind: Kind, was: Option<&String>, is: Option<&String>) -> bool {
+        let bare = |text: Option<&String>| text.map(|text| without_qualifiers(text));
+        was == is || (!self.one_version && kind == Kind::View && bare(was) == bare(is))
     }
 }
 
@@ -80,7 +89,10 @@ pub fn compare(source: &Truth, restored: &Truth, scope: Scope) -> Vec<Difference
         .into_iter()
         .filter(|(kind, _)| scope.holds(*kind))
         .map(|key| (key, source.facts.get(key), restored.facts.get(key)))
-        .filter(|(key, was, is)| was != is && !(key.0 == Kind::Role && was.is_none()))
+        .filter(|((kind, _), was, is)| {
+            let is_anothers = *kind == Kind::Role && was.is_none();
+            !is_anothers && !scope.is_same(*kind, *was, *is)
+        })
         .map(|((kind, object), was, is)| Difference {
             kind: *kind,
             object: object.clone(),

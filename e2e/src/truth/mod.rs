@@ -8,6 +8,7 @@
 mod catalog;
 mod difference;
 mod large_objects;
+mod qualifiers;
 mod rows;
 pub mod schema_text;
 pub mod snapshot;

@@ -57,6 +57,11 @@ fn a_drill_whose_pod_is_lost_is_begun_anew_as_often_as_said_and_signed_once() {
 }
 
 #[test]
+fn a_drill_whose_pod_is_killed_at_every_step_is_signed_once_and_one_whose_database_is_killed_not_at_all() {
+    together(killed_at_each_step);
+}
+
+#[test]
 fn a_drill_in_a_namespace_that_the_custody_does_not_name_does_not_begin() {
     together(not_allowed);
 }
@@ -374,6 +379,133 @@ async fn lost_pod(world: &'static World) -> Result<()> {
     nothing_left(world, id).await?;
     drilling.delete().await?;
     subject.delete().await
+}
+
+/// A step of a drill: what the drill says in it, and what makes the step last in a drill, and not at home.
+struct Step {
+    words: &'static str,
+    content: &'static str,
+}
+
+/// The steps that a pod goes through after it has all that it needs.
+const STEPS: [Step; 5] = [
+    Step {
+        words: "restoring definitions",
+        // To attach the partition, the server looks what its constraints come to.
+        content: "CREATE TABLE public.defined (n int) PARTITION BY RANGE (n);
+                  CREATE TABLE public.part PARTITION OF public.defined (CHECK (public.waits(1))) FOR VALUES FROM (0) TO (9);",
+    },
+    Step {
+        words: "loading rows",
+        content: "CREATE TABLE public.loaded (n int CHECK (public.waits(n))); INSERT INTO public.loaded VALUES (1);",
+    },
+    Step {
+        words: "restoring indexes and constraints",
+        content: "CREATE TABLE public.indexed (n int); INSERT INTO public.indexed VALUES (1);
+                  CREATE INDEX ON public.indexed ((public.waits(n)));",
+    },
+    Step {
+        words: "gathering statistics",
+        content: "CREATE TABLE public.analysed (n int); INSERT INTO public.analysed VALUES (1);
+                  CREATE STATISTICS public.slow ON public.waits(n) FROM public.analysed;",
+    },
+    Step {
+        words: "asking the restored database",
+        content: "",
+    },
+];
+
+/// Takes its time in the throw-away database of a drill.
+const WAITS: &str = "CREATE FUNCTION public.waits(n int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        IF current_database() LIKE 'dataembassy%' THEN PERFORM pg_sleep(7); END IF;
+        RETURN true;
+    END $$;";
+
+async fn killed_at_each_step(world: &'static World) -> Result<()> {
+    let ministry = world.ministry("every-step").await?;
+    let subject = ministry.small_registry("every-step").await?;
+    let content: String = STEPS.iter().map(|step| step.content).collect();
+    subject
+        .connect()
+        .await?
+        .batch_execute(&format!("{WAITS} {content}"))
+        .await?;
+    subject.mirrored().await?;
+    let id = subject.id.as_str();
+    let abroad = world.product.bed.embassy();
+    let api: Api<Pod> = Api::namespaced(abroad.client().clone(), NAMESPACE);
+    let now = kube::api::DeleteParams::default().grace_period(0);
+    let drilling = Drilling::begin(&world.product, id, |spec| {
+        spec["retries"] = json!(3);
+        spec["assertions"] = json!([{"name": "slow", "sql": "SELECT 1 FROM pg_sleep(7)", "equals": "1"}]);
+    })
+    .await?;
+
+    // A pod that is lost is begun anew, three times at most.
+    let mut signed = 0;
+    for (trigger, steps) in [("first", &STEPS[..3]), ("second", &STEPS[3..])] {
+        if signed > 0 {
+            drilling.trigger(trigger).await?;
+        }
+        for (attempt, step) in (1..).zip(steps) {
+            at_work(&drilling, attempt, step.words).await?;
+            let pod = pods(world, id).await?.pop().context("the drill has no pod")?;
+            api.delete(&pod.name_any(), &now).await?;
+        }
+        let ended = drilling.answered(trigger, DRILLED).await?;
+        ensure!(ended.result == DrillOutcome::Passed, "{ended:?}");
+        signed += 1;
+        ensure!(
+            ledger::custody_count(world, id, "drill").await? == signed,
+            "a drill was signed twice"
+        );
+        nothing_left(world, id).await?;
+    }
+
+    // A database that is lost says nothing of the copy, at the last step as at the others.
+    let [.., last] = &STEPS;
+    drilling.trigger("without-its-database").await?;
+    at_work(&drilling, 1, last.words).await?;
+    let pod = pods(world, id).await?.pop().context("the drill has no pod")?;
+    abroad.container(&database(&pod)?)?.kill()?;
+    let ended = drilling.answered("without-its-database", PATIENCE).await?;
+    ensure!(
+        ended.result == DrillOutcome::Inconclusive && ended.entry.is_none(),
+        "{ended:?}"
+    );
+    nothing_left(world, id).await?;
+    ensure!(
+        ledger::custody_count(world, id, "drill").await? == signed,
+        "what found nothing was signed"
+    );
+    drilling.delete().await?;
+    subject.delete().await
+}
+
+/// Waits until an attempt does what these words say.
+pub(crate) async fn at_work(drilling: &Drilling, attempt: i32, words: &str) -> Result<()> {
+    let what = format!("attempt {attempt} to be {words}");
+    wait_for(&what, PATIENCE, || async {
+        let status = drilling.get().await?.status.unwrap_or_default();
+        let current = status.current.filter(|current| current.attempt == attempt);
+        let is = current.is_some_and(|current| current.words.starts_with(words));
+        Ok(is.then_some(()))
+    })
+    .await
+}
+
+/// The container of the throw-away database.
+pub(crate) fn database(pod: &Pod) -> Result<String> {
+    let statuses = pod
+        .status
+        .iter()
+        .flat_map(|status| &status.init_container_statuses);
+    let mut statuses = statuses.flatten();
+    let database = statuses.find(|status| status.name == "database");
+    let id = database.and_then(|status| status.container_id.clone());
+    let id = id.context("its database does not run")?;
+    let (_, id) = id.split_once("://").context("a container without an id")?;
+    Ok(id.to_owned())
 }
 
 async fn not_allowed(world: &'static World) -> Result<()> {

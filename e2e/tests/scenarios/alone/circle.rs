@@ -1,4 +1,5 @@
-//! The whole way: home is left, the embassy serves and mirrors in its turn, and home comes back with what was written on every leg.
+//! The whole way: home is left, the embassy serves and mirrors in its turn, and home comes back with what was written on every leg, although
+//! everybody is killed on the way back.
 
 use anyhow::{Context as _, Result, ensure};
 use dataembassy_crds::{
@@ -17,10 +18,12 @@ use dataembassy_e2e::{
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
+use super::{STANDING, kill};
 use crate::world::{MINUTE, PATIENCE, Subject, World, alone};
 
 #[test]
-fn a_registry_goes_abroad_and_comes_home_with_the_rows_of_every_leg() {
+fn a_registry_goes_abroad_and_comes_home_with_the_rows_of_every_leg_although_everybody_is_killed_on_the_way()
+{
     alone(circle);
 }
 
@@ -189,6 +192,7 @@ async fn stand_down(world: &World, activating: &Activating, subject: &Subject) -
     })
     .await?;
     activating.approve_by(&world.product, 2).await?;
+    killed_at_each_step(world, activating, &subject.id).await?;
     let state = activating
         .registry(&subject.id, PATIENCE, |state| {
             state.phase == RegistryPhase::StoodDown
@@ -197,6 +201,43 @@ async fn stand_down(world: &World, activating: &Activating, subject: &Subject) -
     let copy = state.copy.as_ref().context("there is no last copy")?.sequence;
     ensure!(copy >= 4, "the last copy is {copy}");
     Ok((copy, state.release.context("there is no release")?))
+}
+
+/// Whoever takes part in standing down is killed while a step of it goes on; with the node, everybody is.
+async fn killed_at_each_step(world: &World, activating: &Activating, id: &str) -> Result<()> {
+    let abroad = world.product.bed.embassy();
+    for step in ["close", "copy", "release"] {
+        activating
+            .registry(id, PATIENCE, |state| {
+                state.steps.iter().any(|begun| begun.name == step)
+            })
+            .await?;
+        if step == "copy" {
+            abroad.reboot_node().await?;
+        } else {
+            kill(abroad, "operator").await?;
+            kill(abroad, "custodian").await?;
+        }
+    }
+    // Home's next run is to hear of the fence, and not that nobody answers.
+    ensure!(
+        world.product.bed.store().await?.answers().await?,
+        "the store has lost its bucket"
+    );
+    wait_for("gate and custodian to be up again", PATIENCE, || async {
+        let ready = [
+            "wait",
+            "pods",
+            "--all",
+            "--namespace",
+            STANDING,
+            "--for=condition=Ready",
+            "--timeout=10s",
+        ];
+        abroad.kubectl(ready).await.map(Some)
+    })
+    .await
+    .map(drop)
 }
 
 /// Home restores exactly the last copy, over its own stale rows.

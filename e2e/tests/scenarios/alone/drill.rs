@@ -7,16 +7,18 @@ use dataembassy_e2e::{
     command::wait_for,
     product::drill::{self, Drilling, NAMESPACE},
 };
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::kill;
 use crate::{
-    drills::{nothing_left, pods},
+    drills::{at_work, database, nothing_left, pods},
     ledger,
     world::{PATIENCE, World, alone, slow},
 };
+
+/// What a drill says while it loads.
+const LOADING: &str = "loading rows";
 
 #[test]
 fn a_drill_ends_and_is_signed_once_although_operator_custodian_and_pod_are_killed_and_ends_when_its_database_is()
@@ -44,7 +46,7 @@ async fn kills(world: &'static World) -> Result<()> {
     .await?;
     kill(abroad, "operator").await?;
     secrets::write(abroad, NAMESPACE, &identity, &key).await?;
-    loading(&drilling, 1).await?;
+    at_work(&drilling, 1, LOADING).await?;
     kill(abroad, "operator").await?;
     kill(abroad, "custodian").await?;
     let arguments = [
@@ -57,7 +59,7 @@ async fn kills(world: &'static World) -> Result<()> {
         "--grace-period=0",
     ];
     abroad.kubectl(arguments).await?;
-    loading(&drilling, 2).await?;
+    at_work(&drilling, 2, LOADING).await?;
     kill(abroad, "operator").await?;
     kill(abroad, "custodian").await?;
     wait_for("a result to be signed", PATIENCE, || async {
@@ -80,9 +82,9 @@ async fn kills(world: &'static World) -> Result<()> {
 
     drilling.patch(&json!({"spec": {"retries": 0}})).await?;
     drilling.trigger("without-its-database").await?;
-    loading(&drilling, 1).await?;
-    let at_work = pods(world, id).await?.pop().context("it has no pod")?;
-    abroad.container(&database(&at_work)?)?.kill()?;
+    at_work(&drilling, 1, LOADING).await?;
+    let pod = pods(world, id).await?.pop().context("it has no pod")?;
+    abroad.container(&database(&pod)?)?.kill()?;
     let ended = drilling.answered("without-its-database", PATIENCE).await?;
     ensure!(
         ended.result == DrillOutcome::Inconclusive && ended.entry.is_none(),
@@ -95,30 +97,4 @@ async fn kills(world: &'static World) -> Result<()> {
     nothing_left(world, id).await?;
     drilling.delete().await?;
     subject.delete().await
-}
-
-/// Waits until an attempt is in the middle of the load.
-async fn loading(drilling: &Drilling, attempt: i32) -> Result<()> {
-    let what = format!("attempt {attempt} to load rows");
-    wait_for(&what, PATIENCE, || async {
-        let status = drilling.get().await?.status.unwrap_or_default();
-        let current = status.current.filter(|current| current.attempt == attempt);
-        let loads = current.is_some_and(|current| current.words.starts_with("loading rows"));
-        Ok(loads.then_some(()))
-    })
-    .await
-}
-
-/// The container of the throw-away database.
-fn database(pod: &Pod) -> Result<String> {
-    let statuses = pod
-        .status
-        .iter()
-        .flat_map(|status| &status.init_container_statuses);
-    let mut statuses = statuses.flatten();
-    let database = statuses.find(|status| status.name == "database");
-    let id = database.and_then(|status| status.container_id.clone());
-    let id = id.context("its database does not run")?;
-    let (_, id) = id.split_once("://").context("a container without an id")?;
-    Ok(id.to_owned())
 }
