@@ -466,8 +466,7 @@ async fn killed_at_each_step(world: &'static World) -> Result<()> {
     let [.., last] = &STEPS;
     drilling.trigger("without-its-database").await?;
     at_work(&drilling, 1, last.words).await?;
-    let pod = pods(world, id).await?.pop().context("the drill has no pod")?;
-    abroad.container(&database(&pod)?)?.kill()?;
+    kill_database(world, id).await?;
     let ended = drilling.answered("without-its-database", PATIENCE).await?;
     ensure!(
         ended.result == DrillOutcome::Inconclusive && ended.entry.is_none(),
@@ -494,18 +493,18 @@ pub(crate) async fn at_work(drilling: &Drilling, attempt: i32, words: &str) -> R
     .await
 }
 
-/// The container of the throw-away database.
-pub(crate) fn database(pod: &Pod) -> Result<String> {
+/// Kills a drill's throw-away database, as the kernel does where memory is short.
+pub(crate) async fn kill_database(world: &World, drill: &str) -> Result<()> {
+    let pod = pods(world, drill).await?.pop().context("the drill has no pod")?;
     let statuses = pod
         .status
         .iter()
         .flat_map(|status| &status.init_container_statuses);
     let mut statuses = statuses.flatten();
     let database = statuses.find(|status| status.name == "database");
-    let id = database.and_then(|status| status.container_id.clone());
+    let id = database.and_then(|status| status.container_id.as_deref());
     let id = id.context("its database does not run")?;
-    let (_, id) = id.split_once("://").context("a container without an id")?;
-    Ok(id.to_owned())
+    world.product.bed.embassy().container(id)?.kill()
 }
 
 async fn not_allowed(world: &'static World) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Whatever takes part in a drill is killed while it is at work: before it has its identity, in the middle of the load, and while it is signed for.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use dataembassy_crds::DrillOutcome;
 use dataembassy_e2e::{
     bed::secrets,
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::kill;
 use crate::{
-    drills::{at_work, database, nothing_left, pods},
+    drills::{at_work, kill_database, nothing_left, pods},
     ledger,
     world::{PATIENCE, World, alone, slow},
 };
@@ -83,8 +83,7 @@ async fn kills(world: &'static World) -> Result<()> {
     drilling.patch(&json!({"spec": {"retries": 0}})).await?;
     drilling.trigger("without-its-database").await?;
     at_work(&drilling, 1, LOADING).await?;
-    let pod = pods(world, id).await?.pop().context("it has no pod")?;
-    abroad.container(&database(&pod)?)?.kill()?;
+    kill_database(world, id).await?;
     let ended = drilling.answered("without-its-database", PATIENCE).await?;
     ensure!(
         ended.result == DrillOutcome::Inconclusive && ended.entry.is_none(),
