@@ -47,7 +47,7 @@ use crate::apply::ApplyError;
 use crate::backoff::jittered;
 use crate::condition::rfc3339;
 use crate::embassy::validate::Refusal;
-use crate::run::{Context, ReconcileError, try_again as retry};
+use crate::run::{Context, Reconcile, ReconcileError, try_again as retry};
 use crate::settings::Side;
 use crate::status::write;
 
@@ -63,7 +63,11 @@ const LOOK: Duration = Duration::from_secs(15);
 const REST: Duration = Duration::from_mins(1);
 
 /// Brings one activation on.
-pub async fn reconcile(
+pub fn reconcile(activation: Arc<EmbassyActivation>, context: Arc<Context>) -> Reconcile {
+    Box::pin(bring_on(activation, context))
+}
+
+async fn bring_on(
     activation: Arc<EmbassyActivation>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {

@@ -20,7 +20,7 @@ use kube::{Api, ResourceExt};
 
 use crate::backoff::jittered;
 use crate::custody::dereference::{Answer, Found};
-use crate::run::{self, Context, ReconcileError};
+use crate::run::{self, Context, Reconcile, ReconcileError};
 use crate::status::write;
 
 /// The field manager of everything that this controller writes.
@@ -42,10 +42,11 @@ pub enum Outcome {
 }
 
 /// Judges one registry in custody, and says how it is.
-pub async fn reconcile(
-    custody: Arc<RegistryCustody>,
-    context: Arc<Context>,
-) -> Result<Action, ReconcileError> {
+pub fn reconcile(custody: Arc<RegistryCustody>, context: Arc<Context>) -> Reconcile {
+    Box::pin(bring_on(custody, context))
+}
+
+async fn bring_on(custody: Arc<RegistryCustody>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     if custody.metadata.deletion_timestamp.is_some() {
         // Its recovery points go with it, by owner references; copies stay.
         return Ok(Action::await_change());

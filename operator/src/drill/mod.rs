@@ -32,7 +32,7 @@ use crate::drill::dereference::Found;
 use crate::drill::status::Seen;
 use crate::drill::validate::{Checked, Timing};
 use crate::embassy::validate::Refusal;
-use crate::run::{Context, ReconcileError, try_again as retry};
+use crate::run::{Context, Reconcile, ReconcileError, try_again as retry};
 use crate::status::write;
 
 /// The field manager of everything that this controller writes.
@@ -47,7 +47,11 @@ const LOOK: Duration = Duration::from_secs(15);
 const LONGEST: Duration = Duration::from_hours(24);
 
 /// Brings one drill a step on.
-pub async fn reconcile(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub fn reconcile(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Reconcile {
+    Box::pin(bring_on(drill, context))
+}
+
+async fn bring_on(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     if drill.metadata.deletion_timestamp.is_some() {
         // What we made goes with the drill, by owner references.
         return Ok(Action::await_change());

@@ -26,7 +26,7 @@ use crate::backoff::jittered;
 use crate::embassy::apply::Applied;
 use crate::embassy::dereference::Found;
 use crate::embassy::validate::Refusal;
-use crate::run::{self, Context, ReconcileError};
+use crate::run::{self, Context, Reconcile, ReconcileError};
 use crate::settings::Side;
 use crate::status::write;
 
@@ -49,7 +49,11 @@ pub enum Outcome {
 }
 
 /// Judges one embassy, and at the embassy brings what runs to what the resource says, as far as that is possible now.
-pub async fn reconcile(embassy: Arc<DataEmbassy>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub fn reconcile(embassy: Arc<DataEmbassy>, context: Arc<Context>) -> Reconcile {
+    Box::pin(bring_on(embassy, context))
+}
+
+async fn bring_on(embassy: Arc<DataEmbassy>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     if embassy.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }

@@ -20,7 +20,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 
 use crate::backoff::jittered;
-use crate::run::{Context, ReconcileError};
+use crate::run::{Context, Reconcile, ReconcileError};
 use crate::status::write;
 
 /// The field manager of everything that this controller writes.
@@ -42,7 +42,11 @@ pub enum Outcome {
 }
 
 /// Brings one mirror to what its resource says, as far as that is possible now.
-pub async fn reconcile(mirror: Arc<RegistryMirror>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub fn reconcile(mirror: Arc<RegistryMirror>, context: Arc<Context>) -> Reconcile {
+    Box::pin(bring_on(mirror, context))
+}
+
+async fn bring_on(mirror: Arc<RegistryMirror>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     if mirror.metadata.deletion_timestamp.is_some() {
         // What we made goes with the mirror, by owner references; copies and the signing key stay.
         return Ok(Action::await_change());

@@ -20,7 +20,7 @@ use kube::{Api, ResourceExt};
 use crate::apply::ApplyError;
 use crate::backoff::jittered;
 use crate::embassy::validate::Refusal;
-use crate::run::{Context, ReconcileError, try_again as retry};
+use crate::run::{Context, Reconcile, ReconcileError, try_again as retry};
 use crate::status::{Observed as _, write};
 
 /// The field manager of everything that this controller writes.
@@ -53,10 +53,11 @@ impl From<Result<(), ApplyError>> for Outcome {
 }
 
 /// Brings one restore a step on.
-pub async fn reconcile(
-    restore: Arc<RegistryRestore>,
-    context: Arc<Context>,
-) -> Result<Action, ReconcileError> {
+pub fn reconcile(restore: Arc<RegistryRestore>, context: Arc<Context>) -> Reconcile {
+    Box::pin(bring_on(restore, context))
+}
+
+async fn bring_on(restore: Arc<RegistryRestore>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     if has_ended(&restore) {
         // Nothing is written any more; the identity may lie there all the same.
         let since = restore.status.as_ref().and_then(RegistryRestore::identity_since);

@@ -21,6 +21,7 @@ use dataembassy_crds::{
     DataEmbassy, EmbassyActivation, RecoveryPoint, RegistryCustody, RegistryDrill, RegistryMirror,
     RegistryRestore,
 };
+use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -65,6 +66,10 @@ pub enum ReconcileError {
         source: Box<kube::Error>,
     },
 }
+
+/// A reconcile under way. Boxed where it is compiled: whatever polls an async function of another crate compiles its body once more, and the
+/// tests are such crates.
+pub type Reconcile = BoxFuture<'static, Result<Action, ReconcileError>>;
 
 /// What the watches know. What a side does not watch is empty, and nobody waits for it.
 #[derive(Clone, Debug)]
