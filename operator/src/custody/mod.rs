@@ -20,6 +20,7 @@ use kube::{Api, ResourceExt};
 
 use crate::backoff::jittered;
 use crate::custody::dereference::{Answer, Found};
+use crate::custody::points::Executed;
 use crate::run::{self, Context, Reconcile, ReconcileError};
 use crate::status::write;
 
@@ -29,13 +30,15 @@ pub const MANAGER: &str = "dataembassy-operator/custody";
 const POLL: Duration = Duration::from_secs(10);
 /// How soon it is asked again where it did not answer, or does not know the registry yet.
 const POLL_AGAIN: Duration = Duration::from_secs(4);
+/// How soon its recovery points are brought on, where many had to be changed.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What a reconcile came to, before it is put into words.
 #[derive(Debug)]
 pub enum Outcome {
     /// The resource is not followed; what was valid before stays in effect.
     Refused(validate::Refusal),
-    /// It is valid, and its recovery points are what they should be.
+    /// It is valid, and its recovery points are what they should be, or become it.
     Applied,
     /// The API server did not take a recovery point.
     NotApplied(crate::apply::ApplyError),
@@ -55,14 +58,15 @@ async fn bring_on(custody: Arc<RegistryCustody>, context: Arc<Context>) -> Resul
     let found = dereference::dereference(&custody, &context).await;
     let judged = validate::validate(&custody, found.embassy.as_deref(), &found.neighbours);
     let points = points::plan(&custody, found.report(), &found.points);
-    let applied = points::execute(&points, &found.points, &custody, &context).await;
-    let outcome = match (judged, applied) {
+    let executed = points::execute(&points, &found.points, &custody, &context).await;
+    let is_in_part = matches!(executed, Ok(Executed::InPart));
+    let outcome = match (judged, executed) {
         (Err(refusal), _) => {
             context.metrics.refused(refusal.reason);
             Outcome::Refused(refusal)
         }
         (Ok(_), Err(error)) => Outcome::NotApplied(error),
-        (Ok(_), Ok(())) => Outcome::Applied,
+        (Ok(_), Ok(_)) => Outcome::Applied,
     };
     let observed = status::observe(&custody, &found, &outcome, now);
     let api = Api::all(context.client.clone());
@@ -75,10 +79,8 @@ async fn bring_on(custody: Arc<RegistryCustody>, context: Arc<Context>) -> Resul
             context
                 .metrics
                 .reconciled("RegistryCustody", if refused { "refused" } else { "ok" });
-            Ok(Action::requeue(jittered(
-                again(&custody, &found),
-                context.chance.draw(),
-            )))
+            let again = if is_in_part { SOON } else { again(&custody, &found) };
+            Ok(Action::requeue(jittered(again, context.chance.draw())))
         }
     }
 }

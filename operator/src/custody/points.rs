@@ -25,6 +25,8 @@ use crate::size::size;
 
 /// The component of every recovery point.
 const COMPONENT: &str = "recovery-point";
+/// How many points one look changes: a registry's status does not wait for all of them, nor do other registries.
+const AT_ONCE: usize = 10;
 /// The most characters of a message.
 const MAX_MESSAGE: usize = 1_024;
 
@@ -178,31 +180,51 @@ fn object(custody: &RegistryCustody, name: &str, spec: &RecoveryPointSpec) -> Va
     }))
 }
 
-/// Brings a registry's points to what is planned, and writes only what differs.
+/// Whether a registry's points are as planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// They are.
+    Whole,
+    /// Many had to be changed, and some are left for the next look.
+    InPart,
+}
+
+/// Brings a registry's points towards what is planned, as it is ordered there, and writes only what differs.
 pub async fn execute(
     plan: &Plan,
     live: &[Arc<RecoveryPoint>],
     custody: &RegistryCustody,
     context: &Context,
-) -> Result<(), ApplyError> {
+) -> Result<Executed, ApplyError> {
     let owner = custody.uid().unwrap_or_default();
     let writer = Writer::new(context.client.clone(), MANAGER, &context.metrics);
+    let mut changed = 0;
     for point in &plan.points {
+        if changed == AT_ONCE {
+            return Ok(Executed::InPart);
+        }
         let live = live.iter().find(|live| live.name_any() == point.name);
+        let mut is_changed = false;
         if let Some(object) = &point.object {
-            writer
+            is_changed = writer
                 .apply_cluster(live.map(Arc::as_ref), object, Owner::Resource(&owner))
                 .await?;
         }
         let before = live.and_then(|live| live.status.as_ref());
         if before != Some(&point.status) {
             write_status(point, context).await?;
+            is_changed = true;
         }
+        changed += usize::from(is_changed);
     }
     for name in &plan.surplus {
+        if changed == AT_ONCE {
+            return Ok(Executed::InPart);
+        }
         remove(name, live, context).await?;
+        changed += 1;
     }
-    Ok(())
+    Ok(Executed::Whole)
 }
 
 async fn write_status(point: &Point, context: &Context) -> Result<(), ApplyError> {

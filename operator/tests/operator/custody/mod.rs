@@ -77,6 +77,11 @@ fn ago(minutes: i64) -> Timestamp {
 /// The world after a reconcile, as the watches would show it.
 fn settle(world: &mut World, resource: &mut Value, asked: &[Asked]) {
     resource["status"] = written(asked, "/registrycustodies/population/status")["status"].clone();
+    settle_points(world, asked);
+}
+
+/// The recovery points after a reconcile.
+fn settle_points(world: &mut World, asked: &[Asked]) {
     for asked in asked.iter().filter(|asked| asked.path.starts_with(POINTS)) {
         if let Some(of) = asked.path.strip_suffix("/status") {
             let name = of.rsplit('/').next().unwrap();

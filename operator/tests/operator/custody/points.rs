@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
 
-use super::{POINTS, STATUS, heard, name, run, run_in, settled, world};
+use super::{POINTS, STATUS, heard, name, run, run_in, settle, settle_points, settled, world};
 use crate::world::embassy::{CUSTODIAN, custody, point_spec, registry_report};
 use crate::world::{Asked, client, condition, lines, said, written};
 
@@ -98,6 +98,40 @@ async fn a_recovery_point_that_was_deleted_or_edited_by_hand_is_put_back() {
             format!("PATCH {one}/status"),
         ]
     );
+}
+
+/// A registry that fails its checks is told of before the last of its points is, and before the points of others.
+#[tokio::test]
+async fn a_status_does_not_wait_for_many_recovery_points_and_the_newest_are_made_first() {
+    let sequences: Vec<u64> = (1..=25).rev().collect();
+    let mut resource = custody("population");
+    let (mut world, running) = world(&resource, registry_report(&sequences)).await;
+    heard(&running, Timestamp::now());
+    let mut made: Vec<Vec<String>> = Vec::new();
+    for look in 0..4 {
+        let asked = run(&world, &resource).await;
+        let paths = asked.iter().filter(|asked| asked.method == "PATCH");
+        let paths = paths.filter_map(|asked| asked.path.strip_prefix(POINTS)?.strip_prefix('/'));
+        made.push(
+            paths
+                .filter(|path| !path.contains('/'))
+                .map(ToOwned::to_owned)
+                .collect(),
+        );
+        assert_eq!(
+            lines(&asked).contains(&STATUS.to_owned()),
+            look == 0,
+            "look {look}"
+        );
+        if look == 0 {
+            settle(&mut world, &mut resource, &asked);
+        } else {
+            settle_points(&mut world, &asked);
+        }
+    }
+    let named: Vec<String> = sequences.iter().map(|sequence| name(*sequence)).collect();
+    let expected: Vec<Vec<String>> = named.chunks(10).map(<[_]>::to_vec).chain([Vec::new()]).collect();
+    assert_eq!(made, expected);
 }
 
 #[tokio::test]
