@@ -108,8 +108,10 @@ impl Refusal {
 struct Kept {
     object: Arc<Value>,
     /// What each manager applied last, its status apart from the rest.
-    applied: BTreeMap<(String, bool), Value>,
+    applied: Applied,
 }
+
+type Applied = BTreeMap<(String, bool), Arc<Value>>;
 
 /// The API server's store.
 #[derive(Debug, Default)]
@@ -159,7 +161,7 @@ impl Cluster {
             object.remove("status");
         }
         self.bear(place, &mut object);
-        Ok(self.keep(place, object, BTreeMap::new()))
+        Ok(self.keep(place, object, Applied::new()))
     }
 
     /// Server-side apply by `manager`, with force; of the status alone, or of all but it.
@@ -177,14 +179,13 @@ impl Cluster {
             }
             let mut object = desired.clone();
             self.bear(place, &mut object);
-            return Ok(self.keep(place, object, BTreeMap::from([(by, desired.clone())])));
+            return Ok(self.keep(place, object, Applied::from([(by, Arc::new(desired.clone()))])));
         };
         if !is_due(&kept.object, desired) {
             return Err(Refusal::Conflict);
         }
         let mut object = (*kept.object).clone();
-        let mut applied = kept.applied.clone();
-        let before = applied.get(&by).unwrap_or(&Value::Null);
+        let before = kept.applied.get(&by).map_or(&Value::Null, Arc::as_ref);
         if is_status {
             merge(&mut object["status"], &before["status"], &desired["status"]);
         } else {
@@ -203,8 +204,11 @@ impl Cluster {
         if place.kind == "Job" && template(&object) != template(&kept.object) {
             return Err(Refusal::Invalid);
         }
-        applied.insert(by, desired.clone());
-        Ok(self.change(place, object, applied))
+        if before != desired {
+            let applied = &mut self.kept.get_mut(place).unwrap().applied;
+            applied.insert(by, Arc::new(desired.clone()));
+        }
+        Ok(self.change(place, object))
     }
 
     /// A merge patch.
@@ -214,17 +218,17 @@ impl Cluster {
         if !given.is_null() && *given != kept.object["metadata"]["uid"] || !is_due(&kept.object, patch) {
             return Err(Refusal::Conflict);
         }
-        let (mut object, applied) = ((*kept.object).clone(), kept.applied.clone());
+        let mut object = (*kept.object).clone();
         merge_patch(&mut object, patch);
-        Ok(self.change(place, object, applied))
+        Ok(self.change(place, object))
     }
 
     /// Somebody else than the operator changes an object.
     pub(crate) fn edit(&mut self, place: &Place, change: impl FnOnce(&mut Value)) {
         if let Some(kept) = self.kept.get(place) {
-            let (mut object, applied) = ((*kept.object).clone(), kept.applied.clone());
+            let mut object = (*kept.object).clone();
             change(&mut object);
-            self.change(place, object, applied);
+            self.change(place, object);
         }
     }
 
@@ -270,12 +274,7 @@ impl Cluster {
         object["metadata"]["creationTimestamp"] = seconds(self.now).into();
     }
 
-    fn change(
-        &mut self,
-        place: &Place,
-        mut object: Value,
-        applied: BTreeMap<(String, bool), Value>,
-    ) -> Arc<Value> {
+    fn change(&mut self, place: &Place, mut object: Value) -> Arc<Value> {
         let before = self.kept[place].object.clone();
         let generation = &before["metadata"]["generation"];
         object["metadata"]["generation"] = if object["spec"] == before["spec"] {
@@ -286,18 +285,25 @@ impl Cluster {
         object["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
         // What changes nothing is no new version, and nobody who watches hears of it.
         if object == *before {
-            self.kept.get_mut(place).unwrap().applied = applied;
             return before;
         }
-        self.keep(place, object, applied)
+        let object = self.tell(place, object);
+        self.kept.get_mut(place).unwrap().object = object.clone();
+        object
     }
 
-    fn keep(
-        &mut self,
-        place: &Place,
-        mut object: Value,
-        applied: BTreeMap<(String, bool), Value>,
-    ) -> Arc<Value> {
+    fn keep(&mut self, place: &Place, object: Value, applied: Applied) -> Arc<Value> {
+        let object = self.tell(place, object);
+        let kept = Kept {
+            object: object.clone(),
+            applied,
+        };
+        self.kept.insert(place.clone(), kept);
+        object
+    }
+
+    /// Gives an object its next version, and tells those who watch.
+    fn tell(&mut self, place: &Place, mut object: Value) -> Arc<Value> {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         let object = Arc::new(object);
@@ -307,11 +313,6 @@ impl Cluster {
             is_gone: false,
             is_ours: self.is_ours,
         });
-        let kept = Kept {
-            object: object.clone(),
-            applied,
-        };
-        self.kept.insert(place.clone(), kept);
         object
     }
 }
