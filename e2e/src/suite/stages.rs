@@ -92,7 +92,7 @@ const INTERRUPTED: u8 = 3;
 #[must_use]
 pub fn steps(options: &Options) -> Vec<Step> {
     let mut steps = vec![
-        vec![first()],
+        vec![vec![format()]],
         vec![yielding(vec![programs()]), busy(options)],
         [vec![yielding(computing(options))], idle(options)].concat(),
     ];
@@ -138,29 +138,30 @@ impl Stage {
     }
 }
 
-fn first() -> Vec<Stage> {
-    vec![
-        stage(
-            "provision",
-            "install and build what the tests need",
-            vec![Command::cargo(&["e2e", "provision"])],
-        ),
-        stage(
-            "format",
-            "the code reads as rustfmt writes it",
-            vec![Command::cargo(&["fmt", "--all", "--check"])],
-        ),
-    ]
+fn format() -> Stage {
+    stage(
+        "format",
+        "the code reads as rustfmt writes it",
+        vec![Command::cargo(&["fmt", "--all", "--check"])],
+    )
 }
 
-/// What the bed runs: built while tests compile and wait, in a target folder that those do not need. Nothing else is, for the bed waits for the
-/// folder.
+fn provision() -> Stage {
+    stage(
+        "provision",
+        "install and build what the tests need",
+        vec![Command::cargo(&["e2e", "provision"])],
+    )
+}
+
+/// What is optimised: built while others download and link, and while tests compile and wait, in a target folder that those do not need. All of it,
+/// or the beds that come up later would wait for the folder.
 fn programs() -> Stage {
     let build = [&["build", "--release", "--locked"], &PROGRAMS[..]].concat();
     stage(
         "programs",
         "operator and sidecar, as they are released",
-        vec![Command::cargo(&build)],
+        vec![Command::cargo(&build), explorations(&["--no-run"])],
     )
 }
 
@@ -231,7 +232,7 @@ fn yielding(stages: Vec<Stage>) -> Vec<Stage> {
     stages.into_iter().map(yielding).collect()
 }
 
-/// What waits for servers and deadlines, and keeps the processors busy by itself.
+/// What waits for servers and deadlines, and keeps the processors busy by itself; before it, what it needs.
 fn busy(options: &Options) -> Vec<Stage> {
     let crates = stage(
         "crates",
@@ -244,7 +245,7 @@ fn busy(options: &Options) -> Vec<Stage> {
         "the product in two clusters, in good days and bad",
         vec![scenarios(options, &["--skip", "alone::", "--test-threads=24"])],
     );
-    vec![crates, scenarios.prepared_by(up())]
+    vec![provision(), crates, scenarios.prepared_by(up())]
 }
 
 /// The modules of the scenarios that are played alone, by bed: about as long on each. The first bed is the one that the others have been played on.
