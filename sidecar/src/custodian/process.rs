@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dataembassy_contract::Reason;
 use dataembassy_ledger::RegistryId;
@@ -20,6 +20,10 @@ use super::registry::{Assignment, Holdings, Identity, Keeper};
 use super::space;
 use crate::process::report::note;
 use crate::store::{Store, StoreError};
+
+/// Between the first two looks at a store that was not found; twice as long each time, up to the length of a cycle. The network lets a new pod
+/// through a moment after it begins.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A custodian at work.
 pub struct Custodian {
@@ -78,14 +82,22 @@ impl Custodian {
 
     /// Works until it is told to end.
     pub async fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
         while !self.ending.is_cancelled() {
             self.replace_the_fallen();
             let configuration = self.effective.borrow_and_update().clone();
             if let Some(configuration) = configuration {
                 self.work(&configuration).await;
             }
+            let cycle = self.office.timing.cycle;
+            let until_next = if self.document.is_some() {
+                cycle
+            } else {
+                pause.min(cycle)
+            };
+            pause = until_next * 2;
             tokio::select! {
-                () = tokio::time::sleep(self.office.timing.cycle) => {}
+                () = tokio::time::sleep(until_next) => {}
                 () = self.ending.cancelled() => {}
                 changed = self.effective.changed() => {
                     if changed.is_err() {

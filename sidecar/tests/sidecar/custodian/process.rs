@@ -218,6 +218,23 @@ async fn a_store_that_is_away_or_set_up_wrong_is_told_and_heals() {
     custodian.until("the credentials", refused).await;
 }
 
+/// The network lets a new pod through a moment after it begins.
+#[tokio::test]
+async fn a_custodian_that_begins_before_the_store_can_be_reached_does_not_wait_for_its_next_look() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(1, &Shape::default()).await;
+    bench.timing = vec![("--look-every", "1h")];
+    bench.proxy.inject(usize::MAX, Fault::Refuse, |_, _| true);
+    let custodian = bench.custodian();
+    custodian
+        .until("the store to be missed", |report| {
+            report.store.reason == Reason::StoreUnreachable
+        })
+        .await;
+    bench.proxy.heal();
+    custodian.until_head(1).await;
+}
+
 #[tokio::test]
 async fn the_difference_to_the_stores_clock_is_measured_told_and_stops_what_carries_a_time() {
     let mut bench = CustodianBench::start().await;
