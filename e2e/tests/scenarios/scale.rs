@@ -30,8 +30,8 @@ const EXTENT: Extent = Extent {
     entries: 200,
     unproven: 5,
 };
-/// Within this time of its start a custodian knows every head: half of it is promised, on a machine that has the time.
-const KNOWN: Duration = Duration::from_mins(2);
+/// Within this time of a custodian's start every head is shown.
+const KNOWN: Duration = Duration::from_mins(1);
 /// Between two looks at all of them.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Within this time everything is examined and read back.
