@@ -128,16 +128,16 @@ impl<'a> Writer<'a> {
             + DeserializeOwned,
     {
         let api = Api::namespaced(self.client.clone(), text(desired, "namespace"));
-        self.apply_to(&api, live, desired, owner).await.map(drop)
+        self.apply_to(&api, live, desired, owner).await
     }
 
-    /// Brings an object of the cluster to what `desired` says; whether that took a write. `live` is what the watch knows.
+    /// Brings an object of the cluster to what `desired` says. `live` is what the watch knows.
     pub async fn apply_cluster<K>(
         &self,
         live: Option<&K>,
         desired: &Value,
         owner: Owner<'_>,
-    ) -> Result<bool, ApplyError>
+    ) -> Result<(), ApplyError>
     where
         K: Resource<DynamicType = (), Scope = ClusterResourceScope>
             + Clone
@@ -155,7 +155,7 @@ impl<'a> Writer<'a> {
         live: Option<&K>,
         desired: &Value,
         owner: Owner<'_>,
-    ) -> Result<bool, ApplyError>
+    ) -> Result<(), ApplyError>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
     {
@@ -172,7 +172,7 @@ impl<'a> Writer<'a> {
         match live {
             Some(live) if !owner.owns(live) => return Err(foreign()),
             Some(live) if serde_json::to_value(live).is_ok_and(|live| is_applied(&live, desired)) => {
-                return Ok(false);
+                return Ok(());
             }
             Some(_) => {}
             // The watch sees labelled objects only, so a stranger's must be asked for before it is overwritten.
@@ -192,7 +192,7 @@ impl<'a> Writer<'a> {
             .await
             .map_err(refused)?;
         self.metrics.wrote(kind_of::<K>());
-        Ok(true)
+        Ok(())
     }
 }
 

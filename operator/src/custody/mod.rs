@@ -20,7 +20,6 @@ use kube::{Api, ResourceExt};
 
 use crate::backoff::jittered;
 use crate::custody::dereference::{Answer, Found};
-use crate::custody::points::Executed;
 use crate::run::{self, Context, Reconcile, ReconcileError};
 use crate::status::write;
 
@@ -30,8 +29,6 @@ pub const MANAGER: &str = "dataembassy-operator/custody";
 const POLL: Duration = Duration::from_secs(10);
 /// How soon it is asked again where it did not answer, or does not know the registry yet.
 const POLL_AGAIN: Duration = Duration::from_secs(4);
-/// How soon its recovery points are brought on, where many had to be changed.
-const SOON: Duration = Duration::from_secs(1);
 
 /// What a reconcile came to, before it is put into words.
 #[derive(Debug)]
@@ -58,15 +55,14 @@ async fn bring_on(custody: Arc<RegistryCustody>, context: Arc<Context>) -> Resul
     let found = dereference::dereference(&custody, &context).await;
     let judged = validate::validate(&custody, found.embassy.as_deref(), &found.neighbours);
     let points = points::plan(&custody, found.report(), &found.points);
-    let executed = points::execute(&points, &found.points, &custody, &context).await;
-    let is_in_part = matches!(executed, Ok(Executed::InPart));
-    let outcome = match (judged, executed) {
+    let applied = points::execute(&points, &found.points, &custody, &context).await;
+    let outcome = match (judged, applied) {
         (Err(refusal), _) => {
             context.metrics.refused(refusal.reason);
             Outcome::Refused(refusal)
         }
         (Ok(_), Err(error)) => Outcome::NotApplied(error),
-        (Ok(_), Ok(_)) => Outcome::Applied,
+        (Ok(_), Ok(())) => Outcome::Applied,
     };
     let observed = status::observe(&custody, &found, &outcome, now);
     let api = Api::all(context.client.clone());
@@ -79,8 +75,10 @@ async fn bring_on(custody: Arc<RegistryCustody>, context: Arc<Context>) -> Resul
             context
                 .metrics
                 .reconciled("RegistryCustody", if refused { "refused" } else { "ok" });
-            let again = if is_in_part { SOON } else { again(&custody, &found) };
-            Ok(Action::requeue(jittered(again, context.chance.draw())))
+            Ok(Action::requeue(jittered(
+                again(&custody, &found),
+                context.chance.draw(),
+            )))
         }
     }
 }

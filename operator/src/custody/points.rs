@@ -14,7 +14,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::apply::{ApplyError, Owner, Writer, with_digest};
+use crate::apply::{ApplyError, Owner, Writer, is_applied, with_digest};
 use crate::condition::rfc3339;
 use crate::custody::MANAGER;
 use crate::custody::retreat::retreat;
@@ -25,7 +25,7 @@ use crate::size::size;
 
 /// The component of every recovery point.
 const COMPONENT: &str = "recovery-point";
-/// How many points one look changes: a registry's status does not wait for all of them, nor do other registries.
+/// How many points one look makes or changes, and how many it removes: a registry's status does not wait for all of them, nor do other registries.
 const AT_ONCE: usize = 10;
 /// The most characters of a message.
 const MAX_MESSAGE: usize = 1_024;
@@ -180,51 +180,60 @@ fn object(custody: &RegistryCustody, name: &str, spec: &RecoveryPointSpec) -> Va
     }))
 }
 
-/// Whether a registry's points are as planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Executed {
-    /// They are.
-    Whole,
-    /// Many had to be changed, and some are left for the next look.
-    InPart,
-}
-
-/// Brings a registry's points towards what is planned, as it is ordered there, and writes only what differs.
+/// Brings a registry's points towards what is planned, and writes only what differs. What is left comes with the next look, which the changes
+/// themselves bring about.
 pub async fn execute(
     plan: &Plan,
     live: &[Arc<RecoveryPoint>],
     custody: &RegistryCustody,
     context: &Context,
-) -> Result<Executed, ApplyError> {
+) -> Result<(), ApplyError> {
     let owner = custody.uid().unwrap_or_default();
     let writer = Writer::new(context.client.clone(), MANAGER, &context.metrics);
-    let mut changed = 0;
-    for point in &plan.points {
-        if changed == AT_ONCE {
-            return Ok(Executed::InPart);
-        }
-        let live = live.iter().find(|live| live.name_any() == point.name);
-        let mut is_changed = false;
+    let turn = usize::try_from(context.clock.now().as_second()).unwrap_or_default();
+    for name in plan.surplus.iter().take(AT_ONCE) {
+        remove(name, live, context).await?;
+    }
+    for (point, live) in due(plan, live, turn).into_iter().take(AT_ONCE) {
         if let Some(object) = &point.object {
-            is_changed = writer
-                .apply_cluster(live.map(Arc::as_ref), object, Owner::Resource(&owner))
+            writer
+                .apply_cluster(live, object, Owner::Resource(&owner))
                 .await?;
         }
-        let before = live.and_then(|live| live.status.as_ref());
-        if before != Some(&point.status) {
+        if live.and_then(|live| live.status.as_ref()) != Some(&point.status) {
             write_status(point, context).await?;
-            is_changed = true;
         }
-        changed += usize::from(is_changed);
     }
-    for name in &plan.surplus {
-        if changed == AT_ONCE {
-            return Ok(Executed::InPart);
+    Ok(())
+}
+
+/// The points that are not as planned, as they are ordered, those that are missing first. Where many others differ, `turn` says with which to begin:
+/// some may be put back each time by somebody else, and must not keep the rest from their turn.
+fn due<'a>(
+    plan: &'a Plan,
+    live: &'a [Arc<RecoveryPoint>],
+    turn: usize,
+) -> Vec<(&'a Point, Option<&'a RecoveryPoint>)> {
+    let (mut due, mut differing) = (Vec::new(), Vec::new());
+    for point in &plan.points {
+        match live.iter().find(|live| live.name_any() == point.name) {
+            None => due.push((point, None)),
+            Some(live) if differs(point, live) => differing.push((point, Some(live.as_ref()))),
+            Some(_) => {}
         }
-        remove(name, live, context).await?;
-        changed += 1;
     }
-    Ok(Executed::Whole)
+    if differing.len() > AT_ONCE {
+        let first = turn % differing.len();
+        differing.rotate_left(first);
+    }
+    due.extend(differing);
+    due
+}
+
+fn differs(point: &Point, live: &RecoveryPoint) -> bool {
+    let is_as_desired =
+        |desired: &Value| serde_json::to_value(live).is_ok_and(|live| is_applied(&live, desired));
+    live.status.as_ref() != Some(&point.status) || !point.object.as_ref().is_none_or(is_as_desired)
 }
 
 async fn write_status(point: &Point, context: &Context) -> Result<(), ApplyError> {
@@ -275,5 +284,69 @@ fn refused(name: &str, source: kube::Error) -> ApplyError {
         kind: "RecoveryPoint".to_owned(),
         name: name.to_owned(),
         source: Box::new(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn planned(count: i64) -> Plan {
+        let point = |sequence| Point {
+            name: name("population", sequence),
+            object: None,
+            status: RecoveryPointStatus {
+                intact: Known::True,
+                ..RecoveryPointStatus::default()
+            },
+        };
+        Plan {
+            points: (1..=count).rev().map(point).collect(),
+            surplus: Vec::new(),
+        }
+    }
+
+    fn live(sequences: impl Iterator<Item = i64>) -> Vec<Arc<RecoveryPoint>> {
+        let point = |sequence: i64| {
+            Arc::new(
+                serde_json::from_value(json!({
+                    "apiVersion": "dataembassy.io/v1alpha1", "kind": "RecoveryPoint",
+                    "metadata": {"name": name("population", sequence)},
+                    "spec": {
+                        "registry": "population", "sequence": sequence, "digest": "", "copyId": "", "takenAt": "", "arrivedAt": "",
+                        "bytes": 1, "size": "1 B",
+                    },
+                }))
+                .unwrap(),
+            )
+        };
+        sequences.map(point).collect()
+    }
+
+    #[test]
+    fn points_that_are_missing_come_before_those_that_differ() {
+        let (plan, live) = (planned(4), live([4, 2].into_iter()));
+        let due: Vec<_> = due(&plan, &live, 7)
+            .into_iter()
+            .map(|(point, live)| (point.name.clone(), live.is_some()))
+            .collect();
+        let expected = [(3, false), (1, false), (4, true), (2, true)];
+        assert_eq!(
+            due,
+            expected.map(|(sequence, is_there)| (name("population", sequence), is_there))
+        );
+    }
+
+    #[test]
+    fn points_that_somebody_puts_back_each_time_keep_none_from_its_turn() {
+        let (plan, live) = (planned(25), live(1..=25));
+        let mut reached = BTreeSet::new();
+        for turn in 0..25 {
+            let due = due(&plan, &live, turn);
+            reached.extend(due.iter().take(AT_ONCE).map(|(point, _)| point.name.clone()));
+        }
+        assert_eq!(reached.len(), 25);
     }
 }

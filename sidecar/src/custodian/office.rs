@@ -23,17 +23,21 @@ const MOST_DAYS: u64 = 36_500;
 /// How often things are done.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Timing {
-    /// Between two looks at the store and at each ledger, such as `15s`.
+    /// Between two looks at the store and at each ledger, such as `15s`; while the store was not found yet, the first ones follow sooner.
     #[arg(long = "look-every", env = "DATAEMBASSY_LOOK_EVERY", default_value = "15s", value_parser = length)]
     pub cycle: Duration,
     /// The least time between two counts of a registry's objects; one that takes long is repeated the less often, but once an hour.
     #[arg(long = "count-every", env = "DATAEMBASSY_COUNT_EVERY", default_value = "30s", value_parser = length)]
     pub count: Duration,
+    /// The least time between two looks at the locks of a few objects of a registry, drawn by lot while they are counted; reading back looks at
+    /// all of them.
+    #[arg(long = "sample-every", env = "DATAEMBASSY_SAMPLE_EVERY", default_value = "1h", value_parser = length)]
+    pub sample: Duration,
     /// The least time between two proofs of a registry while nothing breaks or heals.
     #[arg(long = "prove-every", env = "DATAEMBASSY_PROVE_EVERY", default_value = "1h", value_parser = length)]
     pub proof: Duration,
     /// How long a copy must be in every plan that lets it go before it is recorded as expired, and the least time between two such entries
-    /// of a registry.
+    /// of a registry, or between two plans of a dry run in the log.
     #[arg(long = "expire-every", env = "DATAEMBASSY_EXPIRE_EVERY", default_value = "6h", value_parser = length)]
     pub expiry: Duration,
 }
@@ -43,6 +47,7 @@ impl Default for Timing {
         Self {
             cycle: Duration::from_secs(15),
             count: Duration::from_secs(30),
+            sample: Duration::from_hours(1),
             proof: Duration::from_hours(1),
             expiry: Duration::from_hours(6),
         }

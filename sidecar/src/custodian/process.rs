@@ -86,16 +86,14 @@ impl Custodian {
         while !self.ending.is_cancelled() {
             self.replace_the_fallen();
             let configuration = self.effective.borrow_and_update().clone();
+            let mut until_next = self.office.timing.cycle;
             if let Some(configuration) = configuration {
                 self.work(&configuration).await;
+                if self.document.is_none() {
+                    until_next = until_next.min(pause);
+                    pause = until_next * 2;
+                }
             }
-            let cycle = self.office.timing.cycle;
-            let until_next = if self.document.is_some() {
-                cycle
-            } else {
-                pause.min(cycle)
-            };
-            pause = until_next * 2;
             tokio::select! {
                 () = tokio::time::sleep(until_next) => {}
                 () = self.ending.cancelled() => {}

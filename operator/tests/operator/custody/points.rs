@@ -10,7 +10,13 @@ use crate::world::{Asked, client, condition, lines, said, written};
 
 #[tokio::test]
 async fn a_report_becomes_recovery_points_and_a_status_and_nothing_else() {
-    let (world, running) = world(&custody("population"), registry_report(&[2, 1])).await;
+    let mut report = registry_report(&[2, 1]);
+    let words = "copy 1 has expired and cannot be deleted";
+    report["retention"] = json!({
+        "kept": 1, "expiring": [1], "expiringCopies": 1, "expiringBytes": 1024, "waiting": 3, "waitingBytes": 4096, "deleted": 7,
+        "blocked": {"reason": "RetentionBlocked", "message": words, "since": Timestamp::now()}
+    });
+    let (world, running) = world(&custody("population"), report).await;
     heard(&running, Timestamp::now());
     let asked = run(&world, &custody("population")).await;
     let mut expected = Vec::new();
@@ -60,6 +66,12 @@ async fn a_report_becomes_recovery_points_and_a_status_and_nothing_else() {
         status["verification"],
         json!({"copies": 2, "verified": 2, "oldestProofAt": "2026-11-23T11:00:00Z"})
     );
+    assert_eq!(
+        status["retention"],
+        json!({
+            "kept": 1, "expiring": [1], "expiringCopies": 1, "expiringBytes": 1024, "waiting": 3, "waitingBytes": 4096, "blocked": words
+        })
+    );
 }
 
 #[tokio::test]
@@ -100,7 +112,7 @@ async fn a_recovery_point_that_was_deleted_or_edited_by_hand_is_put_back() {
     );
 }
 
-/// A registry that fails its checks is told of before the last of its points is, and before the points of others.
+/// Whoever waits for a registry's alarm does not wait for all of its points, nor for those of a hundred others.
 #[tokio::test]
 async fn a_status_does_not_wait_for_many_recovery_points_and_the_newest_are_made_first() {
     let sequences: Vec<u64> = (1..=25).rev().collect();
@@ -146,6 +158,45 @@ async fn a_recovery_point_goes_when_its_copy_went() {
         "{:?}",
         lines(&asked)
     );
+}
+
+#[tokio::test]
+async fn many_recovery_points_go_a_few_at_a_time() {
+    let sequences: Vec<u64> = (1..=9).rev().collect();
+    let (mut world, resource, _running) = settled(registry_report(&sequences)).await;
+    for sequence in 20..=35_u64 {
+        let mut point = world
+            .objects
+            .iter()
+            .find(|object| object["metadata"]["name"] == name(9))
+            .unwrap()
+            .clone();
+        point["metadata"]["name"] = name(sequence).into();
+        point["spec"]["sequence"] = sequence.into();
+        world.objects.push(point);
+    }
+    let mut removed = Vec::new();
+    for _ in 0..3 {
+        let asked = run(&world, &resource).await;
+        let names: Vec<String> = asked
+            .iter()
+            .filter(|asked| asked.method == "DELETE")
+            .filter_map(|asked| {
+                Some(
+                    asked
+                        .path
+                        .strip_prefix(POINTS)?
+                        .trim_start_matches('/')
+                        .to_owned(),
+                )
+            })
+            .collect();
+        world
+            .objects
+            .retain(|object| !names.iter().any(|name| object["metadata"]["name"] == **name));
+        removed.push(names.len());
+    }
+    assert_eq!(removed, [10, 6, 0]);
 }
 
 /// It tells of the head first, and of older copies once it has read them.
