@@ -169,6 +169,36 @@ async fn an_object_of_somebody_else_is_not_taken_over() {
 }
 
 #[tokio::test]
+async fn a_right_that_the_operator_lacks_is_named_and_an_api_server_that_is_busy_is_asked_again() {
+    let lacks = "deployments.apps \"population-mirror\" is forbidden: User \"system:serviceaccount:operator\" cannot patch resource \
+                 \"deployments\" in API group \"apps\" in the namespace \"interior\"";
+    for (code, reason, said) in [
+        (403, "Forbidden", lacks),
+        (429, "TooManyRequests", "please try again later"),
+    ] {
+        let world = World::of(&[embassy(), mirror("population")]);
+        let (client, log) = client(move |asked: &Asked| {
+            let refusal = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": said,
+            });
+            (asked.method == "PATCH" && asked.path == OBJECTS[3]).then_some((code, refusal))
+        });
+        let done = reconcile(Arc::new(read(&mirror("population"))), world.context(client)).await;
+        let asked = log.take();
+        let status = written(&asked, "/status");
+        let ready = condition(status, "Ready");
+        assert_eq!(ready["reason"], "ApplyFailed", "{ready}");
+        assert!(ready["message"].as_str().unwrap().contains(said), "{ready}");
+        let is_stalled = condition(status, "Stalled")["status"] == "True";
+        assert_eq!(
+            (is_stalled, done.is_err()),
+            (code == 403, code == 429),
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_report_of_this_generation_makes_the_mirror_ready() {
     let (mut world, resource) = settled(&mirror("population")).await;
     let port = answering(json!({

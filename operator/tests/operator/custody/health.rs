@@ -1,10 +1,14 @@
 //! Whether a registry is safe, in words; floors never go down.
 
-use serde_json::json;
+use std::sync::Arc;
 
-use super::{STATUS, ago, deployments, name, run, settled, status_of, world};
-use crate::world::embassy::{CUSTODIAN, Running, custody, registry_report, standing};
-use crate::world::{World, lines, said, written};
+use dataembassy_contract::custodian::CustodianReport;
+use dataembassy_operator::poll::Known;
+use serde_json::{Value, json};
+
+use super::{STATUS, ago, deployments, name, run, run_in, settled, status_of, world};
+use crate::world::embassy::{CUSTODIAN, Running, custodian_report, custody, registry_report, standing};
+use crate::world::{World, client, lines, read, said, written};
 
 #[tokio::test]
 async fn a_head_that_goes_down_is_an_alarm_and_lowers_no_floor() {
@@ -159,11 +163,44 @@ async fn space_is_the_registrys_own_quota_first_and_then_the_stores() {
     let (world, resource, running) = settled(registry_report(&[1])).await;
     let mut report = registry_report(&[1]);
     report["usedBytes"] = json!(200_u64 << 30);
-    running.processes.say(CUSTODIAN, "/registries/population", report);
+    running
+        .processes
+        .say(CUSTODIAN, "/registries/population", report.clone());
     let status = status_of(&world, &resource).await;
     let (space, reason, message) = said(&status, "SpaceSufficient");
     assert_eq!((space.as_str(), reason.as_str()), ("False", "QuotaExceeded"));
     assert!(message.contains("registry population has 200.0 GiB"), "{message}");
+
+    // Within its quota it has what the store has left for all, as the custodian has said of itself.
+    let mut said_last = custodian_report();
+    said_last["space"]["sufficient"] =
+        json!({"state": "False", "reason": "SpaceShort", "message": "full on 2027-01-01"});
+    for (report, reason, words) in [
+        (registry_report(&[1]), "SpaceShort", "full on 2027-01-01"),
+        (report, "QuotaExceeded", "registry population has 200.0 GiB"),
+    ] {
+        running.processes.say(CUSTODIAN, "/registries/population", report);
+        let (client, log) = client(|_| None);
+        let context = world.context(client);
+        let known = Known {
+            pod_uid: "uid".to_owned(),
+            etag: None,
+            report: Arc::new(read::<CustodianReport>(&said_last)),
+        };
+        context.custodian_reports.keep("luxembourg".to_owned(), known);
+        run_in(&context, &resource).await;
+        let asked = log.take();
+        let status = written(&asked, "/registrycustodies/population/status");
+        let (space, found, message) = said(status, "SpaceSufficient");
+        assert_eq!((space.as_str(), found.as_str()), ("False", reason), "{message}");
+        assert!(message.contains(words), "{message}");
+        let events: Vec<&Value> = asked
+            .iter()
+            .filter(|asked| asked.path.contains("/events") && asked.body["type"] == "Warning")
+            .map(|asked| &asked.body["reason"])
+            .collect();
+        assert!(events.iter().any(|found| *found == reason), "{events:?}");
+    }
 }
 
 #[tokio::test]

@@ -90,7 +90,13 @@ async fn faults_are_readable_in_conditions_of_their_own() {
         .filter(|asked| asked.path.contains("/events") && asked.body["type"] == "Warning")
         .map(|asked| asked.body["reason"].as_str().unwrap())
         .collect();
-    for reason in ["NoObjectLock", "StoreExposed", "RequestsRefused", "ClockSkewed"] {
+    for reason in [
+        "NoObjectLock",
+        "SpaceShort",
+        "StoreExposed",
+        "RequestsRefused",
+        "ClockSkewed",
+    ] {
         assert!(events.contains(&reason), "{events:?}");
     }
 }

@@ -124,10 +124,99 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use dataembassy_ledger::entry::CopyFault;
 
+    use super::*;
+    use crate::custodian::registry::holdings::{Damage, Partial, ReadDamage};
+    use crate::custodian::registry::made_up::held;
+
+    const PERIOD: Duration = Duration::from_secs(100);
     const READ_BEFORE: Due = Due::Read((true, None, Reverse(Timestamp::UNIX_EPOCH)));
     const NEVER_READ: Due = Due::Read((false, None, Reverse(Timestamp::UNIX_EPOCH)));
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// A copy that was read back in that second.
+    fn read_at(number: u64, second: i64) -> Held {
+        let mut copy = held(number);
+        copy.read.verified_at = Some(at(second));
+        copy
+    }
+
+    /// The numbers of the copies that are due in that second, the most urgent first.
+    fn due(copies: &[Held], second: i64) -> Vec<u64> {
+        let mut due: Vec<(Urgency, u64)> = Vec::new();
+        for copy in copies {
+            let urgency = urgency(copy, at(second), PERIOD);
+            due.extend(urgency.map(|urgency| (urgency, copy.reference.sequence.get())));
+        }
+        due.sort_unstable();
+        due.into_iter().map(|(_, number)| number).collect()
+    }
+
+    #[test]
+    fn what_was_never_read_comes_first_and_the_newest_of_it_and_then_what_was_read_longest_ago() {
+        let copies = [read_at(1, 30), read_at(2, 20), held(3), held(4), read_at(5, 20)];
+        assert_eq!(due(&copies, 200), [4, 3, 5, 2, 1]);
+    }
+
+    #[test]
+    fn what_was_read_within_half_of_the_period_waits() {
+        let copies = [read_at(1, 1_000)];
+        assert!(due(&copies, 1_049).is_empty());
+        assert_eq!(due(&copies, 1_050), [1]);
+        // A calendar that was wrong says nothing about when it was read.
+        assert_eq!(due(&copies, 999), [1]);
+    }
+
+    #[test]
+    fn a_reading_that_was_interrupted_goes_on_however_short_ago_the_last_one_was() {
+        let mut copy = read_at(1, 1_000);
+        copy.read.partial = Some(Partial {
+            segments: 7,
+            since: at(1_001),
+        });
+        assert_eq!(due(&[copy], 1_002), [1]);
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_there_is_not_read_nor_what_was_read_and_found_wrong() {
+        let damage = Box::new(Damage {
+            fault: CopyFault::Missing,
+            objects: 1,
+            example: "00000002".into(),
+        });
+        let [mut unknown, mut wrong, mut missing, mut judged, mut halfway] = [1, 2, 3, 4, 5].map(held);
+        unknown.manifest = Manifest::Unread;
+        wrong.manifest = Manifest::Wrong(damage.clone());
+        missing.listed.damage = Some(damage);
+        judged.read.damage = Some(Box::new(ReadDamage {
+            complete: true,
+            ..ReadDamage::default()
+        }));
+        // More may be wrong with it than what was found before it was interrupted.
+        halfway.read.damage = Some(Box::default());
+        let copies = [unknown, wrong, missing, judged, halfway];
+        assert_eq!(due(&copies, 200), [5]);
+    }
+
+    #[test]
+    fn what_was_found_wrong_is_looked_at_again_after_a_while_when_all_of_the_copy_was_read() {
+        let mut copy = held(1);
+        assert!(!is_to_recheck(&copy, at(2_000)));
+        let mut damage = ReadDamage {
+            looked_at: at(1_000),
+            ..ReadDamage::default()
+        };
+        copy.read.damage = Some(Box::new(damage.clone()));
+        assert!(!is_to_recheck(&copy, at(2_000)));
+        damage.complete = true;
+        copy.read.damage = Some(Box::new(damage));
+        assert!(!is_to_recheck(&copy, at(1_029)));
+        assert!(is_to_recheck(&copy, at(1_030)));
+    }
 
     /// Serves these registries, each of which has always so much due, and tells what each was read of so many bytes in all.
     fn served(turns: &mut Turns, costs: &mut [(RegistryId, u64, u64)], bytes: u64) {

@@ -16,6 +16,8 @@ pub mod holdings;
 pub mod judgement;
 pub mod ledger;
 pub mod listing;
+#[cfg(test)]
+pub(crate) mod made_up;
 pub mod orders;
 mod places;
 pub mod presence;

@@ -26,8 +26,6 @@ const AT_ONCE: usize = 32;
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at a manifest that was wrong.
 const RETRY: Duration = Duration::from_mins(1);
-/// Between two looks at a sample of locks.
-const SAMPLE_PERIOD: Duration = Duration::from_hours(1);
 /// After so many failed looks at a copy, while others go well, the store cannot read it.
 const PATIENCE: u8 = 3;
 
@@ -304,7 +302,7 @@ impl Keeper {
 
     /// Looks at the locks of a few objects, and again at those that were not as they must be.
     async fn sample_locks(&mut self, assignment: &Assignment, sample: &[Drawn]) -> Result<(), StoreError> {
-        let now = Instant::now();
+        let (now, period) = (Instant::now(), self.office.timing.sample);
         let mut looked_at: Vec<(Sequence, LockFault)> = Vec::new();
         let mut drawn: Vec<(Sequence, &Drawn)> = Vec::new();
         {
@@ -313,7 +311,7 @@ impl Keeper {
             let faults = faults
                 .filter_map(|held| Some((held.reference.sequence, held.locks.fault.as_deref()?.clone())));
             looked_at.extend(faults.take(AT_ONCE));
-            let since = |at: Instant| now.duration_since(at) >= SAMPLE_PERIOD;
+            let since = |at: Instant| now.duration_since(at) >= period;
             if self.presence.sampled.is_none_or(since) {
                 let place = |one: &Drawn| {
                     let held = holdings.copies.values().find(|held| held.copy == one.copy)?;

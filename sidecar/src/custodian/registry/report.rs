@@ -85,7 +85,11 @@ impl Keeper {
             intact: intact.clone(),
             last_arrival: chains.and_then(|chains| chains.last_arrival().cloned()),
             alarms,
-            copies: copies(&holdings, assignment, chains.map(LedgerState::view)),
+            copies: copies(
+                &holdings,
+                &assignment.settings.pins,
+                chains.map(LedgerState::view),
+            ),
             // The longest that it can be, so that the report still fits when it is known.
             complete_from: Some(u64::MAX),
             reading,
@@ -192,8 +196,12 @@ fn told_opening(opening: &Opening) -> TermOpening {
 }
 
 /// The newest copies and the pinned ones, newest first.
-fn copies(holdings: &HoldingsState, assignment: &Assignment, view: Option<&CustodyView>) -> Vec<CopyReport> {
-    let is_pinned = |sequence: Sequence| assignment.settings.pins.iter().any(|(pin, _)| *pin == sequence);
+fn copies(
+    holdings: &HoldingsState,
+    pins: &[(Sequence, String)],
+    view: Option<&CustodyView>,
+) -> Vec<CopyReport> {
+    let is_pinned = |sequence: Sequence| pins.iter().any(|(pin, _)| *pin == sequence);
     let newest = holdings.copies.values().rev().enumerate();
     let shown = newest.filter(|(place, held)| *place < NEWEST || is_pinned(held.reference.sequence));
     shown
@@ -330,5 +338,90 @@ fn figures(
         last_drill_passed: 0,
         drills: super::orders::Count::default(),
         alarms: counts.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::custodian::registry::made_up::held;
+
+    /// So many living copies, and nothing about them is unknown.
+    fn living(copies: u64) -> HoldingsState {
+        let mut holdings = HoldingsState::default();
+        for number in 1..=copies {
+            holdings.take(held(number));
+        }
+        holdings.history_known = true;
+        holdings
+    }
+
+    fn pins(numbers: impl IntoIterator<Item = u64>) -> Vec<(Sequence, String)> {
+        let pin = |number| (Sequence::new(number).unwrap(), "an election".to_owned());
+        numbers.into_iter().map(pin).collect()
+    }
+
+    fn numbers(told: &[CopyReport]) -> Vec<u64> {
+        told.iter().map(|copy| copy.sequence).collect()
+    }
+
+    fn length(report: &RegistryReport) -> usize {
+        serde_json::to_vec(report).unwrap().len()
+    }
+
+    #[test]
+    fn the_newest_fifty_are_told_and_the_pinned_ones_however_old() {
+        let holdings = living(60);
+        let told = copies(&holdings, &pins([3, 60]), None);
+        let wanted: Vec<u64> = (11..=60).rev().chain([3]).collect();
+        assert_eq!(numbers(&told), wanted);
+        let pinned: Vec<bool> = told.iter().map(|copy| copy.pinned).collect();
+        let is_pinned = |number: &u64| [3, 60].contains(number);
+        assert_eq!(pinned, wanted.iter().map(is_pinned).collect::<Vec<_>>());
+        // Whoever chooses among those below would choose among some of them.
+        assert_eq!(complete_from(&holdings, &told), Some(11));
+        let told = copies(&holdings, &pins([9, 10]), None);
+        assert_eq!(complete_from(&holdings, &told), Some(9));
+    }
+
+    #[test]
+    fn a_report_is_complete_only_where_every_living_copy_is_known_and_told() {
+        let mut holdings = living(52);
+        let told = copies(&holdings, &pins([1, 2]), None);
+        assert_eq!(complete_from(&holdings, &told), None);
+        assert_eq!(complete_from(&holdings, &[]), Some(u64::MAX));
+        // One that is not known yet would come below them.
+        holdings.history_known = false;
+        assert_eq!(complete_from(&holdings, &told), Some(1));
+    }
+
+    #[test]
+    fn a_report_that_is_too_long_lets_go_of_words_and_then_of_the_oldest_that_nobody_pinned() {
+        let holdings = living(200);
+        let report = RegistryReport {
+            copies: copies(&holdings, &pins(1..=64), None),
+            ..RegistryReport::default()
+        };
+        assert_eq!(report.copies.len(), MAX_COPIES);
+        let mut wordy = report.clone();
+        for copy in &mut wordy.copies {
+            copy.message = "x".repeat(1_000);
+        }
+        assert!(length(&wordy) > MAX_BYTES);
+        assert_eq!(fit(wordy), report);
+        let mut long = report;
+        for copy in &mut long.copies {
+            copy.digest = "x".repeat(600);
+        }
+        assert!(length(&long) > MAX_BYTES);
+        let told = fit(long);
+        assert!(length(&told) <= MAX_BYTES);
+        let kept = numbers(&told.copies);
+        let (newest, pinned) = kept.split_at(kept.len() - 64);
+        assert_eq!(pinned, (1..=64).rev().collect::<Vec<u64>>());
+        assert!((1..50).contains(&newest.len()), "{newest:?}");
+        let first = 201 - newest.len() as u64;
+        assert_eq!(newest, (first..=200).rev().collect::<Vec<u64>>());
+        assert_eq!(complete_from(&holdings, &told.copies), Some(first));
     }
 }

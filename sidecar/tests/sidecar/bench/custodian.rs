@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use dataembassy_contract::config::{
     Addressing, Floor, ImmutabilityConfig, LockMode, RecipientConfig, SovereigntyConfig, StoreConfig,
 };
@@ -21,6 +23,8 @@ use dataembassy_sidecar::store::{Ledger, LedgerSettings, StoreSettings};
 use dataembassy_testkit::fabricated::{Depositor, MadeCopy, MadeLedger, Origin, RECIPIENT, Shape};
 use dataembassy_testkit::fault_proxy::FaultProxy;
 use dataembassy_testkit::minio::{BUCKET, BucketKind, Minio, StoreUser, Version};
+use hyper::Method;
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::REGISTRY;
@@ -215,9 +219,36 @@ impl CustodianBench {
         self.minio.root().versions(BUCKET, &prefix).await.unwrap()
     }
 
+    /// Gives one version this lock, or none, as who owns the store: a GOVERNANCE lock that it has does not count.
+    pub async fn set_lock(&self, key: &str, version: &str, lock: Option<(&str, Timestamp)>) {
+        let lock = lock
+            .map(|(mode, until)| format!("<Mode>{mode}</Mode><RetainUntilDate>{until:.0}</RetainUntilDate>"));
+        let body = format!("<Retention>{}</Retention>", lock.unwrap_or_default());
+        let checksum = STANDARD.encode(Sha256Digest::of(body.as_bytes()).as_bytes());
+        let query = [("retention", ""), ("versionId", version)];
+        let headers = [
+            ("x-amz-bypass-governance-retention", "true"),
+            ("x-amz-checksum-sha256", checksum.as_str()),
+        ];
+        let (root, path) = (self.minio.root(), format!("/{BUCKET}/{key}"));
+        let set = root.expect(Method::PUT, &path, &query, &headers, body.into());
+        set.await.unwrap();
+    }
+
     /// All that custodians have logged.
     pub fn log(&self) -> String {
         super::logged(self.folder.path())
+    }
+
+    /// Waits until the source chain was looked at so many times more.
+    pub async fn until_looks(&self, custodian: &Custodian, more: usize) {
+        let looks = || {
+            let seen = self.proxy.seen();
+            let of_source = format!("prefix=registries%2F{REGISTRY}%2Fsource%2F");
+            seen.iter().filter(|one| one.target.contains(&of_source)).count()
+        };
+        let before = looks();
+        custodian.until("more looks", |_| looks() >= before + more).await;
     }
 
     /// Starts the program.

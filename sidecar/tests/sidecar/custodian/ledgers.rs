@@ -1,13 +1,13 @@
 //! What stands in a ledger and may not: each is told with registry, place, what is lost and what stands, and the chain goes on.
 
 use crate::bench::REGISTRY;
-use crate::bench::custodian::{CustodianBench, custodian_key, home};
+use crate::bench::custodian::{CustodianBench, alarm, custodian_key, home};
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::RegistryReport;
 use dataembassy_contract::report::CheckState;
 use dataembassy_ledger::entry::{CustodyBody, Entry, Header, VoidBody};
 use dataembassy_ledger::value::Timestamp;
-use dataembassy_ledger::{CopyId, ObjectKey, Sequence, SigningKey, Term};
+use dataembassy_ledger::{CopyId, ObjectKey, Sequence, Term};
 use dataembassy_testkit::fabricated::Shape;
 use dataembassy_testkit::fault_proxy::Fault;
 use hyper::Method;
@@ -51,6 +51,27 @@ async fn a_copy_signed_by_the_custodian_does_not_count_and_the_chain_goes_on() {
     custodian.until_head(4).await;
     let message = custodian.until_alarm(Reason::SecondVersion).await;
     assert!(message.contains("2 versions"), "{message}");
+}
+
+#[tokio::test]
+async fn another_entry_at_the_heads_place_by_who_may_sign_there_is_a_fork_until_the_next_one_decides() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(1, &Shape::default()).await;
+    let mut other = bench.ledger.apart("fork");
+    bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    custodian.until_head(2).await;
+    let mut depositor = bench.depositor().await;
+    other.copy(&mut depositor, &Shape::default()).await.unwrap();
+    drop(depositor);
+    let message = custodian.until_alarm(Reason::Forked).await;
+    assert!(
+        message.contains("entry 2 exists in several versions"),
+        "{message}"
+    );
+    bench.copies(1, &Shape::default()).await;
+    custodian.until_head(3).await;
+    custodian.until_healed(Reason::Forked).await;
 }
 
 #[tokio::test]
@@ -161,9 +182,17 @@ async fn a_custody_entry_of_a_source_key_does_not_count_and_the_custodian_writes
 #[tokio::test]
 async fn a_head_that_vanishes_is_a_roll_back_and_nothing_is_written() {
     let mut bench = CustodianBench::start().await;
+    // What is read back again and again is to be proven each time.
+    bench.timing.push(("--prove-every", "1s"));
+    bench.config.verification.period = "6s".parse().unwrap();
+    bench.write_config();
     let made = bench.copies(3, &Shape::default()).await;
     let custodian = bench.custodian();
-    custodian.until_head(3).await;
+    custodian
+        .until_registry("a proof of all three", |report| {
+            report.verification.verified == 3 && report.custody_head.is_some()
+        })
+        .await;
     let folder =
         crate::bench::custodian::on_disk(&bench.minio, &bench.ledger.entry_key(sequence(3)).to_string());
     let aside = bench.folder.path().join("aside");
@@ -176,11 +205,114 @@ async fn a_head_that_vanishes_is_a_roll_back_and_nothing_is_written() {
     ] {
         assert!(message.contains(part), "{message}");
     }
+    let left = bench.custody_entries().await.len();
+    let report = custodian.registry().await.unwrap();
+    let enough = report.verification.bytes_read + 2 * 6_000;
+    bench.copies(1, &Shape::default()).await;
+    let is_read = |report: &RegistryReport| report.verification.bytes_read >= enough;
+    custodian
+        .until_registry("the others to be read back once more", is_read)
+        .await;
+    bench.until_looks(&custodian, 3).await;
+    let entries = bench.custody_entries().await.len();
+    assert_eq!(entries, left, "something was written without the head");
     std::fs::rename(&aside, &folder).unwrap();
     custodian.until_healed(Reason::RolledBack).await;
-    // A signature by nobody that is known changes nothing either.
-    let stranger = SigningKey::from_seed(&[4; 32]);
-    assert_ne!(stranger.public_key(), home().public_key());
+    custodian.until_head(4).await;
+    let goes_on = |report: &RegistryReport| {
+        let head = report.custody_head.as_ref();
+        head.is_some_and(|head| head.sequence > left as u64)
+    };
+    custodian.until_registry("the next proof", goes_on).await;
+}
+
+#[tokio::test]
+async fn of_two_entries_of_home_for_one_place_neither_counts_before_the_next_one_names_it() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(2, &Shape::default()).await;
+    let mut apart = bench.ledger.apart("fork");
+    let first = bench.copies(1, &Shape::default()).await.remove(0);
+    // Both are there before anybody looks: neither has been followed.
+    let mut depositor = bench.depositor().await;
+    let second = apart.copy(&mut depositor, &Shape::default()).await.unwrap();
+    drop(depositor);
+    assert_ne!(first.reference.digest, second.reference.digest);
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::Forked).await;
+    for part in [
+        "registry population, copy 3: entry 3 exists in several versions",
+        "signed by who may sign there",
+        "Lost: nothing. Stands: the ledger up to entry 2, 2 copies",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let report = custodian
+        .until_registry("a proof of those before it", |report| {
+            report.verification.verified == 2 && report.intact.state == CheckState::True
+        })
+        .await;
+    assert_eq!(
+        (report.ledger.state, report.ledger.reason),
+        (CheckState::False, Reason::Forked)
+    );
+    let alarmed = alarm(&report, Reason::Forked);
+    assert_eq!(Some(report.ledger.message), alarmed);
+    let told: Vec<u64> = report.copies.iter().map(|copy| copy.sequence).collect();
+    assert_eq!(told, [2, 1]);
+    assert_eq!(report.source_head.unwrap().sequence, 2);
+    // Home goes on behind the one that the store had last.
+    let mut depositor = bench.depositor().await;
+    let third = apart.copy(&mut depositor, &Shape::default()).await.unwrap();
+    custodian.until_head(4).await;
+    custodian.until_healed(Reason::Forked).await;
+    let report = custodian
+        .until_registry("both to be read", |report| report.verification.verified == 4)
+        .await;
+    assert_eq!(report.intact.state, CheckState::True);
+    let told: Vec<&str> = report.copies.iter().map(|copy| copy.digest.as_str()).collect();
+    let followed = [third, second].map(|made| made.reference.digest.to_string());
+    assert_eq!(told[..2], followed);
+    // What nobody names still stands beside it.
+    let message = custodian.until_alarm(Reason::SecondVersion).await;
+    assert!(
+        message.contains("copy 3") && message.contains("2 versions"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn beside_an_entry_that_was_followed_another_one_of_home_is_a_fork_and_leads_nowhere() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(1, &Shape::default()).await;
+    let mut apart = bench.ledger.apart("fork");
+    let first = bench.copies(1, &Shape::default()).await.remove(0);
+    let custodian = bench.custodian();
+    custodian.until_head(2).await;
+    let mut depositor = bench.depositor().await;
+    let second = apart.copy(&mut depositor, &Shape::default()).await.unwrap();
+    let message = custodian.until_alarm(Reason::Forked).await;
+    for part in [
+        "registry population, copy 2: entry 2 exists in several versions",
+        "Lost: nothing. Stands: the ledger up to entry 2, 2 copies",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    apart.copy(&mut depositor, &Shape::default()).await.unwrap();
+    drop(depositor);
+    let message = custodian.until_alarm(Reason::LedgerGap).await;
+    let second = second.reference.digest.to_string();
+    assert!(
+        message.contains("copy 3") && message.contains(&second),
+        "{message}"
+    );
+    let report = custodian.registry().await.unwrap();
+    let first = first.reference.digest.to_string();
+    assert_eq!(report.source_head.unwrap().digest, first);
+    let third = bench.copies(1, &Shape::default()).await.remove(0);
+    let report = custodian.until_head(3).await;
+    let third = third.reference.digest.to_string();
+    assert_eq!(report.source_head.unwrap().digest, third);
+    custodian.until_healed(Reason::Forked).await;
 }
 
 #[tokio::test]

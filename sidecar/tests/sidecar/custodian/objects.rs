@@ -1,15 +1,18 @@
-//! Level 1: manifests, recipients, and whether every object is there.
+//! Level 1: manifests, recipients, and whether every object is there and locked.
 
 use std::time::Duration;
 
 use crate::bench::custodian::{CustodianBench, alarm, on_disk};
 use dataembassy_contract::Reason;
+use dataembassy_contract::config::LockMode;
 use dataembassy_contract::custodian::RegistryReport;
 use dataembassy_contract::report::CheckState;
 use dataembassy_ledger::key::CopyObject;
-use dataembassy_testkit::fabricated::Shape;
+use dataembassy_testkit::fabricated::{MadeCopy, Shape};
+use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::{BUCKET, BucketKind};
-use hyper::Method;
+use hyper::{Method, StatusCode};
+use jiff::{SignedDuration, Timestamp};
 
 #[tokio::test]
 async fn an_object_that_vanishes_is_named_and_heals_when_it_is_back() {
@@ -157,6 +160,130 @@ async fn objects_without_a_lock_are_told() {
         .until("the bucket", |report| report.store.reason == Reason::NoObjectLock)
         .await;
     assert_eq!(report.store.state, CheckState::False);
+}
+
+/// A store that locks nothing by itself and prolongs no lock for the custodian, and the one copy that it holds.
+async fn unlocked() -> (CustodianBench, MadeCopy) {
+    let mut bench = CustodianBench::start_with(BucketKind::Lockable).await;
+    let prolongs = |method: &Method, target: &str| method == Method::PUT && target.contains("retention");
+    bench
+        .proxy
+        .inject(usize::MAX, Fault::Answer(StatusCode::FORBIDDEN), prolongs);
+    let copy = bench.copies(1, &Shape::default()).await.remove(0);
+    (bench, copy)
+}
+
+/// One of a copy's segments, which its tests are about: key and version.
+fn second_segment(bench: &CustodianBench, copy: &MadeCopy) -> (String, String) {
+    let segment = &copy.segments[1];
+    let key = bench
+        .ledger
+        .object(copy.body.copy_id, CopyObject::Segment(segment.number));
+    (key.to_string(), segment.version.to_string())
+}
+
+/// Locks every other object of the copy, for as long as it must be.
+async fn lock_the_others(bench: &CustodianBench, copy: &MadeCopy, mode: &str) {
+    let (segment, _) = second_segment(bench, copy);
+    for version in bench.folder(copy.body.copy_id).await {
+        if version.key != segment {
+            let lock = Some((mode, in_hours(24)));
+            bench.set_lock(&version.key, &version.id, lock).await;
+        }
+    }
+}
+
+fn in_hours(hours: i64) -> Timestamp {
+    Timestamp::now()
+        .checked_add(SignedDuration::from_hours(hours))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn reading_back_finds_the_one_object_without_a_lock() {
+    let (bench, copy) = unlocked().await;
+    lock_the_others(&bench, &copy, "COMPLIANCE").await;
+    // Whoever only asks about an object learns nothing, as a sample does: its lock is seen where it is read, or nowhere.
+    let is_asking = |method: &Method, target: &str| method == Method::HEAD && target.contains("/copies/");
+    bench
+        .proxy
+        .inject(usize::MAX, Fault::Answer(StatusCode::NOT_FOUND), is_asking);
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::LockMissing).await;
+    for part in [
+        "registry population, copy 1: object 00000002: it has no lock",
+        "COMPLIANCE is needed",
+        "Lost: nothing",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let report = custodian.registry().await.unwrap();
+    assert_eq!(alarm(&report, Reason::LockTooShort), None);
+    bench.proxy.heal();
+    let (segment, version) = second_segment(&bench, &copy);
+    let lock = Some(("COMPLIANCE", in_hours(24)));
+    bench.set_lock(&segment, &version, lock).await;
+    custodian.until_healed(Reason::LockMissing).await;
+}
+
+#[tokio::test]
+async fn one_object_whose_lock_ends_too_soon_is_told_and_why_it_is_not_prolonged() {
+    let (bench, copy) = unlocked().await;
+    lock_the_others(&bench, &copy, "COMPLIANCE").await;
+    let (segment, version) = second_segment(&bench, &copy);
+    let lock = Some(("COMPLIANCE", in_hours(1)));
+    bench.set_lock(&segment, &version, lock).await;
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::LockTooShort).await;
+    for part in [
+        "registry population, copy 1: object 00000002: its lock ends ",
+        "6 hours of it must always be left",
+        "Lost: nothing",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let message = custodian.until_alarm(Reason::RetentionBlocked).await;
+    for part in [
+        "copy 1 is kept, and locks of its objects, such as 00000002, cannot be prolonged",
+        "the store denied PutObjectRetention",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let report = custodian.registry().await.unwrap();
+    assert!(alarm(&report, Reason::LockTooShort).is_some(), "{report:#?}");
+    assert_eq!(alarm(&report, Reason::LockMissing), None);
+}
+
+#[tokio::test]
+async fn a_sample_finds_the_lock_that_went_after_everything_was_read_back() {
+    let (mut bench, copy) = unlocked().await;
+    bench.timing.push(("--sample-every", "1s"));
+    bench.config.immutability.mode = LockMode::Governance;
+    bench.write_config();
+    lock_the_others(&bench, &copy, "GOVERNANCE").await;
+    let (segment, version) = second_segment(&bench, &copy);
+    let lock = Some(("GOVERNANCE", in_hours(24)));
+    bench.set_lock(&segment, &version, lock).await;
+    let custodian = bench.custodian();
+    let is_read = |report: &RegistryReport| report.verification.verified == 1;
+    let report = custodian
+        .until_registry("all of it to be read back", is_read)
+        .await;
+    assert_eq!(alarm(&report, Reason::LockMissing), None);
+    let read = report.verification.bytes_read;
+    bench.set_lock(&segment, &version, None).await;
+    let message = custodian.until_alarm(Reason::LockMissing).await;
+    for part in [
+        "copy 1: object 00000002: it has no lock",
+        "GOVERNANCE or COMPLIANCE is needed",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Nothing was read for that: all is proven for days.
+    let report = custodian.registry().await.unwrap();
+    assert_eq!(report.verification.bytes_read, read);
+    bench.set_lock(&segment, &version, lock).await;
+    custodian.until_healed(Reason::LockMissing).await;
 }
 
 #[tokio::test]

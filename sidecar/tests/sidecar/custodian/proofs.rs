@@ -1,9 +1,9 @@
 //! Level 2: bytes are read back, what was flipped on a disk is found, proofs say so, and a reading that was cut off goes on.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::bench::custodian::{CustodianBench, DEADLINE, on_disk};
+use crate::bench::custodian::{CustodianBench, DEADLINE, alarm, on_disk};
 use dataembassy_contract::Reason;
 use dataembassy_contract::config::Floor;
 use dataembassy_contract::custodian::RegistryReport;
@@ -160,6 +160,57 @@ async fn a_reading_goes_on_where_a_killed_custodian_stopped() {
         "{} segments were read, {most} were left",
         segments.len()
     );
+}
+
+#[tokio::test]
+async fn what_takes_longer_than_the_period_at_the_rate_that_is_allowed_is_told_until_more_is_allowed() {
+    const RATE: u64 = 120_000;
+    let mut bench = CustodianBench::start().await;
+    bench.config.verification.period = "6s".parse().unwrap();
+    bench.config.verification.bytes_per_second = RATE;
+    bench.write_config();
+    // Ten seconds for the whole of it.
+    let shape = Shape {
+        segments: 24,
+        segment_bytes: 50_000,
+        ..Shape::default()
+    };
+    bench.copies(1, &shape).await;
+    let begun = Instant::now();
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::VerificationOverdue).await;
+    for part in [
+        "registry population, copy 1: ",
+        "the oldest of them 1, were not read back within",
+        "Lost: nothing. Stands: the ledger up to entry 1, 1 copy",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let report = custodian.registry().await.unwrap();
+    assert_eq!(
+        (report.intact.state, report.intact.reason),
+        (CheckState::Unknown, Reason::VerificationOverdue)
+    );
+    let is_read = |report: &RegistryReport| report.copies.iter().any(|copy| copy.verified_at.is_some());
+    let report = custodian.until_registry("all of it to be read", is_read).await;
+    let (took, bytes) = (begun.elapsed(), report.verification.bytes_read);
+    assert!(bytes >= 1_200_000, "{bytes}");
+    // After a rest a quarter of a second is made up for.
+    let least = Duration::from_millis(bytes * 1_000 / RATE - 300);
+    assert!(took >= least, "{bytes} bytes took {took:?}");
+    // It counts from when the reading began.
+    assert!(
+        alarm(&report, Reason::VerificationOverdue).is_some(),
+        "{report:#?}"
+    );
+    bench.config.verification.bytes_per_second = 1 << 30;
+    bench.write_config();
+    custodian.until_healed(Reason::VerificationOverdue).await;
+    custodian
+        .until_registry("the proof", |report| {
+            proven(report) && report.verification.verified == 1
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -332,7 +383,7 @@ async fn a_custodian_killed_at_any_moment_leaves_a_right_chain_and_goes_on() {
         // Killed at the n-th request after it began, so each round ends it elsewhere.
         let custodian = bench.custodian();
         let before = bench.proxy.seen().len();
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while bench.proxy.seen().len() < before + usize::try_from(5 * round + 5).unwrap()
             && begun.elapsed() < DEADLINE
         {

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::bench::REGISTRY;
-use crate::bench::custodian::{Custodian, CustodianBench, DEADLINE, alarm, newest_only, on_disk};
+use crate::bench::custodian::{Custodian, CustodianBench, DEADLINE, alarm, home, newest_only, on_disk};
 use crate::bench::drill;
 use dataembassy_contract::Reason;
 use dataembassy_contract::config::Floor;
@@ -17,7 +17,7 @@ use dataembassy_ledger::chain::CustodyView;
 use dataembassy_ledger::entry::{CustodyBody, ExpiryBody, PinBody, VoidBody};
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::{CopyId, ObjectKey, Sequence, Sha256Digest};
-use dataembassy_testkit::fabricated::{MadeCopy, Shape};
+use dataembassy_testkit::fabricated::{MadeCopy, MadeLedger, Shape};
 use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::{BUCKET, BucketKind, SignedClient, StoreUser};
 use hyper::{Method, StatusCode};
@@ -117,6 +117,24 @@ fn deletions(bench: &CustodianBench) -> usize {
     seen.iter().filter(|one| one.method == Method::DELETE).count()
 }
 
+/// Nothing was deleted but named versions of objects of the registry's copies: without a version an object would only be hidden.
+fn assert_only_copies_went(bench: &CustodianBench) {
+    let copies = format!("/{BUCKET}/registries/{REGISTRY}/copies/");
+    assert!(deletions(bench) > 0);
+    for one in bench.proxy.seen() {
+        let (path, query) = one.target.split_once('?').unwrap_or((&one.target, ""));
+        let query: Vec<&str> = query.split('&').collect();
+        // One request that deletes many has no version in its query.
+        let is_of_many = one.method == Method::POST && query.iter().any(|part| part.starts_with("delete"));
+        assert!(!is_of_many, "POST {}", one.target);
+        if one.method == Method::DELETE {
+            let versions = query.iter().filter_map(|part| part.strip_prefix("versionId="));
+            let is_named = versions.filter(|id| !id.is_empty()).count() == 1;
+            assert!(path.starts_with(&copies) && is_named, "DELETE {}", one.target);
+        }
+    }
+}
+
 fn is_prolonging(method: &Method, target: &str) -> bool {
     method == Method::PUT && target.contains("retention")
 }
@@ -128,17 +146,6 @@ fn prolongings(bench: &CustodianBench) -> usize {
     of_copies
         .filter(|one| is_prolonging(&one.method, &one.target))
         .count()
-}
-
-/// Waits until the custodian has looked so many times more.
-async fn looks(bench: &CustodianBench, custodian: &Custodian, more: usize) {
-    let looks = || {
-        let seen = bench.proxy.seen();
-        let of_source = format!("prefix=registries%2F{REGISTRY}%2Fsource%2F");
-        seen.iter().filter(|one| one.target.contains(&of_source)).count()
-    };
-    let before = looks();
-    custodian.until("more looks", |_| looks() >= before + more).await;
 }
 
 fn has_copies(report: &RegistryReport, numbers: &[u64]) -> bool {
@@ -300,6 +307,17 @@ async fn prolonging_that_was_cut_off_goes_on_and_repeats_little() {
     }
 }
 
+/// The plans that custodians have printed, in order.
+fn printed(bench: &CustodianBench) -> Vec<String> {
+    let log = bench.log();
+    let lines = log.lines().filter(|line| line.contains("this is the plan"));
+    let plan = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["plan"].as_str().unwrap().to_owned()
+    };
+    lines.map(plan).collect()
+}
+
 #[tokio::test]
 async fn a_dry_run_shows_what_would_go_and_lets_nothing_go() {
     let mut bench = bench(600).await;
@@ -320,16 +338,31 @@ async fn a_dry_run_shows_what_would_go_and_lets_nothing_go() {
         ),
         (1, 2, 12_000)
     );
-    looks(&bench, &custodian, 5).await;
+    bench.until_looks(&custodian, 5).await;
     assert_eq!(deletions(&bench), 0);
     assert!(expiries(&bench).await.is_empty());
     for copy in folders(&made) {
         assert_eq!(bench.folder(copy).await.len(), 5);
     }
+    // In words too, copy by copy, and each plan once however often it is made.
+    let plans = printed(&bench);
+    let last = plans.last().expect("no plan was printed");
+    let verdicts: Vec<Vec<&str>> = last
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    for (verdict, copy) in [("stays", "3"), ("goes", "2"), ("goes", "1")] {
+        let is_told = |words: &&Vec<&str>| words[..2] == [verdict, copy] && words[4] == "6000";
+        assert_eq!(verdicts.iter().filter(is_told).count(), 1, "{last}");
+    }
+    assert!(last.contains("among the newest intact"), "{last}");
+    assert!(last.ends_with("1 stay, 2 go with 12000 sealed bytes"), "{last}");
+    assert!(plans.windows(2).all(|two| two[0] != two[1]), "{plans:#?}");
     // The same plan, executed.
     bench.config.registries[0].retention.dry_run = false;
     bench.write_config();
     until_gone(&bench, &custodian, &folders(&made[..2])).await;
+    assert_eq!(printed(&bench), plans);
 }
 
 #[tokio::test]
@@ -379,6 +412,7 @@ async fn expired_copies_are_deleted_after_their_locks_and_their_space_comes_back
     let metrics = String::from_utf8(metrics.into_body()).unwrap();
     let counted = "dataembassy_custodian_deleted_objects_total{registry=\"population\"} 10";
     assert!(metrics.contains(counted), "{metrics}");
+    assert_only_copies_went(&bench);
 }
 
 #[tokio::test]
@@ -557,6 +591,7 @@ async fn two_custodians_let_the_same_copies_go_once() {
         .collect();
     assert_eq!(expired, [1, 2, 3]);
     bench.view().await;
+    assert_only_copies_went(&bench);
 }
 
 #[tokio::test]
@@ -581,7 +616,7 @@ async fn nothing_goes_while_nobody_has_said_where_the_ledger_stood() {
         blocked.is_some_and(|blocked| blocked.reason == Reason::Unwitnessed)
     };
     custodian.until_registry("why nothing goes", blocked).await;
-    looks(&bench, &custodian, 4).await;
+    bench.until_looks(&custodian, 4).await;
     assert_eq!(deletions(&bench), 0);
     assert!(expiries(&bench).await.is_empty());
     let head = before.source_head.unwrap();
@@ -651,6 +686,7 @@ async fn objects_that_no_entry_names_are_declared_void_and_swept_when_they_are_o
     bench.copies(2, &Shape::default()).await;
     let old = unnamed(&mut bench, Some(Duration::from_hours(2))).await;
     let young = unnamed(&mut bench, None).await;
+    let unaccepted = unaccepted(&bench).await;
     let custodian = bench.custodian();
     until_gone(&bench, &custodian, &[old]).await;
     let given_up: Vec<CopyId> = voids(&bench)
@@ -666,6 +702,14 @@ async fn objects_that_no_entry_names_are_declared_void_and_swept_when_they_are_o
     assert_quiet(&report);
     // An entry that comes after all does not make it a copy.
     assert!(bench.view().await.is_void(old));
+    // Of a registry that nobody accepted nothing is swept, however old it is.
+    let report = custodian
+        .until("the stranger", |report| !report.unknown_registries.is_empty())
+        .await;
+    assert_eq!(report.unknown_registries, ["stranger"]);
+    let left = bench.minio.root().versions(BUCKET, &unaccepted).await;
+    assert_eq!(left.unwrap().len(), 5);
+    assert_only_copies_went(&bench);
 }
 
 #[tokio::test]
@@ -684,7 +728,7 @@ async fn nothing_is_swept_while_the_source_chain_has_a_gap() {
     std::fs::rename(&place, &aside).unwrap();
     custodian.until_alarm(Reason::LedgerGap).await;
     let old = unnamed(&mut bench, Some(Duration::from_hours(2))).await;
-    looks(&bench, &custodian, 6).await;
+    bench.until_looks(&custodian, 6).await;
     assert!(voids(&bench).await.is_empty());
     assert_eq!(bench.folder(old).await.len(), 5);
     std::fs::rename(&aside, &place).unwrap();
@@ -725,7 +769,7 @@ async fn a_copy_whose_entry_is_not_listed_to_a_custodian_that_starts_is_not_give
     custodian.until_healed(Reason::LedgerGap).await;
     let is_known = |report: &RegistryReport| report.copies.iter().any(|copy| copy.sequence == 2);
     custodian.until_registry("the copy to be known", is_known).await;
-    looks(&bench, &custodian, 6).await;
+    bench.until_looks(&custodian, 6).await;
     assert!(voids(&bench).await.is_empty());
 }
 
@@ -741,6 +785,14 @@ async fn unnamed(bench: &mut CustodianBench, age: Option<Duration>) -> CopyId {
     drop(depositor);
     bench.ledger = ledger;
     body.copy_id
+}
+
+/// Puts old objects of a copy and no entry into a registry that nobody accepted; returns their folder.
+async fn unaccepted(bench: &CustodianBench) -> String {
+    let mut other = MadeLedger::new(bench.origin, "stranger".parse().unwrap(), home());
+    let mut depositor = bench.depositor().await.backdating(Duration::from_hours(2));
+    let (body, _) = other.objects(&mut depositor, &Shape::default()).await.unwrap();
+    ObjectKey::copy_prefix(other.registry(), body.copy_id)
 }
 
 #[tokio::test]

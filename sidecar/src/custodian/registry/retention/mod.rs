@@ -1,6 +1,7 @@
 //! Rule 13: which copies stay and which go, executed. A keeper does a little of it at the end of each of its turns.
 //!
-//! [`planning`] makes the plan, which the report shows whatever is done about it. [`copies`] and [`chains`] prolong the locks of what stays.
+//! [`planning`] makes the plan, which the report shows whatever is done about it; where nothing is, [`printing`] has the log tell the reasons.
+//! [`copies`] and [`chains`] prolong the locks of what stays.
 //! What goes is first recorded in the custody chain ([`recording`]): copies that expire, and folders of copies that never came to their entry
 //! ([`sweep`]). Only then, and only when its lock has ended, it is deleted, version by version ([`deletion`]). After a restart the chain says
 //! what was recorded ([`recall`]), and the store what of it is still there: nothing else is remembered, so it may be cut off anywhere.
@@ -9,6 +10,7 @@ pub mod chains;
 pub mod copies;
 pub mod deletion;
 pub mod planning;
+pub mod printing;
 pub mod recall;
 pub mod recording;
 pub mod sweep;
@@ -37,6 +39,8 @@ const RETRY: Duration = Duration::from_secs(30);
 pub struct Retention {
     /// What of the latest plan is shown and done; none before all copies are known.
     outlook: Option<Outlook>,
+    /// What a dry run printed last.
+    printed: Option<printing::Printed>,
     /// Why nothing may go now.
     obstacle: Option<(Reason, String)>,
     pending: recording::Pending,
@@ -146,6 +150,7 @@ impl Keeper {
         } else {
             self.retention.pending.note(&plan, now.moment);
         }
+        self.print(assignment, &plan, now.moment);
         self.retention.obstacle = obstacle;
         self.retention.outlook = Some(Outlook::of(&plan));
         true
