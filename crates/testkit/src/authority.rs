@@ -3,7 +3,7 @@
 use anyhow::Result;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 /// A certificate authority that lives as long as a test.
@@ -57,12 +57,28 @@ impl Authority {
 
     /// Signs a certificate for a server known by `names` (DNS names or IP addresses).
     pub fn sign(&self, names: &[&str]) -> Result<ServerCertificate> {
+        self.sign_server(&server(names)?)
+    }
+
+    /// The same, valid from the first day of one year until that of another.
+    pub fn sign_between(&self, names: &[&str], from: i32, until: i32) -> Result<ServerCertificate> {
+        let mut parameters = server(names)?;
+        parameters.not_before = date_time_ymd(from, 1, 1);
+        parameters.not_after = date_time_ymd(until, 1, 1);
+        self.sign_server(&parameters)
+    }
+
+    fn sign_server(&self, parameters: &CertificateParams) -> Result<ServerCertificate> {
         let key = KeyPair::generate()?;
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let certificate = CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
+        let certificate = parameters.signed_by(&key, &self.issuer)?;
         Ok(ServerCertificate {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
         })
     }
+}
+
+fn server(names: &[&str]) -> Result<CertificateParams> {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    Ok(CertificateParams::new(names)?)
 }

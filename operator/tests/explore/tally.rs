@@ -10,6 +10,8 @@ pub(crate) enum Fault {
     ErrorWithoutEffect,
     /// A request is carried out, and the answer is lost.
     ErrorAfterEffect,
+    /// The API server has too many requests: 429.
+    TooManyRequests,
     /// Somebody else writes an object just before the operator does.
     OtherWrite,
     /// The API server answers that somebody else was first: 409.
@@ -40,9 +42,10 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// All of them, as they are declared.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::ErrorWithoutEffect,
         Self::ErrorAfterEffect,
+        Self::TooManyRequests,
         Self::OtherWrite,
         Self::Conflict,
         Self::CrashBefore,

@@ -34,9 +34,10 @@ struct Asked {
 }
 
 /// The faults that strike a request.
-const STRIKES: [Fault; 6] = [
+const STRIKES: [Fault; 7] = [
     Fault::ErrorWithoutEffect,
     Fault::ErrorAfterEffect,
+    Fault::TooManyRequests,
     Fault::Conflict,
     Fault::CrashBefore,
     Fault::CrashAfter,
@@ -232,6 +233,7 @@ impl World {
                 self.carry_out(asked);
                 lost()
             }
+            Fault::TooManyRequests => (429, Arc::new(failure(429, "TooManyRequests"))),
             Fault::Conflict => {
                 self.touch(asked);
                 self.carry_out(asked)

@@ -13,6 +13,16 @@ use crate::sample::{members, read, write};
 const CHANGES: u64 = 60_000;
 const KINDS: [&str; 5] = ["flip", "cut", "extend", "mix", "take for another"];
 
+/// What reading may add to the memory that the process holds, in KiB, however often it is done. Other tests run beside it.
+const GROWTH: u64 = 256 * 1024;
+
+/// The most that this process ever held, in KiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 /// Two segments and an inventory, sealed with one key.
 struct Sealed {
     key: CopyKey,
@@ -99,19 +109,36 @@ fn every_single_change_to_what_is_sealed_is_found() {
     for (place, object) in copy.objects.iter().enumerate() {
         assert!(copy.reads(place, object), "object {place} as it is");
     }
+    let before = peak();
     let workers = thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    thread::scope(|scope| {
-        for worker in 0..workers {
-            let (copy, another) = (&copy, &another);
-            scope.spawn(move || {
-                for seed in (worker..CHANGES).step_by(usize::try_from(workers).unwrap()) {
-                    let (kind, place, bytes) = change(copy, another, seed);
-                    assert!(
-                        !copy.reads(place, &bytes),
-                        "seed {seed}: {kind} of object {place} was not found"
-                    );
-                }
-            });
-        }
+    let counts: Vec<[u64; KINDS.len()]> = thread::scope(|scope| {
+        let running: Vec<_> = (0..workers)
+            .map(|worker| {
+                let (copy, another) = (&copy, &another);
+                let seeds = (worker..CHANGES).step_by(usize::try_from(workers).unwrap());
+                scope.spawn(move || try_all(copy, another, seeds))
+            })
+            .collect();
+        running.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
+    for (place, kind) in KINDS.iter().enumerate() {
+        let count: u64 = counts.iter().map(|counts| counts[place]).sum();
+        assert!(count > 1_000, "{kind} was tried {count} times only");
+    }
+    let grown = peak() - before;
+    assert!(grown <= GROWTH, "reading took {grown} KiB more and more");
+}
+
+/// Makes the changes of these seeds, and counts them by their kind.
+fn try_all(copy: &Sealed, another: &Sealed, seeds: impl Iterator<Item = u64>) -> [u64; KINDS.len()] {
+    let mut counts = [0; KINDS.len()];
+    for seed in seeds {
+        let (kind, place, bytes) = change(copy, another, seed);
+        assert!(
+            !copy.reads(place, &bytes),
+            "seed {seed}: {kind} of object {place} was not found"
+        );
+        counts[KINDS.iter().position(|known| *known == kind).unwrap()] += 1;
+    }
+    counts
 }

@@ -91,6 +91,25 @@ async fn relayed(
 }
 
 #[tokio::test]
+async fn a_certificate_that_has_ended_or_not_begun_is_refused_and_that_is_said() {
+    let server = Server::shared(17);
+    for (from, until, said) in [(2001, 2002, "expired"), (2100, 2101, "not valid yet")] {
+        let certificate = server
+            .authority()
+            .sign_between(&["localhost"], from, until)
+            .unwrap();
+        let relay = Relay::start(server, &certificate, |_, body| Some(body))
+            .await
+            .unwrap();
+        let mut through = source(server, DUMP_ROLE);
+        network(&mut through).port = relay.port();
+        let error = Connection::open(&through).await.map(|_| ()).unwrap_err();
+        assert!(matches!(error, ConnectionError::TlsFailed { .. }), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn the_password_is_bound_to_the_servers_own_certificate() {
     for major in MAJORS {
         let server = Server::shared(major);

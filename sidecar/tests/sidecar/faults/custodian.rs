@@ -15,7 +15,7 @@ use dataembassy_testkit::fault_proxy::Toxic;
 use dataembassy_testkit::minio::BUCKET;
 use dataembassy_testkit::seed::Dice;
 
-use super::{MOST_MEMORY, assert_no_panic, each, poison};
+use super::{MOST_MEMORY, PLACES, assert_no_panic, assert_patient, each, poison};
 
 /// How long a toxic lasts where nothing meets it.
 const LONGEST: Duration = Duration::from_secs(4);
@@ -93,9 +93,10 @@ impl Subject {
         );
     }
 
-    /// Lets copies arrive while something is wrong.
-    async fn suffers(&mut self, toxic: Toxic, name: &str, dice: &mut Dice) {
-        poison(&self.bench.proxy, toxic, dice, |_, _| true);
+    /// Lets copies arrive while something is wrong; whether that has struck any request.
+    async fn suffers(&mut self, toxic: Toxic, name: &str, dice: &mut Dice, farthest: u64) -> bool {
+        let before = self.bench.proxy.seen().len();
+        poison(&self.bench.proxy, toxic, dice, farthest, |_, _| true);
         self.copies += 1;
         self.bench.copies(1, &Shape::default()).await;
         let (begun, mut met) = (Instant::now(), None);
@@ -108,6 +109,8 @@ impl Subject {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let has_struck = self.bench.proxy.faults_met() > 0;
+        assert_patient(name, self.bench.proxy.seen().len() - before, begun);
         self.bench.proxy.heal();
         let copies = self.copies;
         let is_known = |report: &RegistryReport| {
@@ -120,6 +123,7 @@ impl Subject {
         self.until(&what, HEALING, is_known).await;
         let peak = peak_kib(self.custodian.process_id());
         assert!(peak < MOST_MEMORY, "{name}: the custodian took {peak} KiB");
+        has_struck
     }
 
     /// Everything is known again, and said rightly.
@@ -161,7 +165,11 @@ async fn a_custodian_suffers(rounds: u64) {
     let dice = Dice::of_the_environment("the custodian's matrix");
     let mut subject = Subject::start().await;
     for (toxic, name, mut dice) in each(&dice, rounds, Toxic::ALL) {
-        subject.suffers(toxic, &name, &mut dice).await;
+        let mut has_struck = false;
+        for farthest in PLACES {
+            has_struck = has_struck || subject.suffers(toxic, &name, &mut dice, farthest).await;
+        }
+        assert!(has_struck, "{name} has struck nothing");
     }
     Box::pin(subject.ends_whole()).await;
 }

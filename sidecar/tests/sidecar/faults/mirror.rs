@@ -24,7 +24,7 @@ use dataembassy_testkit::minio::{BUCKET, StoreUser};
 use dataembassy_testkit::postgresql::{DatabaseToxic, FaultRelay, Server};
 use dataembassy_testkit::seed::Dice;
 
-use super::{MOST_MEMORY, assert_no_panic, poison};
+use super::{MOST_MEMORY, PLACES, assert_no_panic, assert_patient, poison};
 
 /// A run's deadline amid a fault: what stalls ends by it.
 const SHORT: Duration = Duration::from_secs(8);
@@ -130,10 +130,12 @@ impl Subject {
 
     /// Asks for a copy while something is wrong, and for another one when it is not any more.
     async fn suffers(&mut self, name: &str, is_harmless: bool, heal: impl FnOnce(&Self)) {
+        let (begun, before) = (Instant::now(), self.proxy().seen().len());
         let deadline = if is_harmless { LONG } else { SHORT };
         self.ask(name, deadline);
         let run = self.until_felt(name, deadline).await;
         let told = self.sidecar.report().await.unwrap();
+        assert_patient(name, self.proxy().seen().len() - before, begun);
         heal(self);
         if let Some(run) = &run {
             let is_copied = run.outcome == Outcome::Copied;
@@ -237,11 +239,21 @@ async fn a_mirror_suffers(way: Way, rounds: u64) {
     let mut subject = Subject::start(way).await;
     for round in 0..rounds {
         for toxic in Toxic::ALL {
-            let name = name_of(toxic, round);
-            let mut dice = dice.part(&format!("{way:?} {name}"));
-            poison(subject.proxy(), toxic, &mut dice, |_, _| true);
-            let heal = |subject: &Subject| subject.proxy().heal();
-            subject.suffers(&name, toxic.is_harmless(), heal).await;
+            let mut has_struck = false;
+            for farthest in PLACES {
+                if has_struck {
+                    break;
+                }
+                let name = format!("{}-{farthest}", name_of(toxic, round));
+                let mut dice = dice.part(&format!("{way:?} {name}"));
+                poison(subject.proxy(), toxic, &mut dice, farthest, |_, _| true);
+                let heal = |subject: &Subject| {
+                    has_struck = subject.proxy().faults_met() > 0;
+                    subject.proxy().heal();
+                };
+                subject.suffers(&name, toxic.is_harmless(), heal).await;
+            }
+            assert!(has_struck, "{toxic:?} has struck nothing in round {round}");
         }
     }
     Box::pin(subject.ends_whole()).await;

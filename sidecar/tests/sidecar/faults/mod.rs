@@ -14,6 +14,7 @@ mod retention;
 mod source;
 
 use std::fmt::Debug;
+use std::time::Instant;
 
 use dataembassy_testkit::fault_proxy::{FaultProxy, Toxic};
 use dataembassy_testkit::seed::Dice;
@@ -21,18 +22,22 @@ use hyper::Method;
 
 /// The most that a process may be resident with while it is lied to, in KiB.
 const MOST_MEMORY: u64 = 192 * 1024;
-/// How many requests pass at most before a toxic acts.
-const FARTHEST: u64 = 24;
+/// Before how many requests a toxic acts: at first anywhere among those of a run, and where nothing came so far, at once. One that has struck
+/// nothing shows nothing.
+const PLACES: [u64; 2] = [24, 1];
+/// How many requests a second nobody sends who waits between two tries, whatever is wrong; and how many a run has in any case.
+const MOST_REQUESTS: (f64, f64) = (60.0, 300.0);
 
-/// Poisons a proxy: the toxic acts at a seeded request among those that `matches` accepts, and at some after it.
+/// Poisons a proxy: the toxic acts at a seeded request before the `farthest` of those that `matches` accepts, and at some after it.
 fn poison(
     proxy: &FaultProxy,
     toxic: Toxic,
     dice: &mut Dice,
+    farthest: u64,
     matches: impl Fn(&Method, &str) -> bool + Send + 'static,
 ) {
     let fault = toxic.fault(dice);
-    let spared = if toxic.lasts() { 0 } else { dice.below(FARTHEST) };
+    let spared = if toxic.lasts() { 0 } else { dice.below(farthest) };
     let times = if toxic.lasts() {
         u64::MAX
     } else {
@@ -55,6 +60,16 @@ fn each<T: Copy + Debug>(
             (toxic, name, dice)
         })
     })
+}
+
+/// Nobody tries again and again without a pause: `asked` requests were sent since `begun`.
+fn assert_patient(name: &str, asked: usize, begun: Instant) {
+    let (a_second, a_run) = MOST_REQUESTS;
+    let (asked, took) = (f64::from(u32::try_from(asked).unwrap()), begun.elapsed());
+    assert!(
+        asked < a_run + a_second * took.as_secs_f64(),
+        "{name}: {asked} requests in {took:?}"
+    );
 }
 
 /// No process has come to an end that nobody thought of.

@@ -86,6 +86,53 @@ async fn a_listing_that_never_comes_to_its_end_is_not_followed() {
     assert_eq!(store.versions_of(&entry(1)).await.unwrap().len(), 1);
 }
 
+/// How many answers are changed, by one bit or by what is missing at their end.
+const CHANGED: u64 = 1_000;
+
+#[tokio::test]
+async fn an_answer_of_the_store_that_was_changed_at_any_place_is_understood_or_refused() {
+    let dice = Dice::of_the_environment("a store whose answers are changed");
+    let (bench, settings) = bench().await;
+    let store = bench.deposit().await;
+    for sequence in 1..=4 {
+        store
+            .put(&entry(sequence), b"entry"[..].into(), sha256(b"entry"))
+            .await
+            .unwrap();
+    }
+    let demanded = Requirements {
+        governance_suffices: false,
+        least_days: 1,
+    };
+    let (mut places, mut refused) = (dice.part("places"), 0);
+    for round in 0..CHANGED {
+        let place = places.below(1 << 15);
+        let fault = if round % 2 == 0 {
+            Fault::Flip(place)
+        } else {
+            Fault::Truncate(1 + place % 1_024)
+        };
+        bench.proxy.inject(1, fault, |_, _| true);
+        let asked = async {
+            match round / 2 % 5 {
+                0 => store.versions_of(&entry(1)).await.map(drop).is_err(),
+                1 => store.folders("registries/").await.map(drop).is_err(),
+                2 => probe(&store, demanded).await.is_err(),
+                // What is missing is told in XML too.
+                3 => store.open(&entry(9), None).await.map(drop).is_err(),
+                _ => Ledger::read(&store, &settings).await.is_err(),
+            }
+        };
+        let asked = tokio::time::timeout(Duration::from_secs(30), asked).await;
+        let ended = asked.unwrap_or_else(|_| panic!("round {round} does not end: {}", dice.how_to_replay()));
+        refused += u64::from(ended);
+        assert_eq!(bench.proxy.faults_left(), 0, "round {round}");
+        bench.proxy.heal();
+    }
+    assert!(refused > CHANGED / 5, "only {refused} were refused");
+    assert_eq!(store.versions_of(&entry(1)).await.unwrap().len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_talks_nonsense_ends_a_dump_with_a_reason_at_every_place() {
     let dice = Dice::of_the_environment("a database that talks nonsense");

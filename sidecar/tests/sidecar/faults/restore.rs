@@ -1,7 +1,7 @@
 //! A restore from a store, or into a database, that has each fault there is: it fails with a reason, or what it restored is the copy.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bench::sequence;
 use crate::restore::embassy::Embassy;
@@ -20,7 +20,7 @@ use dataembassy_testkit::postgresql::{Database, DatabaseToxic, FaultRelay, Serve
 use dataembassy_testkit::seed::Dice;
 use jiff::Timestamp;
 
-use super::{each, poison};
+use super::{PLACES, assert_patient, each, poison};
 
 /// The longest that a restore of this little may take, a store that says nothing included.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -102,6 +102,34 @@ impl Subject {
         source_as(self.target.server, &self.target.name, OWNER)
     }
 
+    /// Restores while something is wrong with the store, and again if that failed; whether it has struck any request.
+    async fn suffers(&self, toxic: Toxic, name: &str, dice: &mut Dice, farthest: u64) -> bool {
+        let proxy = &self.embassy.bench.proxy;
+        let (begun, before) = (Instant::now(), proxy.seen().len());
+        if toxic == Toxic::StaleList {
+            proxy.inject(usize::MAX, Fault::ListAsOf(self.between), |_, _| true);
+        } else {
+            poison(proxy, toxic, dice, farthest, |_, _| true);
+        }
+        let restored = tokio::time::timeout(DEADLINE, self.restore(&self.way_in())).await;
+        let has_struck = proxy.faults_met() > 0;
+        assert_patient(name, proxy.seen().len() - before, begun);
+        proxy.heal();
+        match restored.unwrap_or_else(|_| panic!("{name}: the restore does not end")) {
+            Ok(()) => self.assert_equal(name),
+            Err(told) => {
+                assert_told(name, &told);
+                assert!(!toxic.is_harmless(), "{name}: {told:?}");
+                let again = tokio::time::timeout(DEADLINE, self.restore(&self.way_in())).await;
+                again
+                    .unwrap()
+                    .unwrap_or_else(|told| panic!("{name} was over: {told:?}"));
+                self.assert_equal(name);
+            }
+        }
+        has_struck
+    }
+
     fn assert_equal(&self, name: &str) {
         for query in COMPARED {
             let (source, target) = (plain_copy(&self.database, query), plain_copy(&self.target, query));
@@ -121,26 +149,11 @@ async fn restores_from_a_bad_store(rounds: u64) {
     let dice = Dice::of_the_environment("the restore's matrix, store");
     let subject = Subject::start().await;
     for (toxic, name, mut dice) in each(&dice, rounds, Toxic::ALL) {
-        let proxy = &subject.embassy.bench.proxy;
-        if toxic == Toxic::StaleList {
-            proxy.inject(usize::MAX, Fault::ListAsOf(subject.between), |_, _| true);
-        } else {
-            poison(proxy, toxic, &mut dice, |_, _| true);
+        let mut has_struck = false;
+        for farthest in PLACES {
+            has_struck = has_struck || subject.suffers(toxic, &name, &mut dice, farthest).await;
         }
-        let restored = tokio::time::timeout(DEADLINE, subject.restore(&subject.way_in())).await;
-        proxy.heal();
-        match restored.unwrap_or_else(|_| panic!("{name}: the restore does not end")) {
-            Ok(()) => subject.assert_equal(&name),
-            Err(told) => {
-                assert_told(&name, &told);
-                assert!(!toxic.is_harmless(), "{name}: {told:?}");
-                let again = tokio::time::timeout(DEADLINE, subject.restore(&subject.way_in())).await;
-                again
-                    .unwrap()
-                    .unwrap_or_else(|told| panic!("{name} was over: {told:?}"));
-                subject.assert_equal(&name);
-            }
-        }
+        assert!(has_struck, "{name} has struck nothing");
     }
 }
 

@@ -12,7 +12,7 @@ use dataembassy_testkit::fault_proxy::Toxic;
 use dataembassy_testkit::minio::{BUCKET, BucketKind};
 use dataembassy_testkit::seed::Dice;
 
-use super::{MOST_MEMORY, assert_no_panic, each, poison};
+use super::{MOST_MEMORY, PLACES, assert_no_panic, assert_patient, each, poison};
 
 /// Versions of a whole copy: three segments, inventory, manifest.
 const WHOLE: usize = 5;
@@ -111,17 +111,22 @@ impl Subject {
         assert_eq!(self.versions(newest).await, WHOLE);
     }
 
-    async fn suffers(&mut self, toxic: Toxic, name: &str, dice: &mut Dice) {
-        poison(&self.bench.proxy, toxic, dice, |_, _| true);
+    /// Lets a copy arrive, and others go, while something is wrong; whether that has struck any request.
+    async fn suffers(&mut self, toxic: Toxic, name: &str, dice: &mut Dice, farthest: u64) -> bool {
+        let before = self.bench.proxy.seen().len();
+        poison(&self.bench.proxy, toxic, dice, farthest, |_, _| true);
         self.made.extend(self.bench.copies(1, &Shape::default()).await);
         let begun = Instant::now();
         while begun.elapsed() < LASTS {
             self.assert_kept(name).await;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        let has_struck = self.bench.proxy.faults_met() > 0;
+        assert_patient(name, self.bench.proxy.seen().len() - before, begun);
         self.bench.proxy.heal();
         let peak = peak_kib(self.custodian.process_id());
         assert!(peak < MOST_MEMORY, "{name}: the custodian took {peak} KiB");
+        has_struck
     }
 
     async fn ends_whole(self) {
@@ -144,7 +149,11 @@ async fn retention_suffers(rounds: u64) {
     let dice = Dice::of_the_environment("retention's matrix");
     let mut subject = Subject::start().await;
     for (toxic, name, mut dice) in each(&dice, rounds, Toxic::ALL) {
-        subject.suffers(toxic, &name, &mut dice).await;
+        let mut has_struck = false;
+        for farthest in PLACES {
+            has_struck = has_struck || subject.suffers(toxic, &name, &mut dice, farthest).await;
+        }
+        assert!(has_struck, "{name} has struck nothing");
     }
     Box::pin(subject.ends_whole()).await;
 }

@@ -109,6 +109,19 @@ async fn a_certificate_of_another_authority_is_refused() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_has_ended_or_not_begun_is_refused_and_that_is_said() {
+    let bench = StoreBench::start().await;
+    for (from, until, said) in [(2001, 2002, "expired"), (2100, 2101, "not valid yet")] {
+        let authority = bench.minio.authority();
+        let certificate = authority.sign_between(&["127.0.0.1", "localhost"], from, until);
+        bench.proxy.show(&certificate.unwrap()).unwrap();
+        let error = probe(&bench.deposit().await, DEMANDED).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::StoreTlsFailed);
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_bundle_without_certificates_is_refused() {
     let bench = StoreBench::start().await;
     for bundle in [
