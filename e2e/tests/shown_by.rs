@@ -88,6 +88,52 @@ fn every_promise_of_the_pages_names_tests_that_there_are() {
     }
 }
 
+/// What stands in backticks where a bug of the museum says what shows it, a bug at a time.
+fn shown(page: &str) -> Vec<Vec<&str>> {
+    let bugs = page.split("- **Shown by**").skip(1);
+    let said = bugs.map(|bug| bug.split("- **").next().unwrap());
+    said.map(|said| said.split('`').skip(1).step_by(2).collect())
+        .collect()
+}
+
+/// The folders and files of the code, and all tests there are, those too that are run only when asked for.
+fn places_and_tests(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        found.insert(path.file_stem().unwrap().to_string_lossy().into_owned());
+        if entry.file_type().unwrap().is_dir() {
+            places_and_tests(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap().replace("#[ignore", "");
+            found.append(&mut tests(&text));
+        }
+    }
+}
+
+#[test]
+fn every_bug_of_the_museum_names_a_test_that_there_is_or_a_seed() {
+    let mut known = BTreeSet::new();
+    for room in ROOMS {
+        places_and_tests(&path(room), &mut known);
+    }
+    let museum = fs::read_to_string(path("docs/museum.md")).unwrap();
+    let bugs = shown(&museum);
+    assert_eq!(bugs.len(), museum.matches("\n## ").count());
+    for names in bugs {
+        let is_name = |name: &&&str| {
+            name.chars()
+                .all(|one| one.is_ascii_lowercase() || "_:".contains(one))
+        };
+        for name in names.iter().filter(is_name) {
+            let last = name.rsplit(':').next().unwrap();
+            assert!(known.contains(last), "there is no test or place {name}");
+        }
+        let is_seed = names.iter().any(|name| name.contains("_SEED="));
+        // "The same test" is the one that the bug before names.
+        assert!(is_seed || names.iter().any(|name| !name.is_empty()), "{names:?}");
+    }
+}
+
 #[test]
 fn a_test_that_is_only_run_when_asked_for_shows_nothing() {
     let text = "#[test]\n#[ignore = \"long\"]\nfn left_out() {}\nfn helper() {}\n#[tokio::test(flavor = \"multi_thread\")]\nasync fn run() {}";
