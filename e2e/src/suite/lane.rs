@@ -35,6 +35,7 @@ pub(super) fn run_all(workspace: &Path, lanes: &[Lane], strict: bool) -> Vec<Out
         strict,
         silence: Barrier::new(lanes.len()),
         turn: Mutex::new(()),
+        preparing: Mutex::new(()),
     };
     for lane in others {
         let names: Vec<_> = lane.iter().map(|stage| stage.name).collect();
@@ -65,6 +66,8 @@ struct Hall<'a> {
     silence: Barrier,
     /// Hearings are held one after the other.
     turn: Mutex<()>,
+    /// And stages are prepared so: clusters that begin at once starve each other, and those that run.
+    preparing: Mutex<()>,
 }
 
 /// A stage that has run, of whose tests some may be heard again.
@@ -104,7 +107,11 @@ impl Hall<'_> {
         let mut doubts = Vec::new();
         let mut said = Vec::new();
         for command in stage.prepared_by.iter().chain(&stage.commands) {
-            match run::command(self.workspace, command, voice) {
+            let prepares = stage.prepared_by.as_ref() == Some(command);
+            let turn = prepares.then(|| taken(&self.preparing));
+            let ran = run::command(self.workspace, command, voice);
+            drop(turn);
+            match ran {
                 Ok(counted) => count += counted,
                 Err(mut failed)
                     if !self.strict && hearing::again(command, &failed.failures.tests).is_some() =>
@@ -256,6 +263,23 @@ mod tests {
             run_all(folder.path(), &[vec![stage]], false);
             assert_eq!(folder.path().join("further").exists(), goes_on, "{first}");
         }
+    }
+
+    #[test]
+    fn stages_of_lanes_that_run_at_once_are_prepared_one_after_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let alone = "mkdir preparing && sleep 0.3 && rmdir preparing";
+        let lane = || {
+            vec![Stage {
+                prepared_by: Some(script(alone)),
+                ..stage(&["true"])
+            }]
+        };
+        let outcomes = run_all(folder.path(), &[lane(), lane(), lane()], true);
+        assert!(
+            outcomes.iter().all(|outcome| outcome.failure.is_none()),
+            "{outcomes:?}"
+        );
     }
 
     #[test]

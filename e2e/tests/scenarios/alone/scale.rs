@@ -1,4 +1,5 @@
-//! Many registries, long ledgers and a copy larger than any disk, in the pod that the operator makes if nobody says anything.
+//! Many registries, long ledgers and a copy larger than any disk, in the pod that the operator makes if nobody says anything. Alone, for what a
+//! custodian and an operator of that many take is all that there is of two processors.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use k8s_openapi::api::core::v1::ContainerStatus;
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 
-use crate::world::{PATIENCE, World, together};
+use crate::world::{PATIENCE, World, alone};
 
 /// The custodian's limit if nobody says anything, in bytes.
 const LIMIT: u64 = 128 << 20;
@@ -42,7 +43,7 @@ const SEGMENTS: u64 = 650_000;
 #[test]
 #[ignore = "long: it makes 80,000 objects, and a manifest of 82 MB"]
 fn the_custodians_default_limit_holds_for_100_registries_and_a_copy_of_10_terabytes() {
-    together(holds);
+    alone(holds);
 }
 
 #[expect(clippy::print_stdout, reason = "how near the limits it came is worth knowing")]
