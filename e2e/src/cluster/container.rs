@@ -1,7 +1,8 @@
-//! A running container as the node's kernel sees it: its processes, its memory and its processor time, past Kubernetes.
+//! A running container as the node's kernel sees it: its processes, its memory, its processor time and its network, past Kubernetes.
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Cluster, cgroup};
+use super::{Cluster, cgroup, network};
 
 /// One container. It is gone when it ends, and its successor is another.
 #[derive(Debug)]
@@ -112,6 +113,14 @@ impl Container {
             .folder_with("cpu.stat")
             .with_context(|| format!("container {} has no processor time", self.id))?;
         Ok(Duration::from_micros(field(folder, "cpu.stat", "usage_usec")?))
+    }
+
+    /// Whether a connection of its pod to an address is taken; it is not where it is refused. This machine makes it from within the pod's own
+    /// network, so that policies judge it as the pod's, whatever programs the container has.
+    pub async fn connects(&self, address: SocketAddr) -> Result<bool> {
+        let path = format!("/proc/{}/ns/net", self.first()?.as_raw_nonzero());
+        let own = fs::File::open(&path).with_context(|| format!("cannot open {path}"))?;
+        network::connects(own, address).await
     }
 
     /// Its folder in the hierarchy that has this file.

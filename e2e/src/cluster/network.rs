@@ -6,14 +6,17 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
+    io::ErrorKind,
+    net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tokio::sync::oneshot;
 
 use super::site::{Site, nowhere};
 use crate::command::{command, output, output_with_input};
@@ -22,6 +25,8 @@ use crate::command::{command, output, output_with_input};
 pub const LINK: &str = "site-link";
 /// The name, in a namespace, of the wire to the machine.
 pub const WIRE: &str = "machine";
+/// How long whoever is called may take to answer.
+const ANSWERS: Duration = Duration::from_secs(5);
 
 /// Makes both namespaces and everything between them and the machine.
 pub async fn make() -> Result<()> {
@@ -156,6 +161,24 @@ pub fn listen(site: Site) -> Result<TcpListener> {
         .join()
         .map_err(|_| anyhow!("the thread broke off"))?
         .with_context(|| format!("cannot listen in the network of {site}"))
+}
+
+/// Whether a connection that is made from within a network, such as a pod's, is taken; it is not where it is refused. Silence is an error.
+pub async fn connects(network: File, address: SocketAddr) -> Result<bool> {
+    let connect = move || -> Result<bool> {
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+        match TcpStream::connect_timeout(&address, ANSWERS) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    };
+    let (tell, told) = oneshot::channel();
+    // A thread stays in the network that it has moved to, so it does nothing else.
+    thread::spawn(move || drop(tell.send(connect())));
+    told.await
+        .context("the thread broke off")?
+        .with_context(|| format!("cannot connect to {address}"))
 }
 
 /// A command in the site's network. `ip netns exec` would hide `/sys/fs/cgroup` from the kubelet.

@@ -150,10 +150,28 @@ pub async fn pod_address(product: &Product, part: &str) -> Result<String> {
 
 /// What the custodian shows to Prometheus.
 pub async fn custodian_metrics(product: &Product) -> Result<String> {
-    let (namespace, name) = (
-        operator::RELEASE_NAMESPACE,
-        pod(product, "custodian").await?.name_any(),
-    );
+    metrics(product, &pod(product, "custodian").await?).await
+}
+
+/// How many requests that claim this registry's users the gates that run have refused since they began: all reasons, and all gates.
+pub async fn refused_requests(product: &Product, registry: &str) -> Result<u64> {
+    let label = format!("registry=\"{registry}\"");
+    let mut refused = 0;
+    for gate in pods_of(product, EMBASSY, "gate").await? {
+        let shown = metrics(product, &gate).await?;
+        for line in shown.lines() {
+            let counts = line.starts_with("dataembassy_gate_refused_total{") && line.contains(&label);
+            if let Some((_, count)) = line.rsplit_once(' ').filter(|_| counts) {
+                refused += count.parse::<u64>()?;
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// What a pod shows to Prometheus.
+async fn metrics(product: &Product, pod: &Pod) -> Result<String> {
+    let (namespace, name) = (operator::RELEASE_NAMESPACE, pod.name_any());
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{METRICS_PORT}/proxy/metrics");
     let request = hyper::Request::get(path).body(Vec::new())?;
     Ok(product.bed.embassy().client().request_text(request).await?)
@@ -166,6 +184,12 @@ async fn pod(product: &Product, part: &str) -> Result<Pod> {
 
 /// The same, of any `DataEmbassy` of the embassy's cluster.
 pub async fn pod_of(product: &Product, name: &str, part: &str) -> Result<Pod> {
+    let first = pods_of(product, name, part).await?.into_iter().next();
+    first.with_context(|| format!("no {part} runs"))
+}
+
+/// All of them.
+async fn pods_of(product: &Product, name: &str, part: &str) -> Result<Vec<Pod>> {
     let pods: Api<Pod> = Api::namespaced(
         product.bed.embassy().client().clone(),
         operator::RELEASE_NAMESPACE,
@@ -177,9 +201,6 @@ pub async fn pod_of(product: &Product, name: &str, part: &str) -> Result<Pod> {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         pod.metadata.deletion_timestamp.is_none() && phase == Some("Running")
     };
-    pods.list(&of_part)
-        .await?
-        .into_iter()
-        .find(running)
-        .with_context(|| format!("no {part} runs"))
+    let found = pods.list(&of_part).await?;
+    Ok(found.into_iter().filter(running).collect())
 }

@@ -10,7 +10,7 @@ use dataembassy_e2e::{
 use crate::world::{World, together};
 
 /// What a user must say at the least.
-const IMAGES: [&str; 2] = [
+pub(crate) const IMAGES: [&str; 2] = [
     "--set=operator.image.repository=registry.example/operator",
     "--set=sidecar.image.repository=registry.example/sidecar",
 ];

@@ -14,7 +14,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::json;
 
-use crate::world::{MINUTE, PATIENCE, World, persons, slow, together};
+use crate::{
+    policies,
+    world::{MINUTE, PATIENCE, World, persons, slow, together},
+};
 
 #[test]
 fn a_restore_says_which_secret_it_waits_for_goes_on_when_it_is_there_and_is_never_changed() {
@@ -114,6 +117,8 @@ async fn waits_for_a_secret(world: &'static World) -> Result<()> {
         message.contains(&identity) && message.contains("identity.txt"),
         "{message}"
     );
+    // While it waits there is time to knock at its pod.
+    policies::of_a_restore(world, &subject.id).await?;
     let key = [("identity.txt", world.product.keys.identity.as_str())];
     secrets::write(abroad, restore::NAMESPACE, &identity, &key).await?;
     let ended = restoring.ended(PATIENCE).await?;

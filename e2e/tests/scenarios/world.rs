@@ -33,7 +33,7 @@ pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 /// The longest that anything else may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 /// Where the servers are that scenarios share.
-const SERVERS: &str = "servers";
+pub(crate) const SERVERS: &str = "servers";
 
 /// Clients belong to the runtime that they were made on, so all scenarios share one.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());

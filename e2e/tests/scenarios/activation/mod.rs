@@ -29,7 +29,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::{
-    ledger,
+    ledger, policies,
     world::{MINUTE, PATIENCE, World, together},
 };
 
@@ -221,8 +221,8 @@ async fn dependency(world: &'static World) -> Result<()> {
         Wanted::of(&second.id).after(&[&first.id]),
         Wanted::of(&third.id),
     ];
-    let activating =
-        Activating::begin(product, &world.unique("dependent"), "Activate", &wanted, |_| ()).await?;
+    let name = world.unique("dependent");
+    let activating = Activating::begin(product, &name, "Activate", &wanted, |_| ()).await?;
     activating.approve_by(product, 2).await?;
     let status = activating.phase(ActivationPhase::Failed, ACTIVATED).await?;
     let phases: Vec<_> = status
@@ -250,6 +250,7 @@ async fn dependency(world: &'static World) -> Result<()> {
     .await?;
     let shut = endpoints(world, &first.id).await?;
     ensure!(shut == 0, "what has answered wrongly lets applications in");
+    policies::of_databases(world, &name, &first.id, &third.id).await?;
     let told = [
         (&first.id, "Failed"),
         (&second.id, "Skipped"),

@@ -4,23 +4,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use dataembassy_crds::ConditionStatus;
-use dataembassy_e2e::{bed::disk::Disk, command::wait_for, product::custody::Custody};
+use dataembassy_e2e::{bed::disk::Disk, command::wait_for, patience::Patience, product::custody::Custody};
 use k8s_openapi::api::events::v1::Event;
 use kube::{Api, api::ListParams};
 
 use super::{PROVEN, proven};
 use crate::world::{MINUTE, PATIENCE, Subject, World, together};
 
-/// A minute is promised on a machine that has the time; here two dozen scenarios share two processors.
-const NAMED: Duration = Duration::from_mins(2);
-
 #[test]
 fn a_flipped_bit_on_the_stores_disk_is_named() {
     together(async |world| {
         let case = Case::new(world, "flipped").await?;
         let segment = case.segment(1).await?;
-        case.disk.flip(&segment)?;
-        case.named("Intact", &["ObjectUnreadable", "ObjectChanged"], 1)
+        let deed = || case.disk.flip(&segment);
+        case.named(deed, "Intact", &["ObjectUnreadable", "ObjectChanged"], 1)
             .await
     });
 }
@@ -30,8 +27,8 @@ fn an_object_that_is_gone_from_the_stores_disk_is_named() {
     together(async |world| {
         let case = Case::new(world, "removed").await?;
         let segment = case.segment(1).await?;
-        case.disk.remove(&segment)?;
-        case.named("Intact", &["ObjectMissing"], 1).await
+        let deed = || case.disk.remove(&segment);
+        case.named(deed, "Intact", &["ObjectMissing"], 1).await
     });
 }
 
@@ -47,8 +44,8 @@ fn an_older_state_of_the_stores_disk_is_named_a_rollback() {
             Ok((case.custody.points().await?.len() == 3).then_some(()))
         })
         .await?;
-        case.disk.put_back(&older)?;
-        case.named("LedgerSound", &["RolledBack"], 3).await
+        let deed = || case.disk.put_back(&older);
+        case.named(deed, "LedgerSound", &["RolledBack"], 3).await
     });
 }
 
@@ -89,11 +86,20 @@ impl Case {
         store.first_segment(&self.subject.id, copy).await
     }
 
-    /// The condition turns False for one of these reasons; it, an event and a metric name registry and copy.
-    async fn named(&self, condition: &str, reasons: &[&str], sequence: i64) -> Result<()> {
+    /// Does the deed. Within one minute of it the condition is False for one of these reasons; condition, alarm and event name registry and copy,
+    /// what is lost and what stands; and a metric counts it. A machine that is short of processors is [allowed for](Patience).
+    async fn named(
+        &self,
+        deed: impl FnOnce() -> Result<()>,
+        condition: &str,
+        reasons: &[&str],
+        sequence: i64,
+    ) -> Result<()> {
+        let mut patience = Patience::of(MINUTE);
+        deed()?;
         let told = self
             .custody
-            .condition(condition, ConditionStatus::False, None, NAMED)
+            .condition(condition, ConditionStatus::False, None, patience.left())
             .await?;
         let status = self.custody.get().await?.status.context("there is no status")?;
         let reason = status
@@ -105,43 +111,47 @@ impl Case {
         ensure!(reasons.contains(&reason.as_str()), "{reason}");
         let alarm = status.alarms.iter().find(|alarm| alarm.reason == reason);
         let alarmed = &alarm.context("no alarm tells of it")?.message;
+        let words = self.words(sequence);
         for said in [&told, alarmed] {
-            for word in [
-                &*format!("registry {}, copy {sequence}", self.subject.id),
-                "Lost: ",
-                "Stands: ",
-            ] {
+            for word in &words {
                 ensure!(said.contains(word), "'{word}' is not in: {said}");
             }
         }
-        self.event(&reason).await?;
-        self.metric(&reason).await?;
+        self.event(&reason, &words, patience.left()).await?;
+        self.metric(&reason, patience.left()).await?;
         self.subject.delete().await
     }
 
-    async fn event(&self, reason: &str) -> Result<()> {
+    /// What everybody says who tells of a copy's fault.
+    fn words(&self, sequence: i64) -> [String; 3] {
+        let whose = format!("registry {}, copy {sequence}", self.subject.id);
+        [whose, "Lost: ".to_owned(), "Stands: ".to_owned()]
+    }
+
+    async fn event(&self, reason: &str, words: &[String], deadline: Duration) -> Result<()> {
         let events: Api<Event> = Api::all(self.world.product.bed.embassy().client().clone());
-        wait_for(&format!("an event {reason}"), MINUTE, || async {
+        let tells = |event: &Event| {
+            let regarding = event.regarding.as_ref();
+            let name = regarding.and_then(|regarding| regarding.name.as_deref());
+            let note = event.note.as_deref().unwrap_or_default();
+            event.reason.as_deref() == Some(reason)
+                && name == Some(self.subject.id.as_str())
+                && words.iter().all(|word| note.contains(word))
+        };
+        let what = format!("an event {reason} that says {words:?}");
+        wait_for(&what, deadline, || async {
             let listed = events.list(&ListParams::default()).await?;
-            let found = listed.iter().any(|event| {
-                event.reason.as_deref() == Some(reason)
-                    && event
-                        .regarding
-                        .as_ref()
-                        .and_then(|regarding| regarding.name.as_deref())
-                        == Some(&self.subject.id)
-            });
-            Ok(found.then_some(()))
+            Ok(listed.iter().any(tells).then_some(()))
         })
         .await
     }
 
-    async fn metric(&self, reason: &str) -> Result<()> {
+    async fn metric(&self, reason: &str, deadline: Duration) -> Result<()> {
         let wanted = [
             format!("registry=\"{}\"", self.subject.id),
             format!("reason=\"{reason}\""),
         ];
-        wait_for(&format!("a metric of {reason}"), MINUTE, || async {
+        wait_for(&format!("a metric of {reason}"), deadline, || async {
             let metrics = dataembassy_e2e::product::embassy::custodian_metrics(&self.world.product).await?;
             let found = metrics.lines().any(|line| {
                 line.starts_with("dataembassy_custodian_alarms{")

@@ -7,10 +7,11 @@ use dataembassy_crds::ConditionStatus;
 use dataembassy_e2e::product::sidecar::Sidecar;
 
 use super::{PROVEN, proven};
-use crate::world::{PATIENCE, World, together};
+use crate::world::{MINUTE, PATIENCE, World, together};
 
-/// A minute without a sign of life, and what it takes to be told on a busy machine.
-const SILENT: Duration = Duration::from_secs(110);
+/// Home's last word was spoken before it was frozen, so a minute from that word ends within a minute of the freezing. The operator calls home
+/// silent at the first look that is more than 45 seconds behind the word, and looks every 8 to 12 seconds: three seconds are left for the rest.
+const SILENT: Duration = MINUTE;
 
 #[test]
 fn a_frozen_sidecar_at_home_makes_home_silent_at_the_embassy() {

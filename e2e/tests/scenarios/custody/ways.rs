@@ -1,4 +1,4 @@
-//! Who reaches what: the store only by gate, custodian and jobs; home only the gate.
+//! Who reaches what: the store only by gate, custodian and jobs; home only the gate. Each policy of the product is in [`crate::policies`].
 
 use anyhow::{Result, ensure};
 use dataembassy_crds::{ConditionStatus, DataEmbassy};
@@ -9,14 +9,17 @@ use dataembassy_e2e::{
 };
 use kube::Api;
 
-use crate::world::{PATIENCE, together};
+use crate::{
+    policies::stranger,
+    world::{PATIENCE, together},
+};
 
 #[test]
 fn home_reaches_the_gate_and_not_the_store() {
     together(async |world| {
         let namespace = world.ministry("ways-home").await?.namespace;
         let home = world.home();
-        stranger(home, &namespace).await?;
+        stranger(home, &namespace, "client").await?;
         let gate = ask(home, &namespace, &format!("{}/", embassy::GATE)).await?;
         ensure!(gate == "403", "the gate said {gate:?} to an unsigned request");
         let store = ask(home, &namespace, store::ENDPOINT).await;
@@ -31,7 +34,7 @@ fn only_who_is_meant_to_reaches_the_store_from_within_the_embassy() {
         let abroad = world.product.bed.cluster(Site::Embassy);
         let namespace = world.unique("ways-abroad");
         abroad.namespace(&namespace).await?;
-        stranger(abroad, &namespace).await?;
+        stranger(abroad, &namespace, "client").await?;
         let store = ask(abroad, &namespace, store::ENDPOINT).await;
         ensure!(store.is_err(), "a stranger's pod reached the store: {store:?}");
         // The same pod is let in once somebody who may has opened the door for it, so that it was the policy that kept it out.
@@ -55,7 +58,7 @@ fn reports_of_custodian_and_gate_are_for_the_operator_alone() {
         let abroad = world.product.bed.cluster(Site::Embassy);
         let namespace = world.unique("ways-reports");
         abroad.namespace(&namespace).await?;
-        stranger(abroad, &namespace).await?;
+        stranger(abroad, &namespace, "client").await?;
         for part in ["custodian", "gate"] {
             let address = embassy::pod_address(&world.product, part).await?;
             let said = ask(abroad, &namespace, &format!("http://{address}:8080/status")).await;
@@ -68,29 +71,6 @@ fn reports_of_custodian_and_gate_are_for_the_operator_alone() {
         }
         gone(abroad, &namespace).await
     });
-}
-
-/// A pod with curl that nobody knows.
-async fn stranger(cluster: &Cluster, namespace: &str) -> Result<()> {
-    let pod = serde_json::json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "client", "namespace": namespace},
-        "spec": {
-            "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "client", "image": "dataembassy.local/stock:dev", "imagePullPolicy": "Never",
-                "command": ["sleep", "infinity"],
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    });
-    cluster.apply(&pod.to_string()).await?;
-    cluster
-        .wait_until("pod", "client", Some(namespace), "condition=Ready", PATIENCE)
-        .await
 }
 
 /// The HTTP status that an address answers with; certificates are not what is asked about here.
