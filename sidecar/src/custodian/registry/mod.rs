@@ -88,6 +88,8 @@ pub struct Keeper {
     orders: Answers,
     /// Why the last turn could not do its work.
     trouble: Option<(Reason, String)>,
+    /// Why the store takes no entry of ours, though it lets us read.
+    unwritten: Option<String>,
     watchbook: Watchbook,
     report: report::Told,
     /// Faults that were logged.
@@ -132,6 +134,7 @@ impl Keeper {
             retention: Retention::default(),
             orders: Answers::default(),
             trouble: None,
+            unwritten: None,
             watchbook: Watchbook::default(),
             report: report::Told::default(),
             logged: BTreeSet::new(),
@@ -266,7 +269,15 @@ impl Keeper {
         if left != Left::Nothing {
             return Ok(left);
         }
-        self.write_if_due(assignment).await?;
+        match self.write_if_due(assignment).await {
+            Ok(()) => self.unwritten = None,
+            // The ledger was read, and what it says holds: who needs a copy now must hear of it.
+            Err(error) if error.reason() == Reason::StoreAccessDenied => {
+                tracing::warn!(registry = %self.registry, reason = %error.reason(), %error, "a custody entry cannot be written");
+                self.unwritten = Some(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
         if self.carry_out(assignment, false).await == Left::More {
             return Ok(Left::More);
         }

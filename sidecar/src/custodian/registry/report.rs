@@ -63,6 +63,16 @@ impl Keeper {
             let message = format!("registry {}: {message}", self.registry);
             ledger = judgement::check(&self.report.ledger, CheckState::Unknown, *reason, message, now);
         }
+        if let Some(why) = &self.unwritten
+            && ledger.state == CheckState::True
+        {
+            let message = format!(
+                "{}; but nothing can be written into its custody chain: {why}",
+                ledger.message
+            );
+            let denied = Reason::StoreAccessDenied;
+            ledger = judgement::check(&self.report.ledger, CheckState::True, denied, message, now);
+        }
         let intact = known.intact(&holdings, &self.report.intact);
         let verification = verification(&holdings, assignment, now);
         let used_bytes = self.presence.used_bytes().unwrap_or_default();

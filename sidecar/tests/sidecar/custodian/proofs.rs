@@ -477,3 +477,37 @@ async fn one_answer_that_does_not_come_tells_of_no_damage() {
         .await;
     assert_eq!(bench.proxy.faults_left(), 0, "{report:#?}");
 }
+
+/// On the day that home is lost, a registry comes up from what is there, whether or not the store lets anybody write.
+#[tokio::test]
+async fn copies_are_known_and_told_although_the_store_takes_no_entry_about_them() {
+    let mut bench = CustodianBench::start().await;
+    bench.copies(2, &Shape::default()).await;
+    bench.timing = vec![("--look-every", "1s")];
+    let is_entry = |method: &Method, target: &str| method == Method::PUT && target.contains("/custody/");
+    let refuse = Fault::Answer(StatusCode::FORBIDDEN);
+    bench.proxy.inject(usize::MAX, refuse, is_entry);
+    let custodian = bench.custodian();
+    let is_known = |report: &RegistryReport| {
+        let is_denied = report.ledger.reason == Reason::StoreAccessDenied;
+        report.ledger.state == CheckState::True && is_denied && report.verification.verified == 2
+    };
+    let report = custodian.until_registry("both copies", is_known).await;
+    assert!(
+        report.ledger.message.contains("nothing can be written"),
+        "{:?}",
+        report.ledger
+    );
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        let report = custodian.registry().await.unwrap();
+        assert!(is_known(&report), "{report:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bench.proxy.heal();
+    custodian
+        .until_registry("a proof", |report| {
+            report.custody_head.is_some() && report.ledger.reason == Reason::LedgerIntact
+        })
+        .await;
+}
