@@ -26,7 +26,7 @@ use crate::size::size;
 /// The component of every recovery point.
 const COMPONENT: &str = "recovery-point";
 /// How many points one look makes or changes, and how many it removes: a registry's status does not wait for all of them, nor do other registries.
-const AT_ONCE: usize = 10;
+const AT_ONCE: usize = 5;
 /// The most characters of a message.
 const MAX_MESSAGE: usize = 1_024;
 
