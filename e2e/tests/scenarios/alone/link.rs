@@ -11,7 +11,10 @@ use dataembassy_e2e::{
     product::embassy::{GATE, gate_authority},
 };
 
-use crate::world::{PATIENCE, World, alone};
+use crate::{
+    policies::stranger,
+    world::{PATIENCE, World, alone},
+};
 
 #[test]
 fn home_reaches_the_gate_and_nothing_else_until_the_link_is_cut() {
@@ -21,9 +24,7 @@ fn home_reaches_the_gate_and_nothing_else_until_the_link_is_cut() {
 async fn the_only_way_out(world: &'static World) -> Result<()> {
     let (bed, home) = (&world.product.bed, world.home());
     let namespace = world.ministry("link").await?.namespace;
-    home.apply(&client(&namespace)).await?;
-    home.wait_until("pod", "client", Some(&namespace), "condition=Ready", PATIENCE)
-        .await?;
+    stranger(home, &namespace, "client").await?;
     let ca = gate_authority(&world.product).await?;
     let anonymous = ask_gate(bed, &namespace, &ca).await?;
     ensure!(anonymous == "403", "{anonymous}");
@@ -52,26 +53,6 @@ async fn the_only_way_out(world: &'static World) -> Result<()> {
     home.kubectl(["delete", "namespace", &namespace, "--wait=false"])
         .await
         .map(drop)
-}
-
-/// A pod with curl.
-fn client(namespace: &str) -> String {
-    serde_json::json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "client", "namespace": namespace},
-        "spec": {
-            "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "client", "image": "dataembassy.local/stock:dev", "imagePullPolicy": "Never",
-                "command": ["sleep", "infinity"],
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    })
-    .to_string()
 }
 
 /// Asks the gate, from a pod at home, by its name and with its authority: the HTTP status.
