@@ -10,10 +10,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::json;
 
-use super::{EMBASSY, Product, conditions, operator, sample};
+use super::{EMBASSY, Product, conditions, operator, operator::Release, sample};
 use crate::{
     bed::{Store, secrets},
-    cluster::{Cluster, EMBASSY_NAMES, Site, pki::Authority},
+    cluster::{Cluster, EMBASSY_NAMES, Helm, Site, pki::Authority},
 };
 
 /// Where home reaches the store: through the gate.
@@ -24,6 +24,8 @@ const STORE_ACCESS: &str = "dataembassy.io/store-access";
 const GATE_TLS: &str = "gate-tls";
 /// The Secret with the store user that is made for probing the store.
 const CHECK: &str = "store-check";
+/// The API group of the product's kinds.
+const GROUP: &str = ".dataembassy.io";
 /// How long custodian and gate may take to start.
 const STARTS: Duration = Duration::from_mins(3);
 
@@ -72,6 +74,43 @@ pub async fn gate_authority(product: &Product) -> Result<String> {
 /// Installs what is not there yet, and waits until custodian and gate run.
 pub(super) async fn install(product: &Product, store: &Store) -> Result<()> {
     let embassy = product.bed.embassy();
+    bring_secrets(product, store).await?;
+    operator::install(&product.bed, embassy, "embassy").await?;
+    open_doors(product, store).await
+}
+
+/// Leaves the cluster as if nobody had ever installed anything, and returns the release that was there: the kinds with every resource of theirs,
+/// and the namespace with its Secrets, are gone. The store stays.
+pub async fn empty(product: &Product) -> Result<Release> {
+    let embassy = product.bed.embassy();
+    let release = Release::installed(embassy).await?;
+    release.uninstall(Helm::Four).await?;
+    let found = embassy
+        .kubectl(["get", "customresourcedefinitions", "--output=name"])
+        .await?;
+    let kinds: Vec<_> = found.lines().filter(|name| name.ends_with(GROUP)).collect();
+    ensure!(!kinds.is_empty(), "the release has taken its kinds along");
+    embassy
+        .kubectl(["delete", "--timeout=2m"].iter().chain(&kinds))
+        .await?;
+    let namespace = operator::RELEASE_NAMESPACE;
+    embassy
+        .kubectl(["delete", "namespace", namespace, "--timeout=2m"])
+        .await?;
+    Ok(release)
+}
+
+/// Installs the same release in a cluster that has nothing.
+pub async fn install_anew(product: &Product, release: &Release) -> Result<()> {
+    let store = product.bed.store().await?;
+    bring_secrets(product, &store).await?;
+    release.upgrade(Helm::Four, &[]).await?;
+    open_doors(product, &store).await
+}
+
+/// What the embassy's people bring before they install anything: the gate's certificate, what opens the store, and the custodian's key.
+async fn bring_secrets(product: &Product, store: &Store) -> Result<()> {
+    let embassy = product.bed.embassy();
     let namespace = operator::RELEASE_NAMESPACE;
     embassy.namespace(namespace).await?;
     gate_certificate(embassy).await?;
@@ -92,9 +131,13 @@ pub(super) async fn install(product: &Product, store: &Store) -> Result<()> {
         secrets::write(embassy, namespace, CHECK, &credentials).await?;
     }
     let signer = [("ssh-privatekey", product.keys.custodian.as_str())];
-    secrets::write(embassy, namespace, "custodian-key", &signer).await?;
+    secrets::write(embassy, namespace, "custodian-key", &signer).await
+}
+
+/// Has the operator run custodian and gate of the store, and waits until they do.
+async fn open_doors(product: &Product, store: &Store) -> Result<()> {
+    let embassy = product.bed.embassy();
     embassy.apply_path(&sample("embassy/store-policy")).await?;
-    operator::install(&product.bed, embassy, "embassy").await?;
     let manifest = product.filled_in(
         &std::fs::read_to_string(sample("embassy/luxembourg"))?,
         store.ca(),
@@ -104,6 +147,7 @@ pub(super) async fn install(product: &Product, store: &Store) -> Result<()> {
     conditions::wait(&api, EMBASSY, "Ready", ConditionStatus::True, None, STARTS).await?;
     for part in ["custodian", "gate"] {
         let deployment = format!("deployment/{EMBASSY}-{part}");
+        let namespace = operator::RELEASE_NAMESPACE;
         embassy.rolled_out(&deployment, namespace, STARTS).await?;
     }
     Ok(())

@@ -62,34 +62,34 @@ async fn upgrade(cluster: &Cluster, helm: Helm, values: &[String]) -> Result<()>
 
 /// The release on a running bed: it can be taken away and brought back as it was.
 pub struct Release {
-    home: Cluster,
+    cluster: Cluster,
     values: NamedTempFile,
 }
 
 impl Release {
     /// The release that is installed, with what it was installed with.
-    pub async fn installed(bed: &Bed) -> Result<Self> {
-        let home = bed.home().clone();
+    pub async fn installed(cluster: &Cluster) -> Result<Self> {
+        let cluster = cluster.clone();
         let namespace = format!("--namespace={RELEASE_NAMESPACE}");
         let arguments = ["get", "values", RELEASE, &namespace, "--output=json"];
-        let said = home.helm(Helm::Four, arguments).await?;
+        let said = cluster.helm(Helm::Four, arguments).await?;
         let mut values = NamedTempFile::new().context("cannot keep the release's values")?;
         values.write_all(said.as_bytes())?;
-        Ok(Self { home, values })
+        Ok(Self { cluster, values })
     }
 
     /// Installs or upgrades it with its values and these, and waits until the operator is ready.
     pub async fn upgrade(&self, helm: Helm, more: &[&str]) -> Result<()> {
         let mut values = vec![format!("--values={}", self.values.path().display())];
         values.extend(more.iter().map(|value| (*value).to_owned()));
-        upgrade(&self.home, helm, &values).await
+        upgrade(&self.cluster, helm, &values).await
     }
 
     /// Uninstalls it and waits until the operator's pod is gone.
     pub async fn uninstall(&self, helm: Helm) -> Result<()> {
         let namespace = format!("--namespace={RELEASE_NAMESPACE}");
         let arguments = ["uninstall", RELEASE, &namespace, "--wait", STARTS];
-        self.home.helm(helm, arguments).await?;
+        self.cluster.helm(helm, arguments).await?;
         self.stopped().await
     }
 
@@ -97,13 +97,13 @@ impl Release {
     pub async fn scale(&self, replicas: u8) -> Result<()> {
         let what = format!("deployment/{OPERATOR}");
         let replicas_flag = format!("--replicas={replicas}");
-        self.home
+        self.cluster
             .kubectl(["scale", &what, &replicas_flag, "--namespace", RELEASE_NAMESPACE])
             .await?;
         if replicas == 0 {
             return self.stopped().await;
         }
-        self.home
+        self.cluster
             .rolled_out(&what, RELEASE_NAMESPACE, Duration::from_mins(3))
             .await
     }
@@ -119,7 +119,7 @@ impl Release {
                 RELEASE_NAMESPACE,
                 "--output=name",
             ];
-            let pods = self.home.kubectl(arguments).await?;
+            let pods = self.cluster.kubectl(arguments).await?;
             Ok(pods.is_empty().then_some(()))
         })
         .await

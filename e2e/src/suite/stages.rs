@@ -254,7 +254,7 @@ const ALONE: [(&str, &[&str]); 3] = [
     ("alone-1", &["absence", "activation"]),
     (
         "alone-2",
-        &["drill", "link", "node", "partition", "slow", "upgrade"],
+        &["drill", "emptied", "link", "node", "partition", "slow", "upgrade"],
     ),
 ];
 

@@ -171,13 +171,43 @@ pub(crate) async fn of_databases(world: &World, name: &str, closed: &str, served
         (&client, gate.at(GATE_PORT), Taken),
     ];
     knock(&connections).await?;
-    // The same pod is let in once it is one that restores into this database, for all that a policy can know.
-    let label = format!("dataembassy.io/database={}", instance(closed));
-    abroad
-        .kubectl(["label", "pod", &application, &label, "--namespace", namespace])
-        .await?;
-    knock(&[(&client, shut.at(database::PORT), Taken)]).await?;
+    let_in_as_restore(abroad, &client, &shut, &instance(closed)).await?;
     dismiss(abroad, namespace, &application).await
+}
+
+/// A database that an activation has shut before its last copy: applications are outside again, and who copies is not.
+pub(crate) async fn of_a_shut_database(world: &World, name: &str, registry: &str) -> Result<()> {
+    let abroad = world.product.bed.embassy();
+    let (namespace, application) = (activation::NAMESPACE, format!("{name}-late"));
+    stranger(abroad, namespace, &application).await?;
+    let client = Pods::app(abroad, namespace, &application);
+    let instance = format!("{name}-{registry}");
+    let database = Pods::of(abroad, namespace, "database", &instance);
+    let gate = Pods::of(abroad, RELEASE_NAMESPACE, "gate", EMBASSY);
+    let connections = [
+        (&client, gate.at(GATE_PORT), Taken),
+        (&client, database.at(database::PORT), Refused),
+        (&database, gate.at(GATE_PORT), Refused),
+    ];
+    knock(&connections).await?;
+    let_in_as_restore(abroad, &client, &database, &instance).await?;
+    dismiss(abroad, namespace, &application).await
+}
+
+/// The same pod is let in once it is one that restores into this database or copies it, for all that a policy can know.
+async fn let_in_as_restore(
+    abroad: &Cluster,
+    client: &Pods<'_>,
+    database: &Pods<'_>,
+    instance: &str,
+) -> Result<()> {
+    let label = format!("dataembassy.io/database={instance}");
+    let namespace = client.namespace;
+    let selector = format!("--selector={}", client.labels);
+    abroad
+        .kubectl(["label", "pod", &selector, &label, "--namespace", namespace])
+        .await?;
+    knock(&[(client, database.at(database::PORT), Taken)]).await
 }
 
 /// Has a pod with curl run that nobody knows, by this name and with the label `app` that says the same.

@@ -30,7 +30,7 @@ async fn absence(world: &'static World) -> Result<()> {
     let subject = ministry.small_registry("steady").await?;
     subject.apply(every_minute).await?;
     subject.mirror.copied(1, PATIENCE).await?;
-    let release = Release::installed(&world.product.bed).await?;
+    let release = Release::installed(world.home()).await?;
     let outcome = away_and_back(world, &release, &subject).await;
     // Whatever came of it, the others need both as they were.
     world.home().start(Component::ApiServer).await?;

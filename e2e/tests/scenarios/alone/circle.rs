@@ -19,7 +19,10 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use super::{STANDING, kill};
-use crate::world::{MINUTE, PATIENCE, Subject, World, alone};
+use crate::{
+    policies,
+    world::{MINUTE, PATIENCE, Subject, World, alone},
+};
 
 #[test]
 fn a_registry_goes_abroad_and_comes_home_with_the_rows_of_every_leg_although_everybody_is_killed_on_the_way()
@@ -65,6 +68,7 @@ async fn circle(world: &'static World) -> Result<()> {
         activation::connect_once(product, state).await.is_err(),
         "applications still come in abroad"
     );
+    policies::of_a_shut_database(world, &name, id).await?;
     // Home has not been told by its own people yet: its old rows are as stale as ever.
     let said = fenced(&subject, "before anybody has adopted anything").await?;
     ensure!(

@@ -4,6 +4,7 @@ mod absence;
 mod activation;
 mod circle;
 mod drill;
+mod emptied;
 mod gigabyte;
 mod link;
 mod node;

@@ -26,7 +26,7 @@ async fn upgrade(world: &'static World) -> Result<()> {
     let subject = ministry.small_registry("busy").await?;
     subject.mirrored().await?;
     let sidecar = Sidecar::of(world.home(), &subject).await?;
-    let release = Release::installed(&world.product.bed).await?;
+    let release = Release::installed(world.home()).await?;
     let outcome = in_mid_run(world.home(), &release, &subject, &sidecar).await;
     // Whatever came of it, the others need it as it was.
     release.upgrade(Helm::Four, &[]).await?;

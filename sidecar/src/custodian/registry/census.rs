@@ -290,7 +290,7 @@ impl Count {
         } else if group.versions.len() > 1 {
             let (key, versions) = (&group.key, group.versions.len());
             self.note(Reason::SecondVersion, Some(sequence), Loss::Nothing, || {
-                format!("entry {key} has {versions} versions; it must have one, and the one that was there first counts")
+                format!("entry {key} has {versions} versions; it must have one, and the one that the chain goes on from counts")
             });
         }
     }

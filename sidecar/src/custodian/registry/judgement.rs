@@ -90,14 +90,15 @@ fn overdue(holdings: &HoldingsState, measures: &Measures) -> Option<Finding> {
         .map(|held| held.reference.sequence)
         .collect();
     let first = *late.first()?;
+    let which = match late.len() {
+        1 => "it was".to_owned(),
+        copies => format!("{copies} copies, the oldest of them {first}, were"),
+    };
+    let period = SignedDuration::try_from(measures.period).unwrap_or(SignedDuration::MAX);
     Some(Finding {
         reason: Reason::VerificationOverdue,
         sequence: Some(first),
-        what: format!(
-            "{} copies, the oldest of them {first}, were not read back within the last {} hours",
-            late.len(),
-            measures.period.as_secs() / 3_600
-        ),
+        what: format!("{which} not read back within the last {period:#}"),
         lost: Loss::Nothing,
     })
 }

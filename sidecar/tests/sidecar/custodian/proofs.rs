@@ -181,7 +181,7 @@ async fn what_takes_longer_than_the_period_at_the_rate_that_is_allowed_is_told_u
     let message = custodian.until_alarm(Reason::VerificationOverdue).await;
     for part in [
         "registry population, copy 1: ",
-        "the oldest of them 1, were not read back within",
+        "it was not read back within the last 6s",
         "Lost: nothing. Stands: the ledger up to entry 1, 1 copy",
     ] {
         assert!(message.contains(part), "{message}");
