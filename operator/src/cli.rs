@@ -76,6 +76,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(line: CommandLine) -> anyhow::Result<()> {
+    telemetry::core_dumps::forbid()?;
     // Before any TLS is set up: there is one provider in this product.
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()

@@ -1,8 +1,9 @@
-//! Logs, traces and metrics: how a process of ours tells what it does.
+//! Logs, traces and metrics: how a process of ours tells what it does; and what it [never](core_dumps) tells.
 //!
 //! Nothing leaves the machine unless an OTLP endpoint is set, and then only traces, only to there. Libraries may say what went wrong and no
 //! more: at finer levels some print requests, and a request may hold what nobody should read.
 
+pub mod core_dumps;
 pub mod metrics;
 mod transport;
 

@@ -12,6 +12,7 @@
 
 mod activation_reports;
 mod bench;
+mod core_dumps;
 mod custodian;
 mod database;
 mod drill;
