@@ -87,11 +87,16 @@ impl WriteLease {
     /// Waits until the lease is ours.
     pub async fn acquire(&self) -> Held {
         let mut seen: Option<Seen> = None;
+        let began = Instant::now();
         loop {
             // One that is taken and whose answer does not come is found to be ours the next time.
             match self.try_acquire(&mut seen).await {
                 Ok(Some(held)) => return held,
                 Ok(None) => {}
+                // The network may not let a new pod through at once, which is no fault.
+                Err(error) if began.elapsed() < LENGTH => {
+                    tracing::info!(%error, "the write lease cannot be reached yet");
+                }
                 Err(error) => tracing::warn!(%error, "the write lease cannot be reached; trying again"),
             }
             tokio::time::sleep(RENEWAL / 2).await;

@@ -129,7 +129,7 @@ async fn probe(office: &Office, configuration: &Configuration, settings: &DoorSe
 
 /// Says why nothing could be found out; what was found before stays.
 fn failed(office: &Office, reason: Reason, message: String) {
-    tracing::warn!(%reason, %message, "the store could not be probed for doors");
+    tracing::warn!(%reason, why = message, "the store could not be probed for doors");
     office.board.write(|report| {
         let before = report.doors.take();
         let since = before

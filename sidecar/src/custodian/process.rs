@@ -18,6 +18,7 @@ use super::office::Office;
 use super::reading::{Library, Reader};
 use super::registry::{Assignment, Holdings, Identity, Keeper};
 use super::space;
+use crate::process::beginning::Beginning;
 use crate::process::report::note;
 use crate::store::{Store, StoreError};
 
@@ -30,6 +31,7 @@ pub struct Custodian {
     office: Arc<Office>,
     effective: watch::Receiver<Option<Arc<Configuration>>>,
     ending: CancellationToken,
+    beginning: Beginning,
     store: Option<Connected>,
     document: Option<VerifiedStoreDocument>,
     /// When the lock of the store's document is looked at next.
@@ -69,6 +71,7 @@ impl Custodian {
             office,
             effective,
             ending,
+            beginning: Beginning::now(),
             store: None,
             document: None,
             document_due: Instant::now(),
@@ -183,7 +186,8 @@ impl Custodian {
 
     fn take_over(&mut self, look: &StoreLook, store: &Store) {
         if let Some((reason, message)) = &look.fault {
-            tracing::warn!(%reason, %message, "the store is not as it must be");
+            self.beginning
+                .tell(*reason, message, "the store is not as it must be");
         }
         let found = look.fault.clone().map_or(Ok(()), Err);
         let is_up = found.is_ok();

@@ -19,7 +19,7 @@ use super::{
     pick, question,
     record::Record,
 };
-use crate::process::folder::Files;
+use crate::process::{beginning::Beginning, folder::Files};
 use crate::restore::{
     Clock, Options, ReadCopy,
     copy::{Choice, DOUBTS, FindError, FoundCopy, SealedCopy as _, StoredCopy},
@@ -75,6 +75,7 @@ async fn opened(
 ) -> Result<StoredCopy, Failure> {
     let until = Instant::now() + job::PATIENCE;
     let draw = rand::rng().random();
+    let beginning = Beginning::now();
     let mut doubts = DOUBTS;
     loop {
         let failure = match find(store, access, config.pick, draw).await {
@@ -98,7 +99,7 @@ async fn opened(
         if !failure.passes || Instant::now() >= until {
             return Err(failure);
         }
-        tracing::warn!(reason = %failure.reason, error = failure.message, "tried again in a moment");
+        beginning.tell(failure.reason, &failure.message, "tried again in a moment");
         board.job().waits(failure.reason, failure.message);
         tokio::time::sleep(job::PAUSE).await;
     }

@@ -176,9 +176,9 @@ fn late(board: &Board, config: &DrillConfig) -> Failure {
 fn told(result: &DrillResult) {
     let (verdict, reason, message) = (result.verdict, result.reason, &result.message);
     match verdict {
-        Verdict::Passed => tracing::info!(?verdict, %reason, message, "the drill has ended"),
+        Verdict::Passed => tracing::info!(?verdict, %reason, why = message, "the drill has ended"),
         Verdict::Failed | Verdict::Inconclusive => {
-            tracing::error!(?verdict, %reason, message, "the drill has ended");
+            tracing::error!(?verdict, %reason, why = message, "the drill has ended");
         }
     }
 }

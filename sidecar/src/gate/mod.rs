@@ -36,6 +36,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::process::beginning::Beginning;
 use crate::process::folder::{self, Files};
 use crate::process::report::{Board, note, replace};
 use crate::process::server::Status;
@@ -240,6 +241,7 @@ async fn look(gate: Arc<Gate>) {
     let mut ticks = tokio::time::interval(TIDY_PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut probed: Option<Instant> = None;
+    let beginning = Beginning::now();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -261,7 +263,7 @@ async fn look(gate: Arc<Gate>) {
         match upstream.probe().await {
             Ok(()) => gate.store_answered(),
             Err(error) => {
-                tracing::warn!(reason = %error.reason(), %error, "the store cannot be used");
+                beginning.tell(error.reason(), &error, "the store cannot be used");
                 gate.store_failed(&error);
             }
         }

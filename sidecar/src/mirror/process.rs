@@ -21,6 +21,7 @@ use super::proof::ProofWatch;
 use super::report::Board;
 use super::run::{self, Committed, Looked, RunError, Telling};
 use crate::postgresql::{Connection, dump};
+use crate::process::beginning::Beginning;
 use crate::process::clock::Now;
 use crate::store::ledger::{alarm_reason, told};
 use crate::store::{Ledger, LedgerError, LedgerMemory, Requirements, Store, probe};
@@ -42,6 +43,7 @@ pub struct Mirror {
     /// What was worked with last.
     current: Option<Arc<Configuration>>,
     ending: CancellationToken,
+    beginning: Beginning,
     agenda: Agenda,
     /// The last head that this process has seen: nothing below it is believed.
     head: Option<EntryRef>,
@@ -72,6 +74,7 @@ impl Mirror {
             effective,
             current: None,
             ending,
+            beginning: Beginning::now(),
             agenda: Agenda::default(),
             head: None,
             memory: LedgerMemory::of_the_writer(),
@@ -170,7 +173,10 @@ impl Mirror {
         // Whatever is wrong with the source chain: who was fenced in the middle of a commit may well have left something there.
         self.judge_fence(configuration).await;
         let (store, ledger) = looked
-            .inspect_err(|error| tracing::warn!(reason = %error.reason(), %error, "the store cannot be used"))
+            .inspect_err(|error| {
+                self.beginning
+                    .tell(error.reason(), error, "the store cannot be used");
+            })
             .ok()?;
         self.take_over(&ledger);
         self.judge_proofs(configuration, &store, &ledger).await;

@@ -1,7 +1,8 @@
-//! What the processes of a pod share: how each is started and ended, its [`folder`] of configuration and secrets, what some of that means
-//! ([`conversion`], [`database`]), the [`report`] that it keeps and the ports that it is [`served`](serve) on. Nothing here knows what a
-//! process is for.
+//! What the processes of a pod share: how each is started and ended, what is to be expected at its [`beginning`], its [`folder`] of
+//! configuration and secrets, what some of that means ([`conversion`], [`database`]), the [`report`] that it keeps and the ports that it is
+//! [`served`](serve) on. Nothing here knows what a process is for.
 
+pub mod beginning;
 pub mod clock;
 pub mod conversion;
 pub mod database;

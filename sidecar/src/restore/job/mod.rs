@@ -31,7 +31,7 @@ use super::{
     restore,
 };
 use crate::postgresql::Source;
-use crate::process::{self as running, Place, ProcessArguments, folder::Files, server};
+use crate::process::{self as running, Place, ProcessArguments, beginning::Beginning, folder::Files, server};
 use crate::question;
 use crate::store::Store;
 use board::{Board, JobReport};
@@ -210,29 +210,35 @@ enum Done {
 }
 
 async fn work(environment: &Environment, board: &Board<RestoreReport>) -> Result<Done, Failure> {
+    let beginning = Beginning::now();
     let judge = |files: &Files| Task::judge(files, environment);
     let configuration = match configured(environment, board, NAMES, judge).await? {
         Task::Restore(configuration) => configuration,
-        Task::CleanUp { target, rehearsal } => return dropped(&target, &rehearsal, board).await,
+        Task::CleanUp { target, rehearsal } => return dropped(&target, &rehearsal, board, beginning).await,
     };
     let store = configuration
         .access
         .connect()
         .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
-    let copy = Arc::new(opened(&store, &configuration, board).await?);
+    let copy = Arc::new(opened(&store, &configuration, board, beginning).await?);
     board.chosen(chosen(copy.identity()));
     let until = Instant::now() + PATIENCE;
     loop {
         let (target, options) = (&configuration.target, &configuration.options);
         match restore(&copy, target, options, board.progress()).await {
             Ok(outcome) => return Ok(Done::Restored(configuration, Box::new(outcome))),
-            Err(error) => bide(board, error.into(), until).await?,
+            Err(error) => bide(board, error.into(), beginning, until).await?,
         }
     }
 }
 
 /// What a rehearsal has restored, taken away again.
-async fn dropped(target: &Source, rehearsal: &str, board: &Board<RestoreReport>) -> Result<Done, Failure> {
+async fn dropped(
+    target: &Source,
+    rehearsal: &str,
+    board: &Board<RestoreReport>,
+    beginning: Beginning,
+) -> Result<Done, Failure> {
     let until = Instant::now() + PATIENCE;
     loop {
         match clean_up(target, rehearsal).await {
@@ -242,7 +248,7 @@ async fn dropped(target: &Source, rehearsal: &str, board: &Board<RestoreReport>)
                     is_clean_up: true,
                     ..error.into()
                 };
-                bide(board, failure, until).await?;
+                bide(board, failure, beginning, until).await?;
             }
         }
     }
@@ -253,6 +259,7 @@ async fn opened(
     store: &Store,
     configuration: &Configuration,
     board: &Board<RestoreReport>,
+    beginning: Beginning,
 ) -> Result<StoredCopy, Failure> {
     let until = Instant::now() + PATIENCE;
     let mut doubts = DOUBTS;
@@ -267,17 +274,22 @@ async fn opened(
                 doubts -= 1;
                 tracing::warn!(%error, "the ledger is read anew before it is believed");
             }
-            Err(error) => bide(board, error.into(), until).await?,
+            Err(error) => bide(board, error.into(), beginning, until).await?,
         }
     }
 }
 
 /// Waits for a moment where the failure may pass by itself and nothing was written; otherwise it is the end.
-async fn bide(board: &Board<RestoreReport>, failure: Failure, until: Instant) -> Result<(), Failure> {
+async fn bide(
+    board: &Board<RestoreReport>,
+    failure: Failure,
+    beginning: Beginning,
+    until: Instant,
+) -> Result<(), Failure> {
     if !failure.passes || board.progress().has_written() || Instant::now() >= until {
         return Err(failure);
     }
-    tracing::warn!(reason = %failure.reason, error = failure.message, "tried again in a moment");
+    beginning.tell(failure.reason, &failure.message, "tried again in a moment");
     board.waits(failure.reason, failure.message);
     tokio::time::sleep(PAUSE).await;
     Ok(())

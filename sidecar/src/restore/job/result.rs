@@ -45,9 +45,9 @@ impl Whole {
         tell(&self.outcome);
         let (ending, reason, message) = self.judgement();
         if ending == Ending::Restored {
-            tracing::info!(message, "the restore has ended");
+            tracing::info!(what = message, "the restore has ended");
         } else {
-            tracing::error!(%reason, message, "the restore has ended");
+            tracing::error!(%reason, why = message, "the restore has ended");
         }
         let outcome = self.outcome;
         RestoreResult {
@@ -162,7 +162,7 @@ pub(super) fn failed(failure: &Failure, board: &Board<RestoreReport>, seconds: f
     } else {
         (Ending::NothingWritten, format!("{}: {said}", words::NOTHING))
     };
-    tracing::error!(reason = %failure.reason, message, "the restore failed");
+    tracing::error!(reason = %failure.reason, why = message, "the restore failed");
     RestoreResult {
         ending,
         reason: failure.reason,
@@ -180,7 +180,7 @@ pub(super) fn failed(failure: &Failure, board: &Board<RestoreReport>, seconds: f
 
 /// The result of a clean-up.
 pub(super) fn cleaned_up(message: String, seconds: f64) -> RestoreResult {
-    tracing::info!(message, "the clean-up has ended");
+    tracing::info!(what = message, "the clean-up has ended");
     RestoreResult {
         ending: Ending::Restored,
         reason: Reason::CleanedUp,

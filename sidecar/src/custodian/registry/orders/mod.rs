@@ -267,10 +267,16 @@ impl Keeper {
         match attempt {
             Attempt::Done => tracing::info!(%registry, %order, "an order was carried out"),
             Attempt::Refused(Refusal { reason, message }) => {
-                tracing::warn!(%registry, %order, %reason, message, "an order is refused");
+                tracing::warn!(%registry, %order, %reason, why = message, "an order is refused");
             }
+            // What a look has not shown yet, such as the entry of a copy that was just made, is no fault.
+            Attempt::Waits {
+                reason: reason @ (Reason::NotYetKnown | Reason::UnknownCopy),
+                message,
+                ..
+            } => tracing::info!(%registry, %order, %reason, why = message, "an order waits"),
             Attempt::Waits { reason, message, .. } => {
-                tracing::warn!(%registry, %order, %reason, message, "an order waits");
+                tracing::warn!(%registry, %order, %reason, why = message, "an order waits");
             }
         }
     }
