@@ -8,7 +8,7 @@ use dataembassy_e2e::{
     bed::{self, Bed},
     bench,
     cache::Cache,
-    cluster::{self, Cluster, Component, Helm, PROVIDE_NETWORK, Site},
+    cluster::{self, Cluster, Component, Helm, KEEP_LOGS, PROVIDE_NETWORK, Site},
     command::command,
     demo, images, privilege,
     product::Product,
@@ -64,6 +64,14 @@ enum Command {
     /// Enforce a cluster's network policies and give load balancers their address until stopped; `up` starts this.
     #[command(name = PROVIDE_NETWORK, hide = true)]
     ProvideNetwork {
+        /// `home` or `embassy`.
+        cluster: Site,
+        /// The folder of its state.
+        folder: std::path::PathBuf,
+    },
+    /// Keep what a cluster's pods log, those too that are removed, until stopped; `up` starts this.
+    #[command(name = KEEP_LOGS, hide = true)]
+    KeepLogs {
         /// `home` or `embassy`.
         cluster: Site,
         /// The folder of its state.
@@ -156,6 +164,7 @@ impl Cli {
                     cluster::load_balancer::serve(site, cluster.client().clone()),
                 )?;
             }
+            Command::KeepLogs { cluster: site, .. } => cluster::kept_logs::keep(site).await?,
             Command::Bench {
                 runs,
                 gigabytes,

@@ -7,6 +7,9 @@ use super::site::Site;
 /// The subcommand of this program that is a cluster's network provider until it is stopped.
 pub const PROVIDE_NETWORK: &str = "provide-network";
 
+/// The subcommand of this program that keeps what a cluster's pods log until it is stopped.
+pub const KEEP_LOGS: &str = "keep-logs";
+
 /// One process of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Component {
@@ -28,11 +31,13 @@ pub enum Component {
     Dns,
     /// This program itself, which enforces network policies and gives load balancers their address.
     Network,
+    /// This program itself, which keeps the logs of pods that are gone.
+    Logs,
 }
 
 impl Component {
     /// All, in the order in which they are started.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Containerd,
         Self::Etcd,
         Self::ApiServer,
@@ -42,6 +47,7 @@ impl Component {
         Self::Proxy,
         Self::Dns,
         Self::Network,
+        Self::Logs,
     ];
 
     /// The name of the program, of its log and of its pid file.
@@ -57,6 +63,7 @@ impl Component {
             Self::Proxy => "kube-proxy",
             Self::Dns => "coredns",
             Self::Network => "network",
+            Self::Logs => "logs",
         }
     }
 
@@ -96,12 +103,8 @@ impl Component {
                 ("healthz-bind-address", "127.0.0.1"),
             ]),
             Self::Dns => vec!["-conf".into(), folder.of("Corefile")],
-            // The folder only tells it from another bed's.
-            Self::Network => vec![
-                PROVIDE_NETWORK.into(),
-                site.name().into(),
-                folder.0.display().to_string(),
-            ],
+            Self::Network => ours(PROVIDE_NETWORK, site, &folder),
+            Self::Logs => ours(KEEP_LOGS, site, &folder),
         }
     }
 }
@@ -125,6 +128,15 @@ impl Folder {
     fn kubeconfig(&self, name: &str) -> String {
         self.of(&format!("{name}.kubeconfig"))
     }
+}
+
+/// What this program is given. The folder only tells the process from another bed's.
+fn ours(subcommand: &str, site: Site, folder: &Folder) -> Vec<String> {
+    vec![
+        subcommand.into(),
+        site.name().into(),
+        folder.0.display().to_string(),
+    ]
 }
 
 fn flags(flags: &[(&str, &str)]) -> Vec<String> {

@@ -78,7 +78,12 @@ pub async fn up(site: Site, cache: &Cache, images: &[Image], progress: &Progress
         anyhow::Ok(())
     };
     tokio::try_join!(runtime, control)?;
-    for component in [Component::Proxy, Component::Dns, Component::Network] {
+    for component in [
+        Component::Proxy,
+        Component::Dns,
+        Component::Network,
+        Component::Logs,
+    ] {
         start(site, cache, component)?;
     }
     step.at("node");
@@ -112,7 +117,7 @@ pub async fn up(site: Site, cache: &Cache, images: &[Image], progress: &Progress
 pub(super) fn start(site: Site, cache: &Cache, component: Component) -> Result<()> {
     let program = match component {
         Component::Containerd => PathBuf::from("containerd"),
-        Component::Network => this_program()?,
+        Component::Network | Component::Logs => this_program()?,
         _ => cache.path(component.name())?,
     };
     Process::of(site, component.name()).start(site, &program, &component.arguments(site))
@@ -201,6 +206,7 @@ async fn end(site: Site) -> Result<bool> {
         stop(Component::Proxy),
         stop(Component::Dns),
         stop(Component::Network),
+        stop(Component::Logs),
         stop(Component::ApiServer)
     )?;
     stop(Component::Etcd).await?;

@@ -8,6 +8,7 @@
 //! process     processes that outlive this one
 //! policy      NetworkPolicies as nftables rules
 //! load_balancer  the node's address for Services that ask for one
+//! kept_logs   what pods have logged, those too that are gone
 //! lifecycle   bringing a cluster up, and leaving nothing of it
 //! remains     what is left of it all the same
 //! container   one container as the kernel sees it
@@ -21,6 +22,7 @@ mod cgroup;
 mod component;
 mod configuration;
 pub mod container;
+pub mod kept_logs;
 mod lifecycle;
 pub mod load_balancer;
 pub mod network;
@@ -37,7 +39,7 @@ use anyhow::{Context, Error, Result};
 
 pub use self::{
     access::Helm,
-    component::{Component, PROVIDE_NETWORK},
+    component::{Component, KEEP_LOGS, PROVIDE_NETWORK},
     configuration::{ASTRAY_NAME, EMBASSY_NAMES},
     lifecycle::{destroy, down, is_up, put_disk_back, runs, up},
     remains::remains,

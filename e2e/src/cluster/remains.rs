@@ -8,7 +8,11 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    cgroup, component::Component, component::PROVIDE_NETWORK, lifecycle::mount_points, process, site::Site,
+    cgroup,
+    component::{Component, KEEP_LOGS, PROVIDE_NETWORK},
+    lifecycle::mount_points,
+    process,
+    site::Site,
 };
 
 /// Everything of a cluster that still runs, is mounted or is in the machine's network, each in a few words.
@@ -49,7 +53,9 @@ fn belongs(folder: &Path, arguments: &[String]) -> bool {
     let program = program.rsplit('/').next().unwrap_or_default();
     let ours = program.starts_with("containerd-shim")
         || Component::ALL.iter().any(|component| component.name() == program)
-        || arguments.first().is_some_and(|first| first == PROVIDE_NETWORK);
+        || arguments
+            .first()
+            .is_some_and(|first| [PROVIDE_NETWORK, KEEP_LOGS].contains(&first.as_str()));
     let folder = folder.to_string_lossy();
     ours && arguments.iter().any(|argument| argument.contains(&*folder))
 }
@@ -69,6 +75,9 @@ mod tests {
         ));
         assert!(home(
             "/usr/bin/containerd-shim-runc-v2 -address /var/lib/dataembassy-e2e/home/run/c.sock"
+        ));
+        assert!(home(
+            "/target/debug/dataembassy-e2e keep-logs home /var/lib/dataembassy-e2e/home"
         ));
         let network = "/target/debug/dataembassy-e2e provide-network";
         assert!(home(&format!("{network} home /var/lib/dataembassy-e2e/home")));
