@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -12,9 +12,13 @@ use hyper::Request;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use rustix::{fs::statfs, io::Errno};
+use serde_json::Value;
 
 use super::Product;
-use crate::{cluster::Cluster, command::command};
+use crate::{
+    cluster::{Cluster, kept_logs},
+    command::command,
+};
 
 /// Keys of Secrets whose values nobody may read elsewhere.
 const SECRET_KEYS: [&str; 7] = [
@@ -36,6 +40,10 @@ const RESOURCES: &str = "dataembassies,registrymirrors,registrycustodies,recover
                          events.events.k8s.io";
 /// Containers that are database servers: what a server writes into its own log, rows and all, is the registry's affair.
 const SERVERS: [&str; 2] = ["postgresql", "database"];
+/// Containers of ours, by what their image's name holds: what they write beside their volumes is looked at as well.
+const OURS: [&str; 2] = ["/operator:", "/sidecar:"];
+/// What the kernel calls our processes, which is cut after 15 bytes.
+const PROCESSES: [&str; 2] = ["dataembassy-ope", "dataembassy-sid"];
 /// The bed's own servers, which are told their first password by their environment, as their images want it.
 const FIXTURES: [&str; 1] = ["minio"];
 
@@ -74,6 +82,14 @@ impl Canaries {
         values.extend(rows.iter().map(|row| (row.clone(), "a row".to_owned())));
         ensure!(values.len() > 20, "there are only {} secrets", values.len());
         Ok(Self { values })
+    }
+
+    /// One value that was put somewhere to be found there.
+    #[must_use]
+    pub fn planted(value: &str) -> Self {
+        Self {
+            values: BTreeMap::from([(value.to_owned(), "what was planted".to_owned())]),
+        }
     }
 
     /// How many values are looked for.
@@ -151,19 +167,8 @@ fn essence(value: &[u8]) -> Option<String> {
 /// Environment and arguments of every process of this machine, the bed's pods included. What ends meanwhile is passed over.
 pub fn processes() -> Result<Vec<(String, Vec<u8>)>> {
     let mut all = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let folder = entry?.path();
-        let is_process = folder
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok());
-        let Some(name) = is_process
-            .then(|| fs::read_to_string(folder.join("comm")).ok())
-            .flatten()
-        else {
-            continue;
-        };
-        let name = name.trim();
-        if FIXTURES.contains(&name) {
+    for (name, folder) in running()? {
+        if FIXTURES.contains(&name.as_str()) {
             continue;
         }
         for part in ["environ", "cmdline"] {
@@ -173,6 +178,45 @@ pub fn processes() -> Result<Vec<(String, Vec<u8>)>> {
         }
     }
     Ok(all)
+}
+
+/// The name of every process of this machine, and its folder in `/proc`.
+fn running() -> Result<Vec<(String, PathBuf)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let is_process = entry.file_name().to_string_lossy().parse::<u32>().is_ok();
+        if is_process && let Ok(name) = fs::read_to_string(entry.path().join("comm")) {
+            all.push((name.trim().to_owned(), entry.path()));
+        }
+    }
+    Ok(all)
+}
+
+/// Processes of ours that may leave a core file, with the limit that they have; what our programs start has theirs. Fails where not both programs
+/// run. What ends meanwhile is passed over.
+pub fn core_files() -> Result<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    let mut allowed = Vec::new();
+    for (name, folder) in running()? {
+        let Some(ours) = PROCESSES.into_iter().find(|ours| *ours == name) else {
+            continue;
+        };
+        let Ok(limits) = fs::read_to_string(folder.join("limits")) else {
+            continue;
+        };
+        let mut lines = limits.lines();
+        // A process that has ended and is not gone yet has none.
+        let Some(limit) = lines.find_map(|line| line.strip_prefix("Max core file size")) else {
+            continue;
+        };
+        seen.insert(ours);
+        if limit.split_whitespace().take(2).any(|size| size != "0") {
+            allowed.push(format!("{} of {name}: {}", folder.display(), limit.trim()));
+        }
+    }
+    ensure!(seen.len() == PROCESSES.len(), "of our programs only {seen:?} run");
+    Ok(allowed)
 }
 
 /// Every resource and event of a cluster but its Secrets, as its API server tells it.
@@ -223,11 +267,18 @@ fn is_running(pod: &Pod) -> bool {
     phase == Some("Running")
 }
 
-/// The folders on disk with what a cluster's pods and components have written: logs, temporary files, core files. What is in memory only, as
-/// Secrets are, is not among them. What ends meanwhile is passed over.
+/// The folders on disk with what a cluster's pods and components have written: logs, those too of pods that are gone, temporary files, core
+/// files. What is in memory only, as Secrets are, is not among them. What ends meanwhile is passed over.
 pub fn folders(cluster: &Cluster) -> Result<Vec<PathBuf>> {
     let folder = cluster.site().folder();
-    let mut folders = vec![folder.join("log"), folder.join("pod-logs")];
+    let mut folders = vec![folder.join("log"), kept_logs::look(cluster.site())?];
+    let layers = layers(&folder)?;
+    ensure!(
+        !layers.is_empty(),
+        "no container of ours runs in {}",
+        cluster.name()
+    );
+    folders.extend(layers);
     for pod in fs::read_dir(folder.join("kubelet/pods"))? {
         let pod = pod?.path();
         for inner in ["volumes/kubernetes.io~empty-dir", "containers"] {
@@ -249,6 +300,29 @@ pub fn folders(cluster: &Cluster) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
+/// Where running containers of ours write whatever is on no volume.
+fn layers(cluster: &Path) -> Result<Vec<PathBuf>> {
+    let bundles = cluster.join("run/containerd/io.containerd.runtime.v2.task/k8s.io");
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let all = mounts.lines().filter_map(|line| layer(line, &bundles));
+    let ours = all.filter(|(container, _)| {
+        let described = fs::read(bundles.join(container).join("config.json")).unwrap_or_default();
+        let described: Value = serde_json::from_slice(&described).unwrap_or_default();
+        let image = described["annotations"]["io.kubernetes.cri.image-name"].as_str();
+        image.is_some_and(|image| OURS.iter().any(|ours| image.contains(ours)))
+    });
+    Ok(ours.map(|(_, folder)| folder).collect())
+}
+
+/// A container's id and the writable layer of its files, if this line of the kernel's list of mounts is about one of these bundles.
+fn layer(line: &str, bundles: &Path) -> Option<(String, PathBuf)> {
+    let point = Path::new(line.split(' ').nth(4)?).strip_prefix(bundles).ok()?;
+    let container = point.parent().filter(|_| point.ends_with("rootfs"))?;
+    let mut options = line.rsplit(' ').next()?.split(',');
+    let folder = options.find_map(|option| option.strip_prefix("upperdir="))?;
+    Some((container.to_str()?.to_owned(), folder.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,6 +341,18 @@ mod tests {
             Some("0123456789abcdef")
         );
         assert_eq!(essence(b"short"), None);
+    }
+
+    #[test]
+    fn the_writable_layer_of_a_container_is_read_from_the_list_of_mounts() {
+        let bundles = Path::new("/bed/home/run/k8s.io");
+        let line = "53 27 0:41 / /bed/home/run/k8s.io/f9fa/rootfs rw,relatime - overlay overlay \
+                    rw,lowerdir=/bed/home/1/fs:/bed/home/2/fs,upperdir=/bed/home/628/fs,workdir=/bed/home/628/work,uuid=on";
+        let found = ("f9fa".to_owned(), PathBuf::from("/bed/home/628/fs"));
+        assert_eq!(layer(line, bundles), Some(found));
+        assert_eq!(layer(line, Path::new("/bed/embassy/run/k8s.io")), None);
+        let volume = "54 27 0:42 / /bed/home/run/k8s.io/f9fa/shm rw - tmpfs shm rw,size=64k";
+        assert_eq!(layer(volume, bundles), None);
     }
 
     #[tokio::test]

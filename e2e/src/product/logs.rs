@@ -1,4 +1,4 @@
-//! What our parts complained of, in the logs that their node keeps.
+//! What our parts complained of, in all that they have ever logged.
 
 use std::fs;
 
@@ -6,15 +6,15 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, kept_logs};
 
 /// The bed has everything read back every half minute, which a busy machine does not always manage.
 const IMPATIENCE: &str = "VerificationOverdue";
 
-/// Lines of level ERROR that pods of ours have written since a moment, each behind its pod's name. Whatever is not a line of ours is
-/// passed over.
+/// Lines of the levels WARN and ERROR that pods of ours have written since a moment, those too that are gone, each behind its pod's name. Whatever
+/// is not a line of ours is passed over.
 pub fn complaints(cluster: &Cluster, since: Timestamp) -> Result<Vec<String>> {
-    let folder = cluster.site().folder().join("pod-logs");
+    let folder = kept_logs::look(cluster.site())?;
     let mut complaints = Vec::new();
     for pod in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let pod = pod?;
@@ -36,9 +36,15 @@ fn complaint(line: &str, since: Timestamp) -> Option<&str> {
     let mut parts = line.splitn(4, ' ');
     let (at, line) = (parts.next()?, parts.nth(2)?);
     let told: Value = serde_json::from_str(line).ok()?;
-    // A warning tells of what is tried again, such as a pod that is there before its network.
-    let is_complaint = told["level"] == "ERROR" && told["reason"] != IMPATIENCE;
+    let level = told["level"].as_str()?;
+    let is_complaint = (["ERROR", "WARN"].contains(&level) && told["reason"] != IMPATIENCE) || is_torn(line);
     (is_complaint && at.parse::<Timestamp>().ok()? >= since).then_some(line)
+}
+
+/// Whether a line says two things under the one name: whoever reads it by machine has one of them.
+fn is_torn(line: &str) -> bool {
+    // Within a text the quotes would be escaped.
+    line.matches(r#""message":"#).count() > 1
 }
 
 #[cfg(test)]
@@ -52,10 +58,18 @@ mod tests {
         let (before, after) = ("2026-11-28T11:59:59.999999999Z", "2026-11-28T12:00:00.000000001Z");
         let error = r#"{"level":"ERROR","reason":"LedgerGap"}"#;
         assert!(told(after, error) && !told(before, error));
+        assert!(told(
+            after,
+            r#"{"level":"WARN","message":"tried again in a moment"}"#
+        ));
+        assert!(told(
+            after,
+            r#"{"level":"INFO","message":"it ended","message":"all is well"}"#
+        ));
         for fine in [
+            r#"{"level":"INFO","message":"the store said {\"message\":\"no\"}"}"#,
             r#"{"level":"INFO","message":"WARN"}"#,
             r#"{"level":"ERROR","reason":"VerificationOverdue"}"#,
-            r#"{"level":"WARN","message":"tried again in a moment"}"#,
             "ERROR: not ours",
         ] {
             assert!(!told(after, fine), "{fine}");

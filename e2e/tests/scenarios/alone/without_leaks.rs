@@ -1,11 +1,13 @@
 //! After all the others: no password, key, identity or row has got to where somebody else might read it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use dataembassy_crds::{ConditionStatus, DrillOutcome, RestorePhase};
 use dataembassy_e2e::{
     bed::disk::Disk,
+    cluster::{Cluster, kept_logs},
+    command::wait_for,
     product::{
         canaries::{self, Canaries},
         drill::Drilling,
@@ -22,9 +24,11 @@ fn nothing_secret_is_in_a_process_a_resource_an_event_a_metric_a_log_a_file_or_a
 }
 
 async fn without_leaks(world: &'static World) -> Result<()> {
-    let row = format!("canary-row-{}", hex::encode(rand::random::<[u8; 12]>()));
-    let subject = told_everywhere(world, &row).await?;
     let product = &world.product;
+    let gone = Gone::after_saying(product.bed.embassy(), &world.unique("canary-gone")).await?;
+    let row = drawn("row");
+    let subject = told_everywhere(world, &row).await?;
+    gone.is_heard().await?;
     let canaries = Canaries::of(product, &[row]).await?;
     let disk = Disk::of(&product.bed).await?;
     let mut leaks: BTreeSet<_> = canaries::processes()?
@@ -48,6 +52,13 @@ async fn without_leaks(world: &'static World) -> Result<()> {
         folders.extend(canaries::folders(cluster)?);
     }
     leaks.extend(canaries.in_files(&folders).await?);
+    // One that is only beginning has not come to forbidding them.
+    wait_for("an end of core files", MINUTE, || async {
+        let allowed = canaries::core_files()?;
+        ensure!(allowed.is_empty(), "core files may be left: {allowed:#?}");
+        Ok(Some(()))
+    })
+    .await?;
     ensure!(
         leaks.is_empty(),
         "{} of {} secrets can be read: {leaks:#?}",
@@ -55,6 +66,79 @@ async fn without_leaks(world: &'static World) -> Result<()> {
         canaries.count()
     );
     subject.delete().await
+}
+
+/// Something that nothing else has.
+fn drawn(what: &str) -> String {
+    format!("canary-{what}-{}", hex::encode(rand::random::<[u8; 12]>()))
+}
+
+/// A pod that has logged something and was deleted. What is found of it must be found of every other that is gone.
+struct Gone {
+    cluster: &'static Cluster,
+    pod: String,
+    said: String,
+}
+
+impl Gone {
+    /// Has a pod say something, and deletes it.
+    async fn after_saying(cluster: &'static Cluster, namespace: &str) -> Result<Self> {
+        let said = drawn("planted");
+        cluster.namespace(namespace).await?;
+        let pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "gone", "namespace": namespace},
+            "spec": {
+                "automountServiceAccountToken": false,
+                "restartPolicy": "Never",
+                "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [{
+                    "name": "client", "image": "dataembassy.local/stock:dev", "imagePullPolicy": "Never",
+                    "command": ["/bin/sh", "-c", format!("echo {said}")],
+                    "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                }],
+            },
+        });
+        cluster.apply(&pod.to_string()).await?;
+        let succeeded = "jsonpath={.status.phase}=Succeeded";
+        cluster
+            .wait_until("pod", "gone", Some(namespace), succeeded, PATIENCE)
+            .await?;
+        cluster
+            .kubectl(["delete", "pod", "gone", "--namespace", namespace])
+            .await?;
+        cluster
+            .kubectl(["delete", "namespace", namespace, "--wait=false"])
+            .await?;
+        Ok(Self {
+            cluster,
+            pod: format!("{namespace}_gone_"),
+            said,
+        })
+    }
+
+    /// Finds what it said, once the node has nothing of it any more.
+    async fn is_heard(&self) -> Result<()> {
+        let logs = self.cluster.site().folder().join("pod-logs");
+        wait_for("the node to remove what the pod has logged", PATIENCE, || async {
+            let mut left = fs::read_dir(&logs)?.filter_map(Result::ok);
+            let is_left = left.any(|pod| pod.file_name().to_string_lossy().starts_with(&self.pod));
+            Ok((!is_left).then_some(()))
+        })
+        .await?;
+        let canaries = Canaries::planted(&self.said);
+        let found = canaries.in_files(&canaries::folders(self.cluster)?).await?;
+        let kept = kept_logs::look(self.cluster.site())?;
+        let kept = kept.to_str().context("the bed's folders are called in ASCII")?;
+        ensure!(
+            found
+                .iter()
+                .any(|leak| leak.place.starts_with(kept) && leak.place.contains(&self.pod)),
+            "what a pod that is gone has logged is not found: {found:#?}"
+        );
+        Ok(())
+    }
 }
 
 /// A registry whose row comes by everything that may speak: a copy, a drill, and a restore in which the server quotes it in an error.
