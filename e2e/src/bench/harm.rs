@@ -11,7 +11,7 @@ use dataembassy_testkit::{
     fault_proxy::{Fault, FaultProxy},
     postgresql::DUMP_ROLE,
 };
-use hyper::{Method, StatusCode};
+use hyper::Method;
 
 use super::{
     configuration::Servers,
@@ -36,15 +36,10 @@ const DEADLINE: Duration = Duration::from_mins(2);
 
 /// What is wrong with the store when a segment is put.
 fn troubles() -> [(&'static str, Fault); 3] {
-    let full = Fault::Say {
-        status: StatusCode::INSUFFICIENT_STORAGE,
-        code: "XMinioStorageFull",
-        retry_after: None,
-    };
     [
         ("never answers", Fault::Stall),
         ("takes 100 kB a second", Fault::Pace(100_000)),
-        ("is full", full),
+        ("is full", Fault::full()),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use jiff::Timestamp;
 
 use crate::seed::Dice;
@@ -72,6 +72,16 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What a MinIO says that has no room left. Only puts are to meet it.
+    #[must_use]
+    pub const fn full() -> Self {
+        Self::Say {
+            status: StatusCode::INSUFFICIENT_STORAGE,
+            code: "XMinioStorageFull",
+            retry_after: None,
+        }
+    }
+
     /// A fault that does `action` first and then passes the request on.
     pub fn before<F>(action: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -122,11 +132,13 @@ pub enum Toxic {
     EndlessList,
     /// A `Date` of another hour.
     RewrittenDate,
+    /// The store has no room left: it is read as ever, and takes nothing.
+    StoreFull,
 }
 
 impl Toxic {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Latency,
         Self::Bandwidth,
         Self::StallAfterBytes,
@@ -146,12 +158,19 @@ impl Toxic {
         Self::EndlessBody,
         Self::EndlessList,
         Self::RewrittenDate,
+        Self::StoreFull,
     ];
 
     /// Whether what is asked comes right all the same, only later or beside something odd.
     #[must_use]
     pub const fn is_harmless(self) -> bool {
         matches!(self, Self::Latency | Self::Bandwidth)
+    }
+
+    /// Whether it meets requests of this method.
+    #[must_use]
+    pub fn meets(self, method: &Method) -> bool {
+        self != Self::StoreFull || *method == Method::PUT
     }
 
     /// Whether it lies of what there is for as long as it lasts, and not once.
@@ -200,6 +219,7 @@ impl Toxic {
             Self::OlderVersion => Fault::Older,
             Self::EndlessBody => Fault::Endless,
             Self::EndlessList => Fault::EndlessList,
+            Self::StoreFull => Fault::full(),
             Self::RewrittenDate => {
                 let seconds = i64::try_from(600 + dice.below(86_400)).unwrap_or_default();
                 Fault::ShiftClock(if dice.below(2) == 0 { seconds } else { -seconds })

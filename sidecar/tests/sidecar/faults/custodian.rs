@@ -14,11 +14,14 @@ use dataembassy_testkit::fabricated::Shape;
 use dataembassy_testkit::fault_proxy::Toxic;
 use dataembassy_testkit::minio::BUCKET;
 use dataembassy_testkit::seed::Dice;
+use hyper::Method;
 
 use super::{MOST_MEMORY, PLACES, assert_no_panic, assert_patient, each, poison};
 
 /// How long a toxic lasts where nothing meets it.
 const LONGEST: Duration = Duration::from_secs(4);
+/// The same of one that meets nothing but puts, which are few.
+const LONGEST_OF_PUTS: Duration = Duration::from_secs(16);
 /// How long a toxic lasts after it was met.
 const SHORTEST: Duration = Duration::from_millis(1_500);
 /// What was found wrong is looked at again after half a minute, whether it was a lie or not.
@@ -99,8 +102,13 @@ impl Subject {
         poison(&self.bench.proxy, toxic, dice, farthest, |_, _| true);
         self.copies += 1;
         self.bench.copies(1, &Shape::default()).await;
+        let longest = if toxic.meets(&Method::GET) {
+            LONGEST
+        } else {
+            LONGEST_OF_PUTS
+        };
         let (begun, mut met) = (Instant::now(), None);
-        while begun.elapsed() < LONGEST && met.is_none_or(|met: Instant| met.elapsed() < SHORTEST) {
+        while begun.elapsed() < longest && met.is_none_or(|met: Instant| met.elapsed() < SHORTEST) {
             if met.is_none() && self.bench.proxy.faults_met() > 0 && begun.elapsed() > SHORTEST {
                 met = Some(Instant::now());
             }

@@ -25,6 +25,8 @@ const MOST_MEMORY: u64 = 192 * 1024;
 /// Before how many requests a toxic acts: at first anywhere among those of a run, and where nothing came so far, at once. One that has struck
 /// nothing shows nothing.
 const PLACES: [u64; 2] = [24, 1];
+/// Puts of a small copy: a segment, an inventory, a manifest and the entry.
+const PUTS: u64 = 4;
 /// How many requests a second nobody sends who waits between two tries, whatever is wrong; and how many a run has in any case.
 const MOST_REQUESTS: (f64, f64) = (60.0, 300.0);
 
@@ -37,6 +39,11 @@ fn poison(
     matches: impl Fn(&Method, &str) -> bool + Send + 'static,
 ) {
     let fault = toxic.fault(dice);
+    let farthest = if toxic.meets(&Method::GET) {
+        farthest
+    } else {
+        farthest.min(PUTS)
+    };
     let spared = if toxic.lasts() { 0 } else { dice.below(farthest) };
     let times = if toxic.lasts() {
         u64::MAX
@@ -44,7 +51,9 @@ fn poison(
         1 + dice.below(3)
     };
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    proxy.inject_later(number(spared), number(times), fault, matches);
+    proxy.inject_later(number(spared), number(times), fault, move |method, target| {
+        toxic.meets(method) && matches(method, target)
+    });
 }
 
 /// Each toxic once a round: with its name, and with dice of its own.

@@ -18,6 +18,7 @@ use dataembassy_sidecar::store::Ledger;
 use dataembassy_testkit::fault_proxy::{Fault, Toxic};
 use dataembassy_testkit::postgresql::{Database, DatabaseToxic, FaultRelay, Server};
 use dataembassy_testkit::seed::Dice;
+use hyper::Method;
 use jiff::Timestamp;
 
 use super::{PLACES, assert_patient, each, poison};
@@ -149,6 +150,10 @@ async fn restores_from_a_bad_store(rounds: u64) {
     let dice = Dice::of_the_environment("the restore's matrix, store");
     let subject = Subject::start().await;
     for (toxic, name, mut dice) in each(&dice, rounds, Toxic::ALL) {
+        // A restore puts nothing.
+        if !toxic.meets(&Method::GET) {
+            continue;
+        }
         let mut has_struck = false;
         for farthest in PLACES {
             has_struck = has_struck || subject.suffers(toxic, &name, &mut dice, farthest).await;

@@ -8,9 +8,10 @@ use crate::bench::custodian::{Custodian, CustodianBench, newest_only};
 use crate::gate::bench::peak_kib;
 use dataembassy_ledger::entry::CustodyBody;
 use dataembassy_testkit::fabricated::{MadeCopy, Shape};
-use dataembassy_testkit::fault_proxy::Toxic;
+use dataembassy_testkit::fault_proxy::{FaultProxy, Toxic};
 use dataembassy_testkit::minio::{BUCKET, BucketKind};
 use dataembassy_testkit::seed::Dice;
+use hyper::Method;
 
 use super::{MOST_MEMORY, PLACES, assert_no_panic, assert_patient, each, poison};
 
@@ -21,6 +22,8 @@ const WHOLE: usize = 5;
 const PLANNED: &str = "40s";
 /// How long a toxic lasts.
 const LASTS: Duration = Duration::from_secs(4);
+/// How long one that meets nothing but puts, which are few, is waited for.
+const LONGEST_OF_PUTS: Duration = Duration::from_secs(16);
 const DEADLINE: Duration = Duration::from_secs(150);
 
 struct Subject {
@@ -117,7 +120,11 @@ impl Subject {
         poison(&self.bench.proxy, toxic, dice, farthest, |_, _| true);
         self.made.extend(self.bench.copies(1, &Shape::default()).await);
         let begun = Instant::now();
-        while begun.elapsed() < LASTS {
+        let is_awaited = |proxy: &FaultProxy| {
+            let is_rare = !toxic.meets(&Method::GET) && proxy.faults_met() == 0;
+            begun.elapsed() < if is_rare { LONGEST_OF_PUTS } else { LASTS }
+        };
+        while is_awaited(&self.bench.proxy) {
             self.assert_kept(name).await;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
