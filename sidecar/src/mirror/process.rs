@@ -53,6 +53,8 @@ pub struct Mirror {
     proofs: ProofWatch,
     /// What is known of the entry that fences us.
     fence: FenceWatch,
+    /// Why the store takes nothing, which no look finds out: it stands until a copy arrives.
+    refused: Option<(Reason, String)>,
     /// Whether the ledger was read with the configuration in effect.
     oriented: bool,
     /// Whether this process may still have to catch up with what its predecessor left.
@@ -80,6 +82,7 @@ impl Mirror {
             memory: LedgerMemory::of_the_writer(),
             proofs: ProofWatch::default(),
             fence: FenceWatch::default(),
+            refused: None,
             oriented: false,
             catching_up: true,
         }
@@ -109,6 +112,7 @@ impl Mirror {
             self.memory = LedgerMemory::of_the_writer();
             self.proofs = ProofWatch::default();
             self.fence = FenceWatch::default();
+            self.refused = None;
         }
     }
 
@@ -167,7 +171,7 @@ impl Mirror {
     async fn look(&mut self, configuration: &Configuration) -> Option<(Store, Ledger)> {
         let looked = self.read_ledger(configuration).await;
         self.board.store(match &looked {
-            Ok(_) => Ok(()),
+            Ok(_) => self.refused.clone().map_or(Ok(()), Err),
             Err(error) => Err((error.reason(), error.to_string())),
         });
         // Whatever is wrong with the source chain: who was fenced in the middle of a commit may well have left something there.
@@ -404,6 +408,9 @@ impl Mirror {
         self.board
             .copy(committed.reference, &committed.copy, committed.at);
         self.board.source(Ok(()));
+        if self.refused.take().is_some() {
+            self.board.store(Ok(()));
+        }
         let alarm = committed
             .alarms
             .first()
@@ -419,11 +426,14 @@ impl Mirror {
     fn failed(&mut self, error: &RunError, now: Instant) {
         tracing::error!(reason = %error.reason(), %error, "the run failed");
         self.agenda.fail(now);
-        let found = Err((error.reason(), error.to_string()));
+        let found = (error.reason(), error.to_string());
+        if error.is_refused_put() {
+            self.refused = Some(found.clone());
+        }
         match error {
-            RunError::Fenced(Fence::NotASigner { .. }) => self.board.store(found),
-            error if error.is_of_the_source() => self.board.source(found),
-            RunError::Store(_) | RunError::Ledger(_) | RunError::Upload(_) => self.board.store(found),
+            RunError::Fenced(Fence::NotASigner { .. }) => self.board.store(Err(found)),
+            error if error.is_of_the_source() => self.board.source(Err(found)),
+            error if error.is_of_the_store() => self.board.store(Err(found)),
             _ => {}
         }
     }

@@ -116,4 +116,32 @@ impl RunError {
     pub const fn is_of_the_source(&self) -> bool {
         matches!(self, Self::Dump(_))
     }
+
+    /// Whether the fault lies with the store, the way to it, or its ledger.
+    #[must_use]
+    pub const fn is_of_the_store(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(_)
+                | Self::Ledger(_)
+                | Self::Upload(_)
+                | Self::Pipeline(PipelineError::Upload(_))
+                | Self::Commit(CommitError::Store(_))
+        )
+    }
+
+    /// Whether the store takes nothing until somebody makes room or gives a right. A look at it, which only reads, finds nothing wrong.
+    #[must_use]
+    pub const fn is_refused_put(&self) -> bool {
+        let (Self::Pipeline(PipelineError::Upload(UploadError::Store(error)))
+        | Self::Upload(UploadError::Store(error))
+        | Self::Commit(CommitError::Store(error))) = self
+        else {
+            return false;
+        };
+        matches!(
+            error.reason(),
+            Reason::StoreFull | Reason::QuotaExceeded | Reason::StoreAccessDenied
+        )
+    }
 }

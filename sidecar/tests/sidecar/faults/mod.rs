@@ -6,6 +6,7 @@
 
 mod clock;
 mod custodian;
+mod harm;
 mod kills;
 mod mirror;
 mod nonsense;
