@@ -10,6 +10,7 @@ mod harm;
 mod kills;
 mod mirror;
 mod nonsense;
+mod outage;
 mod restore;
 mod retention;
 mod source;

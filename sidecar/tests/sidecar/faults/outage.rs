@@ -1,0 +1,164 @@
+//! A store that is away for long while the schedule goes on: nothing is begun that cannot come to its end, few ask whether it is back, and one copy
+//! makes up for all.
+
+use std::time::{Duration, Instant};
+
+use crate::bench::mirror::{MirrorBench, Sidecar};
+use dataembassy_contract::Reason;
+use dataembassy_contract::report::{CheckState, Outcome, Report};
+use dataembassy_testkit::clock::Calendar;
+use dataembassy_testkit::fault_proxy::Fault;
+use hyper::Method;
+
+use super::assert_no_panic;
+use super::harm::watch::Watch;
+use super::harm::work::Work;
+
+/// Between two looks at a store that is away.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long the next look may be waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// A mirror whose store went away while it was idle.
+struct Outage {
+    bench: MirrorBench,
+    sidecar: Sidecar,
+    work: Work,
+    watch: Watch,
+    begun: Instant,
+    /// Requests that the store had seen before.
+    before: usize,
+}
+
+impl Outage {
+    /// One copy by no schedule; then the store goes away, and there is a schedule.
+    async fn begin(mut bench: MirrorBench, cron: &str) -> Self {
+        let work = Work::begin(&bench.database).await;
+        let sidecar = bench.sidecar();
+        let at_rest = |report: &Report| report.run.is_none() && report.recent_runs.len() == 1;
+        sidecar.until("the first copy", at_rest).await;
+        bench.store.proxy.heal();
+        bench.store.proxy.inject(usize::MAX, Fault::Refuse, |_, _| true);
+        let (begun, before) = (Instant::now(), bench.store.proxy.seen().len());
+        let watch = Watch::begin(&bench, &sidecar).await;
+        bench.config.schedule.cron = cron.to_owned();
+        bench.config.generation += 1;
+        bench.write_config();
+        let generation = bench.config.generation;
+        let is_loaded = |report: &Report| {
+            let loaded = report.loaded.as_ref().map(|loaded| loaded.generation);
+            loaded == Some(generation)
+        };
+        sidecar.until("the schedule", is_loaded).await;
+        let outage = Self {
+            bench,
+            sidecar,
+            work,
+            watch,
+            begun,
+            before,
+        };
+        // The first may still have gone by what was before.
+        outage.is_looked_at(2).await;
+        outage
+    }
+
+    /// Waits until the store was asked for so many times more.
+    async fn is_looked_at(&self, times: usize) {
+        let (begun, before) = (Instant::now(), self.bench.store.proxy.seen().len());
+        while self.bench.store.proxy.seen().len() < before + times {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "nobody looks whether the store is back"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The store is back, after a time by the calendar in which slots came at this distance.
+    async fn ends(self, by_the_calendar: Duration, distance: Duration) {
+        let slots = by_the_calendar.as_secs() / distance.as_secs();
+        let asked = (self.bench.store.proxy.seen().len() - self.before) as u64;
+        let looks = self.begun.elapsed().as_secs() / LOOK_AGAIN.as_secs() + slots;
+        assert!(
+            asked <= 2 * looks + 8,
+            "{asked} requests in {:?}",
+            self.begun.elapsed()
+        );
+        let report = self.sidecar.report().await.unwrap();
+        assert_eq!(
+            (report.store.state, report.store.reason),
+            (CheckState::False, Reason::StoreUnreachable),
+            "{report:#?}"
+        );
+        assert!(report.run.is_none(), "{report:#?}");
+        assert_eq!(report.recent_runs.len(), 1, "{report:#?}");
+        let watched = self.watch.end().await;
+        watched.assert_harmless("the outage", &self.bench);
+        // Whether it is there, and no more.
+        assert!(
+            watched.sessions <= 1 && watched.snapshot_age < 5.0,
+            "{watched:#?}"
+        );
+        self.work.end().await;
+
+        self.bench.store.proxy.heal();
+        let caught_up = |report: &Report| report.recent_runs.len() > 1;
+        let report = self.sidecar.until("the catch-up", caught_up).await;
+        assert_eq!(report.recent_runs.len(), 2, "{report:#?}");
+        let run = &report.recent_runs[0];
+        assert_eq!(run.outcome, Outcome::Copied, "{report:#?}");
+        assert!(run.slot.is_some(), "{report:#?}");
+        // Each but the one that was answered, which may be one that came due by now.
+        let missed = u64::from(report.missed_runs);
+        assert!(
+            missed + 2 >= slots && missed <= slots + 1,
+            "of {slots} slots: {report:#?}"
+        );
+        let seen = self.bench.store.proxy.seen();
+        let is_entry = |method: &Method, target: &str| *method == Method::PUT && target.contains("/source/");
+        let entries = seen.iter().filter(|seen| is_entry(&seen.method, &seen.target));
+        assert_eq!(entries.count(), 2);
+        assert_eq!(self.bench.whole_copies().await, 2);
+        assert_no_panic(&self.bench.log());
+    }
+}
+
+/// Eight minutes by a calendar that is behind by as much at first, so that store and mirror agree on the time when it is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_for_many_slots_costs_one_copy_and_few_requests() {
+    const BEHIND: i64 = 480;
+    const STEP: i64 = 120;
+    let calendar = Calendar::new().unwrap();
+    calendar.set(-BEHIND).unwrap();
+    let mut bench = MirrorBench::start(17).await;
+    bench.environment = calendar.environment();
+    // The store's own clock is as far behind until then, for all that it says.
+    let behind = Fault::ShiftClock(-BEHIND);
+    bench.store.proxy.inject(usize::MAX, behind, |_, _| true);
+    let outage = Box::pin(Outage::begin(bench, "* * * * *")).await;
+    let mut ahead = -BEHIND;
+    while ahead < 0 {
+        ahead += STEP;
+        calendar.set(ahead).unwrap();
+        outage.is_looked_at(1).await;
+    }
+    let by_the_calendar = outage.begun.elapsed() + Duration::from_secs(BEHIND.unsigned_abs());
+    Box::pin(outage.ends(by_the_calendar, MINUTE)).await;
+}
+
+async fn away_for_an_hour(minutes: u32) {
+    let bench = MirrorBench::start(17).await;
+    let outage = Box::pin(Outage::begin(bench, &format!("*/{minutes} * * * *"))).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    let by_the_calendar = outage.begun.elapsed();
+    Box::pin(outage.ends(by_the_calendar, MINUTE * minutes)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: it takes the hour that its name says"]
+async fn a_store_that_is_away_for_an_hour_costs_one_copy_and_few_requests() {
+    let schedules = [1, 5, 20].map(|minutes| Box::pin(away_for_an_hour(minutes)));
+    futures::future::join_all(schedules).await;
+}
