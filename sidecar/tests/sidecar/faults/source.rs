@@ -1,6 +1,8 @@
 //! What happens to a registry while it is mirrored: its database goes away or is made anew, its server crashes, hands over to a standby or runs
 //! out of disk, its sessions die, a right is taken, its rows become noise. What was copied before stays, and what happened is said.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -10,7 +12,7 @@ use crate::support::{Standing, source, source_as, take, until};
 use dataembassy_contract::config::SourceIdentity;
 use dataembassy_contract::report::{CheckState, Outcome, Report};
 use dataembassy_contract::{Reason, files};
-use dataembassy_testkit::postgresql::{Database, PASSWORD, Server};
+use dataembassy_testkit::postgresql::{Database, PASSWORD, Server, scripted_pg_dump};
 use tokio::net::{TcpListener, TcpStream};
 
 const VOLUME_MIB: u32 = 24;
@@ -142,6 +144,95 @@ async fn a_right_that_is_taken_in_the_middle_of_a_copy_is_told_as_that() {
         .await
         .unwrap();
     take(&from).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_row_security_begins_to_hide_are_missed_and_no_copy_is_made_without_them() {
+    let mut bench = MirrorBench::start(17).await;
+    let role = format!("reader_of_{}", bench.database.name);
+    let make = format!("CREATE ROLE {role} LOGIN BYPASSRLS PASSWORD '{PASSWORD}' IN ROLE pg_read_all_data");
+    bench.database.execute(&make).await.unwrap();
+    bench.write_secret(files::DATABASE_USERNAME, &role);
+    bench.write_config();
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    let objects = bench.objects().await;
+    let hide = format!(
+        "ALTER TABLE person ENABLE ROW LEVEL SECURITY; CREATE POLICY half ON person USING (id <= 10000); \
+         ALTER ROLE {role} NOBYPASSRLS"
+    );
+    bench.database.execute(&hide).await.unwrap();
+    bench.config.trigger = Some("hidden".into());
+    bench.write_config();
+    let is_over = |report: &Report| ended(report, "hidden").is_some();
+    let report = sidecar.until("the refusal", is_over).await;
+    let refused = Some(Reason::SourcePrivilegesMissing);
+    assert_eq!(failed(&report, "hidden"), refused, "{report:#?}");
+    assert!(report.recent_runs[0].message.contains("person"), "{report:#?}");
+    assert_eq!(bench.objects().await, objects, "half of a copy was sent");
+
+    let show = format!("ALTER ROLE {role} BYPASSRLS");
+    bench.database.execute(&show).await.unwrap();
+    bench.config.trigger = Some("shown".into());
+    bench.write_config();
+    sidecar.until_copy(2).await;
+    assert_eq!(bench.whole_copies().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_newer_than_every_client_is_told_as_that_and_asked_for_nothing() {
+    let mut bench = MirrorBench::start(17).await;
+    let older = scripted_pg_dump(15, "exec \"$real\" \"$@\"").unwrap();
+    older.path().clone_into(&mut bench.programs);
+    bench.config.trigger = Some("older".into());
+    bench.write_config();
+    let sidecar = bench.sidecar();
+    let is_over = |report: &Report| ended(report, "older").is_some();
+    let report = sidecar.until("the refusal", is_over).await;
+    let refused = Some(Reason::SourceVersionUnsupported);
+    assert_eq!(failed(&report, "older"), refused, "{report:#?}");
+    assert!(report.recent_runs[0].message.contains("17"), "{report:#?}");
+    assert_eq!(bench.objects().await, Vec::<String>::new());
+    assert_eq!(bench.whole_copies().await, 0);
+}
+
+/// The `pg_dump` that plans for a sidecar whose folder this is.
+fn planner_in(folder: &Path) -> Option<String> {
+    let folder = folder.to_str().unwrap();
+    fs::read_dir("/proc").unwrap().flatten().find_map(|process| {
+        let command = fs::read(process.path().join("cmdline")).ok()?;
+        let command = String::from_utf8_lossy(&command);
+        // The sidecar names its folder too.
+        let is_planner = command.contains(folder) && command.contains("--snapshot=");
+        is_planner.then(|| process.file_name().into_string().ok())?
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pg_dump_that_is_killed_costs_its_run_and_leaves_nobody_waiting_at_the_source() {
+    let mut bench = MirrorBench::start(17).await;
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    let (_, holder) = bench.held_run(&sidecar, "killed").await;
+    signal("KILL", planner_in(bench.folder.path()).unwrap());
+    let is_over = |report: &Report| ended(report, "killed").is_some();
+    let report = sidecar.until("the run to end", is_over).await;
+    assert_eq!(
+        failed(&report, "killed"),
+        Some(Reason::PlanningFailed),
+        "{report:#?}"
+    );
+    // It waited for a lock, which is still held.
+    until(
+        &bench.database,
+        "NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'person'::regclass)",
+    )
+    .await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    bench.config.trigger = Some("again".into());
+    bench.write_config();
+    sidecar.until_copy(2).await;
+    assert_eq!(bench.whole_copies().await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
