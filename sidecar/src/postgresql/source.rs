@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::resolver::Resolver;
+
 /// A database and everything needed to reach it.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -43,6 +45,8 @@ pub struct Network {
     pub credentials: Credentials,
     /// How the server proves itself.
     pub tls: Tls,
+    /// Asked for the host's addresses, once for each connection.
+    pub resolver: Resolver,
     /// Asked about every address before it is connected to.
     pub address_guard: AddressGuard,
 }

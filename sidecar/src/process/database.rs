@@ -10,6 +10,7 @@ use dataembassy_contract::sovereignty::{Loopback, Sovereignty};
 
 use super::folder::{Files, FolderError, Needs};
 use crate::postgresql::source::{self, AddressGuard, ClientCertificate, Credentials, Network, Source, Way};
+use crate::resolver::Resolver;
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,6 +89,7 @@ impl DatabaseSecrets {
                     },
                     authorities: self.authorities,
                 },
+                resolver: Resolver::default(),
                 address_guard: AddressGuard::new(move |address| {
                     guard.judge_address(address).map_err(|error| error.to_string())
                 }),

@@ -14,6 +14,7 @@ use dataembassy_ledger::{
 use super::{Options, copy::Choice, restoration::default_scratch};
 use crate::{
     postgresql::source::{AddressGuard, ClientCertificate, Credentials, Network, Source, Tls, TlsMode, Way},
+    resolver::Resolver,
     store::{
         LedgerSettings, Store,
         arguments::{StoreArguments, read_line, read_text},
@@ -202,6 +203,7 @@ impl Arguments {
                     },
                     authorities: read_text(&target.target_ca)?.into_bytes(),
                 },
+                resolver: Resolver::default(),
                 // The person who restores names the target; what they can reach is theirs to say.
                 address_guard: AddressGuard::none(),
             }),

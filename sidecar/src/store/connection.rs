@@ -24,6 +24,7 @@ use http_body_util::Limited;
 use jiff::Timestamp;
 
 use super::{StoreError, StoreSettings};
+use crate::resolver::Resolver;
 
 /// The most bytes of an answer that is no object. The longest is a page of a listing: a thousand versions under keys as long as keys may be.
 const MAX_WORDS: usize = 8 * 1024 * 1024;
@@ -40,6 +41,7 @@ pub(super) fn http_client(settings: &StoreSettings) -> Result<SharedHttpClient, 
         .map_err(|_| StoreError::CaBundleInvalid)?;
     let resolver = GuardedResolver {
         sovereignty: Arc::new(settings.sovereignty.clone()),
+        resolver: settings.resolver.clone(),
     };
     Ok(aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::rustls(CryptoMode::AwsLc))
@@ -47,22 +49,23 @@ pub(super) fn http_client(settings: &StoreSettings) -> Result<SharedHttpClient, 
         .build_with_resolver(resolver))
 }
 
-/// Resolves by the system's resolver and judges each address before anything connects to it.
+/// Asks the resolver and judges each address before anything connects to it: to these addresses, without asking again.
 ///
 /// A name with one address that is refused is refused as a whole: half a way abroad is none.
 #[derive(Clone, Debug)]
 struct GuardedResolver {
     sovereignty: Arc<Sovereignty>,
+    resolver: Resolver,
 }
 
 impl ResolveDns for GuardedResolver {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
-            let addresses: Vec<IpAddr> = tokio::net::lookup_host((name, 0))
+            let addresses: Vec<IpAddr> = self
+                .resolver
+                .addresses(name)
                 .await
-                .map_err(ResolveDnsError::new)?
-                .map(|address| address.ip())
-                .collect();
+                .map_err(ResolveDnsError::new)?;
             for address in &addresses {
                 self.sovereignty
                     .judge_address(*address)

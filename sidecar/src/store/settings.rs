@@ -10,6 +10,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::StoreError;
+use crate::resolver::Resolver;
 
 /// Where a store is, how it is known, and whom it must not lead to.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub struct StoreSettings {
     pub(super) ca_bundle: Option<String>,
     pub(super) sovereignty: Sovereignty,
     pub(super) patience: Patience,
+    pub(super) resolver: Resolver,
 }
 
 /// How long to wait for the store.
@@ -102,6 +104,7 @@ impl StoreSettings {
             ca_bundle: None,
             sovereignty,
             patience: Patience::default(),
+            resolver: Resolver::default(),
         })
     }
 
@@ -141,6 +144,12 @@ impl StoreSettings {
             check_ca_bundle(bundle)?;
         }
         Ok(Self { ca_bundle, ..self })
+    }
+
+    /// Asks somebody else for the endpoint's addresses.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
     }
 
     /// Waits longer or shorter.

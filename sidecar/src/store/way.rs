@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{StoreError, StoreSettings};
+use crate::resolver::Resolver;
 
 /// How long one address, or the resolver, may take to answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -32,6 +33,7 @@ const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Way {
     endpoint: Endpoint,
     sovereignty: Sovereignty,
+    resolver: Resolver,
     /// None where the traffic is not encrypted, which only `allowInsecure` permits.
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
@@ -65,6 +67,7 @@ impl Way {
         Ok(Self {
             endpoint,
             sovereignty: settings.sovereignty().clone(),
+            resolver: settings.resolver.clone(),
             tls,
         })
     }
@@ -99,12 +102,12 @@ impl Way {
         let addresses: Vec<SocketAddr> = match self.endpoint.host() {
             EndpointHost::Address(address) => vec![SocketAddr::new(*address, port)],
             EndpointHost::Name(name) => {
-                let resolving = tokio::net::lookup_host((name.as_str(), port));
+                let resolving = self.resolver.addresses(name);
                 let resolved = tokio::time::timeout(CONNECT_PATIENCE, resolving).await;
                 let resolved = resolved.map_err(|_| self.unreachable("its name was not resolved in time"))?;
-                resolved
-                    .map_err(|error| self.unreachable(error.to_string()))?
-                    .collect()
+                let resolved = resolved.map_err(|error| self.unreachable(error.to_string()))?;
+                let addresses = resolved.into_iter();
+                addresses.map(|address| SocketAddr::new(address, port)).collect()
             }
         };
         // One address that is refused refuses the name: half a way abroad is none.
@@ -248,5 +251,66 @@ where
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Secure(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use dataembassy_contract::sovereignty::Loopback;
+    use futures::FutureExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const TRAP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 67);
+
+    /// A way to a name that leads to 127.0.0.1 at first, and to both of these from then on.
+    fn turning(port: u16, elsewhere: [&str; 2]) -> Way {
+        let elsewhere: Vec<IpAddr> = elsewhere.iter().map(|address| address.parse().unwrap()).collect();
+        let asked = AtomicUsize::new(0);
+        let resolver = Resolver::new(move |_| {
+            let answer = match asked.fetch_add(1, Ordering::Relaxed) {
+                0 => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+                _ => elsewhere.clone(),
+            };
+            ready(io::Result::Ok(answer)).boxed()
+        });
+        let guard = Sovereignty::parse::<&str, _>(&[], &["127.0.0.1/32"]).unwrap();
+        let guard = guard.with_loopback(Loopback::Allowed);
+        let endpoint = Endpoint::parse(&format!("http://store.example:{port}"), true).unwrap();
+        let settings = StoreSettings::new(endpoint, "registries".into(), "us-east-1".into(), guard);
+        Way::to(&settings.unwrap().with_resolver(resolver)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_gate_goes_where_the_stores_name_led_when_it_was_judged_and_nowhere_else() {
+        let store = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = store.local_addr().unwrap();
+        let trap = TcpListener::bind((TRAP, address.port())).await.unwrap();
+        for astray in [
+            "127.0.0.67",
+            "::ffff:127.0.0.67",
+            "::1",
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "fe80::1",
+            "fd00:ec2::254",
+        ] {
+            let way = turning(address.port(), ["127.0.0.1", astray]);
+            assert_eq!(way.connect().await.unwrap().peer_addr().unwrap(), address);
+            let error = way.connect().await.map(drop).unwrap_err();
+            assert!(
+                matches!(&error, StoreError::LeadsAstray { .. }),
+                "{astray}: {error}"
+            );
+        }
+        // Who comes first to the trap is who comes now.
+        let ours = TcpStream::connect((TRAP, address.port())).await.unwrap();
+        let (_, first) = trap.accept().await.unwrap();
+        assert_eq!(first, ours.local_addr().unwrap());
     }
 }

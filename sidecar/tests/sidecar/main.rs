@@ -21,6 +21,7 @@ mod dump;
 mod faults;
 mod gate;
 mod mirror;
+mod rebinding;
 mod reference;
 mod restore;
 mod sealed;

@@ -14,7 +14,7 @@ use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf},
-    net::{TcpStream, UnixStream, lookup_host},
+    net::{TcpStream, UnixStream},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -94,13 +94,17 @@ async fn dial(
 ) -> Result<(TcpStream, SocketAddr), ConnectionError> {
     let addresses: Vec<SocketAddr> = match address {
         Some(address) => vec![address],
-        None => lookup_host((network.host.as_str(), network.port))
-            .await
-            .map_err(|error| ConnectionError::Resolve {
+        None => {
+            let resolved = network.resolver.addresses(&network.host).await;
+            let addresses = resolved.map_err(|error| ConnectionError::Resolve {
                 host: network.host.clone(),
                 error,
-            })?
-            .collect(),
+            })?;
+            let addresses = addresses.into_iter();
+            addresses
+                .map(|address| SocketAddr::new(address, network.port))
+                .collect()
+        }
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {

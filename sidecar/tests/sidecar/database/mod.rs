@@ -10,6 +10,7 @@ use dataembassy_sidecar::postgresql::{
     Connection, Source,
     source::{AddressGuard, Credentials, Network, Tls, TlsMode, Way},
 };
+use dataembassy_sidecar::resolver::Resolver;
 use dataembassy_testkit::{
     authority::Authority,
     postgresql::{PASSWORD, PodContainer, programs},
@@ -83,6 +84,7 @@ impl Managed {
                     mode: TlsMode::VerifyFull,
                     authorities: authority.certificate().into_bytes(),
                 },
+                resolver: Resolver::default(),
                 address_guard: AddressGuard::none(),
             }),
             database: database.into(),

@@ -13,6 +13,7 @@ use dataembassy_sidecar::postgresql::{
     dump::{Dump, DumpError, Dumped, Identity, Options, Progress},
     source::{AddressGuard, Credentials, Network, Source, Tls, TlsMode, Way},
 };
+use dataembassy_sidecar::resolver::Resolver;
 use dataembassy_testkit::postgresql::{DUMP_ROLE, Database, DumpDirectory, PASSWORD, Server, programs};
 use tempfile::TempDir;
 use tokio::{
@@ -43,6 +44,7 @@ pub(crate) fn source_as(server: &Server, database: &str, user: &str) -> Source {
                 mode: TlsMode::VerifyFull,
                 authorities: server.authority().certificate().into_bytes(),
             },
+            resolver: Resolver::default(),
             address_guard: AddressGuard::none(),
         }),
         database: database.into(),
