@@ -81,6 +81,10 @@ impl Bed {
     /// The clusters that run, or new ones.
     async fn clusters(cache: &Cache, images: &[Image], progress: &Progress) -> Result<(Cluster, Cluster)> {
         if Site::BOTH.into_iter().all(cluster::is_up) {
+            // Who brought it up may not have had the same.
+            for site in Site::BOTH {
+                network::fence(site).await?;
+            }
             return tokio::try_join!(
                 Cluster::connect(Site::Home, cache),
                 Cluster::connect(Site::Embassy, cache)

@@ -2,12 +2,12 @@
 //!
 //! A namespace has no default route: what is not the bed's is unreachable at once. The machine reaches nodes,
 //! pods and Services through its wires, so that kubectl, Helm and tests run outside the namespaces; the nodes
-//! do not forward anything to the machine, so that a pod sees two clusters and nothing else.
+//! send nothing to the machine by themselves, so that a pod sees two clusters and nothing else. The embassy has a firewall against home.
 
 use std::{
     fs::File,
     io::ErrorKind,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     thread,
@@ -25,6 +25,8 @@ use crate::command::{command, output, output_with_input};
 pub const LINK: &str = "site-link";
 /// The name, in a namespace, of the wire to the machine.
 pub const WIRE: &str = "machine";
+/// The first port at the embassy's node that tests listen at, which home may call: those below are for what stands there.
+const FIRST_OF_TESTS: u16 = 32_768;
 /// How long whoever is called may take to answer.
 const ANSWERS: Duration = Duration::from_secs(5);
 
@@ -79,19 +81,61 @@ async fn connect(site: Site) -> Result<()> {
 
     let mut forward = within(site, "sysctl");
     output(forward.args(["-q", "-w", "net.ipv4.ip_forward=1"])).await?;
-    filter(
-        site,
-        &format!(
-            "table inet bed {{
+    fence(site).await
+}
+
+/// Makes the site's firewall, in place of the one there may be.
+pub async fn fence(site: Site) -> Result<()> {
+    filter(site, &fence_rules(site)).await
+}
+
+/// Nothing of a node's goes to the machine. Of home's, nothing comes to the embassy but to Services at its node's address, of which the gate is
+/// one and policies judge the others, and to tests: who owns home owns its node, and can lead there whatever it likes.
+fn fence_rules(site: Site) -> String {
+    let (passing, arriving) = match site {
+        Site::Home => (String::new(), String::new()),
+        Site::Embassy => (
+            format!(
+                "        iifname \"{LINK}\" ct state new ct original ip daddr != {} reject;\n",
+                site.node()
+            ),
+            format!(
+                "        iifname \"{LINK}\" ct state new tcp dport < {FIRST_OF_TESTS} reject with tcp reset;
+        iifname \"{LINK}\" ct state new meta l4proto udp reject;\n"
+            ),
+        ),
+    };
+    format!(
+        "table inet bed {{}}
+delete table inet bed
+table inet bed {{
     chain forward {{
         type filter hook forward priority 0;
         oifname \"{WIRE}\" ct state new drop;
+{passing}    }}
+    chain leaving {{
+        type filter hook output priority 0;
+        oifname \"{WIRE}\" ct state new drop;
     }}
+    chain arriving {{
+        type filter hook input priority 0;
+{arriving}    }}
 }}
 "
-        ),
     )
-    .await
+}
+
+/// Leads what the site's node sends to an address over the link, as who owns the node can.
+pub async fn lead_over(site: Site, address: Ipv4Addr) -> Result<()> {
+    let (namespace, through) = (site.namespace(), site.other().node().to_string());
+    let address = format!("{address}/32");
+    ip(&["-n", &namespace, "route", "replace", &address, "via", &through]).await
+}
+
+/// Takes that back.
+pub async fn lead_nowhere(site: Site, address: Ipv4Addr) -> Result<()> {
+    let address = format!("{address}/32");
+    ip(&["-n", &site.namespace(), "route", "delete", &address]).await
 }
 
 /// Deletes one site's namespace, and leaves the other's as it is: its end of the link goes nowhere.
@@ -221,4 +265,22 @@ pub async fn shape(site: Site, kilobits: Option<u32>) -> Result<()> {
 
 async fn ip(arguments: &[&str]) -> Result<()> {
     output(command("ip").args(arguments)).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embassy_is_fenced_against_home_and_not_the_other_way() {
+        let (home, embassy) = (fence_rules(Site::Home), fence_rules(Site::Embassy));
+        assert_eq!(home.matches(LINK).count(), 0, "{home}");
+        assert_eq!(embassy.matches(LINK).count(), 3, "{embassy}");
+        for rules in [home, embassy] {
+            assert_eq!(rules.matches(WIRE).count(), 2, "{rules}");
+            // In one transaction, and whether or not there is one already.
+            let (delete, make) = (rules.find("delete table"), rules.find("chain forward"));
+            assert!(delete.unwrap() < make.unwrap(), "{rules}");
+        }
+    }
 }

@@ -1,18 +1,26 @@
 //! Who reaches what: the store only by gate, custodian and jobs; home only the gate. Each policy of the product is in [`crate::policies`].
 
-use anyhow::{Result, ensure};
+use std::net::Ipv4Addr;
+
+use anyhow::{Context as _, Result, ensure};
+use dataembassy_contract::files::STATUS_PORT;
 use dataembassy_crds::{ConditionStatus, DataEmbassy};
 use dataembassy_e2e::{
     bed::store,
-    cluster::{Cluster, Site},
+    cluster::{Cluster, Site, network},
     product::{EMBASSY, conditions, embassy},
 };
-use kube::Api;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+use serde_json::json;
 
 use crate::{
     policies::stranger,
-    world::{PATIENCE, together},
+    world::{PATIENCE, World, together},
 };
+
+/// What curl tells as the status where nothing has answered.
+const SILENCE: &str = "000";
 
 #[test]
 fn home_reaches_the_gate_and_not_the_store() {
@@ -26,6 +34,92 @@ fn home_reaches_the_gate_and_not_the_store() {
         ensure!(store.is_err(), "home reached the store: {store:?}");
         gone(home, &namespace).await
     });
+}
+
+#[test]
+fn home_has_no_way_around_the_gate_from_its_nodes_own_network_either() {
+    together(around_the_gate);
+}
+
+/// Home's administrator runs what they like, on the node's own network too, where no policy of home's is in the way.
+async fn around_the_gate(world: &'static World) -> Result<()> {
+    let (home, abroad) = (world.home(), world.product.bed.embassy());
+    let namespace = world.unique("ways-node");
+    home.namespace(&namespace).await?;
+    let label = "pod-security.kubernetes.io/enforce=privileged";
+    home.kubectl(["label", "namespace", &namespace, label, "--overwrite"])
+        .await?;
+    on_the_node(home, &namespace).await?;
+    // It reaches what it may: the gate, and the API server of its own cluster.
+    let own = format!("https://{}:6443", Site::Home.node());
+    for open in [embassy::GATE, own.as_str()] {
+        let said = told(home, &namespace, &format!("{open}/")).await?;
+        ensure!(said == "403", "{open} said {said:?} to an unsigned request");
+    }
+
+    let gate: Ipv4Addr = embassy::pod_address(&world.product, "gate").await?.parse()?;
+    let (store_pod, api) = (store_address(abroad).await?, Site::Embassy.api_service());
+    let node = Site::Embassy.node();
+    let doors = [
+        store::ENDPOINT.to_owned(),
+        format!("https://{node}:6443/"),
+        format!("https://{node}:10250/pods"),
+        // Who owns the node leads there what no route leads to.
+        format!("https://{store_pod}:9000/"),
+        format!("http://{gate}:{STATUS_PORT}/status"),
+        format!("https://{api}/"),
+    ];
+    let led = [store_pod, gate, api];
+    for address in led {
+        network::lead_over(Site::Home, address).await?;
+    }
+    let outcome = closed(home, &namespace, &doors).await;
+    // Whatever came of it, the others have no such routes.
+    for address in led {
+        network::lead_nowhere(Site::Home, address).await?;
+    }
+    outcome?;
+    gone(home, &namespace).await
+}
+
+/// Fails if one of them answers.
+async fn closed(cluster: &Cluster, namespace: &str, doors: &[String]) -> Result<()> {
+    for door in doors {
+        let said = told(cluster, namespace, door).await?;
+        ensure!(said == SILENCE, "{door} answered {said:?} to home");
+    }
+    Ok(())
+}
+
+/// Has a pod with curl run on the node's own network.
+async fn on_the_node(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "client", "namespace": namespace},
+        "spec": {
+            "hostNetwork": true,
+            "dnsPolicy": "ClusterFirstWithHostNet",
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{
+                "name": "client", "image": "dataembassy.local/stock:dev", "imagePullPolicy": "Never",
+                "command": ["sleep", "infinity"],
+            }],
+        },
+    });
+    cluster.apply(&pod.to_string()).await?;
+    cluster
+        .wait_until("pod", "client", Some(namespace), "condition=Ready", PATIENCE)
+        .await
+}
+
+/// The address of the store's own pod.
+async fn store_address(abroad: &Cluster) -> Result<Ipv4Addr> {
+    let pods: Api<Pod> = Api::namespaced(abroad.client().clone(), "store");
+    let found = pods.list(&ListParams::default().labels("app=store")).await?;
+    let mut addresses = found.items.into_iter().filter_map(|pod| pod.status?.pod_ip);
+    Ok(addresses.next().context("the store has no address")?.parse()?)
 }
 
 #[test]
@@ -76,6 +170,14 @@ fn reports_of_custodian_and_gate_are_for_the_operator_alone() {
 /// The HTTP status that an address answers with; certificates are not what is asked about here.
 async fn ask(cluster: &Cluster, namespace: &str, url: &str) -> Result<String> {
     let script = format!("curl -sSk -m 5 -o /dev/null -w '%{{http_code}}' {url}");
+    cluster
+        .exec(namespace, "pod/client", &["sh", "-c", &script])
+        .await
+}
+
+/// The same, or [`SILENCE`] where nothing answers; an error is one of the pod's.
+async fn told(cluster: &Cluster, namespace: &str, url: &str) -> Result<String> {
+    let script = format!("curl -sSk -m 5 -o /dev/null -w '%{{http_code}}' {url} || true");
     cluster
         .exec(namespace, "pod/client", &["sh", "-c", &script])
         .await
