@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -20,10 +20,14 @@ use crate::seed::Dice;
 pub enum DatabaseToxic {
     /// What the server says takes a while.
     Latency,
+    /// What the server says comes so many bytes a second.
+    Bandwidth,
     /// After some bytes the server says nothing more.
     StallAfterBytes,
     /// After some bytes the connection is cut.
     ResetAfterBytes,
+    /// The server has done what it was asked, and nobody hears of it: from the end of a `COPY` or of a transaction on it says nothing more.
+    LoseReply,
     /// Connections are refused.
     Refuse,
     /// After some bytes the server says what no server says, and hangs up.
@@ -34,10 +38,12 @@ pub enum DatabaseToxic {
 
 impl DatabaseToxic {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Latency,
+        Self::Bandwidth,
         Self::StallAfterBytes,
         Self::ResetAfterBytes,
+        Self::LoseReply,
         Self::Refuse,
         Self::Garbage,
         Self::EndlessMessage,
@@ -46,7 +52,13 @@ impl DatabaseToxic {
     /// Whether what is asked comes right all the same, only later.
     #[must_use]
     pub const fn is_harmless(self) -> bool {
-        matches!(self, Self::Latency)
+        matches!(self, Self::Latency | Self::Bandwidth)
+    }
+
+    /// Whether nothing is heard any more, on a connection that stays.
+    #[must_use]
+    pub const fn is_silent(self) -> bool {
+        matches!(self, Self::StallAfterBytes | Self::LoseReply)
     }
 }
 
@@ -56,7 +68,7 @@ struct Dose {
     toxic: DatabaseToxic,
     /// Connections that it spares.
     spared: u64,
-    /// Bytes of the server's that pass before it acts, or milliseconds of delay.
+    /// Bytes of the server's that pass before it acts; milliseconds of delay; bytes a second; replies that pass before one is lost.
     after: u64,
     seed: u64,
 }
@@ -115,18 +127,30 @@ impl FaultRelay {
     pub fn poison(&self, toxic: DatabaseToxic, dice: &mut Dice) {
         let after = match toxic {
             DatabaseToxic::Latency => 1 + dice.below(20),
+            DatabaseToxic::Bandwidth => (256 + dice.below(768)) * 1024,
+            DatabaseToxic::LoseReply => dice.below(2),
             _ => dice.below(20_000),
         };
-        let dose = Dose {
+        self.give(Dose {
             toxic,
-            spared: if toxic == DatabaseToxic::Latency {
-                0
-            } else {
-                dice.below(4)
-            },
+            spared: if toxic.is_harmless() { 0 } else { dice.below(4) },
             after,
             seed: dice.throw(),
-        };
+        });
+    }
+
+    /// Poisons each connection that comes from now on in the same way, after so many bytes of the server's; for [`DatabaseToxic::Latency`] these
+    /// are milliseconds, for [`DatabaseToxic::Bandwidth`] bytes a second, for [`DatabaseToxic::LoseReply`] replies.
+    pub fn poison_all(&self, toxic: DatabaseToxic, after: u64) {
+        self.give(Dose {
+            toxic,
+            spared: 0,
+            after,
+            seed: 0,
+        });
+    }
+
+    fn give(&self, dose: Dose) {
         let mut state = lock(&self.dose);
         (state.dose, state.met) = (Some(dose), 0);
     }
@@ -170,9 +194,17 @@ async fn relay(client: TcpStream, ends: Arc<Ends>, dose: Option<Dose>) -> Result
     let (client, server) = ends.join(client).await?;
     let (mut from_client, to_client) = io::split(client);
     let (from_server, mut to_server) = io::split(server);
+    let answered = async {
+        match dose {
+            Some(dose) if dose.toxic == DatabaseToxic::LoseReply => {
+                lose_reply(from_server, to_client, dose.after).await
+            }
+            dose => answer(from_server, to_client, dose).await,
+        }
+    };
     tokio::select! {
         asked = io::copy(&mut from_client, &mut to_server) => drop(asked?),
-        answered = answer(from_server, to_client, dose) => answered?,
+        answered = answered => answered?,
     }
     Ok(())
 }
@@ -184,7 +216,7 @@ async fn answer(
     dose: Option<Dose>,
 ) -> Result<()> {
     let mut left = match dose {
-        Some(dose) if dose.toxic != DatabaseToxic::Latency => dose.after,
+        Some(dose) if !dose.toxic.is_harmless() => dose.after,
         _ => u64::MAX,
     };
     let mut buffer = vec![0; 16 * 1024];
@@ -197,13 +229,15 @@ async fn answer(
         if read == 0 {
             return Ok(());
         }
-        if let Some(Dose {
-            toxic: DatabaseToxic::Latency,
-            after,
-            ..
-        }) = dose
-        {
-            tokio::time::sleep(Duration::from_millis(after)).await;
+        let pause = match dose {
+            Some(dose) if dose.toxic == DatabaseToxic::Latency => Duration::from_millis(dose.after),
+            Some(dose) if dose.toxic == DatabaseToxic::Bandwidth => {
+                Duration::from_micros(1_000_000 * read as u64 / dose.after.max(1))
+            }
+            _ => Duration::ZERO,
+        };
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
         to.write_all(&buffer[..read]).await?;
         to.flush().await?;
@@ -229,6 +263,29 @@ async fn answer(
             }
         }
         _ => bail!("reset"),
+    }
+}
+
+/// Passes on whole messages, and none any more from the one on that says that a `COPY` or a transaction has ended, `spared` of those apart.
+async fn lose_reply(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut spared: u64,
+) -> Result<()> {
+    loop {
+        let tag = from.read_u8().await?;
+        let length = from.read_u32().await?;
+        let mut body = vec![0; usize::try_from(length.checked_sub(4).context("a length")?)?];
+        from.read_exact(&mut body).await?;
+        if tag == b'C' && (body.starts_with(b"COPY ") || body.starts_with(b"COMMIT")) {
+            let Some(left) = spared.checked_sub(1) else {
+                return std::future::pending().await;
+            };
+            spared = left;
+        }
+        to.write_all(&[&[tag][..], &length.to_be_bytes(), &body].concat())
+            .await?;
+        to.flush().await?;
     }
 }
 

@@ -7,6 +7,7 @@
 mod clock;
 mod custodian;
 mod harm;
+mod database;
 mod kills;
 mod mirror;
 mod nonsense;
