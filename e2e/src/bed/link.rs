@@ -1,7 +1,9 @@
-//! The link between the sites, and what can go wrong with it.
+//! The link between the sites, the way between two pods of home, and what can go wrong with them.
 //!
 //! Faults are nftables rules in home's network, on what crosses the link, and a token bucket on what home sends; the wires to this machine are
 //! not touched, so that a test still sees both sides.
+
+use std::net::Ipv4Addr;
 
 use anyhow::Result;
 
@@ -62,6 +64,47 @@ table inet swallow_{port} {{
     .await
 }
 
+/// Which packets between two pods vanish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severed {
+    /// Those of both.
+    Both,
+    /// Those that the first one sends.
+    First,
+    /// Those that the second one sends.
+    Second,
+}
+
+/// From now on packets between two pods of home vanish, and nobody is told; in place of what was so between them before.
+pub async fn sever(pods: [Ipv4Addr; 2], what: Severed) -> Result<()> {
+    filter(Site::Home, &severing(pods, Some(what))).await
+}
+
+/// Lets two pods of home reach each other again.
+pub async fn rejoin(pods: [Ipv4Addr; 2]) -> Result<()> {
+    filter(Site::Home, &severing(pods, None)).await
+}
+
+fn severing([first, second]: [Ipv4Addr; 2], what: Option<Severed>) -> String {
+    // A table of their own, so that others are not in the way of each other.
+    let table = format!("severed_{:x}_{:x}", first.to_bits(), second.to_bits());
+    let fresh = format!("table inet {table} {{}}\ndelete table inet {table}\n");
+    let Some(what) = what else { return fresh };
+    let vanish = |from: Ipv4Addr, to: Ipv4Addr| format!("ip saddr {from} ip daddr {to} drop; ");
+    let (going, coming) = (vanish(first, second), vanish(second, first));
+    let dropped = match what {
+        Severed::Both => going + &coming,
+        Severed::First => going,
+        Severed::Second => coming,
+    };
+    format!(
+        "{fresh}table inet {table} {{
+    chain passing {{ type filter hook forward priority -10; {dropped}}}
+}}
+"
+    )
+}
+
 fn rules(fault: Fault) -> String {
     let what = match fault {
         Fault::Cut | Fault::Mute | Fault::Deaf => "drop".to_owned(),
@@ -98,6 +141,24 @@ mod tests {
             delete < make && rules.matches("numgen random mod 100 < 30 drop").count() == 4,
             "{rules}"
         );
+    }
+
+    #[test]
+    fn two_pods_are_severed_one_way_or_both_and_rejoined_by_what_severed_them() {
+        let pods = [Ipv4Addr::new(198, 18, 10, 5), Ipv4Addr::new(198, 18, 10, 6)];
+        for (what, going, coming) in [
+            (Severed::Both, 1, 1),
+            (Severed::First, 1, 0),
+            (Severed::Second, 0, 1),
+        ] {
+            let rules = severing(pods, Some(what));
+            let count = |from: &str, to: &str| {
+                let packets = format!("ip saddr 198.18.10.{from} ip daddr 198.18.10.{to} drop");
+                rules.matches(&packets).count()
+            };
+            assert_eq!((count("5", "6"), count("6", "5")), (going, coming), "{rules}");
+            assert!(rules.starts_with(&severing(pods, None)), "{rules}");
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod permissions;
 mod policies;
 mod restores;
 mod settled;
+mod severed;
 mod sidecar;
 mod two_sidecars;
 mod users;

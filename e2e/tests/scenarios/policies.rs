@@ -4,7 +4,10 @@
 //! pod is open to another: it is the policy that closes it. The store's policy is in [`crate::custody`], and that of a drill's pod in
 //! [`crate::drills`].
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use dataembassy_contract::{
@@ -231,6 +234,16 @@ pub(crate) async fn stranger(cluster: &Cluster, namespace: &str, name: &str) -> 
     cluster
         .wait_until("pod", name, Some(namespace), "condition=Ready", PATIENCE)
         .await
+}
+
+/// The address of a pod that has these labels.
+pub(crate) async fn pod_address(cluster: &Cluster, namespace: &str, labels: &str) -> Result<Ipv4Addr> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), namespace);
+    let found = pods.list(&ListParams::default().labels(labels)).await?;
+    let mut addresses = found.items.into_iter().filter_map(|pod| pod.status?.pod_ip);
+    let address = addresses.next();
+    let address = address.with_context(|| format!("no pod {labels} in {namespace} has an address"))?;
+    Ok(address.parse()?)
 }
 
 async fn dismiss(cluster: &Cluster, namespace: &str, name: &str) -> Result<()> {

@@ -1,4 +1,5 @@
-//! The link carries one way only: whoever sends hears nothing, or whoever listens is heard by nobody. No answer is ever a refusal.
+//! The link carries one way only: whoever sends hears nothing, or whoever listens is heard by nobody. No answer is ever a refusal. Or it
+//! loses a share of what it carries.
 
 use anyhow::{Result, ensure};
 use dataembassy_crds::ConditionStatus;
@@ -10,6 +11,10 @@ use crate::{
     world::{MINUTE, PATIENCE, Subject, World, alone},
 };
 
+/// The trigger that is given while packets are lost.
+const LOSSY: &str = "lossy";
+/// What a link loses that is bad and still one, in percent.
+const LOST: u8 = 10;
 /// The faults, with the trigger that is given under each.
 const WAYS: [(Fault, &str); 2] = [(Fault::Mute, "mute"), (Fault::Deaf, "deaf")];
 
@@ -27,9 +32,13 @@ async fn one_way(world: &'static World) -> Result<()> {
     // Whatever came of it, the others need the link.
     mend_link().await?;
     outcome?;
+    break_link(Fault::Lossy(LOST)).await?;
+    let outcome = lossy(&subject).await;
+    mend_link().await?;
+    outcome?;
     // An entry whose answer was lost is the same copy, and none was made twice.
     let entries = ledger::whole(world, &subject).await?;
-    for (_, word) in WAYS {
+    for word in WAYS.map(|(_, word)| word).into_iter().chain([LOSSY]) {
         let answers = entries.iter().filter(|entry| {
             let SourceBody::Copy(copy) = &entry.body;
             copy.trigger
@@ -39,6 +48,13 @@ async fn one_way(world: &'static World) -> Result<()> {
         ensure!(answers.count() == 1, "{word} was not answered by one copy");
     }
     subject.delete().await
+}
+
+/// What is lost is sent again: a copy comes of it, while the link is as it is.
+async fn lossy(subject: &Subject) -> Result<()> {
+    subject.mirror.trigger(LOSSY).await?;
+    let copy = i64::try_from(WAYS.len())? + 2;
+    subject.mirror.copied(copy, PATIENCE).await.map(drop)
 }
 
 async fn each_way(subject: &Subject) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use dataembassy_contract::files::STATUS_PORT;
 use dataembassy_crds::{ConditionStatus, DataEmbassy};
 use dataembassy_e2e::{
@@ -10,12 +10,11 @@ use dataembassy_e2e::{
     cluster::{Cluster, Site, network},
     product::{EMBASSY, conditions, embassy},
 };
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams};
+use kube::Api;
 use serde_json::json;
 
 use crate::{
-    policies::stranger,
+    policies::{pod_address, stranger},
     world::{PATIENCE, World, together},
 };
 
@@ -58,7 +57,10 @@ async fn around_the_gate(world: &'static World) -> Result<()> {
     }
 
     let gate: Ipv4Addr = embassy::pod_address(&world.product, "gate").await?.parse()?;
-    let (store_pod, api) = (store_address(abroad).await?, Site::Embassy.api_service());
+    let (store_pod, api) = (
+        pod_address(abroad, "store", "app=store").await?,
+        Site::Embassy.api_service(),
+    );
     let node = Site::Embassy.node();
     let doors = [
         store::ENDPOINT.to_owned(),
@@ -112,14 +114,6 @@ async fn on_the_node(cluster: &Cluster, namespace: &str) -> Result<()> {
     cluster
         .wait_until("pod", "client", Some(namespace), "condition=Ready", PATIENCE)
         .await
-}
-
-/// The address of the store's own pod.
-async fn store_address(abroad: &Cluster) -> Result<Ipv4Addr> {
-    let pods: Api<Pod> = Api::namespaced(abroad.client().clone(), "store");
-    let found = pods.list(&ListParams::default().labels("app=store")).await?;
-    let mut addresses = found.items.into_iter().filter_map(|pod| pod.status?.pod_ip);
-    Ok(addresses.next().context("the store has no address")?.parse()?)
 }
 
 #[test]
