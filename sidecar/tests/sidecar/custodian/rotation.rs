@@ -1,5 +1,7 @@
 //! What a custodian holds or judges by is exchanged while it runs: it goes on, and what was retired counts no more.
 
+use std::sync::Arc;
+
 use dataembassy_contract::config::ApproversConfig;
 use dataembassy_contract::custodian::{
     CustodianReport, OrderBody, OrderConfig, RegistryReport, RetiredFor, SignerConfig, TrustedCustodian,
@@ -10,7 +12,10 @@ use dataembassy_ledger::SigningKey;
 use dataembassy_ledger::activation::{State, Statement};
 use dataembassy_ledger::entry::{CustodyBody, EntryRef};
 use dataembassy_testkit::fabricated::{MadeCopy, Shape};
+use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::{BUCKET, StoreUser};
+use hyper::Method;
+use tokio::sync::Notify;
 
 use crate::bench::REGISTRY;
 use crate::bench::activation::{approvers, embassy, signed, statement, with_floor};
@@ -112,6 +117,39 @@ async fn custody_credentials_are_exchanged_while_the_custodian_runs() {
     let report = custodian.until("the former secret to be refused", refused).await;
     assert_eq!(report.store.reason, Reason::StoreCredentialsRefused);
     bench.write(files::CUSTODY_SECRET_ACCESS_KEY, &keys.secret_key);
+    bench.copies(1, &Shape::default()).await;
+    custodian.until_registry("the second proof", proven(2)).await;
+}
+
+#[tokio::test]
+async fn custody_credentials_that_are_exchanged_amid_a_reading_cost_no_proof_and_no_restart() {
+    let mut bench = CustodianBench::start().await;
+    let told = Arc::new(Notify::new());
+    let wait = Arc::clone(&told);
+    let hold = Fault::before(move || {
+        let wait = Arc::clone(&wait);
+        async move { wait.notified().await }
+    });
+    let is_segment = |method: &Method, target: &str| {
+        let is_other = target.contains("manifest") || target.contains("inventory");
+        method == Method::GET && target.contains("/copies/") && !is_other
+    };
+    bench.proxy.inject(1, hold, is_segment);
+    bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let is_held = |_: &CustodianReport| bench.proxy.faults_left() == 0;
+    custodian.until("a segment that is being read", is_held).await;
+    let keys = bench.minio.add_user(BUCKET, &StoreUser::Custody).await.unwrap();
+    let keys = bench
+        .minio
+        .change_secret(&keys, "another-secret-of-a-test")
+        .await
+        .unwrap();
+    bench.write(files::CUSTODY_SECRET_ACCESS_KEY, &keys.secret_key);
+    // What was signed with the former secret is sent on only now, and refused.
+    told.notify_one();
+    let report = custodian.until_registry("the first proof", proven(1)).await;
+    assert!(report.alarms.is_empty(), "{:#?}", report.alarms);
     bench.copies(1, &Shape::default()).await;
     custodian.until_registry("the second proof", proven(2)).await;
 }

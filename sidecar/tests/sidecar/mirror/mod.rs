@@ -1,5 +1,6 @@
 //! The long-running process, as a program or in this one.
 
+mod authorities;
 mod downtime;
 mod faults;
 mod limits;

@@ -21,14 +21,14 @@ use crate::bench::sequence;
 use crate::restore::embassy::age_keygen;
 
 /// Asks for one more copy, which becomes the one of this number.
-async fn copy_again(bench: &mut MirrorBench, sidecar: &Sidecar, number: u64) -> Report {
+pub(super) async fn copy_again(bench: &mut MirrorBench, sidecar: &Sidecar, number: u64) -> Report {
     bench.config.trigger = Some(format!("copy {number}"));
     bench.write_config();
     sidecar.until_copy(number).await
 }
 
 /// Asks for one more copy and holds it where its first segment is on the way, until it is told.
-async fn copy_held(bench: &mut MirrorBench, number: u64) -> Arc<Notify> {
+pub(super) async fn copy_held(bench: &mut MirrorBench, number: u64) -> Arc<Notify> {
     let is_segment = |method: &Method, target: &str| method == Method::PUT && target.contains("/copies/");
     let told = Arc::new(Notify::new());
     let wait = Arc::clone(&told);
