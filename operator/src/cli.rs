@@ -103,6 +103,8 @@ fn run(line: CommandLine) -> anyhow::Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         level: line.log_level,
         collector,
+        // Who installs the operator says where its own traces go; no resource has a say in it.
+        address_guard: telemetry::AddressGuard::none(),
     })?;
     drop(entered);
     let result = runtime.block_on(async {

@@ -4,6 +4,7 @@
 //! more: at finer levels some print requests, and a request may hold what nobody should read.
 
 pub mod core_dumps;
+mod guard;
 pub mod metrics;
 mod transport;
 
@@ -23,6 +24,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt as lines};
+
+pub use guard::AddressGuard;
 
 /// Every crate of ours has a target that begins like this.
 const OURS: &str = "dataembassy";
@@ -82,6 +85,8 @@ pub struct Settings {
     pub level: Level,
     /// Where its traces go; nowhere if absent.
     pub collector: Option<Collector>,
+    /// Asked about every address of the collector's before it is connected to.
+    pub address_guard: AddressGuard,
 }
 
 /// Why telemetry cannot start.
@@ -158,7 +163,7 @@ pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
 }
 
 fn provider(settings: &Settings, collector: &Collector) -> Result<SdkTracerProvider, TelemetryError> {
-    let client = transport::Client::new(collector)?;
+    let client = transport::Client::new(collector, &settings.address_guard)?;
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)

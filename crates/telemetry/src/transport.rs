@@ -1,11 +1,12 @@
 //! How traces reach the collector: hyper over rustls, the one TLS stack there is.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
@@ -18,6 +19,7 @@ use rustls_pki_types::pem::PemObject as _;
 use tokio::runtime::Handle;
 
 use crate::Collector;
+use crate::guard::{AddressGuard, GuardedResolver};
 
 /// The most bytes of an answer that are read.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -41,6 +43,14 @@ pub enum TransportError {
         /// What is wrong with it.
         why: String,
     },
+    /// It is written as an address that must not be connected to.
+    #[error("traces must not go to {endpoint}: {why}")]
+    Refused {
+        /// The collector's endpoint.
+        endpoint: String,
+        /// What the guard says.
+        why: String,
+    },
     /// TLS cannot be set up.
     #[error("cannot set up TLS for the collector: {0}")]
     Tls(#[from] rustls::Error),
@@ -52,12 +62,13 @@ pub enum TransportError {
 /// An HTTP client whose requests run on the process's runtime, whichever thread asks: the exporter has a thread of its own.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Pool<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>,
     runtime: Handle,
 }
 
 impl Client {
-    pub(crate) fn new(collector: &Collector) -> Result<Self, TransportError> {
+    pub(crate) fn new(collector: &Collector, guard: &AddressGuard) -> Result<Self, TransportError> {
+        judge_literal(&collector.endpoint, guard)?;
         let mut roots = RootCertStore::empty();
         match &collector.certificates {
             Some(path) => add_certificates(&mut roots, path)?,
@@ -73,16 +84,32 @@ impl Client {
                 .with_safe_default_protocol_versions()?
                 .with_root_certificates(roots)
                 .with_no_client_auth();
+        let mut http = HttpConnector::new_with_resolver(GuardedResolver(guard.clone()));
+        http.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .build();
+            .wrap_connector(http);
         Ok(Self {
             pool: Pool::builder(TokioExecutor::new()).build(connector),
             runtime: Handle::try_current()?,
         })
     }
+}
+
+/// A literal address never reaches the resolver, so this is where it is judged.
+fn judge_literal(endpoint: &str, guard: &AddressGuard) -> Result<(), TransportError> {
+    let uri = endpoint.parse::<Uri>().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let Ok(address) = host.parse::<IpAddr>() else {
+        return Ok(());
+    };
+    guard.judge(address).map_err(|why| TransportError::Refused {
+        endpoint: endpoint.to_owned(),
+        why,
+    })
 }
 
 fn add_certificates(roots: &mut RootCertStore, path: &PathBuf) -> Result<(), TransportError> {
@@ -112,5 +139,38 @@ impl HttpClient for Client {
             Ok::<_, HttpError>(Response::from_parts(head, body))
         };
         self.runtime.spawn(exchange).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_collector_whose_name_or_address_leads_astray_is_not_connected_to() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let guard = AddressGuard::new(|address| Err(format!("{address} is a loopback address")));
+        let collector = |endpoint: String| Collector {
+            endpoint,
+            certificates: None,
+        };
+        let named = collector(format!("http://localhost:{}", address.port()));
+        let client = Client::new(&named, &guard).unwrap();
+        let request = Request::post(named.endpoint.as_str()).body(Bytes::new());
+        client.send_bytes(request.unwrap()).await.unwrap_err();
+        // Who comes first is who comes now.
+        let ours = TcpStream::connect(address).await.unwrap();
+        let (_, first) = listener.accept().await.unwrap();
+        assert_eq!(first, ours.local_addr().unwrap());
+
+        for literal in [format!("http://{address}"), "http://[::1]:4318".to_owned()] {
+            let error = Client::new(&collector(literal), &guard).unwrap_err();
+            assert!(matches!(error, TransportError::Refused { .. }), "{error}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::routing::post;
-use dataembassy_telemetry::{Collector, Level, Settings, start};
+use dataembassy_telemetry::{AddressGuard, Collector, Level, Settings, start};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -34,6 +34,7 @@ async fn a_finished_span_is_delivered_before_the_process_stops() {
             endpoint,
             certificates: None,
         }),
+        address_guard: AddressGuard::none(),
     })
     .unwrap();
     tracing::info_span!(target: "dataembassy_test", "one_run", registry = "population").in_scope(|| {
@@ -65,6 +66,7 @@ fn an_https_collector_without_certificates_is_refused() {
             endpoint: "https://collector:4318".to_owned(),
             certificates: None,
         }),
+        address_guard: AddressGuard::none(),
     })
     .unwrap_err();
     assert!(error.to_string().contains("name a PEM file"), "{error}");

@@ -18,8 +18,8 @@ use anyhow::Context as _;
 use axum::Router;
 use clap::Args;
 use dataembassy_contract::files;
-use dataembassy_contract::sovereignty::Loopback;
-use dataembassy_telemetry::{Collector, Level, Settings};
+use dataembassy_contract::sovereignty::{Loopback, Sovereignty};
+use dataembassy_telemetry::{AddressGuard, Collector, Level, Settings};
 use rand::Rng as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -86,6 +86,7 @@ impl ProcessArguments {
 
     fn telemetry(&self) -> Settings {
         let certificates = self.otlp_certificate.clone();
+        let guard = Sovereignty::default().with_loopback(self.place().loopback);
         Settings {
             service: "dataembassy-sidecar",
             version: env!("CARGO_PKG_VERSION"),
@@ -93,6 +94,9 @@ impl ProcessArguments {
             collector: self.otlp_endpoint.clone().map(|endpoint| Collector {
                 endpoint,
                 certificates,
+            }),
+            address_guard: AddressGuard::new(move |address| {
+                guard.judge_address(address).map_err(|error| error.to_string())
             }),
         }
     }
