@@ -5,10 +5,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kube::runtime::utils::Backoff;
+use tokio::time::Instant;
+
 /// The shortest wait after a failure.
 pub const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait after a failure.
 pub const LONGEST: Duration = Duration::from_mins(5);
+/// A watch's waits grow no longer after so many failures in a row: the longest is 32 s.
+const FAILURES_OF_A_WATCH: u32 = 6;
+/// After so long without a failure, a watch has none in a row.
+const CALM: Duration = Duration::from_mins(2);
 
 /// Where the numbers come from that spread waits. Nothing secret is drawn here.
 #[derive(Clone)]
@@ -63,6 +70,45 @@ impl Failures {
     }
 }
 
+/// How a watch waits after failures. kube's own begins anew with every sign of life, and each list begins with one before it is even asked for: a
+/// list that is refused again and again would be asked for about once a second, by every watch, for as long as the API server is in trouble.
+#[derive(Debug, Default)]
+pub struct WatchBackoff {
+    chance: Chance,
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl WatchBackoff {
+    /// One that has not failed yet, whose waits `chance` spreads.
+    #[must_use]
+    pub const fn new(chance: Chance) -> Self {
+        Self {
+            chance,
+            count: 0,
+            last: None,
+        }
+    }
+}
+
+impl Iterator for WatchBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        if self.last.is_some_and(|last| last.elapsed() > CALM) {
+            self.count = 0;
+        }
+        self.count = (self.count + 1).min(FAILURES_OF_A_WATCH);
+        self.last = Some(Instant::now());
+        Some(after_failure(self.count, self.chance.draw()))
+    }
+}
+
+impl Backoff for WatchBackoff {
+    /// Does nothing: only time without a failure shows that the trouble is over.
+    fn reset(&mut self) {}
+}
+
 /// The wait after the `count`th failure in a row: doubled each time up to [`LONGEST`], of which a random half is left out, so that
 /// what failed together does not come back together.
 #[must_use]
@@ -100,6 +146,21 @@ mod tests {
         }
         failures.succeeded("interior/population");
         assert_eq!(failures.failed("interior/population", 1.0), FIRST);
+    }
+
+    #[tokio::test]
+    async fn a_watch_waits_longer_each_time_although_every_list_begins_with_a_sign_of_life() {
+        let mut backoff = WatchBackoff::new(Chance::new(|| 1.0));
+        let waits: Vec<_> = (0..8)
+            .map(|_| {
+                backoff.reset();
+                backoff.next().unwrap().as_secs()
+            })
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 32, 32]);
+        let long_ago = CALM + FIRST;
+        backoff.last = Instant::now().checked_sub(long_ago);
+        assert_eq!(backoff.next(), Some(FIRST));
     }
 
     #[test]

@@ -46,13 +46,22 @@ pub struct Trouble {
     pub message: String,
 }
 
-/// Looks for trouble in the pod, and where there is no pod, in what should have made it.
+/// Looks for trouble in the pod, and where none is left that could run, in what should have made one.
 #[must_use]
 pub fn trouble(pod: Option<&Pod>, deployment: Option<&Deployment>, words: Words) -> Option<Trouble> {
-    match pod {
-        Some(pod) => of_pod(pod, words),
-        None => deployment.and_then(|deployment| of_deployment(deployment, words)),
-    }
+    // What was evicted stays and is shown for as long as nobody deletes it: it must not hide that no other pod is let in.
+    let is_over = pod.is_none_or(has_ended);
+    pod.and_then(|pod| of_pod(pod, words)).or_else(|| {
+        deployment
+            .filter(|_| is_over)
+            .and_then(|deployment| of_deployment(deployment, words))
+    })
+}
+
+/// Whether the pod never runs again.
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 /// Looks for trouble with what runs beside our container (a native sidecar), which Kubernetes counts among the init containers.
@@ -259,15 +268,34 @@ mod tests {
         assert!(trouble.message.contains("0/1 nodes"));
     }
 
+    fn refused(said: &str) -> Deployment {
+        let failure =
+            json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": said});
+        serde_json::from_value(json!({"metadata": {}, "status": {"conditions": [failure]}})).unwrap()
+    }
+
     #[test]
-    fn a_pod_that_is_refused_is_found_at_the_deployment() {
-        let deployment: Deployment = serde_json::from_value(json!({"metadata": {}, "status": {"conditions": [
-            {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}
-        ]}}))
-        .unwrap();
-        assert_eq!(
-            trouble(None, Some(&deployment), WORDS).unwrap().reason,
-            Reason::PodRefused
-        );
+    fn a_pod_that_is_refused_is_found_at_the_deployment_with_who_refuses_it() {
+        for said in [
+            "pods \"p\" is forbidden: exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0",
+            "pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true",
+        ] {
+            let trouble = trouble(None, Some(&refused(said)), WORDS).unwrap();
+            assert_eq!(trouble.reason, Reason::PodRefused);
+            assert!(trouble.message.contains(said), "{}", trouble.message);
+        }
+    }
+
+    #[test]
+    fn a_pod_that_has_ended_does_not_hide_that_no_other_is_let_in() {
+        let deployment = refused("exceeded quota");
+        let found = |status: &Value| {
+            trouble(Some(&pod(status)), Some(&deployment), WORDS).map(|trouble| trouble.reason)
+        };
+        let evicted = json!({"phase": "Failed", "reason": "Evicted"});
+        assert_eq!(found(&evicted), Some(Reason::PodRefused));
+        // One that is there is looked at itself: what was refused may have been another's surplus.
+        assert_eq!(found(&json!({"phase": "Running"})), None);
+        assert_eq!(found(&json!({"phase": "Pending"})), None);
     }
 }

@@ -21,7 +21,7 @@ use dataembassy_crds::{
     DataEmbassy, EmbassyActivation, RecoveryPoint, RegistryCustody, RegistryDrill, RegistryMirror,
     RegistryRestore,
 };
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -229,8 +229,24 @@ where
     store.get(&ObjectRef::new(name).within(namespace))
 }
 
-/// Runs until a signal comes or the lease is lost.
-pub async fn run(
+/// Runs until a signal comes or the lease is lost. Boxed here, so that the tests do not compile all of it once more.
+pub fn run(
+    client: Client,
+    settings: Settings,
+    instance: String,
+    health_port: u16,
+    metrics_port: u16,
+) -> LocalBoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(until_stopped(
+        client,
+        settings,
+        instance,
+        health_port,
+        metrics_port,
+    ))
+}
+
+async fn until_stopped(
     client: Client,
     settings: Settings,
     instance: String,

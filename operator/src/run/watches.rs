@@ -15,6 +15,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
+use crate::backoff::WatchBackoff;
 use crate::labels::SELECTOR;
 
 /// How many changes wait for a controller: it takes them at once, and remembers each resource once.
@@ -123,7 +124,8 @@ where
 {
     let (reader, writer) = store();
     let ours = watcher::Config::default().labels(SELECTOR);
-    let events = watcher(api, ours).default_backoff().modify(|object| {
+    let patiently = WatchBackoff::default();
+    let events = watcher(api, ours).backoff(patiently).modify(|object| {
         // Nobody here reads them, and they are half of an object's size.
         object.meta_mut().managed_fields = None;
     });

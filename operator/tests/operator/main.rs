@@ -11,6 +11,7 @@
 
 mod abroad;
 mod activation;
+mod api_server;
 mod custody;
 mod database;
 mod drill;

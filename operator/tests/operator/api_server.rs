@@ -1,0 +1,352 @@
+//! The whole operator of home against an API server that has bad days: watches are gone, and lists and writes are refused, because it is busy or
+//! broken. What is asked of it meanwhile is counted.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use dataembassy_operator::backoff::FIRST;
+use dataembassy_operator::run;
+use futures::stream::{self, StreamExt as _};
+use http::{Method, Request, Response, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::world::{embassy, settings};
+
+/// The longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The shortest time between two lists of one controller: it waits for all that it watches together.
+const BETWEEN: Duration = Duration::from_millis(800);
+/// What the operator made is watched in lists that may be long, each by a watch of its own.
+const OURS: [&str; 6] = [
+    "list /api/v1/configmaps",
+    "list /api/v1/serviceaccounts",
+    "list /api/v1/pods",
+    "list /apis/apps/v1/deployments",
+    "list /apis/apps/v1/replicasets",
+    "list /apis/networking.k8s.io/v1/networkpolicies",
+];
+/// What is written of the one resource that there is.
+const WRITTEN: &str = "PATCH /apis/dataembassy.io/v1alpha1/dataembassies/luxembourg/status";
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+/// How often something was asked for: `list`, `watch` or a method, and the path.
+type Asked = BTreeMap<String, usize>;
+
+#[tokio::test]
+async fn watches_that_are_gone_are_opened_again_each_once_and_what_there_is_is_judged_anew() {
+    let server = ApiServer::new();
+    beside(&server, async {
+        server.is_settled().await;
+        let (lists, watches) = (server.asked("list "), server.asked("watch "));
+        let written = server.count(WRITTEN);
+        server.gone.send_replace(());
+        server
+            .until("every watch again", |state| {
+                asked(state, "watch ") == twice(&watches) && count(state, WRITTEN) > written
+            })
+            .await;
+        // Who is in a hurry would ask once more in this time.
+        server.renewals(1).await;
+        assert_eq!(server.asked("list "), twice(&lists));
+        assert_eq!(server.asked("watch "), twice(&watches));
+        assert_eq!(server.count(WRITTEN), written + 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_busy_is_asked_ever_more_seldom_and_the_operator_goes_on_when_it_answers() {
+    refused(429).await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_broken_is_asked_ever_more_seldom_and_the_operator_goes_on_when_it_answers() {
+    refused(500).await;
+}
+
+async fn refused(code: u16) {
+    let server = ApiServer::new();
+    beside(&server, async {
+        server.is_settled().await;
+        let (lists, watches) = (server.asked("list "), server.asked("watch "));
+        let begun = Instant::now();
+        server.refuse(Some(code), Some(code));
+        server.gone.send_replace(());
+        // Long enough to tell waits that grow from those that do not.
+        server.renewals(3).await;
+        let (now, passed) = (server.asked("list "), begun.elapsed());
+        for (what, before) in &lists {
+            let again = now[what] - before;
+            let most = if OURS.contains(&what.as_str()) {
+                attempts(passed)
+            } else {
+                before * (1 + usize::try_from(passed.as_millis() / BETWEEN.as_millis()).unwrap())
+            };
+            assert!(again <= most, "{what}: {again} times in {passed:?}");
+        }
+        assert!(
+            OURS.iter().all(|what| now[*what] > lists[*what]),
+            "nobody has tried again: {now:?}"
+        );
+        assert_eq!(server.asked("watch "), watches);
+
+        // Reads are answered again; what is judged anew cannot be written yet.
+        let (healed, written) = (Instant::now(), server.count(WRITTEN));
+        server.refuse(None, Some(code));
+        server
+            .until("every watch again, and attempts to write", |state| {
+                asked(state, "watch ") == twice(&watches) && count(state, WRITTEN) >= written + 3
+            })
+            .await;
+        let (again, passed) = (server.count(WRITTEN) - written, healed.elapsed());
+        assert!(again <= 1 + attempts(passed), "{again} writes in {passed:?}");
+        let taken = server.state().taken;
+        server.refuse(None, None);
+        server.until("the write", |state| state.taken == taken + 1).await;
+        let written = server.count(WRITTEN);
+        server.renewals(1).await;
+        assert_eq!(server.count(WRITTEN), written, "it writes although all is said");
+    })
+    .await;
+}
+
+/// Runs the operator while `scene` lasts; it does not end by itself.
+async fn beside(server: &Arc<ApiServer>, scene: impl Future<Output = ()>) {
+    let operator = run::run(client(server), settings(), "one".to_owned(), 0, 0);
+    tokio::select! {
+        ended = operator => panic!("the operator has ended: {ended:?}"),
+        () = scene => {}
+    }
+}
+
+/// The most attempts in this time of who waits at least half of [`FIRST`] at first, and twice as long each time.
+fn attempts(passed: Duration) -> usize {
+    let (mut attempts, mut wait) = (0, FIRST / 2);
+    let mut next = wait;
+    while next <= passed {
+        attempts += 1;
+        wait *= 2;
+        next += wait;
+    }
+    attempts
+}
+
+fn twice(before: &Asked) -> Asked {
+    before
+        .iter()
+        .map(|(what, times)| (what.clone(), times * 2))
+        .collect()
+}
+
+fn asked(state: &State, what: &str) -> Asked {
+    let asked = state.asked.iter().filter(|(asked, _)| asked.starts_with(what));
+    asked.map(|(what, times)| (what.clone(), *times)).collect()
+}
+
+fn count(state: &State, what: &str) -> usize {
+    state.asked.get(what).copied().unwrap_or_default()
+}
+
+/// One `DataEmbassy`, which nobody has judged yet, and how the API server treats who asks.
+struct ApiServer {
+    state: Mutex<State>,
+    /// Told when every open watch is to end, because what it continues from is forgotten.
+    gone: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct State {
+    lease: Option<Value>,
+    /// How often the lease was written.
+    renewals: usize,
+    asked: Asked,
+    /// How many writes of [`WRITTEN`] were taken.
+    taken: usize,
+    refuses_reads: Option<u16>,
+    refuses_writes: Option<u16>,
+}
+
+impl ApiServer {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            gone: watch::Sender::new(()),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn asked(&self, what: &str) -> Asked {
+        asked(&self.state(), what)
+    }
+
+    fn count(&self, what: &str) -> usize {
+        count(&self.state(), what)
+    }
+
+    fn refuse(&self, reads: Option<u16>, writes: Option<u16>) {
+        let mut state = self.state();
+        (state.refuses_reads, state.refuses_writes) = (reads, writes);
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&State) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(&self.state()) {
+            assert!(Instant::now() < deadline, "{what}: {:?}", self.state().asked);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the lease was written so many times more: every four seconds.
+    async fn renewals(&self, more: usize) {
+        let before = self.state().renewals;
+        self.until("renewals of the lease", |state| state.renewals >= before + more)
+            .await;
+    }
+
+    /// Waits until all is watched and said.
+    async fn is_settled(&self) {
+        self.until("what is said first", |state| state.taken > 0).await;
+        self.renewals(1).await;
+        let state = self.state();
+        let of = |what: &str| -> Vec<(String, usize)> {
+            let asked = asked(&state, what).into_iter();
+            asked
+                .map(|(path, times)| (path.replace(what, ""), times))
+                .collect()
+        };
+        assert_eq!(of("list "), of("watch "), "not everything is watched");
+        assert!(
+            OURS.iter().all(|what| count(&state, what) == 1),
+            "{:?}",
+            state.asked
+        );
+    }
+
+    fn answer(&self, method: &Method, uri: &Uri, body: &[u8]) -> Answer {
+        let (path, mut state) = (uri.path(), self.state());
+        // Leases have a priority of their own: who leads is not settled by who is busy.
+        if path.contains("/leases") {
+            return state.lease(method, body);
+        }
+        let is_read = *method == Method::GET;
+        let is_watch = uri.query().is_some_and(|query| query.contains("watch=true"));
+        let how = match (is_read, is_watch) {
+            (true, true) => "watch",
+            (true, false) => "list",
+            (false, _) => method.as_str(),
+        };
+        let what = format!("{how} {path}");
+        let is_judgement = what == WRITTEN;
+        *state.asked.entry(what).or_default() += 1;
+        let refused = if is_read {
+            state.refuses_reads
+        } else {
+            state.refuses_writes
+        };
+        if let Some(code) = refused {
+            return refusal(code);
+        }
+        state.taken += usize::from(is_judgement);
+        match (is_read, is_watch) {
+            (true, true) => open(self.gone.subscribe()),
+            (true, false) => whole(200, &list(path)),
+            (false, _) => whole(200, &written(path, body)),
+        }
+    }
+}
+
+impl State {
+    fn lease(&mut self, method: &Method, body: &[u8]) -> Answer {
+        if *method != Method::GET {
+            self.renewals += 1;
+            let mut lease: Value = serde_json::from_slice(body).unwrap();
+            lease["metadata"]["resourceVersion"] = self.renewals.to_string().into();
+            self.lease = Some(lease);
+        }
+        match &self.lease {
+            Some(lease) => whole(200, lease),
+            None => refusal(404),
+        }
+    }
+}
+
+fn client(server: &Arc<ApiServer>) -> Client {
+    let server = Arc::clone(server);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let server = Arc::clone(&server);
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok::<_, kube::Error>(server.answer(&head.method, &head.uri, &body))
+        }
+    });
+    Client::new(service, "default")
+}
+
+fn list(path: &str) -> Value {
+    let mut embassy = embassy();
+    embassy["metadata"]["resourceVersion"] = "1".into();
+    let items = if path.ends_with("/dataembassies") {
+        vec![embassy]
+    } else {
+        Vec::new()
+    };
+    json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})
+}
+
+/// What was written, as an object of its kind.
+fn written(path: &str, body: &[u8]) -> Value {
+    let body: Value = serde_json::from_slice(body).unwrap();
+    if !path.ends_with("/status") {
+        return body;
+    }
+    let mut object = embassy();
+    object["status"] = body["status"].clone();
+    object
+}
+
+fn failure(code: u16) -> Value {
+    let reason = match code {
+        404 => "NotFound",
+        410 => "Expired",
+        429 => "TooManyRequests",
+        _ => "InternalError",
+    };
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason, "message": reason, "code": code})
+}
+
+fn refusal(code: u16) -> Answer {
+    let mut answer = whole(code, &failure(code));
+    if code == 429 {
+        let headers = answer.headers_mut();
+        headers.insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+    }
+    answer
+}
+
+fn whole(code: u16, body: &Value) -> Answer {
+    let body = Full::new(Bytes::from(body.to_string())).boxed_unsync();
+    Response::builder().status(code).body(body).unwrap()
+}
+
+/// A watch that tells nothing until it is gone, and does not end by itself.
+fn open(mut gone: watch::Receiver<()>) -> Answer {
+    let end = async move {
+        // A sender that is gone means that the test is over.
+        let _ = gone.changed().await;
+        let event = json!({"type": "ERROR", "object": failure(410)});
+        Ok::<_, Infallible>(Frame::data(Bytes::from(format!("{event}\n"))))
+    };
+    Response::new(StreamBody::new(stream::once(end).chain(stream::pending())).boxed_unsync())
+}
