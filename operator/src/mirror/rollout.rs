@@ -1,10 +1,12 @@
 //! When a mirror's pod may be replaced: not while it makes a copy.
 
-use dataembassy_crds::RegistryMirror;
+use dataembassy_crds::{LastCopy, RegistryMirror};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::mirror::dereference::Found;
 use crate::mirror::validate::Checked;
+use crate::pod;
 
 /// Why a new pod has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +18,18 @@ pub enum Wait {
 }
 
 /// Whether the sidecar makes a copy that is worth waiting for. A run past its deadline is not, whatever the report says its deadline
-/// is; where the sidecar is silent, the status remembers.
+/// is; where the sidecar is silent, the status remembers. A process that does not run makes none, and one that was killed for its memory will be
+/// killed again: whoever gives it more would wait for ever, because each time it begins another run.
 #[must_use]
 pub fn is_running(mirror: &RegistryMirror, checked: &Checked, found: &Found, now: Timestamp) -> bool {
+    let copy = mirror
+        .status
+        .as_ref()
+        .and_then(|status| status.last_copy.as_ref());
+    let is_in_vain = |pod: &Pod| pod::is_down(pod) || killed_since(pod, copy).is_some();
+    if found.pod.as_deref().is_some_and(is_in_vain) {
+        return false;
+    }
     let started = match &found.report {
         Some(Ok(report)) => report.run.as_ref().map(|run| run.started_at),
         Some(Err(_)) => mirror
@@ -32,4 +43,11 @@ pub fn is_running(mirror: &RegistryMirror, checked: &Checked, found: &Found, now
         return false;
     };
     started.is_some_and(|started| now.duration_since(started) < deadline)
+}
+
+/// When the sidecar was killed at its memory limit, if it has made no copy since.
+#[must_use]
+pub fn killed_since(pod: &Pod, copy: Option<&LastCopy>) -> Option<Timestamp> {
+    let committed = copy.and_then(|copy| copy.committed_at.parse::<Timestamp>().ok());
+    pod::out_of_memory_at(pod).filter(|at| committed.is_none_or(|committed| committed < *at))
 }

@@ -6,7 +6,7 @@ mod trouble;
 
 pub use descent::{newest, pods_of};
 pub use kubelet::{Call, call, call_for_secrets};
-pub use trouble::{Trouble, Words, out_of_memory_at, trouble, trouble_beside};
+pub use trouble::{Trouble, Words, is_down, out_of_memory_at, trouble, trouble_beside};
 
 use std::net::IpAddr;
 

@@ -71,6 +71,17 @@ pub fn trouble_beside(pod: &Pod, words: Words) -> Option<Trouble> {
     beside.find_map(|container| of_container(container, words))
 }
 
+/// Whether the kubelet has told that no container of the pod runs.
+#[must_use]
+pub fn is_down(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let told = status.and_then(|status| status.container_statuses.as_deref());
+    told.is_some_and(|containers| {
+        let mut states = containers.iter().map(|container| container.state.as_ref());
+        !containers.is_empty() && states.all(|state| state.is_none_or(|state| state.running.is_none()))
+    })
+}
+
 /// When the container was killed at its memory limit, if that is how it ended last. It may run again by now.
 #[must_use]
 pub fn out_of_memory_at(pod: &Pod) -> Option<Timestamp> {

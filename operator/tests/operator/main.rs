@@ -22,5 +22,6 @@ mod refusals;
 #[path = "../resources/mod.rs"]
 mod resources;
 mod restore;
+mod rollout;
 mod start;
 mod world;

@@ -10,7 +10,7 @@ use dataembassy_operator::mirror::{key, reconcile};
 use dataembassy_operator::run::Context;
 use serde_json::{Value, json};
 
-const OBJECTS: [&str; 4] = [
+pub(crate) const OBJECTS: [&str; 4] = [
     "/api/v1/namespaces/interior/serviceaccounts/population-mirror",
     "/api/v1/namespaces/interior/configmaps/population-mirror",
     "/apis/networking.k8s.io/v1/namespaces/interior/networkpolicies/population-mirror",
@@ -20,7 +20,7 @@ const STATUS: &str =
     "PATCH /apis/dataembassy.io/v1alpha1/namespaces/interior/registrymirrors/population/status";
 const SECRETS: &str = "POST /api/v1/namespaces/interior/secrets";
 
-async fn run(world: &World, resource: &Value) -> Vec<Asked> {
+pub(crate) async fn run(world: &World, resource: &Value) -> Vec<Asked> {
     let (client, log) = client(|_| None);
     reconcile(Arc::new(read::<RegistryMirror>(resource)), world.context(client))
         .await
@@ -51,7 +51,7 @@ fn config(asked: &[Asked]) -> Value {
 }
 
 /// The world after a first reconcile, as the watches would show it.
-async fn settled(resource: &Value) -> (World, Value) {
+pub(crate) async fn settled(resource: &Value) -> (World, Value) {
     let world = World::of(&[embassy(), resource.clone()]);
     let asked = run(&world, resource).await;
     let mut resource = resource.clone();
@@ -66,7 +66,7 @@ async fn settled(resource: &Value) -> (World, Value) {
     (World::of(&objects), resource)
 }
 
-fn pod(extra: &Value) -> [Value; 2] {
+pub(crate) fn pod(extra: &Value) -> [Value; 2] {
     let labels = json!({"app.kubernetes.io/instance": "population"});
     let owned = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
     let mut pod = json!({

@@ -3,13 +3,12 @@
 use dataembassy_contract::Reason;
 use dataembassy_contract::report::SecretRole;
 use dataembassy_crds::{LastCopy, RegistryMirror};
-use jiff::Timestamp;
 
 use super::health::missing_secrets;
 use crate::condition::Finding;
 use crate::mirror::Outcome;
 use crate::mirror::dereference::Found;
-use crate::mirror::rollout::Wait;
+use crate::mirror::rollout::{Wait, killed_since};
 use crate::pod::{self, Words};
 
 /// How a mirror's process is spoken of.
@@ -81,9 +80,8 @@ pub(super) fn ready(
 /// The sidecar is as it should be. That it was killed for its memory is said until it has shown that it can do with what it has.
 fn runs(found: &Found, copy: Option<&LastCopy>) -> Finding {
     let runs = "the sidecar runs with the newest generation of this resource";
-    let committed = copy.and_then(|copy| copy.committed_at.parse::<Timestamp>().ok());
-    let killed = found.pod.as_deref().and_then(pod::out_of_memory_at);
-    match killed.filter(|at| committed.is_none_or(|committed| committed < *at)) {
+    let pod = found.pod.as_deref();
+    match pod.and_then(|pod| killed_since(pod, copy)) {
         Some(at) => Finding::yes(
             Reason::OutOfMemory,
             format!(
