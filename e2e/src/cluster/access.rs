@@ -5,6 +5,7 @@ use std::{ffi::OsStr, path::Path, time::Duration};
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
+use rustix::process::Signal;
 use tokio::process::Command;
 
 use super::{Cluster, Component, cgroup, lifecycle, network, process::Process, runtime};
@@ -185,6 +186,24 @@ impl Cluster {
         Process::of(self.site, component.name())
             .stop(Duration::from_secs(15))
             .await
+    }
+
+    /// Kills one of the cluster's processes, which hears nothing of it.
+    pub async fn kill(&self, component: Component) -> Result<()> {
+        let process = Process::of(self.site, component.name());
+        process.signal(Signal::KILL)?;
+        // What is left of it is taken away.
+        process.stop(Duration::from_secs(15)).await
+    }
+
+    /// Stops one of the cluster's processes where it is: its connections stay, and nobody is answered until [`Self::thaw`].
+    pub fn freeze(&self, component: Component) -> Result<()> {
+        Process::of(self.site, component.name()).signal(Signal::STOP)
+    }
+
+    /// Lets a frozen process go on, if it runs.
+    pub fn thaw(&self, component: Component) -> Result<()> {
+        Process::of(self.site, component.name()).signal(Signal::CONT)
     }
 
     /// Starts a process that was stopped; for the API server, waits until it answers.

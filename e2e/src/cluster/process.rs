@@ -71,6 +71,12 @@ impl Process {
             .flatten()
     }
 
+    /// Sends it a signal, if it runs.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(pid) = self.running() else { return Ok(()) };
+        kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.name))
+    }
+
     /// Asks it to end, and makes it after `patience`.
     pub(super) async fn stop(&self, patience: Duration) -> Result<()> {
         let what = format!("the end of {}", self.name);

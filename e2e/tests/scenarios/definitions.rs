@@ -121,6 +121,11 @@ fn no_resource_of_ours_carries_a_finalizer() {
     together(no_finalizer);
 }
 
+#[test]
+fn nothing_that_we_make_carries_a_finalizer_but_those_of_kubernetes_itself() {
+    together(no_finalizer_on_what_is_made);
+}
+
 /// Whoever deletes a resource, its namespace or the release waits for nobody of ours.
 async fn no_finalizer(world: &'static World) -> Result<()> {
     let mut seen = 0;
@@ -145,6 +150,37 @@ async fn no_finalizer(world: &'static World) -> Result<()> {
         }
     }
     ensure!(seen > 1, "only {seen} resources were looked at");
+    Ok(())
+}
+
+/// What the operator makes, and what comes of it.
+const MADE: &str = "deployments,replicasets,statefulsets,jobs,pods,persistentvolumeclaims,configmaps,secrets,serviceaccounts,services,networkpolicies";
+
+/// Kubernetes keeps a volume that is in use, and a Job's pod until it is counted. Nobody else is waited for.
+async fn no_finalizer_on_what_is_made(world: &'static World) -> Result<()> {
+    for cluster in [world.home(), world.product.bed.embassy()] {
+        let ours = "--selector=app.kubernetes.io/managed-by=dataembassy-operator";
+        let made = ["get", MADE, "--all-namespaces", ours, "--output=json"];
+        let made: Value = serde_json::from_str(&cluster.kubectl(made).await?)?;
+        let items = made["items"].as_array().map_or(&[][..], Vec::as_slice);
+        // The embassy's custodian and gate are always there; at home somebody may be the first.
+        let is_home = cluster.name() == world.home().name();
+        ensure!(is_home || !items.is_empty(), "nothing of ours was found");
+        for item in items {
+            let finalizers = item["metadata"]["finalizers"].as_array();
+            for finalizer in finalizers.into_iter().flatten().filter_map(Value::as_str) {
+                let (domain, _) = finalizer.split_once('/').unwrap_or_default();
+                let is_theirs = domain.ends_with("kubernetes.io")
+                    || ["foregroundDeletion", "orphan"].contains(&finalizer);
+                ensure!(
+                    is_theirs,
+                    "{} {} carries {finalizer}",
+                    item["kind"],
+                    item["metadata"]["name"]
+                );
+            }
+        }
+    }
     Ok(())
 }
 

@@ -36,16 +36,7 @@ async fn deleted(world: &'static World) -> Result<()> {
         signing_key(world, &subject).await? == key,
         "the signing key is another one"
     );
-    // The custodian may have signed a proof meanwhile; nothing else is new, and nothing is gone.
-    let now = stored(world, &subject).await?;
-    let custody = format!("registries/{}/custody/", subject.id);
-    ensure!(
-        held.iter().all(|version| now.contains(version))
-            && now
-                .iter()
-                .all(|version| held.contains(version) || version.key.starts_with(&custody)),
-        "the store does not hold what it held: {held:?}, and now {now:?}"
-    );
+    untouched(world, &subject, &held).await?;
 
     // The same mirror again finds its ledger, and goes on with it under the same key.
     let again = subject.mirrored().await?;
@@ -74,8 +65,22 @@ async fn deleted(world: &'static World) -> Result<()> {
     Ok(())
 }
 
+/// The store holds what it held. The custodian may have signed something meanwhile; nothing else is new, and nothing is gone.
+pub(crate) async fn untouched(world: &World, subject: &Subject, held: &[Version]) -> Result<()> {
+    let now = stored(world, subject).await?;
+    let custody = format!("registries/{}/custody/", subject.id);
+    ensure!(
+        held.iter().all(|version| now.contains(version))
+            && now
+                .iter()
+                .all(|version| held.contains(version) || version.key.starts_with(&custody)),
+        "the store does not hold what it held: {held:?}, and now {now:?}"
+    );
+    Ok(())
+}
+
 /// Every version of every object of the registry; a deletion would be one too.
-async fn stored(world: &World, subject: &Subject) -> Result<Vec<Version>> {
+pub(crate) async fn stored(world: &World, subject: &Subject) -> Result<Vec<Version>> {
     let store = world.product.bed.store().await?;
     let prefix = format!("registries/{}/", subject.id);
     store.root().versions(BUCKET, &prefix).await
@@ -89,7 +94,8 @@ async fn signing_key(world: &World, subject: &Subject) -> Result<String> {
         .with_context(|| format!("there is no Secret {name} with a key"))
 }
 
-async fn gone(world: &World, subject: &Subject) -> Result<bool> {
+/// Whether nothing is left of what the operator made for the mirror.
+pub(crate) async fn gone(world: &World, subject: &Subject) -> Result<bool> {
     let name = format!("{}-mirror", subject.id);
     for kind in OBJECTS {
         let found = world

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use dataembassy_crds::ConditionStatus;
-use dataembassy_e2e::{
-    command::wait_for,
-    product::{OPERATOR, RELEASE_NAMESPACE},
-};
+use dataembassy_e2e::{command::wait_for, product::OPERATOR};
 use serde_json::Value;
 
-use crate::world::{MINUTE, PATIENCE, Subject, World, together};
+use crate::{
+    requests::Requests,
+    world::{MINUTE, PATIENCE, Subject, World, together},
+};
 
 /// The lease is renewed every four seconds and a sidecar is asked every fifteen: in so many renewals it is asked twice at the least.
 const RENEWALS: usize = 12;
@@ -44,22 +44,19 @@ async fn settled(world: &'static World) -> Result<()> {
 
     let requests = Requests::since_now(world)?;
     let before = written(world, &subject).await?;
-    wait_for("renewals of the lease", PATIENCE, || async {
-        Ok((requests.renewals()? >= RENEWALS).then_some(()))
-    })
-    .await?;
+    requests.until_renewed(RENEWALS).await?;
     let after = written(world, &subject).await?;
     ensure!(
         before == after,
         "what the operator wrote was\n{before:#?}\nand is\n{after:#?}"
     );
-    let asked = requests.of_mirror(&subject)?;
+    let asked = requests.about(&subject.namespace)?;
     ensure!(asked.is_empty(), "the operator asked for {asked:#?}");
 
     // The same look finds what it does write when there is something to say.
     subject.mirror.trigger("something to say").await?;
     subject.mirror.copied(2, PATIENCE).await?;
-    let asked = requests.of_mirror(&subject)?;
+    let asked = requests.about(&subject.namespace)?;
     ensure!(
         asked
             .iter()
@@ -105,53 +102,4 @@ async fn written(world: &World, subject: &Subject) -> Result<BTreeMap<String, Ve
         "too little of the operator's is found: {written:#?}"
     );
     Ok(written)
-}
-
-/// What the operator asks of the API server from some moment on.
-struct Requests {
-    world: &'static World,
-    seen: usize,
-}
-
-impl Requests {
-    fn since_now(world: &'static World) -> Result<Self> {
-        let seen = world.home().audit_log()?.lines().count();
-        Ok(Self { world, seen })
-    }
-
-    fn all(&self) -> Result<Vec<Value>> {
-        let user = format!("system:serviceaccount:{RELEASE_NAMESPACE}:{OPERATOR}");
-        let log = self.world.home().audit_log()?;
-        let events = log.lines().skip(self.seen).filter(|line| line.ends_with('}'));
-        let events = events.map(serde_json::from_str::<Value>);
-        let mut requests = events.collect::<Result<Vec<_>, _>>()?;
-        requests.retain(|event| event["user"]["username"] == user.as_str());
-        Ok(requests)
-    }
-
-    fn renewals(&self) -> Result<usize> {
-        let requests = self.all()?;
-        let lease = |event: &&Value| event["objectRef"]["resource"] == "leases" && event["verb"] == "update";
-        Ok(requests.iter().filter(lease).count())
-    }
-
-    /// What it asked about one mirror, as `verb resource name`.
-    fn of_mirror(&self, subject: &Subject) -> Result<Vec<String>> {
-        let requests = self.all()?;
-        let of_mirror = requests
-            .iter()
-            .map(|event| (&event["verb"], &event["objectRef"]))
-            .filter(|(_, object)| object["namespace"] == subject.namespace.as_str());
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(of_mirror
-            .map(|(verb, object)| {
-                format!(
-                    "{} {} {}",
-                    word(verb),
-                    word(&object["resource"]),
-                    word(&object["name"])
-                )
-            })
-            .collect())
-    }
 }

@@ -6,12 +6,14 @@ use anyhow::{Context, Result, ensure};
 use dataembassy_crds::ConditionStatus;
 use dataembassy_e2e::{
     cluster::{Cluster, Component, Helm},
+    command::wait_for,
     product::Release,
 };
 use dataembassy_ledger::entry::SourceBody;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    deletion::{gone, stored},
     ledger,
     sidecar::{Sidecar, copies},
     world::{MINUTE, PATIENCE, Subject, World, alone, every_minute},
@@ -35,8 +37,7 @@ async fn absence(world: &'static World) -> Result<()> {
     // Whatever came of it, the others need both as they were.
     world.home().start(Component::ApiServer).await?;
     release.upgrade(Helm::Four, &[]).await?;
-    outcome?;
-    subject.delete().await
+    outcome
 }
 
 async fn away_and_back(world: &World, release: &Release, subject: &Subject) -> Result<()> {
@@ -80,7 +81,22 @@ async fn away_and_back(world: &World, release: &Release, subject: &Subject) -> R
         "the pod was replaced or restarted"
     );
     each_slot_once(world, subject, last, back).await?;
-    release.uninstall(Helm::Three).await
+    release.uninstall(Helm::Three).await?;
+    outlived(world, subject).await
+}
+
+/// A mirror that is deleted after its release goes, and all that was made for it, although nobody of ours is there; its copies stay.
+async fn outlived(world: &World, subject: &Subject) -> Result<()> {
+    subject.mirror.get().await?;
+    subject.delete().await?;
+    wait_for("the end of what was made for the mirror", MINUTE, || async {
+        Ok(gone(world, subject).await?.then_some(()))
+    })
+    .await?;
+    let held = stored(world, subject).await?;
+    let entries = held.iter().filter(|version| version.key.contains("/source/"));
+    ensure!(entries.count() > 2, "the ledger is not what it was: {held:?}");
+    Ok(())
 }
 
 /// Waits until copies were made for more than two periods without an API server; returns the last one's number.

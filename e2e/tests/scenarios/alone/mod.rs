@@ -2,14 +2,18 @@
 
 mod absence;
 mod activation;
+mod api_server;
 mod circle;
+mod drained;
 mod drill;
 mod emptied;
 mod gigabyte;
+mod image;
 mod link;
 mod node;
 mod operators;
 mod partition;
+mod right;
 mod scale;
 mod slow;
 mod upgrade;

@@ -33,14 +33,15 @@ const SECRET_KEYS: [&str; 4] = ["password", "secretAccessKey", "ssh-privatekey",
 
 /// What is to be read about a fault.
 #[derive(Clone, Copy)]
-struct Told<'a> {
+pub(crate) struct Told<'a> {
     condition: &'a str,
     reason: Reason,
     /// What the message must have: what is wrong, and what to do about it.
     words: &'a [&'a str],
 }
 
-const fn told<'a>(condition: &'a str, reason: Reason, words: &'a [&'a str]) -> Told<'a> {
+/// A reason, in a condition of whatever status, with words of its message.
+pub(crate) const fn told<'a>(condition: &'a str, reason: Reason, words: &'a [&'a str]) -> Told<'a> {
     Told {
         condition,
         reason,
@@ -50,7 +51,7 @@ const fn told<'a>(condition: &'a str, reason: Reason, words: &'a [&'a str]) -> T
 
 impl Told<'_> {
     /// Waits until a mirror says it of its newest generation.
-    async fn by_mirror(self, mirror: &Mirror) -> Result<()> {
+    pub(crate) async fn by_mirror(self, mirror: &Mirror) -> Result<()> {
         self.by(|| async {
             let found = mirror.get().await?;
             let conditions = found.status.map(|status| status.conditions);
@@ -124,7 +125,7 @@ async fn side_by_side(lines: Vec<(&str, LocalBoxFuture<'_, Result<()>>)>) -> Res
 }
 
 /// Applies what the API server must refuse, with these words; returns all that it says.
-async fn refused(world: &World, manifest: &Value, words: &[&str]) -> Result<String> {
+pub(crate) async fn refused(world: &World, manifest: &Value, words: &[&str]) -> Result<String> {
     let Err(error) = world.home().apply(&manifest.to_string()).await else {
         bail!("this was let in: {manifest}");
     };

@@ -1,0 +1,72 @@
+//! What the operator at home asks of the API server, as that has written it down.
+
+use anyhow::Result;
+use dataembassy_e2e::{
+    command::wait_for,
+    product::{OPERATOR, RELEASE_NAMESPACE},
+};
+use serde_json::Value;
+
+use crate::world::{PATIENCE, World};
+
+/// What the operator asks from some moment on.
+pub(crate) struct Requests {
+    world: &'static World,
+    seen: usize,
+}
+
+impl Requests {
+    /// From now on.
+    pub(crate) fn since_now(world: &'static World) -> Result<Self> {
+        let seen = world.home().audit_log()?.lines().count();
+        Ok(Self { world, seen })
+    }
+
+    /// Waits until the lease was renewed so many times: every four seconds.
+    pub(crate) async fn until_renewed(&self, times: usize) -> Result<()> {
+        wait_for("renewals of the lease", PATIENCE, || async {
+            let renewed = self.all()?.iter().filter(|event| is_renewal(event)).count();
+            Ok((renewed >= times).then_some(()))
+        })
+        .await
+    }
+
+    /// What it asked about one namespace, as `verb resource name`.
+    pub(crate) fn about(&self, namespace: &str) -> Result<Vec<String>> {
+        let all = self.all()?;
+        let about = all
+            .iter()
+            .filter(|event| event["objectRef"]["namespace"] == namespace);
+        Ok(about.map(told).collect())
+    }
+
+    /// Everything that it asked, save for the lease.
+    pub(crate) fn besides_the_lease(&self) -> Result<Vec<String>> {
+        let all = self.all()?;
+        let besides = all
+            .iter()
+            .filter(|event| event["objectRef"]["resource"] != "leases");
+        Ok(besides.map(told).collect())
+    }
+
+    fn all(&self) -> Result<Vec<Value>> {
+        let user = format!("system:serviceaccount:{RELEASE_NAMESPACE}:{OPERATOR}");
+        let log = self.world.home().audit_log()?;
+        let events = log.lines().skip(self.seen).filter(|line| line.ends_with('}'));
+        let events = events.map(serde_json::from_str::<Value>);
+        let mut requests = events.collect::<Result<Vec<_>, _>>()?;
+        requests.retain(|event| event["user"]["username"] == user.as_str());
+        Ok(requests)
+    }
+}
+
+fn is_renewal(event: &Value) -> bool {
+    event["objectRef"]["resource"] == "leases" && event["verb"] == "update"
+}
+
+fn told(event: &Value) -> String {
+    let (verb, object) = (&event["verb"], &event["objectRef"]);
+    let [verb, resource, name] =
+        [verb, &object["resource"], &object["name"]].map(|word| word.as_str().unwrap_or_default());
+    format!("{verb} {resource} {name}")
+}
