@@ -33,7 +33,7 @@ async fn absent(world: &'static World) -> Result<()> {
 
 async fn without(release: &Release, subject: &Subject) -> Result<()> {
     let image = format!("--set=sidecar.image.digest={ABSENT}");
-    release.upgrade(Helm::Four, &[&image]).await?;
+    release.upgrade(Helm::Four, &[image.as_str()]).await?;
     let words = [
         ABSENT,
         "cannot be pulled",
