@@ -18,6 +18,7 @@ use crate::activation::course::is_at_work;
 use crate::activation::dereference::Found;
 use crate::activation::{names, restores, steps};
 use crate::backoff::after_failure;
+use crate::clock::has_passed;
 use crate::condition::{find, rfc3339};
 
 /// The most characters of a message, as the schema has it.
@@ -162,7 +163,7 @@ fn is_due(told: &RehearsalCleanUp, now: Timestamp) -> bool {
     let failed_at: Option<Timestamp> = told.failed_at.as_ref().and_then(|time| time.parse().ok());
     let wait = after_failure(u32::try_from(told.failures).unwrap_or(u32::MAX), 1.0);
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
-    failed_at.is_none_or(|failed_at| now.duration_since(failed_at) >= wait)
+    failed_at.is_none_or(|failed_at| has_passed(failed_at, wait, now))
 }
 
 fn tell(told: &mut RehearsalCleanUp, message: &str) {

@@ -68,9 +68,11 @@ pub fn begin(state: &mut ActivatedState, name: &str, now: Timestamp) {
     }
 }
 
-/// Lets a step end, if it has not; one that never began has begun now too.
+/// Lets a step end, if it has not; one that never began has begun now too. A clock that was set back meanwhile lets none end before it begins, which
+/// nobody would sign for.
 pub fn end(state: &mut ActivatedState, name: &str, now: Timestamp) {
     begin(state, name, now);
+    let now = began_at(state, name).map_or(now, |began| now.max(began));
     if let Some(step) = state.steps.iter_mut().find(|step| step.name == name)
         && step.ended_at.is_none()
     {
@@ -81,4 +83,21 @@ pub fn end(state: &mut ActivatedState, name: &str, now: Timestamp) {
 /// Forgets steps, which are taken anew.
 pub fn forget(state: &mut ActivatedState, names: &[&str]) {
     state.steps.retain(|step| !names.contains(&step.name.as_str()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-11-28T{text}Z").parse().unwrap()
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_lets_no_step_end_before_it_begins() {
+        let mut state = ActivatedState::default();
+        begin(&mut state, CUT, at("10:00:00"));
+        end(&mut state, CUT, at("09:58:00"));
+        assert_eq!(ended_at(&state, CUT), Some(at("10:00:00")));
+    }
 }

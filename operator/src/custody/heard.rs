@@ -5,6 +5,7 @@ use dataembassy_contract::Reason;
 use dataembassy_crds::{ConditionStatus, RegistryCustodyStatus};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::clock::has_passed;
 use crate::condition::{Finding, find, rfc3339};
 use crate::embassy::gates::Sight;
 
@@ -69,7 +70,7 @@ fn find_out(
         );
     };
     // A gate that has just begun has heard nobody, which is no silence of home's.
-    if !is_old(listening_since)
+    if !has_passed(listening_since, SILENT_AFTER, now)
         && let Some(kept) = find(&before.conditions, "HomeHeard")
     {
         return Finding {

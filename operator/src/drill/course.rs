@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
+use crate::clock::has_passed;
 use crate::condition::{find, rfc3339};
 use crate::drill::agenda::{Due, Look};
 use crate::drill::build::{CONTAINER, DATABASE};
@@ -343,7 +344,7 @@ fn recorded(drill: &RegistryDrill, current: &CurrentDrill, found: &Found, now: T
         .custody
         .as_ref()
         .map(|custody| validate::counts(drill, custody));
-    if counts.is_none() && now.duration_since(result.ended_at) < MADE_AGAIN {
+    if counts.is_none() && !has_passed(result.ended_at, MADE_AGAIN, now) {
         return Step::Await;
     }
     if counts != Some(true) {

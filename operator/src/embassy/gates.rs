@@ -103,7 +103,8 @@ impl Sight {
         }
     }
 
-    /// Adds up what the reports refused, and keeps of what was known what is newer than that.
+    /// Adds up what the reports refused, and keeps of what was known what is newer than that. A time ahead of ours would be recent for as long as a
+    /// clock was wrong: of a report it counts as now, and what is remembered from when our clock was ahead is forgotten.
     fn count(&mut self, now: Timestamp) {
         let mut sums: HashMap<String, Vec<RefusedRequests>> = HashMap::new();
         for report in self.reports() {
@@ -112,9 +113,12 @@ impl Sight {
             }
             add(sums.entry(NOBODY.to_owned()).or_default(), &report.unclaimed);
         }
+        for row in sums.values_mut().flatten() {
+            row.last_at = row.last_at.min(now);
+        }
         for (registry, known) in std::mem::take(&mut self.refused) {
             let sum = sums.entry(registry).or_default();
-            for row in known {
+            for row in known.into_iter().filter(|row| row.last_at <= now) {
                 match sum.iter_mut().find(|sum| sum.refusal == row.refusal) {
                     Some(sum) if sum.last_at < row.last_at => *sum = row,
                     Some(_) => {}
@@ -281,6 +285,23 @@ mod tests {
         assert_eq!(counts(&again), [("Method", 1)]);
         let later = Sight::of(gates(json!([])), &again, at("2026-11-23T10:13:01Z"));
         assert!(counts(&later).is_empty());
+    }
+
+    #[test]
+    fn requests_that_a_wrong_clock_has_dated_are_no_alarm_for_as_long_as_it_was_wrong_by() {
+        let refused = |at: &str, before: &Sight, now: &str| {
+            let rows = json!([row("Method", 5, at)]);
+            let report = json!({"lanes": [{"registry": "population", "refused": rows}]});
+            Sight::of(vec![gate(&report)], before, now.parse().unwrap())
+        };
+        let (ten, later) = ("2026-11-23T10:00:00Z", "2026-11-23T10:10:01Z");
+        // Of a gate whose clock is ahead, and is put right.
+        let ahead = refused("2036-11-23T10:00:00Z", &Sight::default(), ten);
+        assert_eq!(ahead.refused("population")[0].last_at.to_string(), ten);
+        assert!(counts(&refused(ten, &ahead, later)).is_empty());
+        // Of an operator whose clock was.
+        let ahead = refused("2036-11-23T10:00:00Z", &Sight::default(), "2036-11-23T10:00:00Z");
+        assert!(counts(&refused(ten, &ahead, later)).is_empty());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::{Act, Walk};
 use crate::activation::{clean_up, names, restores, steps};
 use crate::backoff::after_failure;
+use crate::clock::has_passed;
 use crate::condition::find;
 use crate::identity;
 
@@ -131,7 +132,7 @@ impl Walk<'_> {
         }
         let wait = after_failure(last.attempt.unsigned_abs() + 2, chance(&last.name));
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
-        if self.scene.now.duration_since(ended) < wait {
+        if !has_passed(ended, wait, self.scene.now) {
             let message = format!("attempt {} failed, and another one follows: {why}", last.attempt);
             self.say(RegistryPhase::Restoring, Reason::Restoring, &message);
             return None;

@@ -6,6 +6,7 @@ use dataembassy_contract::report::{Check, CheckState};
 use dataembassy_crds::{ConditionStatus, CustodyCopy, RegistryCustody, RegistryCustodyStatus};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::clock::has_passed;
 use crate::condition::{Finding, find};
 use crate::custody::dereference::{Answer, Found};
 use crate::custody::retreat::{Retreat, retreat};
@@ -265,8 +266,7 @@ fn kept(view: &View<'_>, type_: &str) -> Option<Finding> {
     let kept = find(&view.before.conditions, type_)?;
     let ready = find(&view.before.conditions, "Ready")?;
     let not_ready_since: Timestamp = ready.last_transition_time.parse().ok()?;
-    let stands =
-        ready.status == ConditionStatus::True || view.now.duration_since(not_ready_since) <= PATIENCE;
+    let stands = ready.status == ConditionStatus::True || !has_passed(not_ready_since, PATIENCE, view.now);
     stands.then(|| Finding {
         status: kept.status,
         reason: kept.reason.parse().unwrap_or(Reason::Other),

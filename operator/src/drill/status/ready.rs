@@ -7,6 +7,7 @@ use dataembassy_crds::{CurrentDrill, RegistryDrill};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::clock::has_passed;
 use crate::condition::Finding;
 use crate::drill::course::Step;
 use crate::drill::dereference::Found;
@@ -145,7 +146,7 @@ fn recording(drill: &RegistryDrill, current: &CurrentDrill, found: &Found, now: 
         );
     }
     let ended = record::kept(drill, current).map(|result| result.ended_at);
-    if ended.is_some_and(|ended| now.duration_since(ended) > PATIENCE) {
+    if ended.is_some_and(|ended| has_passed(ended, PATIENCE, now)) {
         let message = "the custodian has not answered yet whether it signs what was found: look at its pod, and at the conditions of the \
                        DataEmbassy and the RegistryCustody";
         return Finding::no(Reason::Recording, message);

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 
 use super::{View, custodian};
+use crate::clock::has_passed;
 use crate::condition::Finding;
 use crate::pod::{self, Words};
 use crate::suspicion;
@@ -72,7 +73,7 @@ pub(super) fn ready(view: &View<'_>) -> Finding {
 /// Whether a Deployment was made just now, so that its pods are still to come.
 fn is_new(deployment: Option<&Deployment>, now: Timestamp) -> bool {
     let created = deployment.and_then(|deployment| deployment.metadata.creation_timestamp.as_ref());
-    deployment.is_none() || created.is_some_and(|created| now.duration_since(created.0) < STARTING)
+    deployment.is_none() || created.is_some_and(|created| !has_passed(created.0, STARTING, now))
 }
 
 /// Why a gate that answers lets nobody in.

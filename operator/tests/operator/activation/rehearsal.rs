@@ -1,6 +1,7 @@
 //! A rehearsal does everything but cut, fence and serve, and leaves nothing behind.
 
 use dataembassy_crds::{ActivationPhase, RegistryPhase};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{AT_WORK, Custodian, Shared, alone, approved, cluster, look, phases, said, sample, step, until};
@@ -145,8 +146,11 @@ async fn a_rehearsal_that_cannot_be_taken_back_yet_says_why_and_is_tried_until_i
             told.contains(reason) && message(&cluster).contains("tried again"),
             "{told}"
         );
-        // However long the test takes, the next one is not due.
-        failed_at(&cluster, "2036-01-01T00:00:00Z");
+        // However long the test takes, the next one is not due; further ahead it would be what a wrong clock has said.
+        failed_at(
+            &cluster,
+            &(Timestamp::now() + SignedDuration::from_mins(4)).to_string(),
+        );
         for _ in 0..2 {
             step(&cluster).await.unwrap();
         }
@@ -175,6 +179,19 @@ async fn a_rehearsal_that_cannot_be_taken_back_yet_says_why_and_is_tried_until_i
     let status = until(&cluster, |status| status.phase == ActivationPhase::Rehearsed).await;
     assert_eq!(said(&status, "OnTime").0, "True OnTime");
     assert!(cluster.lock().unwrap().of_kind("registryrestores").is_empty());
+}
+
+#[tokio::test]
+async fn a_clean_up_that_failed_by_a_clock_that_ran_ahead_is_tried_again() {
+    let cluster = approved(on_scratch()).await;
+    cluster.lock().unwrap().clean_ups = vec![Some("TargetUnreachable"), None];
+    until(&cluster, |status| {
+        let clean_up = status.registries[0].clean_up.as_ref();
+        clean_up.is_some_and(|clean_up| clean_up.failures == 1)
+    })
+    .await;
+    failed_at(&cluster, "2036-01-01T00:00:00Z");
+    until(&cluster, |status| status.phase == ActivationPhase::Rehearsed).await;
 }
 
 /// The same, of registries that do not wait for each other.

@@ -81,6 +81,10 @@ async fn a_gate_that_has_just_begun_makes_no_silence() {
     restarted(ago(3));
     let status = status_of(&world, &resource).await;
     assert_eq!(said(&status, "HomeHeard").1, "HomeSilent");
+    // One whose clock ran ahead when it began has not just begun for years.
+    restarted(Timestamp::now() + SignedDuration::from_hours(24 * 365));
+    let status = status_of(&world, &resource).await;
+    assert_eq!(said(&status, "HomeHeard").1, "HomeSilent");
 }
 
 #[tokio::test]
