@@ -28,7 +28,9 @@ pub enum CertificateError {
     #[error("tls.crt and tls.key of the gate's TLS Secret do not belong together: replace both")]
     Mismatch,
     /// It has ended.
-    #[error("the certificate in the gate's TLS Secret ended at {at}: replace it")]
+    #[error(
+        "the certificate in the gate's TLS Secret ended at {at}, by this machine's clock: replace it, or set the clock"
+    )]
     Ended {
         /// When.
         at: Timestamp,

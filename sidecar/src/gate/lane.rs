@@ -70,27 +70,22 @@ struct Seen {
 
 /// Requests that were refused, by word.
 #[derive(Debug, Default)]
-pub(super) struct Refused(BTreeMap<&'static str, (u64, Timestamp)>);
+pub(super) struct Refused(BTreeMap<&'static str, (u64, Happened)>);
 
 impl Refused {
     /// Counts one; whether it is worth a line in the log, which is so once a minute.
-    pub(super) fn count(&mut self, word: &'static str, now: Timestamp) -> bool {
-        let (count, last_at) = self.0.entry(word).or_insert((0, Timestamp::UNIX_EPOCH));
-        let worth_a_line = *last_at + Duration::from_mins(1) <= now;
-        *count += 1;
-        if worth_a_line || *count == 1 {
-            *last_at = now;
-            return true;
-        }
-        *last_at = now;
-        false
+    pub(super) fn count(&mut self, word: &'static str, now: Now) -> bool {
+        let before = self.0.get(word).copied();
+        let count = before.map_or(0, |(count, _)| count);
+        self.0.insert(word, (count + 1, Happened::at(now)));
+        before.is_none_or(|(_, last)| last.ago(now) >= Duration::from_mins(1))
     }
 
-    pub(super) fn report(&self) -> Vec<RefusedRequests> {
-        let rows = self.0.iter().map(|(word, (count, last_at))| RefusedRequests {
+    pub(super) fn report(&self, now: Now) -> Vec<RefusedRequests> {
+        let rows = self.0.iter().map(|(word, (count, last))| RefusedRequests {
             refusal: (*word).to_owned(),
             count: *count,
-            last_at: *last_at,
+            last_at: last.when(now),
         });
         rows.collect()
     }
@@ -286,7 +281,7 @@ impl Lane {
     /// A request that claimed to be this registry's was refused.
     pub(super) fn refused(&self, refusal: &Refusal) {
         self.measure(|metrics, id| metrics.refused(id, refusal.word()));
-        let worth_a_line = lock(&self.seen).refused.count(refusal.word(), Timestamp::now());
+        let worth_a_line = lock(&self.seen).refused.count(refusal.word(), Now::read());
         if worth_a_line {
             tracing::warn!(registry = %self.registry, refusal = refusal.word(), why = %refusal, "a request was refused");
         }
@@ -296,7 +291,7 @@ impl Lane {
     pub(super) fn report(&self) -> Option<LaneReport> {
         let seen = lock(&self.seen);
         let now = Now::read();
-        let refused = seen.refused.report();
+        let refused = seen.refused.report(now);
         let silent = seen.passed == 0 && refused.is_empty();
         (!silent).then(|| LaneReport {
             registry: self.registry.to_string(),
@@ -337,6 +332,27 @@ mod tests {
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, last])
+    }
+
+    #[test]
+    fn what_was_refused_while_the_calendar_was_wrong_is_told_by_the_right_one() {
+        let then = std::time::Instant::now();
+        let at = |second, passed| Now {
+            time: Timestamp::from_second(second).unwrap(),
+            moment: then + Duration::from_secs(passed),
+        };
+        let told = |refused: &Refused, now| {
+            let rows = refused.report(now);
+            (rows[0].count, rows[0].last_at.as_second())
+        };
+        let mut refused = Refused::default();
+        assert!(refused.count("Method", at(900_000, 0)));
+        assert!(!refused.count("Method", at(900_001, 1)));
+        assert_eq!(told(&refused, at(900_031, 31)), (2, 900_001));
+        // It was set back: nobody waits for a line in the log until it is there again.
+        assert_eq!(told(&refused, at(130, 31)), (2, 100));
+        assert!(refused.count("Method", at(160, 61)));
+        assert_eq!(told(&refused, at(170, 71)), (3, 160));
     }
 
     #[tokio::test]

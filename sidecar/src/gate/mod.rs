@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use dataembassy_contract::Reason;
 use dataembassy_contract::files;
 use dataembassy_contract::gate::GateReport;
 use dataembassy_contract::sovereignty::Loopback;
@@ -37,12 +38,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::beginning::Beginning;
+use crate::process::clock::Now;
 use crate::process::folder::{self, Files};
 use crate::process::report::{Board, note, replace};
 use crate::process::server::Status;
 use crate::process::{self, Place as Site, ProcessArguments, server};
 use crate::store::StoreError;
-use certificate::Shown;
+use certificate::{Certificate, CertificateError, Shown};
 use configuration::{Configuration, ConfigurationError, NAMES};
 use crowd::{CAPACITY, Crowd, Place};
 use effective::Effective;
@@ -105,6 +107,8 @@ struct Gate {
     crowd: Crowd,
     common: Arc<Semaphore>,
     unclaimed: Mutex<Refused>,
+    /// What holds a certificate that has ended, by a clock that may be set right.
+    ended: Mutex<Option<Files>>,
 }
 
 impl fmt::Debug for Gate {
@@ -128,6 +132,7 @@ impl Gate {
             crowd: Crowd::new(CAPACITY),
             common: Arc::new(Semaphore::new(COMMON_TURNS)),
             unclaimed: Mutex::default(),
+            ended: Mutex::default(),
         }
     }
 
@@ -135,11 +140,13 @@ impl Gate {
     /// be used is in effect.
     fn take(&self, files: &Files, loopback: Loopback) -> Option<Effective> {
         let certificate = configuration::certificate(files, Timestamp::now());
+        let has_ended = matches!(
+            certificate,
+            Err(ConfigurationError::Certificate(CertificateError::Ended { .. }))
+        );
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = has_ended.then(|| files.clone());
         if let Ok(certificate) = &certificate {
-            self.shown.show(certificate);
-            self.metrics.certificate(certificate.ends_at.as_second());
-            self.board
-                .write(|report| report.certificate_ends_at = Some(certificate.ends_at));
+            self.show(certificate);
         }
         let adopted = self.adopt(files, loopback);
         let (effective, refused) = match adopted {
@@ -158,6 +165,36 @@ impl Gate {
             replace(&mut report.refused, fault);
         });
         effective
+    }
+
+    fn show(&self, certificate: &Certificate) {
+        self.shown.show(certificate);
+        self.metrics.certificate(certificate.ends_at.as_second());
+        self.board
+            .write(|report| report.certificate_ends_at = Some(certificate.ends_at));
+    }
+
+    /// Judges a certificate again that had ended: the folder stays as it is when somebody sets the clock right.
+    fn judge_again(&self) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Ok(certificate)) = ended
+            .as_ref()
+            .map(|files| configuration::certificate(files, Timestamp::now()))
+        else {
+            return;
+        };
+        *ended = None;
+        drop(ended);
+        tracing::info!("the certificate that had ended is shown, as the clock was set");
+        self.show(&certificate);
+        let is_of_it = self.board.look(|report| {
+            let refused = report.refused.as_ref();
+            refused.is_some_and(|fault| fault.reason == Reason::CertificateInvalid)
+        });
+        if is_of_it {
+            self.metrics.current(true);
+            self.board.write(|report| report.refused = None);
+        }
     }
 
     fn adopt(&self, files: &Files, loopback: Loopback) -> Result<Effective, ConfigurationError> {
@@ -194,7 +231,7 @@ impl Gate {
     /// A request that claimed no registry of ours was refused.
     fn refused(&self, refusal: &Refusal) {
         self.metrics.refused(NOBODY, refusal.word());
-        if self.unclaimed().count(refusal.word(), Timestamp::now()) {
+        if self.unclaimed().count(refusal.word(), Now::read()) {
             tracing::warn!(refusal = refusal.word(), why = %refusal, "a request of nobody's was refused");
         }
     }
@@ -226,7 +263,7 @@ impl Status for Arc<Gate> {
             let open = effective.lanes().filter(|lane| lane.is_open());
             report.open = Some(open.map(|lane| lane.registry().to_string()).collect());
         }
-        report.unclaimed = self.unclaimed().report();
+        report.unclaimed = self.unclaimed().report(Now::read());
         report.cleaned()
     }
 
@@ -252,6 +289,7 @@ async fn look(gate: Arc<Gate>) {
                 probed = None;
             }
         }
+        gate.judge_again();
         let Some(effective) = gate.effective() else {
             continue;
         };

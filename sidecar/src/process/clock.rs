@@ -38,6 +38,18 @@ impl Happened {
         Self(Now::read())
     }
 
+    /// It happens at this moment.
+    #[must_use]
+    pub const fn at(now: Now) -> Self {
+        Self(now)
+    }
+
+    /// How long ago it was.
+    #[must_use]
+    pub fn ago(&self, now: Now) -> Duration {
+        now.moment.saturating_duration_since(self.0.moment)
+    }
+
     /// When it was, by the calendar as it is now. One that was set since is believed now, and not then.
     #[must_use]
     pub fn when(&self, now: Now) -> Timestamp {

@@ -32,6 +32,8 @@ pub struct GateBench {
     /// Signs the gate's certificates.
     pub authority: Authority,
     pub gate: SocketAddr,
+    /// What the gate has in its environment besides.
+    pub environment: Vec<(&'static str, String)>,
     status: SocketAddr,
     metrics: SocketAddr,
     process: Option<Child>,
@@ -91,6 +93,7 @@ impl GateBench {
             config,
             authority: Authority::new("test gate authority").unwrap(),
             gate: address(),
+            environment: Vec::new(),
             status: address(),
             metrics: address(),
             process: None,
@@ -110,6 +113,7 @@ impl GateBench {
             .args(["--gate-address", &self.gate.to_string()])
             .args(["--status-address", &self.status.to_string()])
             .args(["--metrics-address", &self.metrics.to_string()])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -158,7 +162,8 @@ impl GateBench {
         std::fs::rename(draft, path).unwrap();
     }
 
-    async fn until_ready(&self) {
+    /// Waits until the gate is ready.
+    pub async fn until_ready(&self) {
         let begun = Instant::now();
         while begun.elapsed() < DEADLINE {
             if let Ok(answer) = http::get(self.status, "/readyz", None).await
