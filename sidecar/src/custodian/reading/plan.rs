@@ -163,6 +163,19 @@ mod tests {
     }
 
     #[test]
+    fn after_a_downtime_of_several_periods_what_was_read_longest_ago_comes_first_and_each_once() {
+        let mut copies = [read_at(1, 70), read_at(2, 10), read_at(3, 40)];
+        let back = 70 + 3 * 86_400;
+        let mut order = Vec::new();
+        while let Some(first) = due(&copies, back).first().copied() {
+            order.push(first);
+            let place = usize::try_from(first - 1).unwrap();
+            copies[place] = read_at(first, back);
+        }
+        assert_eq!(order, [2, 3, 1]);
+    }
+
+    #[test]
     fn what_was_read_within_half_of_the_period_waits() {
         let copies = [read_at(1, 1_000)];
         assert!(due(&copies, 1_049).is_empty());

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::holdings::HoldingsState;
 use crate::custodian::finding::{Finding, Loss, Standing, is_of_the_bytes, is_of_the_ledger, worst};
+use crate::store::clocks_agree;
 
 /// Beyond the period by this share of it, reading back is overdue.
 pub const OVERDUE_PARTS: u32 = 10;
@@ -30,6 +31,16 @@ pub struct Measures {
     pub watched_since: Timestamp,
     /// Now.
     pub now: Timestamp,
+}
+
+/// The time that has come by our clock and by the store's, which is `ahead` of ours by so many milliseconds. Where they differ, one of them is wrong,
+/// and that is told by itself: what is late by one of them only would be an alarm that takes itself back.
+#[must_use]
+pub fn time_of_both(ours: Timestamp, ahead: Option<i64>) -> Timestamp {
+    let behind = ahead.filter(|ahead| *ahead < 0 && !clocks_agree(*ahead));
+    behind
+        .and_then(|ahead| ours.checked_add(SignedDuration::from_millis(ahead)).ok())
+        .unwrap_or(ours)
 }
 
 /// Freshness, quota, and copies that nobody has read for too long.
@@ -274,6 +285,18 @@ mod tests {
             (CheckState::False, Reason::ObjectMissing)
         );
         assert_eq!(intact.message, lost);
+    }
+
+    #[test]
+    fn nothing_is_late_before_both_clocks_say_so() {
+        let ours = Timestamp::from_second(1_000_000).unwrap();
+        let both = |ahead| time_of_both(ours, ahead).as_second();
+        assert_eq!(both(Some(-3_600_000)), 996_400);
+        assert_eq!(both(Some(3_600_000)), 1_000_000);
+        // The store tells whole seconds only, and an answer takes its time.
+        assert_eq!(both(Some(-1_500)), 1_000_000);
+        assert_eq!(both(None), 1_000_000);
+        assert_eq!(both(Some(i64::MIN)), 1_000_000);
     }
 
     #[test]

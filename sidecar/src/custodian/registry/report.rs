@@ -37,7 +37,7 @@ pub(super) struct Told {
 impl Keeper {
     /// Puts together what is known and hands it to the board.
     pub(super) fn tell(&mut self, assignment: &Assignment) {
-        let now = Timestamp::now();
+        let now = judgement::time_of_both(Timestamp::now(), assignment.store.clock_ahead());
         let findings = self.findings(assignment, now);
         let mut blocked = self.report.blocked.take();
         replace(&mut blocked, self.blocked(assignment));

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::orders::{Attempt, Refusal};
 use super::{Assignment, Keeper};
-use crate::store::StoreError;
+use crate::store::{StoreError, clocks_agree};
 use judgement::{Bench, Judged};
 
 /// How often an entry is read before it is held not to be there.
@@ -40,6 +40,9 @@ impl Keeper {
             Self::bench(assignment, &self.registry, now).and_then(|bench| bench.judge(order, kind, warrant));
         let judged = match judged {
             Ok(judged) => judged,
+            Err(refusal) if refusal.reason == Reason::OrderExpired => {
+                return self.expired(assignment, order, kind, warrant).await;
+            }
             Err(refusal) => return Attempt::Refused(refusal),
         };
         if let Err(attempt) = self.fits_the_ledger(assignment, kind, &judged, now).await {
@@ -51,6 +54,29 @@ impl Keeper {
             Err(error) => return Attempt::stopped_by(&error, "the source chain cannot be read"),
         }
         self.write(assignment, order, kind, judged, now).await
+    }
+
+    /// An order whose time is over by our clock. A refusal is for ever, and it may be our clock that is wrong: the store tells its own with each answer,
+    /// and answers nobody whose clock is far off.
+    async fn expired(
+        &mut self,
+        assignment: &Assignment,
+        order: &OrderId,
+        kind: OpeningKind,
+        warrant: &Warrant,
+    ) -> Attempt {
+        if let Err(error) = self.read_anew(assignment).await {
+            let what = "the order's time is over by our clock, and the store cannot be asked for its own";
+            return Attempt::stopped_by(&error, what);
+        }
+        if !assignment.store.clock_ahead().is_some_and(clocks_agree) {
+            let why = "the order's time is over by our clock, which differs from the store's: set the clocks, and the order is judged by the right one";
+            return Attempt::kept_by(Reason::ClockSkewed, why.to_owned());
+        }
+        let judged = Self::bench(assignment, &self.registry, Timestamp::now())
+            .and_then(|bench| bench.judge(order, kind, warrant));
+        // Our clock was set right meanwhile, and the next look goes on.
+        judged.map_or_else(Attempt::Refused, |_| Self::moved())
     }
 
     /// Whether the order fits what the ledger says, which is read anew for that. A refusal is for ever, so it rests on several readings.
