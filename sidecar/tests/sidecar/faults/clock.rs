@@ -3,15 +3,29 @@
 
 use std::time::Duration;
 
-use crate::bench::custodian::CustodianBench;
+use bytes::Bytes;
+
+use crate::bench::activation::{approvers, embassy, signed, statement, with_floor};
+use crate::bench::custodian::{CustodianBench, answer, newest_only};
 use crate::bench::mirror::{MirrorBench, ended};
+use crate::bench::{REGISTRY, StoreBench, segment, sha256};
+use crate::gate::bench::GateBench;
 use dataembassy_contract::Reason;
-use dataembassy_contract::custodian::CustodianReport;
+use dataembassy_contract::custodian::{CustodianReport, OrderBody, OrderConfig, OrderState, RegistryReport};
+use dataembassy_contract::gate::GateReport;
 use dataembassy_contract::report::{CheckState, Outcome, Report};
+use dataembassy_ledger::activation::State;
 use dataembassy_ledger::chain::CustodyView;
+use dataembassy_ledger::entry::CustodyBody;
+use dataembassy_sidecar::store::PutOutcome;
 use dataembassy_testkit::clock::Calendar;
 use dataembassy_testkit::fabricated::Shape;
+use dataembassy_testkit::minio::{BUCKET, BucketKind};
+use hyper::Method;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+
+use super::assert_no_panic;
 
 const HOUR: i64 = 3_600;
 /// Over two leap days.
@@ -97,4 +111,160 @@ async fn a_custodian_whose_clock_is_set_goes_on_as_soon_as_it_is_right() {
         calendar.set(0).unwrap();
         proven(&bench, copies).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_custodian_whose_clock_is_years_ahead_lets_nothing_go_and_calls_nothing_late() {
+    /// Segments, inventory and manifest.
+    const WHOLE: usize = 5;
+    let calendar = Calendar::new().unwrap();
+    let mut bench = CustodianBench::start_with(BucketKind::Lockable).await;
+    bench.environment = calendar.environment();
+    // The locks end at once, so that it is the plan alone that keeps what is young.
+    bench.lock = Some(Duration::from_secs(1));
+    bench
+        .timing
+        .extend([("--prove-every", "1s"), ("--expire-every", "1s")]);
+    bench.config.immutability.lock_on_arrival = "1s".parse().unwrap();
+    let registry = &mut bench.config.registries[0];
+    registry.retention = newest_only();
+    registry.retention.keep_within = "30d".parse().unwrap();
+    bench.write_config();
+    let made = bench.copies(2, &Shape::default()).await;
+    let custodian = bench.custodian();
+    let is_read = |report: &RegistryReport| report.verification.verified == 2;
+    custodian
+        .until_registry("both copies to be read back", is_read)
+        .await;
+    calendar.set(TEN_YEARS).unwrap();
+    let skewed = |report: &CustodianReport| report.store.reason == Reason::ClockSkewed;
+    custodian.until("the clock to be told", skewed).await;
+    let is_late = |report: &RegistryReport| {
+        let late = [
+            Reason::RpoMissed,
+            Reason::VerificationOverdue,
+            Reason::DrillOverdue,
+        ];
+        report.alarms.iter().any(|alarm| late.contains(&alarm.reason))
+    };
+    // The clocks are compared with each answer of the store: what was said before the first one is taken back.
+    custodian
+        .until_registry("nothing to be late", |report| !is_late(report))
+        .await;
+    // Time enough for whatever looks once a second.
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let report = custodian.registry().await.unwrap();
+        assert!(!is_late(&report), "{report:#?}");
+    }
+    calendar.set(0).unwrap();
+    let reached = |report: &CustodianReport| report.store.state == CheckState::True;
+    custodian.until("the store", reached).await;
+    bench.until_looks(&custodian, 3).await;
+    for copy in &made {
+        assert_eq!(bench.folder(copy.body.copy_id).await.len(), WHOLE);
+    }
+    let entries = bench.custody_entries().await;
+    let lets_go = |body: &CustodyBody| matches!(body, CustodyBody::Expiry(_) | CustodyBody::Void(_));
+    assert!(!entries.iter().any(lets_go), "{entries:#?}");
+    assert_no_panic(&bench.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_custodian_whose_clock_is_years_ahead_refuses_no_order_as_too_late() {
+    const ORDER: &str = "the-day-1";
+    let calendar = Calendar::new().unwrap();
+    let mut bench = CustodianBench::start().await;
+    bench.environment = calendar.environment();
+    bench.config.approvers = Some(approvers());
+    bench.write_config();
+    let made = bench.copies(1, &Shape::default()).await;
+    let custodian = bench.custodian();
+    custodian.until_head(1).await;
+    let order = statement(
+        bench.origin.store_id,
+        ORDER,
+        State::Active,
+        embassy().public_key(),
+    );
+    let order = with_floor(order, 1, made[0].reference);
+    bench.config.orders = vec![OrderConfig {
+        id: ORDER.into(),
+        registry: REGISTRY.into(),
+        body: OrderBody::Activate(Box::new(signed(&order, &["anna", "bertil"]))),
+    }];
+    calendar.set(TEN_YEARS).unwrap();
+    bench.write_config();
+    let is_told = |report: &RegistryReport| match answer(report, ORDER) {
+        Some(OrderState::Waiting { reason, .. }) => reason == Reason::ClockSkewed,
+        other => other.is_some(),
+    };
+    let report = custodian.until_registry("what is wrong", is_told).await;
+    let told = answer(&report, ORDER).unwrap();
+    assert!(matches!(told, OrderState::Waiting { .. }), "{told:?}");
+    calendar.set(0).unwrap();
+    custodian.until_done(ORDER).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_whose_clock_is_wrong_passes_what_a_right_one_has_signed_and_dates_nothing_by_it() {
+    let calendar = Calendar::new().unwrap();
+    let mut bench = GateBench::start_with(|config| config.lanes[0].bytes_per_second = Some(1 << 20)).await;
+    bench.kill();
+    bench.environment = calendar.environment();
+    bench.run();
+    bench.until_ready().await;
+    let keys = bench.deposit(REGISTRY).await;
+    let (store, client) = (bench.client(&keys), bench.signed(keys.clone()));
+    for (number, ahead) in (1..).zip([HOUR, TEN_YEARS, -TEN_YEARS]) {
+        calendar.set(ahead).unwrap();
+        let (key, body) = (segment(number), Bytes::from(vec![7; 64 * 1024]));
+        let digest = sha256(&body);
+        let put = store.put(&key, body, digest).await.unwrap();
+        assert!(matches!(put, PutOutcome::Stored(_)), "{put:?}");
+        let path = format!("/{BUCKET}/{key}");
+        let refused = client.send(Method::DELETE, &path, &[], &[], Vec::new()).await;
+        assert!(refused.unwrap().status().is_client_error());
+    }
+    calendar.set(0).unwrap();
+    let lane = bench.lane(REGISTRY).await;
+    let is_near = |at: Timestamp| Timestamp::now().duration_since(at).abs() < SignedDuration::from_mins(2);
+    assert!(lane.heard_at.is_some_and(is_near), "{lane:#?}");
+    assert_eq!(
+        lane.refused.iter().map(|row| row.count).sum::<u64>(),
+        3,
+        "{lane:#?}"
+    );
+    assert!(lane.refused.iter().all(|row| is_near(row.last_at)), "{lane:#?}");
+    assert_no_panic(&bench.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_whose_clock_is_past_its_certificate_says_so_and_serves_once_the_clock_is_right() {
+    let calendar = Calendar::new().unwrap();
+    let mut bench = GateBench::prepare(StoreBench::start().await);
+    bench.environment = calendar.environment();
+    bench.write_config();
+    let year = i32::from(Timestamp::now().to_zoned(TimeZone::UTC).year());
+    let names = ["127.0.0.1", "localhost"];
+    let certificate = bench.authority.sign_between(&names, year - 1, year + 2);
+    bench.certify(&certificate.unwrap());
+    calendar.set(TEN_YEARS).unwrap();
+    bench.run();
+    let is_refused = |report: &GateReport| report.refused.is_some() && report.loaded.is_some();
+    let report = bench.until("the certificate to be refused", is_refused).await;
+    let fault = report.refused.unwrap();
+    assert_eq!(fault.reason, Reason::CertificateInvalid);
+    assert!(fault.message.contains("set the clock"), "{}", fault.message);
+    // Nobody touches the folder.
+    calendar.set(0).unwrap();
+    bench.until_ready().await;
+    let report = bench.report().await.unwrap();
+    assert!(report.refused.is_none(), "{report:#?}");
+    let client = bench.signed(bench.deposit(REGISTRY).await);
+    let path = format!("/{BUCKET}");
+    let answer = client
+        .send(Method::GET, &path, &[("versioning", "")], &[], Vec::new())
+        .await;
+    assert!(answer.unwrap().status().is_success());
 }

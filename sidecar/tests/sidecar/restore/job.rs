@@ -390,9 +390,19 @@ async fn a_restore_that_is_told_to_end_says_so_and_whether_it_has_written() {
 
 /// Runs the program itself; returns whether it succeeded, and its last words.
 pub(super) fn run_program(folder: &Folder, words: &Path) -> (bool, String) {
+    run_program_in(&[], folder, words)
+}
+
+/// The same with this in its environment.
+pub(super) fn run_program_in(
+    environment: &[(&str, String)],
+    folder: &Folder,
+    words: &Path,
+) -> (bool, String) {
     let metrics = free_port().unwrap();
     let ran = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"))
         .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .args(["restore-job", "--allow-loopback", "--config-dir"])
         .arg(folder.place.path())
         .args(["--status-address", &folder.status.to_string()])

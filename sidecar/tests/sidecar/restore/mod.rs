@@ -1,5 +1,6 @@
 //! What comes back, and what is refused.
 
+mod clock;
 mod contents;
 pub(crate) mod embassy;
 mod full;
