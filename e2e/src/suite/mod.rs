@@ -30,7 +30,8 @@ pub struct Options {
     /// Run only these stages, by name; may be given several times.
     #[arg(long, value_name = "STAGE")]
     pub only: Vec<String>,
-    /// Also run what takes longer than a merge should wait: large data, many kills, minutes of fuzzing.
+    /// Also run what takes longer than a merge should wait, many hours in all: large data, many kills, minutes of fuzzing. Each stage says how long
+    /// it takes; with `--only` it runs by itself.
     #[arg(long)]
     pub long: bool,
     /// A test that fails once has failed: none is run again by itself. For those who look for unsteady ones.
@@ -70,6 +71,9 @@ pub fn run(workspace: &Path, options: &Options) -> Result<()> {
         list(all.iter().chain([&last]));
         return Ok(());
     }
+    if options.long && options.only.is_empty() {
+        Voice::Live.say("all of the long form takes many hours: --list says of each stage how long, --only runs one by itself");
+    }
     let mut outcomes = Vec::new();
     let mut used_the_bed = false;
     for step in &all {
@@ -84,7 +88,7 @@ pub fn run(workspace: &Path, options: &Options) -> Result<()> {
     if used_the_bed {
         outcomes.extend(lane::run_all(workspace, &last, options.strict));
     }
-    report(&outcomes)
+    report(&outcomes, options)
 }
 
 fn list<'a>(steps: impl Iterator<Item = &'a Step>) {
@@ -104,7 +108,16 @@ fn list<'a>(steps: impl Iterator<Item = &'a Step>) {
     }
 }
 
-fn report(outcomes: &[Outcome]) -> Result<()> {
+/// The command that runs a stage again, as it was run.
+fn again(name: &str, options: &Options, also: &str) -> String {
+    if name == clearing().name {
+        return "cargo e2e down --all".to_owned();
+    }
+    let long = if options.long { "--long " } else { "" };
+    format!("cargo e2e test {also}{long}--only {name}")
+}
+
+fn report(outcomes: &[Outcome], options: &Options) -> Result<()> {
     let say = |line: &str| Voice::Live.say(line);
     say("\n━━ summary");
     let mut total = Count::default();
@@ -123,12 +136,7 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
         .filter_map(|outcome| outcome.failure.as_ref().map(|why| (outcome.name, why)))
         .collect();
     for (name, why) in &failed {
-        let again = if *name == clearing().name {
-            "cargo e2e down --all".to_owned()
-        } else {
-            format!("cargo e2e test --only {name}")
-        };
-        say(&format!("{name}: {why}\n  again: {again}"));
+        say(&format!("{name}: {why}\n  again: {}", again(name, options, "")));
     }
     for outcome in outcomes {
         for said in &outcome.said {
@@ -139,8 +147,9 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
         }
         for test in &outcome.unsteady {
             say(&format!(
-                "{}: UNSTEADY {test} failed beside others and passed by itself: a defect\n  again: cargo e2e test --strict --only {}",
-                outcome.name, outcome.name
+                "{}: UNSTEADY {test} failed beside others and passed by itself: a defect\n  again: {}",
+                outcome.name,
+                again(outcome.name, options, "--strict ")
             ));
         }
     }
@@ -149,5 +158,24 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
         Ok(())
     } else {
         bail!("{} of {} stages failed", failed.len(), outcomes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_in_its_long_form_is_run_again_in_that() {
+        let long = Options {
+            long: true,
+            ..Options::default()
+        };
+        assert_eq!(again("kills", &long, ""), "cargo e2e test --long --only kills");
+        assert_eq!(
+            again("crates", &Options::default(), "--strict "),
+            "cargo e2e test --strict --only crates"
+        );
+        assert_eq!(again("clearing", &long, ""), "cargo e2e down --all");
     }
 }

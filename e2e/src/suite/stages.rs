@@ -1,12 +1,14 @@
 //! Which stages there are, which run at once, and in which order: what is cheapest to fail first.
 
+mod long;
+
 use std::collections::VecDeque;
 use std::env;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Options;
 use crate::cluster::BED;
+use long::{OPERATOR_KILLS, fuzz, long, mutants};
 
 /// One command of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +99,7 @@ pub fn steps(options: &Options) -> Vec<Step> {
         [vec![yielding(computing(options))], idle(options)].concat(),
     ];
     if options.long {
-        steps.push(vec![measured(options)]);
+        steps.push(vec![[long(), measured(options)].concat()]);
     }
     steps
 }
@@ -170,7 +172,11 @@ fn computing(options: &Options) -> Vec<Stage> {
     let mut stages = vec![
         stage(
             "exploration",
-            "the controllers under random schedules of faults, without a cluster",
+            if options.long {
+                "the controllers under a million random schedules of faults, without a cluster: about half an hour"
+            } else {
+                "the controllers under random schedules of faults, without a cluster"
+            },
             vec![exploration(options)],
         ),
         stage(
@@ -212,8 +218,9 @@ fn computing(options: &Options) -> Vec<Stage> {
         ),
     ];
     if options.long {
-        stages.push(stage("fuzz", "each fuzz target, for a while", vec![fuzz()]));
-        let about = "changes to the ledger's and the archive's code that no test may overlook";
+        let about = "each fuzz target for a minute: about a quarter of an hour with their build";
+        stages.push(stage("fuzz", about, vec![fuzz()]));
+        let about = "changes to the ledger's and the archive's code that no test may overlook, a part of them: about an hour";
         stages.push(stage("mutants", about, vec![mutants()]));
     }
     stages
@@ -237,7 +244,7 @@ fn busy(options: &Options) -> Vec<Stage> {
     let crates = stage(
         "crates",
         "unit, property and drift tests; dump, store, mirror and restore against real servers on loopback",
-        crates(options),
+        vec![Command::cargo(&["test", "--workspace", "--no-fail-fast"])],
     );
     // They wait more than they work: there may be many more of them at once than there are cores.
     let scenarios = stage(
@@ -299,13 +306,14 @@ fn alone(options: &Options, modules: &[&str]) -> Command {
     let which: Vec<_> = modules
         .iter()
         .map(String::as_str)
-        .chain(["--test-threads=1"])
+        .chain(["--test-threads=1", "--skip", OPERATOR_KILLS])
         .collect();
     scenarios(options, &which)
 }
 
 fn measured(options: &Options) -> Vec<Stage> {
-    let about = "a gigabyte is served and drilled, a hundred registries are kept, and both are timed";
+    let about =
+        "a gigabyte is served and drilled, a hundred registries are kept, and both are timed: about an hour";
     vec![stage("measured", about, vec![alone(options, &MEASURED)]).prepared_by(up())]
 }
 
@@ -349,22 +357,6 @@ fn clippy(what: &[&str]) -> Command {
     Command::cargo(&[&["clippy"], what, &["--quiet", "--", "-D", "warnings"]].concat())
 }
 
-fn crates(options: &Options) -> Vec<Command> {
-    let mut commands = vec![Command::cargo(&["test", "--workspace", "--no-fail-fast"])];
-    if options.long {
-        // Only here does "ignored" mean "long": in the format's crates it is what writes golden files anew.
-        commands.push(Command::cargo(&[
-            "test",
-            "--package",
-            "dataembassy-sidecar",
-            "--no-fail-fast",
-            "--",
-            "--ignored",
-        ]));
-    }
-    commands
-}
-
 fn exploration(options: &Options) -> Command {
     // The long form follows every seed of the short one, and more.
     explorations(if options.long { &["--", "--ignored"] } else { &[] })
@@ -374,26 +366,6 @@ fn exploration(options: &Options) -> Command {
 fn explorations(more: &[&str]) -> Command {
     let test = ["test", "--release", "--locked"];
     Command::cargo(&[&test, &PROGRAMS[..], &["--test", "explore"], more].concat())
-}
-
-fn fuzz() -> Command {
-    Command {
-        program: "fuzz/run".into(),
-        arguments: vec!["300".to_owned()],
-        bed: 0,
-    }
-}
-
-/// All of them take a day and more: each run tries another part.
-fn mutants() -> Command {
-    const PARTS: u64 = 48;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let hours = since.as_secs() / 3_600;
-    Command {
-        program: "crates/mutants".into(),
-        arguments: vec![format!("{}/{PARTS}", hours % PARTS)],
-        bed: 0,
-    }
 }
 
 #[cfg(test)]
