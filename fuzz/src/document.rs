@@ -4,12 +4,13 @@
 
 use std::fmt::Debug;
 
+use dataembassy_contract::activation::ActivationResult;
 use dataembassy_contract::config::MirrorConfig;
 use dataembassy_contract::custodian::{CustodianConfig, CustodianReport, RegistryReport};
-use dataembassy_contract::drill::{DrillConfig, DrillResult};
+use dataembassy_contract::drill::{DrillConfig, DrillReport, DrillResult, LastWords};
 use dataembassy_contract::gate::{GateConfig, GateReport};
 use dataembassy_contract::report::Report;
-use dataembassy_contract::restore::{RestoreConfig, RestoreReport};
+use dataembassy_contract::restore::{RestoreConfig, RestoreReport, RestoreResult};
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,7 +26,11 @@ fuzz_target!(|bytes: &[u8]| {
     again::<RegistryReport>(bytes);
     again::<GateReport>(bytes);
     again::<RestoreReport>(bytes);
+    again::<RestoreResult>(bytes);
+    again::<DrillReport>(bytes);
     again::<DrillResult>(bytes);
+    again::<LastWords>(bytes);
+    again::<ActivationResult>(bytes);
 });
 
 fn again<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {

@@ -9,16 +9,18 @@ mod frames;
 #[allow(dead_code)]
 #[path = "../../sidecar/src/postgresql/connection/server_error.rs"]
 mod server_error;
+#[path = "../../crates/testkit/src/sips.rs"]
+mod sips;
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
 use frames::Frames;
 use libfuzzer_sys::fuzz_target;
 use server_error::ServerError;
-use tokio::io::{AsyncRead, ReadBuf};
+use sips::Sips;
 
 /// The most that a message may have for whoever wants it whole.
 const LIMIT: usize = 70_000;
@@ -34,22 +36,6 @@ pub(crate) enum ConnectionError {
     Lost(io::Error),
     Protocol(String),
     AnswerTooLarge { limit: usize },
-}
-
-/// Gives at most so many bytes at a time.
-struct Sips<'a>(&'a [u8], usize);
-
-impl AsyncRead for Sips<'_> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let (now, later) = self.0.split_at(self.1.min(self.0.len()).min(buffer.remaining()));
-        buffer.put_slice(now);
-        self.0 = later;
-        Poll::Ready(Ok(()))
-    }
 }
 
 /// What comes of a future that waits for nothing.

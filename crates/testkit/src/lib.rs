@@ -12,3 +12,4 @@ pub mod process;
 pub mod provisioned;
 pub mod seaweedfs;
 pub mod seed;
+pub mod sips;

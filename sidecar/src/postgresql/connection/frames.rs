@@ -155,10 +155,7 @@ impl<S: AsyncRead + Unpin> Frames<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use tokio::io::ReadBuf;
+    use dataembassy_testkit::sips::Sips;
 
     use super::*;
 
@@ -184,22 +181,6 @@ mod tests {
         assert_eq!(total, body.len());
         assert_eq!(frames.next().await.unwrap().tag, b'Z');
         assert_eq!(&frames.body(1).await.unwrap()[..], b"I");
-    }
-
-    /// Gives at most so many bytes at a time.
-    struct Sips<'a>(&'a [u8], usize);
-
-    impl AsyncRead for Sips<'_> {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _context: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let (now, later) = self.0.split_at(self.1.min(self.0.len()).min(buffer.remaining()));
-            buffer.put_slice(now);
-            self.0 = later;
-            Poll::Ready(Ok(()))
-        }
     }
 
     #[tokio::test]

@@ -91,6 +91,16 @@ const CHANGED: u64 = 1_000;
 
 #[tokio::test]
 async fn an_answer_of_the_store_that_was_changed_at_any_place_is_understood_or_refused() {
+    answers_are_changed(CHANGED).await;
+}
+
+#[tokio::test]
+#[ignore = "long: twenty thousand answers take a quarter of an hour"]
+async fn each_of_twenty_thousand_answers_that_were_changed_is_understood_or_refused() {
+    answers_are_changed(20 * CHANGED).await;
+}
+
+async fn answers_are_changed(count: u64) {
     let dice = Dice::of_the_environment("a store whose answers are changed");
     let (bench, settings) = bench().await;
     let store = bench.deposit().await;
@@ -105,7 +115,7 @@ async fn an_answer_of_the_store_that_was_changed_at_any_place_is_understood_or_r
         least_days: 1,
     };
     let (mut places, mut refused) = (dice.part("places"), 0);
-    for round in 0..CHANGED {
+    for round in 0..count {
         let place = places.below(1 << 15);
         let fault = if round % 2 == 0 {
             Fault::Flip(place)
@@ -129,7 +139,7 @@ async fn an_answer_of_the_store_that_was_changed_at_any_place_is_understood_or_r
         assert_eq!(bench.proxy.faults_left(), 0, "round {round}");
         bench.proxy.heal();
     }
-    assert!(refused > CHANGED / 5, "only {refused} were refused");
+    assert!(refused > count / 5, "only {refused} were refused");
     assert_eq!(store.versions_of(&entry(1)).await.unwrap().len(), 1);
 }
 
