@@ -230,7 +230,23 @@ mod tests {
 
     #[test]
     fn a_password_in_an_endpoint_is_refused_and_not_repeated() {
-        let error = Endpoint::parse("https://minio:hunter2@store.example", false).unwrap_err();
-        assert!(!error.to_string().contains("hunter2"), "{error}");
+        for text in [
+            "https://minio:hunter2@store.example",
+            "https://hunter2@store.example",
+            "https://:hunter2@store.example",
+        ] {
+            let error = Endpoint::parse(text, false).unwrap_err();
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_taken_up_to_its_last_character() {
+        let text = |length: usize| {
+            let host = "a".repeat(length - "https:///".len());
+            format!("https://{host}/")
+        };
+        assert!(Endpoint::parse(&text(MAX_LENGTH), false).is_ok());
+        assert!(Endpoint::parse(&text(MAX_LENGTH + 1), false).is_err());
     }
 }

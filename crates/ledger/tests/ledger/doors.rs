@@ -1,5 +1,7 @@
 //! What a gate lets through, and that nothing else passes.
 
+mod bounds;
+
 use dataembassy_ledger::door::{Action, Lane, MAX_HEADERS_LENGTH, Passage, Refusal, Request, Rules, User};
 use dataembassy_ledger::{ObjectKey, RegistryId, Term};
 use proptest::prelude::*;

@@ -156,3 +156,10 @@ fn a_copys_objects_stand_below_its_prefix_and_its_prefix_ends_with_a_slash() {
     assert_eq!(key.to_string(), format!("{prefix}00000001"));
     assert!(prefix.ends_with(&format!("/{copy}/")), "{prefix}");
 }
+
+#[test]
+fn the_longest_key_is_a_key() {
+    let text = format!("registries/{}/reports/{}.html", "a".repeat(40), "b".repeat(63));
+    assert_eq!(text.len(), MAX_KEY_LENGTH);
+    assert_eq!(text.parse::<ObjectKey>().unwrap().to_string(), text);
+}

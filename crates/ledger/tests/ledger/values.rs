@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use dataembassy_ledger::value::{DatabaseVersion, SystemIdentifier};
+use dataembassy_ledger::value::{BucketName, DatabaseVersion, EmbassyName, StoreEndpoint, SystemIdentifier};
 use dataembassy_ledger::{
     CopyId, OrderId, PublicKey, Recipient, RegistryId, Sequence, Sha256Digest, SigningKey, StoreId, Term,
     Timestamp, Trigger, VersionId,
@@ -166,4 +166,52 @@ fn only_check_and_eight_hex_digits_is_a_registry_for_checks() {
     ] {
         assert!(!is(real), "{real}");
     }
+}
+
+#[test]
+fn where_a_store_is_and_whose_it_is_has_one_narrow_form() {
+    for text in [
+        "http://a",
+        "https://store.example:9000",
+        &format!("https://{}", "a".repeat(504)),
+    ] {
+        assert_eq!(text.parse::<StoreEndpoint>().unwrap().as_str(), text);
+    }
+    refuses::<StoreEndpoint>(&[
+        "",
+        "http://",
+        "https://",
+        "ftp://a",
+        "store.example",
+        "https://a b",
+        "https://\u{e4}",
+        &format!("https://{}", "a".repeat(505)),
+    ]);
+    for text in ["abc", "a.b-c", &"a".repeat(63)] {
+        assert_eq!(text.parse::<BucketName>().unwrap().as_str(), text);
+    }
+    refuses::<BucketName>(&[
+        "",
+        "ab",
+        ".ab",
+        "ab.",
+        "-ab",
+        "ab-",
+        "aBc",
+        "a_b",
+        "a/b",
+        &"a".repeat(64),
+    ]);
+    for text in ["l", "luxembourg-2", &"a".repeat(63)] {
+        assert_eq!(text.parse::<EmbassyName>().unwrap().as_str(), text);
+    }
+    refuses::<EmbassyName>(&["", "-a", "a-", "A", "a.b", &"a".repeat(64)]);
+}
+
+#[test]
+fn time_begins_with_the_epoch_and_is_counted_in_milliseconds() {
+    let time = |millisecond| Timestamp::from_millisecond(millisecond);
+    assert_eq!(time(0).unwrap().to_string(), "1970-01-01T00:00:00.000Z");
+    assert!(time(-1).is_err());
+    assert_eq!(time(42).unwrap().as_millisecond(), 42);
 }
