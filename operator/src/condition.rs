@@ -151,4 +151,14 @@ mod tests {
         }
         assert!(conditions.finish().iter().all(|one| !one.message.is_empty()));
     }
+
+    #[test]
+    fn a_message_is_cut_to_what_a_condition_may_hold() {
+        let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
+        conditions.set(
+            "Ready",
+            Finding::no(Reason::Applying, "\u{e4}".repeat(MAX_MESSAGE + 1)),
+        );
+        assert_eq!(conditions.finish()[0].message, "\u{e4}".repeat(MAX_MESSAGE));
+    }
 }

@@ -105,6 +105,15 @@ mod tests {
             Some(known(8, "b"))
         );
         assert_eq!(highest(None, None), None);
+        for (number, is_one) in [(0, false), (1, true), ((1 << 53) - 1, true), (1 << 53, false)] {
+            let told = highest(None, Some(&reported(number, "b")));
+            assert_eq!(told.is_some(), is_one, "{number}");
+        }
+        let short = Head {
+            sequence: 8,
+            digest: "b".repeat(63),
+        };
+        assert_eq!(highest(Some(&before), Some(&short)), Some(before));
     }
 
     #[test]

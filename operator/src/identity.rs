@@ -195,4 +195,18 @@ mod tests {
         assert_eq!(together(Some(&both), Some(&gone)), Some(gone));
         assert_eq!(first([&late, &early]), early.present_since.as_deref());
     }
+
+    #[test]
+    fn of_two_looks_of_one_pod_the_one_that_is_told_counts() {
+        let waits = looks(None, "2026-11-28T11:00:00Z", Sight::Lacked);
+        let came = looks(Some(&waits), "2026-11-28T11:00:00Z", Sight::Found);
+        assert_eq!(together(Some(&waits), Some(&came)), Some(came.clone()));
+        assert_eq!(together(Some(&came), Some(&waits)), Some(waits));
+        let another = IdentityStay {
+            secret: "another".to_owned(),
+            ..looks(None, "2026-11-26T03:00:00Z", Sight::Found)
+        };
+        assert_eq!(together(Some(&came), Some(&another)), Some(another));
+        assert_eq!(sight(&[], true), Some(Sight::Found));
+    }
 }

@@ -68,6 +68,8 @@ pub fn is_rolled_out(live: &Deployment) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -80,5 +82,52 @@ mod tests {
         assert!(rollouts.begin("a"), "one that was begun goes on");
         rollouts.end("b");
         assert!(rollouts.begin("d"));
+    }
+
+    /// A Deployment of so many pods, whose template has this digest and this image.
+    fn deployment(replicas: i32, digest: &str, image: &str) -> Value {
+        json!({
+            "metadata": {"name": "population-mirror", "generation": 4, "annotations": {TEMPLATE_DIGEST: digest}},
+            "spec": {
+                "replicas": replicas, "selector": {},
+                "template": {"spec": {"containers": [{"name": "mirror", "image": image}]}},
+            },
+        })
+    }
+
+    #[test]
+    fn a_pod_is_replaced_where_one_runs_that_is_another_than_is_meant() {
+        let meant = deployment(1, "d", "new");
+        for (live, desired, replaces) in [
+            (deployment(1, "d", "new"), &meant, false),
+            (deployment(1, "e", "new"), &meant, true),
+            // Somebody changed it by hand, and left its digest.
+            (deployment(1, "d", "old"), &meant, true),
+            (deployment(0, "e", "new"), &meant, false),
+            (deployment(1, "e", "new"), &deployment(0, "d", "new"), false),
+        ] {
+            let read: Deployment = serde_json::from_value(live.clone()).unwrap();
+            assert_eq!(replaces_pod(Some(&read), desired), replaces, "{live} {desired}");
+        }
+        assert!(!replaces_pod(None, &meant));
+    }
+
+    #[test]
+    fn it_is_rolled_out_when_all_pods_are_of_the_newest_template_and_no_other_is_left() {
+        for (observed, updated, all, is_done) in [
+            (4, 2, 2, true),
+            (5, 2, 2, true),
+            (3, 2, 2, false),
+            (4, 1, 2, false),
+            (4, 2, 3, false),
+        ] {
+            let mut live = deployment(2, "d", "new");
+            live["status"] =
+                json!({"observedGeneration": observed, "updatedReplicas": updated, "replicas": all});
+            let live: Deployment = serde_json::from_value(live).unwrap();
+            assert_eq!(is_rolled_out(&live), is_done, "{observed} {updated} {all}");
+        }
+        let unseen: Deployment = serde_json::from_value(deployment(0, "d", "new")).unwrap();
+        assert!(!is_rolled_out(&unseen));
     }
 }

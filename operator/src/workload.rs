@@ -316,3 +316,63 @@ pub(crate) fn pull_secrets(own: &[SecretRef], common: &[String]) -> Vec<Value> {
     }
     names.into_iter().map(|name| json!({"name": name})).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AMOUNTS: Amounts = Amounts {
+        cpu: "50m",
+        memory: "96Mi",
+        limit: "192Mi",
+        processors: Some("2"),
+    };
+
+    #[test]
+    fn who_asks_for_more_processors_than_the_bound_is_bound_to_those() {
+        for (requests, limits, bound) in [
+            (json!({}), json!({}), "2"),
+            (json!({"cpu": "500m"}), json!({}), "2"),
+            (json!({"cpu": "2000m"}), json!({}), "2"),
+            (json!({"cpu": "2500m"}), json!({}), "2500m"),
+            (json!({"cpu": "3"}), json!({"cpu": "4"}), "4"),
+        ] {
+            let given = json!({"requests": requests, "limits": limits});
+            let given: Resources = serde_json::from_value(given).unwrap();
+            let found = resources(Some(&given), AMOUNTS);
+            assert_eq!(found["limits"]["cpu"], bound, "{requests} {limits}");
+        }
+        let unbound = Amounts {
+            processors: None,
+            ..AMOUNTS
+        };
+        assert!(resources(None, unbound)["limits"]["cpu"].is_null());
+    }
+
+    #[test]
+    fn a_limit_of_memory_that_is_lowered_lowers_what_is_asked_for() {
+        let of = |given: Value| {
+            let given: Resources = serde_json::from_value(given).unwrap();
+            let found = resources(Some(&given), AMOUNTS);
+            [
+                found["requests"]["memory"].clone(),
+                found["limits"]["memory"].clone(),
+            ]
+        };
+        assert_eq!(of(json!({})), ["96Mi", "192Mi"]);
+        assert_eq!(of(json!({"limits": {"memory": "64Mi"}})), ["64Mi", "64Mi"]);
+        assert_eq!(of(json!({"requests": {"memory": "128Mi"}})), ["128Mi", "192Mi"]);
+    }
+
+    #[test]
+    fn a_secret_for_pulling_images_is_named_once() {
+        let own = [SecretRef {
+            name: "own".to_owned(),
+        }];
+        let common = ["common".to_owned(), "own".to_owned()];
+        assert_eq!(
+            pull_secrets(&own, &common),
+            [json!({"name": "own"}), json!({"name": "common"})]
+        );
+    }
+}

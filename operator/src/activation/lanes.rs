@@ -141,4 +141,39 @@ mod tests {
         state.phase = RegistryPhase::StandingDown;
         assert!(!keeps_cut(&state));
     }
+
+    #[test]
+    fn what_another_embassy_a_rehearsal_or_a_deleted_activation_has_begun_cuts_nothing_off() {
+        let activation = |field: &str, value: serde_json::Value| {
+            let mut activation = json!({
+                "apiVersion": "dataembassy.io/v1alpha1", "kind": "EmbassyActivation",
+                "metadata": {"name": "home-lost", "namespace": "interior"},
+                "spec": {
+                    "embassyRef": {"name": "luxembourg"}, "mode": "Activate", "validUntil": "2036-01-01T00:00:00Z", "registries": [],
+                },
+            });
+            *activation.pointer_mut(field).unwrap() = value;
+            let mut activation: EmbassyActivation = serde_json::from_value(activation).unwrap();
+            let mut state = ActivatedState {
+                id: "population".to_owned(),
+                ..ActivatedState::default()
+            };
+            steps::begin(&mut state, steps::CUT, jiff::Timestamp::UNIX_EPOCH);
+            activation.status = Some(dataembassy_crds::EmbassyActivationStatus {
+                registries: vec![state],
+                ..dataembassy_crds::EmbassyActivationStatus::default()
+            });
+            Arc::new(activation)
+        };
+        let one = activation("/metadata/name", "home-lost".into());
+        assert_eq!(cut("luxembourg", &[one]), ["population".to_owned()].into());
+        let deleted = json!({"name": "home-lost", "deletionTimestamp": "2026-11-28T12:00:00Z"});
+        for other in [
+            activation("/spec/embassyRef/name", "tallinn".into()),
+            activation("/spec/mode", "Rehearse".into()),
+            activation("/metadata", deleted),
+        ] {
+            assert!(cut("luxembourg", &[other]).is_empty());
+        }
+    }
 }

@@ -68,3 +68,116 @@ pub fn answered(mirror: &RegistryMirror, trigger: &str) -> Option<u64> {
     let copy = status.last_copy.as_ref().filter(|_| is_answered)?;
     u64::try_from(copy.sequence).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use dataembassy_crds::{EmbassyActivationStatus, Statement};
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn activation(forgo: bool) -> EmbassyActivation {
+        let mut activation: EmbassyActivation = serde_json::from_value(json!({
+            "apiVersion": "dataembassy.io/v1alpha1", "kind": "EmbassyActivation",
+            "metadata": {"name": "home-lost", "namespace": "interior"},
+            "spec": {
+                "embassyRef": {"name": "luxembourg"}, "mode": "Activate", "state": "StoodDown", "validUntil": "2036-01-01T00:00:00Z",
+                "registries": [{
+                    "id": "population", "retrievalCredentialsRef": {"name": "r"}, "identityRef": {"name": "i"}, "target": {},
+                    "forgoLastCopy": forgo,
+                }],
+            },
+        }))
+        .unwrap();
+        activation.status = Some(EmbassyActivationStatus {
+            statement: Some(Statement {
+                order: "home-lost-1".to_owned(),
+                ..Statement::default()
+            }),
+            ..EmbassyActivationStatus::default()
+        });
+        activation
+    }
+
+    /// What was served, is on its way home, and shut.
+    fn shut() -> ActivatedState {
+        let mut state = ActivatedState {
+            id: "population".to_owned(),
+            phase: RegistryPhase::StandingDown,
+            ..ActivatedState::default()
+        };
+        for step in [steps::SERVE, steps::CLOSE] {
+            steps::end(&mut state, step, Timestamp::UNIX_EPOCH);
+        }
+        state
+    }
+
+    #[test]
+    fn a_last_copy_is_asked_for_of_what_was_served_and_is_shut_until_it_is_released() {
+        let asked = |change: fn(&mut ActivatedState), forgo: bool| {
+            let mut state = shut();
+            change(&mut state);
+            trigger(&activation(forgo), &state)
+        };
+        assert_eq!(
+            asked(|_| {}, false).as_deref(),
+            Some("stand-down home-lost-1 1970-01-01T00:00:00Z")
+        );
+        let adopted = |state: &mut ActivatedState| {
+            steps::forget(state, &[steps::SERVE]);
+            state.adopted_order = Some("home-lost-0".to_owned());
+        };
+        assert!(asked(adopted, false).is_some());
+        assert_eq!(asked(|_| {}, true), None, "what was written is given up");
+        let nothing: [fn(&mut ActivatedState); 5] = [
+            |state| steps::forget(state, &[steps::SERVE]),
+            |state| steps::forget(state, &[steps::CLOSE]),
+            |state| state.phase = RegistryPhase::Serving,
+            |state| state.release = Some("e".repeat(64)),
+            |state| state.id = "health".to_owned(),
+        ];
+        for (place, change) in nothing.into_iter().enumerate() {
+            assert_eq!(asked(change, false), None, "{place}");
+        }
+    }
+
+    fn mirror_with(status: &Value) -> RegistryMirror {
+        serde_json::from_value(json!({
+            "apiVersion": "dataembassy.io/v1alpha1", "kind": "RegistryMirror",
+            "metadata": {"name": "population", "namespace": "interior"},
+            "spec": {
+                "registry": {"id": "population"}, "embassyRef": {"name": "luxembourg"}, "depositCredentialsRef": {"name": "d"},
+                "source": {}, "schedule": {"cron": "0 3 * * *"}, "objectives": {"rpo": "30m"},
+            },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_mirror_copies_the_registry_unless_it_says_that_it_cannot_go_on() {
+        let found = |stalled: &str| Found {
+            mirrors: vec![std::sync::Arc::new(mirror_with(&json!({"conditions": [{
+                "type": "Stalled", "status": stalled, "reason": "InvalidSchedule", "message": "no such day",
+                "observedGeneration": 1, "lastTransitionTime": "2026-11-28T09:10:00Z",
+            }]})))],
+            ..Found::default()
+        };
+        assert!(mirror(&found("False"), "population").is_ok());
+        let why = mirror(&found("True"), "population").unwrap_err();
+        assert!(why.contains("no such day"), "{why}");
+        assert!(mirror(&found("False"), "health").is_err());
+    }
+
+    #[test]
+    fn only_the_copy_that_answers_this_trigger_is_the_last() {
+        let copy = json!({
+            "sequence": 7, "digest": "a".repeat(64), "takenAt": "2026-11-28T12:00:00Z", "committedAt": "2026-11-28T12:00:30Z",
+            "bytes": 1, "size": "1 B",
+        });
+        let mirror = mirror_with(&json!({"conditions": [], "lastTrigger": "now", "lastCopy": copy}));
+        assert_eq!(answered(&mirror, "now"), Some(7));
+        assert_eq!(answered(&mirror, "before"), None);
+    }
+}

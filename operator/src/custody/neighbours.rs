@@ -54,3 +54,79 @@ fn age(custody: &RegistryCustody) -> (Option<Timestamp>, Option<String>) {
     let created = custody.metadata.creation_timestamp.as_ref().map(|time| time.0);
     (created, custody.uid())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn custody(name: &str, registry: &str, embassy: &str, day: u32) -> Arc<RegistryCustody> {
+        let custody = json!({
+            "apiVersion": "dataembassy.io/v1alpha1", "kind": "RegistryCustody",
+            "metadata": {"name": name, "uid": format!("uid-{name}"), "creationTimestamp": format!("2026-11-{day:02}T09:00:00Z")},
+            "spec": {"embassyRef": {"name": embassy}, "registry": {"id": registry}, "signers": [], "rpo": "30m", "retention": {}},
+        });
+        Arc::new(serde_json::from_value(custody).unwrap())
+    }
+
+    #[test]
+    fn older_registries_of_the_embassy_are_counted_and_the_oldest_of_the_id_is_named() {
+        let all = [
+            custody("second", "population", "luxembourg", 11),
+            custody("first", "population", "tallinn", 10),
+            custody("third", "population", "luxembourg", 12),
+            custody("health", "health", "luxembourg", 9),
+            custody("younger", "population", "luxembourg", 20),
+        ];
+        let of = |custody: &RegistryCustody| neighbours(custody, &all);
+        assert_eq!(
+            of(&custody("new", "population", "luxembourg", 15)),
+            Neighbours {
+                rival: Some("first".to_owned()),
+                older: 3,
+            }
+        );
+        assert_eq!(
+            of(&custody("new", "business", "tallinn", 15)),
+            Neighbours {
+                rival: None,
+                older: 1,
+            }
+        );
+        // The one without a rival is accepted, by its own embassy, and nobody else in its place.
+        assert_eq!(
+            accepted("population", "tallinn", &all)
+                .as_deref()
+                .map(ResourceExt::name_any),
+            Some("first".to_owned())
+        );
+        assert_eq!(accepted("population", "luxembourg", &all), None);
+        assert_eq!(
+            accepted("health", "luxembourg", &all)
+                .as_deref()
+                .map(ResourceExt::name_any),
+            Some("health".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_being_deleted_stands_in_nobodys_way() {
+        let mut leaving = RegistryCustody::clone(&custody("first", "population", "luxembourg", 10));
+        leaving
+            .metadata
+            .deletion_timestamp
+            .clone_from(&leaving.metadata.creation_timestamp);
+        let all = [
+            Arc::new(leaving),
+            custody("second", "population", "luxembourg", 11),
+        ];
+        assert_eq!(neighbours(&all[1], &all), Neighbours::default());
+        assert_eq!(
+            accepted("population", "luxembourg", &all)
+                .as_deref()
+                .map(ResourceExt::name_any),
+            Some("second".to_owned())
+        );
+    }
+}

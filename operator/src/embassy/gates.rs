@@ -314,7 +314,8 @@ mod tests {
         let restarted = vec![gate(&json!({})), heard("2026-11-23T10:01:00Z")];
         let sight = Sight::of(restarted, &sight, now);
         assert_eq!(sight.heard["population"].to_string(), "2026-11-23T10:04:00Z");
-        let ahead = Sight::of(vec![heard("2036-01-01T00:00:00Z")], &sight, now);
+        let one_ahead = vec![heard("2036-01-01T00:00:00Z"), heard("2026-11-23T10:05:00Z")];
+        let ahead = Sight::of(one_ahead, &sight, now);
         assert_eq!(
             ahead.heard["population"], now,
             "a time ahead of ours counts as now"

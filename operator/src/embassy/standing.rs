@@ -82,3 +82,40 @@ fn port(field: &str, port: i32) -> Result<u16, Refusal> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The reason for which the sample with this in its block is refused.
+    fn refused(name: &str, field: &str, value: Value) -> Option<Reason> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/embassy/luxembourg.yaml");
+        let mut embassy: Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let (parent, field) = field.rsplit_once('/').unwrap();
+        let block = format!("/spec/custodian{parent}");
+        embassy.pointer_mut(&block).unwrap()[field] = value;
+        let spec = serde_json::from_value(embassy["spec"].clone()).unwrap();
+        judge(name, &spec).err().map(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn what_runs_is_named_after_the_embassy_and_sweeps_nothing_that_a_run_could_still_name() {
+        let named = |name: &str| refused(name, "/sweepAfter", json!("1h"));
+        assert_eq!(named(&"l".repeat(40)), None);
+        for name in ["1uxembourg", "-luxembourg", &"l".repeat(41)] {
+            assert_eq!(named(name), Some(Reason::InvalidName), "{name}");
+        }
+        let short = refused("luxembourg", "/sweepAfter", json!("59m"));
+        assert_eq!(short, Some(Reason::InvalidDuration));
+        for field in ["/storePods/port", "/gate/service/port"] {
+            for (port, fits) in [(0, false), (1, true), (65_535, true), (65_536, false)] {
+                let found = refused("luxembourg", field, json!(port));
+                assert_eq!(found.is_none(), fits, "{field} {port}");
+            }
+        }
+    }
+}

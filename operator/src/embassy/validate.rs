@@ -298,3 +298,63 @@ fn networks(guard: &Sovereignty) -> Vec<String> {
         .map(|network| network.trunc().to_string())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const IN_USE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIna4eWsf2rkersfzSH1sKhbJAaJ4huY1KC/eCtbuc+A";
+    const RETIRED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFfnGTva3wvhnebyPhEW7tuz8SkNOETtLKBFVcKwsia9";
+
+    #[test]
+    fn a_retired_key_counts_for_the_registries_that_are_named_and_up_to_the_last_entry_that_it_signed() {
+        let spec: DataEmbassySpec = serde_json::from_value(json!({
+            "store": {"endpoint": "https://store.embassy.example:9000", "bucket": "registries"},
+            "immutability": {},
+            "recipients": [],
+            "custodianKeys": [
+                {"publicKey": IN_USE},
+                {"publicKey": RETIRED, "retired": [{"registry": "population", "untilSequence": 7}]},
+            ],
+        }))
+        .unwrap();
+        let embassy = check(&spec).unwrap();
+        let keys = |registry: &str| -> Vec<(String, Option<u64>)> {
+            let keys = embassy.config("luxembourg", registry).custodian_keys;
+            keys.into_iter()
+                .map(|key| (key.public_key, key.until_sequence))
+                .collect()
+        };
+        let in_use = (IN_USE.to_owned(), None);
+        assert_eq!(
+            keys("population"),
+            [in_use.clone(), (RETIRED.to_owned(), Some(7))]
+        );
+        assert_eq!(keys("health"), [in_use]);
+        let told = embassy.trusted_custodians();
+        assert_eq!(
+            told.iter().map(|key| key.retired.len()).collect::<Vec<_>>(),
+            [0, 1]
+        );
+        assert_eq!(told[1].retired[0].until_sequence, 7);
+        // It has had its role, and gets no other.
+        let is_known = |key: &str| embassy.is_custodian_key(&key.parse().unwrap());
+        assert!(is_known(IN_USE) && is_known(RETIRED));
+    }
+
+    #[test]
+    fn an_embassy_without_a_certificate_in_its_bundle_is_refused() {
+        for bundle in [
+            "",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        ] {
+            assert_eq!(
+                check_bundle(bundle).unwrap_err().reason,
+                Reason::InvalidCaBundle,
+                "{bundle}"
+            );
+        }
+    }
+}

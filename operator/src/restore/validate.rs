@@ -238,3 +238,89 @@ fn judge_target(given: &crds::Target) -> Result<TargetConfig, Refusal> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const KEYS: [&str; 3] = [
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHn22dY2ve98n6oX/KkfPa8DMfEOcM9T9AbhjhFmkdyg",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIna4eWsf2rkersfzSH1sKhbJAaJ4huY1KC/eCtbuc+A",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFfnGTva3wvhnebyPhEW7tuz8SkNOETtLKBFVcKwsia9",
+    ];
+
+    fn mirror(previous: &Value, signer: Option<&str>) -> RegistryMirror {
+        serde_json::from_value(json!({
+            "apiVersion": "dataembassy.io/v1alpha1", "kind": "RegistryMirror", "metadata": {"name": "population"},
+            "spec": {
+                "registry": {"id": "population"}, "embassyRef": {"name": "luxembourg"}, "depositCredentialsRef": {"name": "d"},
+                "source": {}, "schedule": {"cron": "0 3 * * *"}, "objectives": {"rpo": "30m"},
+                "signing": {"previousKeys": previous},
+            },
+            "status": {"signer": signer},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_key_of_a_mirror_counts_from_the_entry_after_the_last_of_the_one_before() {
+        let previous = json!([
+            {"publicKey": KEYS[0], "untilSequence": 4}, {"publicKey": KEYS[1], "untilSequence": 9},
+        ]);
+        let spans = |signer: Option<&str>| -> Vec<(u64, Option<u64>)> {
+            let signers = signers_of(&mirror(&previous, signer)).unwrap();
+            signers
+                .iter()
+                .map(|one| (one.from_sequence, one.until_sequence))
+                .collect()
+        };
+        assert_eq!(spans(Some(KEYS[2])), [(1, Some(4)), (5, Some(9)), (10, None)]);
+        assert_eq!(spans(None), [(1, Some(4)), (5, Some(9))]);
+        let unknown = signers_of(&mirror(&json!([]), None)).unwrap_err();
+        assert_eq!(unknown.reason, Reason::NotYetLoaded);
+    }
+
+    #[test]
+    fn a_target_has_a_port_and_a_name_that_fits() {
+        let fits = |port: i64, database: &str| {
+            let given = json!({
+                "host": "restored", "port": port, "database": database, "tls": {"caRef": {"name": "ca"}}, "credentialsRef": {"name": "c"},
+            });
+            judge_target(&serde_json::from_value(given).unwrap()).is_ok()
+        };
+        for (port, database, expected) in [
+            (1, "d".repeat(63), true),
+            (65_535, "d".to_owned(), true),
+            (0, "d".to_owned(), false),
+            (65_536, "d".to_owned(), false),
+            (5_432, "d".repeat(64), false),
+            (5_432, "a\0b".to_owned(), false),
+        ] {
+            assert_eq!(fits(port, &database), expected, "{port} {database:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_is_chosen_by_one_rule_and_its_number_begins_at_one() {
+        let choice = |change: fn(&mut crds::CopyChoice)| {
+            let mut choice = crds::CopyChoice::default();
+            change(&mut choice);
+            judge_copy(&choice)
+        };
+        assert_eq!(choice(|_| {}), Ok(CopyChoice::Latest));
+        assert_eq!(
+            choice(|one| one.latest_drilled = true),
+            Ok(CopyChoice::LatestDrilled)
+        );
+        assert_eq!(choice(|one| one.sequence = Some(1)), Ok(CopyChoice::Sequence(1)));
+        let two = |one: &mut crds::CopyChoice| {
+            one.latest_drilled = true;
+            one.sequence = Some(1);
+        };
+        for wrong in [choice(|one| one.sequence = Some(0)), choice(two)] {
+            assert_eq!(wrong.unwrap_err().reason, Reason::InvalidName);
+        }
+    }
+}

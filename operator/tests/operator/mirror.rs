@@ -611,6 +611,9 @@ async fn a_suspended_mirror_answers_a_new_trigger_and_rests_again() {
     assert_eq!(replicas(&resource).await, 1);
     resource["status"] = json!({"lastTrigger": "before-upgrade"});
     assert_eq!(replicas(&resource).await, 0);
+    // One that is taken back asks for nothing.
+    resource["spec"].as_object_mut().unwrap().remove("trigger");
+    assert_eq!(replicas(&resource).await, 0);
 }
 
 #[tokio::test]

@@ -205,3 +205,33 @@ fn keys_and_certificates_that_are_none() {
             json!({"previousKeys": [{"publicKey": "ssh-rsa AAAA", "untilSequence": 1}]});
     });
 }
+
+#[test]
+fn numbers_and_names_that_no_database_has() {
+    for (field, value, fits) in [
+        ("port", json!(0), false),
+        ("port", json!(1), true),
+        ("port", json!(65_535), true),
+        ("port", json!(65_536), false),
+        ("maxConnections", json!(2), false),
+        ("maxConnections", json!(3), true),
+        ("maxConnections", json!(64), true),
+        ("maxConnections", json!(65), false),
+        ("database", json!("d".repeat(63)), true),
+        ("database", json!("d".repeat(64)), false),
+        ("database", json!("a\0b"), false),
+    ] {
+        let mut resource = mirror("population");
+        resource["spec"]["source"]["postgresql"][field] = value.clone();
+        let found = Found {
+            embassy: Some(Arc::new(read(&embassy()))),
+            ..Found::default()
+        };
+        let judged = validate(&read(&resource), &found);
+        assert_eq!(judged.is_ok(), fits, "{field} {value}");
+        if let Err(refusal) = judged {
+            assert_eq!(refusal.reason, Reason::InvalidName);
+            assert!(refusal.message.contains(field), "{}", refusal.message);
+        }
+    }
+}

@@ -466,6 +466,52 @@ async fn each_end_without_a_result_has_its_reason() {
     }
 }
 
+/// An activation empties a database that its own restore has written into, and no other.
+#[tokio::test]
+async fn that_a_restore_has_written_is_told_from_then_on_and_never_of_one_that_empties() {
+    let (resource, cluster) = begun().await;
+    let mut known = resource.clone();
+    known["status"]["hasWritten"] = true.into();
+    let mut empties = resource.clone();
+    empties["spec"]["rehearsal"] = json!({"uid": "uid-rehearsal", "empties": true});
+    let has_written = |asked: &[Asked]| written(asked, "/status")["status"]["hasWritten"] == true;
+    for (resource, ending, expected) in [
+        (&resource, "NothingWritten", false),
+        (&resource, "Unfinished", true),
+        (&resource, "Restored", true),
+        (&known, "NothingWritten", true),
+        (&empties, "Restored", false),
+    ] {
+        let words = json!({"ending": ending, "reason": "TargetLacks", "message": "so it ended"});
+        let ended = Cluster {
+            pod: Some(last_words(&words.to_string(), 1)),
+            ..cluster.clone()
+        };
+        let asked = run(&abroad(resource), &ended, resource).await;
+        assert_eq!(has_written(&asked), expected, "{ending}");
+    }
+    for (resource, phase, expected) in [
+        (&resource, "Checking", false),
+        (&resource, "Definitions", true),
+        (&known, "Checking", true),
+        (&empties, "Rows", false),
+    ] {
+        let mut running = pod(&json!({"running": {}}));
+        running["status"]["phase"] = "Running".into();
+        running["status"]["podIP"] = "127.0.0.1".into();
+        let at_work = Cluster {
+            pod: Some(running),
+            ..cluster.clone()
+        };
+        let mut settings = settings();
+        settings.status_port = answering(json!({"progress": {"phase": phase}})).await;
+        let mut world = abroad(resource);
+        world.settings = Some(settings);
+        let asked = run(&world, &at_work, resource).await;
+        assert_eq!(has_written(&asked), expected, "{phase}");
+    }
+}
+
 #[tokio::test]
 async fn a_pod_that_cannot_start_says_why() {
     let (resource, mut cluster) = begun().await;

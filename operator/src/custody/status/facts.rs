@@ -120,3 +120,45 @@ fn count(count: u32) -> i32 {
 fn bytes(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_never_comes_back_and_is_one_that_there_can_be() {
+        for (before, reported, after) in [
+            (None, 0, None),
+            (None, 1, Some(1)),
+            (Some(3), 0, Some(3)),
+            (Some(3), 2, Some(3)),
+            (Some(3), 4, Some(4)),
+            (Some(3), u32::MAX, Some(9_999)),
+        ] {
+            assert_eq!(term(before, reported), after, "{before:?} {reported}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_an_entry_begins_at_one() {
+        assert_eq!([0, 1].map(sequence), [None, Some(1)]);
+        assert_eq!(
+            sequence(LAST_SEQUENCE).and_then(|last| u64::try_from(last).ok()),
+            Some(LAST_SEQUENCE)
+        );
+        assert_eq!(sequence(LAST_SEQUENCE + 1), None);
+    }
+
+    #[test]
+    fn used_bytes_are_told_anew_when_they_have_moved_by_more_than_a_hundredth() {
+        for (before, now, told) in [
+            (None, 5, 5),
+            (Some(1_000), 1_010, 1_000),
+            (Some(1_000), 1_011, 1_011),
+            (Some(1_000), 989, 989),
+            (Some(-1), 5, 5),
+        ] {
+            assert_eq!(used_bytes(before, now), told, "{before:?} {now}");
+        }
+    }
+}

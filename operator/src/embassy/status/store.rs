@@ -98,3 +98,27 @@ pub(super) fn clock_skewed(status: &DataEmbassyStatus) -> Option<Finding> {
     );
     Some(Finding::yes(Reason::ClockSkewed, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_by_half_a_minute_are_an_alarm_whichever_is_ahead() {
+        for (difference, words) in [
+            (29, None),
+            (-29, None),
+            (30, Some("30 s ahead of")),
+            (-30, Some("30 s behind")),
+        ] {
+            let finding = clock_skewed(&DataEmbassyStatus {
+                clock_difference_seconds: Some(difference),
+                ..DataEmbassyStatus::default()
+            });
+            assert_eq!(finding.is_some(), words.is_some(), "{difference}");
+            if let (Some(finding), Some(words)) = (finding, words) {
+                assert!(finding.message.contains(words), "{}", finding.message);
+            }
+        }
+    }
+}

@@ -110,3 +110,49 @@ fn recent_run(run: &FinishedRun) -> RecentRun {
         bytes: i64::try_from(run.bytes).unwrap_or(i64::MAX),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_and_a_proof_that_cannot_be_are_not_taken() {
+        for (sequence, digits, can_be) in [
+            (1, 64, true),
+            (LAST_SEQUENCE, 64, true),
+            (0, 64, false),
+            (LAST_SEQUENCE + 1, 64, false),
+            (1, 63, false),
+        ] {
+            let (digest, at) = ("a".repeat(digits), "2026-11-23T10:00:00Z");
+            let copy =
+                json!({"sequence": sequence, "digest": digest, "takenAt": at, "committedAt": at, "bytes": 1});
+            let proof = json!({"sequence": sequence, "digest": digest, "readBackAt": at, "provenAt": at});
+            let copy = last_copy(&serde_json::from_value(copy).unwrap());
+            let proof = last_proof(&serde_json::from_value(proof).unwrap());
+            assert_eq!(
+                (copy.is_some(), proof.is_some()),
+                (can_be, can_be),
+                "{sequence} {digits}"
+            );
+        }
+    }
+
+    #[test]
+    fn how_far_a_run_is_is_told_in_steps_of_ten() {
+        for (share, told) in [
+            (-1.0, 0),
+            (0.0, 0),
+            (0.09, 0),
+            (0.1, 10),
+            (0.99, 90),
+            (1.0, 100),
+            (7.0, 100),
+            (f64::NAN, 0),
+        ] {
+            assert_eq!(percent(share), told, "{share}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use dataembassy_crds::RegistryPhase;
 use serde_json::json;
 
-use super::{Shared, alone, approved, cluster, phases, said, step, until};
+use super::{Shared, alone, approved, cluster, phases, said, stated, step, until};
 
 /// What the custodian says of every copy of the registry.
 fn of_every_copy(cluster: &Shared, field: &str, said: &str) {
@@ -203,4 +203,28 @@ async fn a_registry_without_a_copy_that_the_choice_allows_fails_and_says_what_ca
     let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
     assert_eq!(status.registries[0].fence, Some(9));
     assert_eq!(status.registries[0].copy.as_ref().unwrap().sequence, 3);
+}
+
+#[tokio::test]
+async fn people_sign_for_the_copy_that_the_spec_chooses_and_for_where_it_is_served() {
+    for (choice, words) in [
+        (json!({}), "the newest that is intact"),
+        (json!({"latest": true}), "the newest, read back or not"),
+        (json!({"latestDrilled": true}), "the newest that passed a drill"),
+        (
+            json!({"atOrBefore": "2026-11-23T12:00:00Z"}),
+            "the newest that was taken at 2026-11-23T12:00:00.000Z or before",
+        ),
+        (json!({"sequence": 2}), "number 2"),
+    ] {
+        let cluster = stated({
+            let mut activation = alone(true);
+            activation["spec"]["registries"][0]["copy"] = choice;
+            activation
+        })
+        .await;
+        let text = cluster.lock().unwrap().status().statement.unwrap().text;
+        assert!(text.contains(&format!("\ncopy: {words}\n")), "{text}");
+        assert!(text.contains("\nexposed: population-db port 5432\n"), "{text}");
+    }
 }

@@ -8,7 +8,7 @@ use dataembassy_contract::files::CONFIG_FILE;
 use dataembassy_crds::RegistryPhase;
 use serde_json::{Value, json};
 
-use super::{Custodian, Shared, alone, approved, look, phases, said, step, until};
+use super::{Custodian, Shared, alone, approved, cluster, look, phases, released, said, step, until};
 use crate::world::World;
 use crate::world::embassy::{GATES, embassy_settings, gate_report, pod};
 use crate::world::process::Processes;
@@ -247,4 +247,18 @@ async fn what_is_not_cut_off_in_the_orders_time_is_not_fenced() {
     assert_eq!(status.registries[0].reason, "OrderExpired");
     assert!(cluster.lock().unwrap().orders().is_empty());
     assert!(status.registries[0].steps.iter().all(|step| step.name != "cut"));
+}
+
+#[tokio::test]
+async fn what_an_earlier_activation_has_given_back_to_home_is_fenced_and_served_again() {
+    let cluster = cluster(alone(true));
+    released(
+        cluster.lock().unwrap().reports.get_mut("population").unwrap(),
+        "earlier-0badcafe",
+    );
+    until(&cluster, |status| status.statement.is_some()).await;
+    cluster.lock().unwrap().sign(&[1, 2]);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    let state = &status.registries[0];
+    assert_eq!((state.fence, state.release.as_deref()), (Some(9), None));
 }

@@ -58,6 +58,16 @@ fn what_the_samples_show_is_accepted() {
 }
 
 #[test]
+fn a_signer_may_have_signed_a_single_entry() {
+    let mut resource = custody("population");
+    resource["spec"]["signers"][0]["fromSequence"] = json!(5);
+    resource["spec"]["signers"][0]["untilSequence"] = json!(5);
+    let checked = validate(&read(&resource), Some(&read(&standing())), &Neighbours::default());
+    let signer = &checked.unwrap().custody.signers[0];
+    assert_eq!((signer.from_sequence, signer.until_sequence), (5, Some(5)));
+}
+
+#[test]
 fn every_wrong_input_has_its_reason_and_says_what_to_do() {
     let refusal = validate(&read(&custody("population")), None, &Neighbours::default()).unwrap_err();
     assert_eq!(refusal.reason, Reason::UnknownEmbassy);
