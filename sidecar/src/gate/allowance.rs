@@ -256,10 +256,12 @@ mod tests {
     #[test]
     fn without_limits_nothing_is_refused_or_paced() {
         let now = Instant::now();
-        let mut allowance = Allowance::new(&config(None, u64::MAX, None), now);
-        for _ in 0..100 {
-            allowance.reserve(put(64 * MEBI), now).unwrap();
-            assert_eq!(allowance.pass(64 * MEBI, now), Duration::ZERO);
+        for rate in [None, Some(0)] {
+            let mut allowance = Allowance::new(&config(None, u64::MAX, rate), now);
+            for _ in 0..100 {
+                allowance.reserve(put(64 * MEBI), now).unwrap();
+                assert_eq!(allowance.pass(MEBI, now), Duration::ZERO);
+            }
         }
     }
 

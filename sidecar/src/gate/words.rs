@@ -94,3 +94,52 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response<Answer> {
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(answer: Response<Answer>) -> String {
+        match answer.into_body() {
+            Answer::Said(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Answer::Said(None) | Answer::Passed(_) => panic!("these are not the gate's own words"),
+        }
+    }
+
+    #[test]
+    fn a_client_reads_in_the_answer_whether_it_may_try_again() {
+        let limit = 1;
+        for (refusal, status, code, again) in [
+            (Refusal::NoLength, 411, "MissingContentLength", false),
+            (Refusal::Length { limit }, 400, "EntityTooLarge", false),
+            (Refusal::Malformed, 400, "InvalidRequest", false),
+            (Refusal::Slow, 400, "RequestTimeout", false),
+            (Refusal::Incomplete, 400, "IncompleteBody", false),
+            (Refusal::Quota { limit }, 403, "QuotaExceeded", false),
+            (Refusal::Rate { limit }, 503, "SlowDown", true),
+            (Refusal::Commits, 503, "SlowDown", true),
+            (Refusal::Busy, 503, "SlowDown", true),
+            (Refusal::Fenced, 403, "AccessDenied", false),
+        ] {
+            let answer = refused(&refusal);
+            assert_eq!(answer.status().as_u16(), status, "{refusal:?}");
+            assert_eq!(answer.headers().contains_key(RETRY_AFTER), again, "{refusal:?}");
+            assert_eq!(answer.headers()[REFUSED_HEADER], refusal.word());
+            let said = said(answer);
+            assert!(said.contains(&format!("<Code>{code}</Code>")), "{said}");
+            assert!(
+                said.contains(&format!("({})</Message>", refusal.word())),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_said_is_whole_xml_whatever_it_tells() {
+        let said = said(error(StatusCode::BAD_GATEWAY, "BadGateway", "<a> & b\u{7}"));
+        assert!(
+            said.ends_with("<Message>&lt;a&gt; &amp; b</Message></Error>"),
+            "{said}"
+        );
+    }
+}
