@@ -220,7 +220,7 @@ fn computing(options: &Options) -> Vec<Stage> {
     if options.long {
         let about = "each fuzz target for a minute: about a quarter of an hour with their build";
         stages.push(stage("fuzz", about, vec![fuzz()]));
-        let about = "changes to the ledger's and the archive's code that no test may overlook, a part of them: about an hour";
+        let about = "a part of the changes to what decides, of which no test may overlook one: about an hour";
         stages.push(stage("mutants", about, vec![mutants()]));
     }
     stages

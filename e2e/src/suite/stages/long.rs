@@ -62,16 +62,28 @@ pub(super) fn fuzz() -> Command {
     }
 }
 
-/// All of them take a day and more: each run tries another part.
+/// What `crates/mutants` changes, and in how many parts of about an hour.
+const MUTANTS: [(&str, u64); 4] = [("formats", 48), ("contract", 1), ("gate", 6), ("operator", 48)];
+
+/// All of them take days: each run tries another part.
 pub(super) fn mutants() -> Command {
-    const PARTS: u64 = 48;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let hours = since.as_secs() / 3_600;
     Command {
         program: "crates/mutants".into(),
-        arguments: vec![format!("{}/{PARTS}", hours % PARTS)],
+        arguments: mutated(since.as_secs() / 3_600),
         bed: 0,
     }
+}
+
+/// The part of an area whose turn it is.
+fn mutated(turn: u64) -> Vec<String> {
+    let all: u64 = MUTANTS.iter().map(|(_, parts)| parts).sum();
+    let parts_of = |(area, parts): (&'static str, u64)| {
+        (0..parts).map(move |part| vec![area.to_owned(), format!("{part}/{parts}")])
+    };
+    let mut parts = MUTANTS.into_iter().flat_map(parts_of);
+    let turn = usize::try_from(turn % all).unwrap_or_default();
+    parts.nth(turn).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -102,5 +114,17 @@ mod tests {
         assert!(operators.contains(&format!("fn {OPERATOR_KILLS}()")));
         let kills = include_str!("../../../../sidecar/tests/sidecar/faults/kills.rs");
         assert!(kills.contains("kills(1_000)"));
+    }
+
+    #[test]
+    fn each_part_of_the_mutants_has_its_turn_and_each_area_is_one_that_the_program_knows() {
+        let program = include_str!("../../../../crates/mutants");
+        for (area, parts) in MUTANTS {
+            assert!(program.contains(&format!("\n    {area}) ")), "{area}");
+            for part in [0, parts - 1] {
+                let wanted = [area.to_owned(), format!("{part}/{parts}")];
+                assert!((0..200).any(|turn| mutated(turn) == wanted), "{wanted:?}");
+            }
+        }
     }
 }
