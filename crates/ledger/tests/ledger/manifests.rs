@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use dataembassy_ledger::manifest::{
-    MAX_SEGMENT_BYTES, ManifestError, ManifestReader, ManifestWriter, SegmentRecord,
+    MAX_PART_BYTES, MAX_SEGMENT_BYTES, ManifestError, ManifestReader, ManifestWriter, SegmentRecord,
 };
 use dataembassy_ledger::{SegmentNumber, Sha256Digest};
 use proptest::prelude::*;
@@ -142,6 +142,40 @@ fn a_fault_is_told_by_its_line() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_line_that_is_none_is_told_by_its_place() {
+    let records: Vec<_> = (1..=2).map(|number| record(number, number)).collect();
+    let part = String::from_utf8(write(&records, usize::MAX).remove(0)).unwrap();
+    let cut = part.rfind("# 2 ").unwrap() + "# 2 version.2 2\n".len();
+    for (part, wrong) in [
+        (part.replace("# 2 ", "#2 "), 3),
+        (part.replace("  00000002", " 00000002"), 4),
+        (part.replace("  00000002", "  0000002"), 4),
+        (part[..cut].to_owned(), 4),
+    ] {
+        let error = ManifestReader::new().read_part(part.as_bytes()).unwrap_err();
+        assert!(
+            matches!(error, ManifestError::InvalidLine { line, .. } if line == wrong),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_part_is_read_up_to_its_last_byte() {
+    let read = |size: usize| ManifestReader::new().read_part(&vec![b'\n'; size]).unwrap_err();
+    assert!(matches!(read(MAX_PART_BYTES), ManifestError::InvalidLine { .. }));
+    let size = MAX_PART_BYTES + 1;
+    assert_eq!(read(size), ManifestError::TooLarge { size });
+}
+
+/// Which numbers were seen is remembered in a bit for each that may be: 12 MiB for all.
+#[test]
+fn the_last_number_of_a_segment_takes_no_more_memory_than_there_is() {
+    let records = [record(99_999_999, 1), record(1, 1)];
+    assert_eq!(read(&write(&records, usize::MAX)).unwrap(), records);
 }
 
 #[test]
