@@ -361,4 +361,44 @@ mod tests {
         let value = json!({"b": [1, {"z": null, "a": "\"\n"}], "a": true});
         assert_eq!(canonical(&value), r#"{"a":true,"b":[1,{"a":"\"\n","z":null}]}"#);
     }
+
+    #[test]
+    fn a_head_is_stated_in_the_term_in_which_it_was_written() {
+        let registry: ActivatedRegistry = serde_json::from_value(json!({
+            "id": "population", "retrievalCredentialsRef": {"name": "r"}, "identityRef": {"name": "i"}, "target": {},
+        }))
+        .unwrap();
+        let said = |report: Value| Found {
+            reports: BTreeMap::from([(
+                "population".to_owned(),
+                std::sync::Arc::new(serde_json::from_value(report).unwrap()),
+            )]),
+            ..Found::default()
+        };
+        // The third term was opened when the source chain had come so far.
+        let opened = |head: u64| {
+            said(json!({
+                "registry": "population", "term": 3,
+                "opening": {"holder": "Home", "sequence": 12, "digest": "d", "signer": "s", "sourceHead": {"sequence": head, "digest": "d"}},
+            }))
+        };
+        let told = |head: u64| {
+            said(json!({
+                "registry": "population", "term": 3, "sourceTerm": 1, "sourceHead": {"sequence": head, "digest": "d"},
+            }))
+        };
+        for (known, found, expected) in [
+            (None, Found::default(), 1),
+            (Some(2), Found::default(), 2),
+            (None, opened(4), 3),
+            (None, opened(5), 2),
+            (None, opened(6), 2),
+            (Some(4), opened(4), 4),
+            (None, told(5), 1),
+            // It tells of another head.
+            (None, told(6), 3),
+        ] {
+            assert_eq!(written_in(known, 5, &found, &registry), expected, "{known:?}");
+        }
+    }
 }
