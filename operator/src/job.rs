@@ -146,3 +146,49 @@ pub fn with_reason(message: String, pod: Option<&Pod>) -> String {
         None => message,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn job(conditions: &Value) -> Job {
+        let job = json!({
+            "metadata": {"name": "back", "creationTimestamp": "2026-11-23T10:00:00Z"}, "status": {"conditions": conditions},
+        });
+        serde_json::from_value(job).unwrap()
+    }
+
+    #[test]
+    fn a_job_has_ended_when_it_says_so_itself_and_not_before() {
+        for (type_, status, complete, failed) in [
+            ("Complete", "True", true, None),
+            ("Complete", "False", false, None),
+            ("SuccessCriteriaMet", "True", false, None),
+            ("Failed", "True", false, Some(TOO_LONG)),
+            ("Failed", "False", false, None),
+            ("FailureTarget", "True", false, None),
+        ] {
+            let job = job(&json!([{"type": type_, "status": status, "reason": TOO_LONG}]));
+            assert_eq!(
+                (is_complete(&job), failure(&job)),
+                (complete, failed),
+                "{type_} {status}"
+            );
+        }
+        let silent = job(&json!([{"type": "Failed", "status": "True"}]));
+        assert_eq!(failure(&silent), Some("no reason given"));
+    }
+
+    #[test]
+    fn a_job_without_a_pod_is_given_half_a_minute() {
+        let (job, pod) = (job(&json!([])), Pod::default());
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let late = at("2026-11-23T10:00:31Z");
+        assert!(!has_no_pod(Some(&job), None, at("2026-11-23T10:00:29Z")));
+        assert!(has_no_pod(Some(&job), None, late));
+        assert!(!has_no_pod(Some(&job), Some(&pod), late));
+        assert!(!has_no_pod(None, None, late));
+    }
+}

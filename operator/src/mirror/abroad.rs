@@ -165,3 +165,96 @@ pub fn is_beside(activation: &EmbassyActivation, mirror: &RegistryMirror) -> boo
         && activation.spec.mode == ActivationMode::Activate
         && activation.metadata.deletion_timestamp.is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use dataembassy_crds::{EmbassyActivationStatus, TermSigner};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn activation(metadata: &Value, spec: &Value) -> EmbassyActivation {
+        let mut activation = json!({
+            "apiVersion": "dataembassy.io/v1alpha1", "kind": "EmbassyActivation",
+            "metadata": {"name": "home-lost", "namespace": "interior"},
+            "spec": {
+                "embassyRef": {"name": "luxembourg"}, "mode": "Activate", "validUntil": "2036-01-01T00:00:00Z", "registries": [],
+            },
+        });
+        for (part, change) in [("metadata", metadata), ("spec", spec)] {
+            for (field, value) in change.as_object().unwrap() {
+                activation[part][field] = value.clone();
+            }
+        }
+        serde_json::from_value(activation).unwrap()
+    }
+
+    #[test]
+    fn only_an_activation_of_the_mirrors_namespace_and_embassy_that_is_meant_and_stays_is_beside_it() {
+        let mirror: RegistryMirror = serde_json::from_value(json!({
+            "apiVersion": "dataembassy.io/v1alpha1", "kind": "RegistryMirror",
+            "metadata": {"name": "population", "namespace": "interior"},
+            "spec": {
+                "registry": {"id": "population"}, "embassyRef": {"name": "luxembourg"}, "depositCredentialsRef": {"name": "d"},
+                "source": {}, "schedule": {"cron": "0 3 * * *"}, "objectives": {"rpo": "30m"},
+            },
+        }))
+        .unwrap();
+        let nothing = json!({});
+        assert!(is_beside(&activation(&nothing, &nothing), &mirror));
+        for (metadata, spec) in [
+            (json!({"namespace": "justice"}), json!({})),
+            (json!({"deletionTimestamp": "2026-11-28T12:00:00Z"}), json!({})),
+            (json!({}), json!({"mode": "Rehearse"})),
+            (json!({}), json!({"embassyRef": {"name": "tallinn"}})),
+        ] {
+            assert!(
+                !is_beside(&activation(&metadata, &spec), &mirror),
+                "{metadata} {spec}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_registry_is_activated_by_the_one_whose_key_writes_the_open_term() {
+        let one = |name: &str, key: &str, fence: Option<i64>| {
+            let mut activation = activation(&json!({"name": name}), &json!({}));
+            activation.status = Some(EmbassyActivationStatus {
+                registries: vec![ActivatedState {
+                    id: "population".to_owned(),
+                    phase: RegistryPhase::Serving,
+                    signer: Some(TermSigner {
+                        public_key: key.to_owned(),
+                        secret: "s".to_owned(),
+                    }),
+                    fence,
+                    ..ActivatedState::default()
+                }],
+                ..EmbassyActivationStatus::default()
+            });
+            Arc::new(activation)
+        };
+        let opened = json!({
+            "registry": "population", "term": 2,
+            "opening": {"holder": "Embassy", "sequence": 9, "digest": "d", "signer": "ours"},
+        });
+        let abroad = |activations: &[Arc<EmbassyActivation>]| Abroad {
+            report: Some(Arc::new(serde_json::from_value(opened.clone()).unwrap())),
+            activations: activations.to_vec(),
+            ..Abroad::default()
+        };
+        let found = |activations: &[Arc<EmbassyActivation>], registry: &str| {
+            let abroad = abroad(activations);
+            let found = abroad.activated(registry);
+            found.and_then(|(activation, _)| activation.metadata.name.clone())
+        };
+        let both = [
+            one("earlier", "theirs", Some(4)),
+            one("home-lost", "ours", Some(9)),
+        ];
+        assert_eq!(found(&both, "population").as_deref(), Some("home-lost"));
+        assert_eq!(found(&both, "health"), None);
+        assert_eq!(found(&both[..1], "population"), None);
+        assert_eq!(found(&[one("home-lost", "ours", None)], "population"), None);
+    }
+}

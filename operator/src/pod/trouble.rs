@@ -232,10 +232,23 @@ mod tests {
             "ImagePullBackOff",
             "ErrImageNeverPull",
             "InvalidImageName",
+            "ImageInspectError",
+            "RegistryUnavailable",
         ] {
             assert_eq!(
                 reason(&json!({"waiting": {"reason": word}}), &none),
                 Some(Reason::ImagePullFailed),
+                "{word}"
+            );
+        }
+        for word in [
+            "CreateContainerConfigError",
+            "CreateContainerError",
+            "RunContainerError",
+        ] {
+            assert_eq!(
+                reason(&json!({"waiting": {"reason": word}}), &none),
+                Some(Reason::PodRefused),
                 "{word}"
             );
         }
@@ -277,6 +290,11 @@ mod tests {
         let trouble = trouble(Some(&pod(&status)), None, WORDS).unwrap();
         assert_eq!(trouble.reason, Reason::Unschedulable);
         assert!(trouble.message.contains("0/1 nodes"));
+        // One that has its node and is not ready yet is in no trouble.
+        let status = json!({"conditions": [
+            {"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"},
+        ]});
+        assert_eq!(super::trouble(Some(&pod(&status)), None, WORDS), None);
     }
 
     fn refused(said: &str) -> Deployment {
@@ -295,6 +313,11 @@ mod tests {
             assert_eq!(trouble.reason, Reason::PodRefused);
             assert!(trouble.message.contains(said), "{}", trouble.message);
         }
+        let well =
+            json!([{"type": "ReplicaFailure", "status": "False"}, {"type": "Available", "status": "True"}]);
+        let well = json!({"metadata": {}, "status": {"conditions": well}});
+        let well: Deployment = serde_json::from_value(well).unwrap();
+        assert_eq!(trouble(None, Some(&well), WORDS), None);
     }
 
     #[test]
