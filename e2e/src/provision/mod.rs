@@ -14,7 +14,7 @@ use anyhow::Result;
 use crate::{cache::Cache, progress::Progress};
 
 pub use programs::PROGRAMS;
-pub use rootfs::{LIBRARIES, ROOT_FILE_SYSTEMS};
+pub use rootfs::{LIBRARIES, POSTGRES, ROOT_FILE_SYSTEMS};
 pub use tools::TOOLS;
 
 /// The path of a program that is provisioned. What is made only on demand is made now, if it is not there.
@@ -28,6 +28,19 @@ pub async fn program(name: &str, cache: &Cache, progress: &Progress) -> Result<P
         }
     }
     cache.path(name)
+}
+
+/// The path of a root file system. What is made only on demand is made now, if it is not there.
+pub async fn root_file_system(name: &str, cache: &Cache, progress: &Progress) -> Result<PathBuf> {
+    if let Some(rootfs) = rootfs::ON_DEMAND.iter().find(|rootfs| rootfs.name == name)
+        && !rootfs.is_there(cache)
+    {
+        let _lock = alone(cache).await?;
+        if !rootfs.is_there(cache) {
+            rootfs.make(cache, progress).await?;
+        }
+    }
+    cache.path(&format!("rootfs-{name}"))
 }
 
 /// Waits until nobody else provisions.

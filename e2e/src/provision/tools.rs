@@ -29,6 +29,8 @@ enum Kind {
     Python,
     /// A file out of a Python package, which is installed without what it depends on.
     PythonFile,
+    /// A Python package as it is, for an interpreter that brings what it depends on.
+    PythonPackage,
     /// A program out of a package that is not installed: installing it would start a service.
     Debian,
 }
@@ -68,8 +70,16 @@ pub static TOOLS: [Tool; 4] = [
     },
 ];
 
-/// Those that take minutes to build and that no test waits for: each is built when somebody first [asks](super::program) for it.
-pub(super) static ON_DEMAND: [Tool; 2] = [
+/// Those that no test waits for, and that take minutes to build or are only measured against: each is made when somebody first
+/// [asks](super::program) for it.
+pub(super) static ON_DEMAND: [Tool; 3] = [
+    Tool {
+        name: "barman",
+        version: "3.19.1",
+        package: "barman",
+        program: "barman",
+        kind: Kind::PythonPackage,
+    },
     Tool {
         name: "cargo-deny",
         version: "0.20.2",
@@ -87,7 +97,7 @@ pub(super) static ON_DEMAND: [Tool; 2] = [
 ];
 
 impl Tool {
-    /// Where its program is, or will be.
+    /// Where its program is, or will be; of a Python package, where the package is.
     #[must_use]
     pub fn path(&self, cache: &Cache) -> PathBuf {
         cache.tool(self.name, self.version).join("bin").join(self.program)
@@ -131,14 +141,18 @@ impl Tool {
                 std::fs::remove_dir_all(&target)?;
             }
             Kind::Python => self.install_by_pip(&folder, &[]).await?,
-            Kind::PythonFile => {
+            Kind::PythonFile | Kind::PythonPackage => {
                 let packages = folder.join("packages");
                 let target = packages.to_string_lossy();
                 self.install_by_pip(&folder, &["--no-deps", "--target", &target])
                     .await?;
-                let module = self.package.replace('-', "_");
-                let file = packages.join(module).join(self.program);
-                std::fs::rename(&file, folder.join("bin").join(self.program))
+                let module = packages.join(self.package.replace('-', "_"));
+                let wanted = if self.kind == Kind::PythonFile {
+                    module.join(self.program)
+                } else {
+                    module
+                };
+                std::fs::rename(&wanted, folder.join("bin").join(self.program))
                     .with_context(|| format!("{} has no {}", self.package, self.program))?;
                 std::fs::remove_dir_all(&packages)?;
             }
