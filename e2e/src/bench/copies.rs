@@ -5,7 +5,8 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 
 use super::{
-    Options, configuration::Servers, data::Data, door::Door, ours, rig::Rig, row::Row, spent::Meter, theirs,
+    Options, configuration::Servers, data::Data, door::Door, ours, promise::Promise, rig::Rig, row::Row,
+    spent::Meter, theirs,
 };
 use crate::progress::Progress;
 
@@ -16,6 +17,13 @@ const SHAPES: [Data; 4] = [
     Data::Incompressible,
     Data::Documents,
 ];
+
+/// How many times as fast as the pipe a restore is at least.
+const RESTORE: f64 = 1.3;
+/// How many times the bytes of the pipe's copy ours has at most.
+const SIZE: f64 = 1.02;
+/// The limit of the mirror's pod, in MiB.
+const MEMORY: f64 = 128.0;
 
 /// Whose copy ours stands beside.
 #[derive(Clone, Copy)]
@@ -32,6 +40,8 @@ struct Bench {
     rig: Rig,
     /// Copies of ours so far.
     copies: u32,
+    /// The most memory that one of them took, in MiB.
+    peak: f64,
 }
 
 /// TPC-H's tables: copies, restores, and the bytes in the store.
@@ -42,7 +52,7 @@ pub(super) async fn measure(options: &Options, sidecar: &Path, progress: &Progre
         bench.beside(Peer::Restic, options.runs, progress).await?,
     ];
     rows.extend(restores(&bench.rig, bench.data, options.runs, progress).await?);
-    rows.push(bench.size().await?);
+    rows.extend([bench.size().await?, bench.memory()]);
     Ok(rows)
 }
 
@@ -56,7 +66,7 @@ pub(super) async fn measure_shapes(
     for data in SHAPES {
         let mut bench = Bench::set_up(data, sidecar, progress).await?;
         rows.push(bench.beside(Peer::Pipe, options.runs, progress).await?);
-        rows.push(bench.size().await?);
+        rows.extend([bench.size().await?, bench.memory()]);
     }
     Ok(rows)
 }
@@ -71,6 +81,7 @@ impl Bench {
             meter: Meter::of_servers()?,
             rig,
             copies: 0,
+            peak: 0.0,
         })
     }
 
@@ -102,18 +113,36 @@ impl Bench {
                 counted.context("their copy")
             };
             let (one, other) = in_turn(run, copy, other).await?;
+            self.peak = self.peak.max(one.peak);
             ours.push(one);
             theirs.push(other);
             step.done();
         }
-        Row::spent(name, &ours, &theirs)
+        Ok(Row::spent(name, &ours, &theirs)?.promised(promise(peer, self.data)))
     }
 
     async fn size(&self) -> Result<Row> {
-        let (ours, theirs) = self.rig.sealed_megabytes(self.copies).await?;
+        let ours = self.rig.our_megabytes(self.copies).await?;
+        let theirs = self.rig.their_megabytes(theirs::OBJECT).await?;
         let name = format!("size of a copy of {}", self.data.name());
-        Ok(Row::new(name, ours, theirs, "MB"))
+        Ok(Row::new(name, ours, theirs, "MB").promised(Promise::at_most(SIZE)))
     }
+
+    fn memory(&self) -> Row {
+        let name = format!("most memory of our copies of {}, and the limit", self.data.name());
+        Row::within(name, self.peak, MEMORY, "MiB")
+    }
+}
+
+/// How fast a copy of ours is at least.
+fn promise(peer: Peer, data: Data) -> Option<Promise> {
+    let times = match (peer, data) {
+        (Peer::Restic, _) => 2.0,
+        (Peer::Pipe, Data::Tpch(_) | Data::OneTable(_)) => 1.15,
+        (Peer::Pipe, Data::Tables(_)) => 1.5,
+        (Peer::Pipe, Data::Incompressible | Data::Documents) => return None,
+    };
+    Some(Promise::times_as_fast(times))
 }
 
 async fn restores(rig: &Rig, data: Data, runs: u32, progress: &Progress) -> Result<[Row; 2]> {
@@ -132,7 +161,7 @@ async fn restores(rig: &Rig, data: Data, runs: u32, progress: &Progress) -> Resu
     }
     let name = format!("restore of {}", data.name());
     Ok([
-        Row::seconds(name.clone(), &ours, &piped),
+        Row::seconds(name.clone(), &ours, &piped).promised(Promise::times_as_fast(RESTORE)),
         // The share of a drill that others do too: it has the store's copy to open, they have a folder on the same disk.
         Row::seconds(
             format!("{name}, against pg_restore -j2 of a local dump"),

@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::{net::TcpStream, process::Child};
 
-use super::row::Row;
+use super::{promise::Promise, row::Row};
 use crate::{
     command::{command, output},
     progress::Progress,
@@ -37,6 +37,10 @@ const SENDERS: usize = 16;
 const PUTS: usize = 4;
 /// Bytes of a put: what a segment has.
 const BYTES: usize = 16 << 20;
+/// The share of the store's own throughput that comes through at least.
+const THROUGHPUT: f64 = 0.9;
+/// The most memory that the gate may have meanwhile, in MiB.
+const MEMORY: f64 = 48.0;
 /// No put takes longer.
 const DEADLINE: Duration = Duration::from_mins(2);
 
@@ -50,8 +54,8 @@ struct Rig {
     folder: TempDir,
 }
 
-/// Measures and returns the row.
-pub(super) async fn measure(runs: u32, sidecar: &Path, progress: &Progress) -> Result<Row> {
+/// Measures and returns the rows.
+pub(super) async fn measure(runs: u32, sidecar: &Path, progress: &Progress) -> Result<[Row; 2]> {
     let step = progress.step("a gate before a store");
     let rig = Rig::set_up(sidecar).await?;
     step.done();
@@ -74,8 +78,17 @@ pub(super) async fn measure(runs: u32, sidecar: &Path, progress: &Progress) -> R
         step.done();
     }
     let peak = rig.peak_mebibytes()?;
-    let name = format!("{SENDERS} puts at once through the gate, which took {peak} MiB, or past it");
-    Ok(Row::seconds(name, &ours, &theirs))
+    let puts = format!("{SENDERS} puts at once through the gate");
+    Ok([
+        Row::seconds(format!("{puts}, or past it"), &ours, &theirs)
+            .promised(Promise::times_as_fast(THROUGHPUT)),
+        Row::within(
+            format!("{puts}: its memory, and what is promised at most"),
+            peak,
+            MEMORY,
+            "MiB",
+        ),
+    ])
 }
 
 impl Rig {
@@ -191,13 +204,13 @@ impl Rig {
     }
 
     /// The most memory that the gate has had.
-    fn peak_mebibytes(&self) -> Result<u64> {
+    fn peak_mebibytes(&self) -> Result<f64> {
         let id = self.gate.id().context("the gate has ended")?;
         let status = fs::read_to_string(format!("/proc/{id}/status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let peak = peak.context("the kernel tells no peak")?.trim();
-        let kibibytes: u64 = peak.trim_end_matches(" kB").parse()?;
-        Ok(kibibytes.div_ceil(1024))
+        let kibibytes: f64 = peak.trim_end_matches(" kB").parse()?;
+        Ok(kibibytes / 1024.0)
     }
 }
 

@@ -17,6 +17,7 @@ mod harm;
 mod limit;
 mod made;
 mod ours;
+mod promise;
 mod reading;
 mod rest;
 mod rig;
@@ -33,6 +34,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{cache::Cache, progress::Progress};
 
+pub use promise::{Promise, missed};
 pub use row::Row;
 pub use spent::Spent;
 
@@ -97,7 +99,7 @@ pub async fn measure(
         rows.extend(limit::measure(options, sidecar, progress).await?);
     }
     if options.includes(Part::Gate) {
-        rows.push(gate::measure(options.runs, sidecar, progress).await?);
+        rows.extend(gate::measure(options.runs, sidecar, progress).await?);
     }
     if options.includes(Part::Reading) {
         rows.extend(reading::measure(options.runs, sidecar, progress).await?);

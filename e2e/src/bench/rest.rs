@@ -220,9 +220,9 @@ async fn watch(parts: &[Watched]) -> Result<Vec<Row>> {
         let share = percent(busiest.unwrap_or_default(), elapsed);
         let Watched { name, promised, .. } = part;
         let row = format!("{name} at rest: resident, and what is promised at most");
-        rows.push(Row::new(row, resident, *promised, "MiB"));
+        rows.push(Row::within(row, resident, *promised, "MiB"));
         let row = format!("{name} at rest: share of a processor, and what is promised at most");
-        rows.push(Row::new(row, share, SHARE, "%"));
+        rows.push(Row::within(row, share, SHARE, "%"));
     }
     Ok(rows)
 }

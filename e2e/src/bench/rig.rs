@@ -12,9 +12,9 @@ use dataembassy_testkit::{
     postgresql::{self, DUMP_ROLE, PASSWORD, Server},
 };
 use tempfile::TempDir;
+use tokio_postgres::Client;
 
 use super::data::Data;
-use super::theirs::OBJECT;
 use crate::command::{command, output};
 
 /// The registry that is mirrored.
@@ -26,7 +26,7 @@ pub(super) const TARGET: &str = "restored";
 /// Sessions that a mirror may have at the source.
 pub(super) const MAX_CONNECTIONS: u32 = 6;
 /// The stock tools' bucket: without Object Lock, which rclone would have to be told of.
-const THEIR_BUCKET: &str = "theirs";
+pub(super) const THEIR_BUCKET: &str = "theirs";
 /// Counts the rows of all tables, whichever there are.
 const ROWS: &str = "SELECT coalesce(sum((xpath('/row/count/text()', query_to_xml(format('SELECT count(*) FROM %s', oid::regclass), false, true, '')))
     [1]::text::bigint), 0)::bigint FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
@@ -234,13 +234,12 @@ impl Rig {
 
     /// Fails unless the target has as many rows as the source.
     pub(super) async fn check_target(&self) -> Result<()> {
-        let found: i64 = self
-            .server
-            .client(TARGET)
-            .await?
-            .query_one(ROWS, &[])
-            .await?
-            .get(0);
+        self.check(&self.server.client(TARGET).await?).await
+    }
+
+    /// Fails unless this session's database has as many rows as the source.
+    pub(super) async fn check(&self, restored: &Client) -> Result<()> {
+        let found: i64 = restored.query_one(ROWS, &[]).await?.get(0);
         ensure!(
             found == self.rows,
             "{found} rows were restored, not {}",
@@ -249,13 +248,15 @@ impl Rig {
         Ok(())
     }
 
-    /// Megabytes that one copy takes in the store: ours (the mean of all runs) and theirs.
-    pub(super) async fn sealed_megabytes(&self, runs: u32) -> Result<(f64, f64)> {
-        let ours = self
-            .size(&format!("{BUCKET}/registries/{REGISTRY}/copies"))
-            .await?;
-        let theirs = self.size(&format!("{THEIR_BUCKET}/{OBJECT}")).await?;
-        Ok((ours / f64::from(runs), theirs))
+    /// Megabytes that one copy of ours takes in the store: the mean of all runs.
+    pub(super) async fn our_megabytes(&self, runs: u32) -> Result<f64> {
+        let all = self.size(&format!("{BUCKET}/registries/{REGISTRY}/copies"));
+        Ok(all.await? / f64::from(runs))
+    }
+
+    /// Megabytes that an object or a folder of theirs takes in the store.
+    pub(super) async fn their_megabytes(&self, what: &str) -> Result<f64> {
+        self.size(&format!("{THEIR_BUCKET}/{what}")).await
     }
 
     async fn size(&self, what: &str) -> Result<f64> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::spent::Spent;
+use super::{promise::Promise, spent::Spent};
 
 /// One comparison, or one figure that has nothing to stand beside.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,6 +21,9 @@ pub struct Row {
     /// came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
+    /// The ratio that is promised at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promise>,
     /// Of `ours` and `theirs`; empty for a share.
     pub unit: String,
     /// What the median runs took besides time: ours, and theirs.
@@ -38,12 +41,26 @@ impl Row {
         }
     }
 
+    /// Something of which so much is promised at most.
+    pub(super) fn within(name: String, ours: f64, promised: f64, unit: &str) -> Self {
+        Self::new(name, ours, promised, unit).promised(Promise::AS_GOOD)
+    }
+
     /// A share that is promised to be as large at least.
     pub(super) fn at_least(name: String, ours: f64, promised: f64) -> Self {
-        Self {
+        let row = Self {
             theirs: Some(promised),
             ratio: Some(promised / ours),
             ..Self::alone(name, ours, "")
+        };
+        row.promised(Promise::AS_GOOD)
+    }
+
+    /// The same with what is promised of it, if anything is.
+    pub(super) fn promised(self, promise: impl Into<Option<Promise>>) -> Self {
+        Self {
+            promise: promise.into(),
+            ..self
         }
     }
 
@@ -53,6 +70,7 @@ impl Row {
             ours,
             theirs: None,
             ratio: None,
+            promise: None,
             unit: unit.into(),
             spent: Vec::new(),
         }
@@ -127,6 +145,12 @@ mod tests {
             [less.ratio, more.ratio, neither.ratio],
             [Some(0.75), Some(0.5), None]
         );
+    }
+
+    #[test]
+    fn what_is_promised_is_written_as_a_ratio() {
+        let row = Row::new("copy".into(), 3.0, 4.0, "s").promised(Promise::at_most(1.02));
+        assert_eq!(serde_json::to_value(row).unwrap()["promise"], 1.02);
     }
 
     #[test]

@@ -74,13 +74,13 @@ pub(super) async fn measure(sidecar: &Path, progress: &Progress) -> Result<Vec<R
         EXTENT.registries * EXTENT.entries
     );
     Ok(vec![
-        Row::new(
+        Row::within(
             format!("heads of {of}, and what is promised at most"),
             known.as_secs_f64(),
             KNOWN,
             "s",
         ),
-        Row::new(format!("most memory for {of}, and the limit"), peak, LIMIT, "MiB"),
+        Row::within(format!("most memory for {of}, and the limit"), peak, LIMIT, "MiB"),
     ])
 }
 

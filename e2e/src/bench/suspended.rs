@@ -110,7 +110,7 @@ fn rows(known: f64, most: f64, now: f64, writes: usize) -> Result<Vec<Row>> {
     let of = format!("an operator of {MIRRORS} suspended mirrors");
     let row = |what: &str, ours, theirs, unit| {
         let name = format!("{of}: {what}, and what is promised at most");
-        Row::new(name, ours, theirs, unit)
+        Row::within(name, ours, theirs, unit)
     };
     let written = f64::from(u32::try_from(writes)?);
     Ok(vec![

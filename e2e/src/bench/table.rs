@@ -2,22 +2,34 @@
 
 use std::fmt::Write as _;
 
-use super::{row::Row, spent::Spent};
+use super::{
+    promise::{self, Outcome, Promise},
+    row::Row,
+    spent::Spent,
+};
 
 /// As Markdown, for `docs/`.
 pub(super) fn markdown(rows: &[Row]) -> String {
-    let mut table = "| what | ours | theirs | ratio |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut table =
+        "| what | ours | theirs | ratio | promised | outcome |\n| --- | --- | --- | --- | --- | --- |\n"
+            .to_owned();
     for row in rows {
         let of = |value| with_unit(value, &row.unit);
         let theirs = row.theirs.map(of).unwrap_or_default();
         // A string takes every write.
         let _ = writeln!(
             table,
-            "| {} | {} | {theirs} | {} |",
+            "| {} | {} | {theirs} | {} | {} | {} |",
             row.name,
             of(row.ours),
-            digits(row.ratio)
+            digits(row.ratio),
+            digits(row.promise.map(Promise::ratio)),
+            outcome(row)
         );
+    }
+    let reasons = promise::reasons(rows);
+    if !reasons.is_empty() {
+        let _ = write!(table, "\n{reasons}");
     }
     let taken: Vec<_> = taken(rows).collect();
     if !taken.is_empty() {
@@ -49,21 +61,24 @@ pub(super) fn render(rows: &[Row]) -> String {
     let names = rows.iter().map(|row| row.name.chars().count());
     let width = names.max().unwrap_or(0).max(4);
     let mut table = format!(
-        "{:width$}  {:>10}  {:>10}  {:>6}  unit\n",
-        "name", "ours", "theirs", "ratio"
+        "{:width$}  {:>10}  {:>10}  {:>6}  {:>8}  {:12}  unit\n",
+        "name", "ours", "theirs", "ratio", "promised", "outcome"
     );
     for row in rows {
         let line = format!(
-            "{:width$}  {:>10.2}  {:>10}  {:>6}  {}",
+            "{:width$}  {:>10.2}  {:>10}  {:>6}  {:>8}  {:12}  {}",
             row.name,
             row.ours,
             digits(row.theirs),
             digits(row.ratio),
+            digits(row.promise.map(Promise::ratio)),
+            outcome(row),
             row.unit
         );
         // A string takes every write.
         let _ = writeln!(table, "{}", line.trim_end());
     }
+    table.push_str(&promise::reasons(rows));
     let taken: Vec<_> = taken(rows).collect();
     if !taken.is_empty() {
         let wide = width + ": theirs".len();
@@ -106,6 +121,10 @@ fn taken(rows: &[Row]) -> impl Iterator<Item = (String, Spent)> {
     })
 }
 
+fn outcome(row: &Row) -> &'static str {
+    row.outcome().map(Outcome::word).unwrap_or_default()
+}
+
 fn digits(value: Option<f64>) -> String {
     value.map(|value| format!("{value:.2}")).unwrap_or_default()
 }
@@ -129,9 +148,11 @@ mod tests {
             written: 347.0,
         };
         [
-            Row::spent("copy".into(), &[took(3.0)], &[took(4.0)]).unwrap(),
+            Row::spent("copy".into(), &[took(3.0)], &[took(4.0)])
+                .unwrap()
+                .promised(Promise::times_as_fast(1.25)),
             Row::spent_alone("into nothing".into(), &[took(2.0)]).unwrap(),
-            Row::at_least("share".into(), 0.5, 0.25),
+            Row::at_least("share".into(), 0.25, 0.5),
             Row::alone("image".into(), 90.0, "MB"),
         ]
     }
@@ -140,9 +161,9 @@ mod tests {
     fn what_the_median_runs_took_follows_the_comparisons() {
         assert_eq!(
             markdown(&rows()),
-            "| what | ours | theirs | ratio |\n| --- | --- | --- | --- |\n\
-             | copy | 3.00 s | 4.00 s | 0.75 |\n| into nothing | 2.00 s |  |  |\n| share | 0.50 | 0.25 | 0.50 |\n\
-             | image | 90.00 MB |  |  |\n\n\
+            "| what | ours | theirs | ratio | promised | outcome |\n| --- | --- | --- | --- | --- | --- |\n\
+             | copy | 3.00 s | 4.00 s | 0.75 | 0.80 | kept |\n| into nothing | 2.00 s |  |  |  |  |\n\
+             | share | 0.25 | 0.50 | 2.00 | 1.00 | MISSED |\n| image | 90.00 MB |  |  |  |  |\n\n\
              | run in the middle | s | processor s: who copies | database | store | most memory | requests | written |\n\
              | --- | --- | --- | --- | --- | --- | --- | --- |\n\
              | copy: ours | 3.0 | 1.0 | 2.0 | 0.5 | 40 MiB | 30 | 347.0 MB |\n\
@@ -158,11 +179,11 @@ mod tests {
         assert_eq!(
             lines[..5],
             [
-                "name                ours      theirs   ratio  unit",
-                "copy                3.00        4.00    0.75  s",
-                "into nothing        2.00                      s",
-                "share               0.50        0.25    0.50",
-                "image              90.00                      MB",
+                "name                ours      theirs   ratio  promised  outcome       unit",
+                "copy                3.00        4.00    0.75      0.80  kept          s",
+                "into nothing        2.00                                              s",
+                "share               0.25        0.50    2.00      1.00  MISSED",
+                "image              90.00                                              MB",
             ]
         );
         assert!(lines[7].starts_with("copy: ours "), "{said}");
