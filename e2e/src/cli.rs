@@ -210,6 +210,9 @@ fn announce(plan: &provision::Plan, progress: &Progress, also: &str) {
     }
 }
 
+/// What is made when those who copy a server file by file are measured against.
+const PHYSICAL: &str = "make a root file system with PostgreSQL and pgBackRest, and install barman-cloud with pip, unless the cache has them";
+
 /// What bringing the bed up changes on this machine.
 fn changes() -> String {
     format!(
@@ -274,8 +277,11 @@ async fn installed(cache: &Cache, progress: &Progress) -> Result<()> {
 /// Ends well only if everything is as promised, but for what is known to be out of reach.
 async fn measure(options: &bench::Options, cache: &Cache, progress: &Progress) -> Result<ExitCode> {
     let plan = provision::Plan::make(cache).await?.for_the_bench().await?;
-    let on_the_bed = options.only == Some(bench::Part::Rest);
-    let also = if on_the_bed { changes() } else { String::new() };
+    let also = match options.only {
+        Some(bench::Part::Rest) => changes(),
+        Some(bench::Part::Usable) => PHYSICAL.to_owned(),
+        _ => String::new(),
+    };
     carry_out(plan, cache, progress, &also).await?;
     let programs = images::build_programs(progress).await?;
     let rows = bench::measure(options, cache, &programs, progress).await?;

@@ -15,8 +15,10 @@ mod gate;
 mod group;
 mod harm;
 mod limit;
+mod machine;
 mod made;
 mod ours;
+mod physical;
 mod promise;
 mod reading;
 mod rest;
@@ -27,6 +29,7 @@ mod spent;
 mod suspended;
 mod table;
 mod theirs;
+mod usable;
 
 use std::path::Path;
 
@@ -74,6 +77,9 @@ pub enum Part {
     /// Sidecar, custodian and operator of three registries at rest, and an operator of 2,000 suspended mirrors; only when it is asked for, as it
     /// brings the test bed up, takes some forty minutes, and takes the bed down again.
     Rest,
+    /// From an object in the store to a server that answers, next to those who copy a server file by file; only when it is asked for, as it makes
+    /// a root file system for them.
+    Usable,
 }
 
 impl Options {
@@ -122,6 +128,9 @@ pub async fn measure(
     }
     if options.only == Some(Part::Rest) {
         rows.extend(rest::measure(cache, progress).await?);
+    }
+    if options.only == Some(Part::Usable) {
+        rows.extend(Box::pin(usable::measure(options, cache, sidecar, progress)).await?);
     }
     Ok(rows)
 }

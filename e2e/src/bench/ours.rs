@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -121,7 +122,17 @@ async fn report(port: u16) -> Result<Report> {
 
 pub(super) async fn restore(rig: &Rig) -> Result<Duration> {
     rig.empty_target().await?;
-    let mut restore = command(&rig.sidecar);
+    let authority = rig.path("database-ca.crt");
+    let began = Instant::now();
+    restore_into(rig, command(&rig.sidecar), rig.server.port(), &authority).await?;
+    let took = began.elapsed();
+    rig.check_target().await?;
+    Ok(took)
+}
+
+/// Restores into the database [`TARGET`] of the server at this port, whose certificate is of this authority, by a command that lacks only the
+/// arguments.
+pub(super) async fn restore_into(rig: &Rig, mut restore: Command, port: u16, authority: &Path) -> Result<()> {
     restore
         .args([
             "restore",
@@ -139,12 +150,7 @@ pub(super) async fn restore(rig: &Rig) -> Result<Duration> {
             "--custodian-key",
             &rig.custodian,
         ])
-        .args([
-            "--target-host",
-            "localhost",
-            "--target-port",
-            &rig.server.port().to_string(),
-        ])
+        .args(["--target-host", "localhost", "--target-port", &port.to_string()])
         .args(["--target-database", TARGET, "--target-user", "postgres"])
         .arg("--identity-file")
         .arg(rig.path("identity.txt"))
@@ -155,12 +161,8 @@ pub(super) async fn restore(rig: &Rig) -> Result<Duration> {
         .arg("--target-password-file")
         .arg(rig.path("password"))
         .arg("--target-ca")
-        .arg(rig.path("database-ca.crt"))
+        .arg(authority)
         .arg("--postgresql-programs")
         .arg(&rig.programs);
-    let began = Instant::now();
-    output(&mut restore).await?;
-    let took = began.elapsed();
-    rig.check_target().await?;
-    Ok(took)
+    output(&mut restore).await.map(drop)
 }

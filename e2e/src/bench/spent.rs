@@ -64,20 +64,39 @@ impl Meter {
         })
     }
 
+    /// Those that count as the database: whoever starts a server while something is counted starts it in there.
+    pub(super) fn database(&self) -> &Group {
+        &self.database
+    }
+
     /// Runs something in a group of its own, from whose beginning on the time counts; it comes to the store by `door`.
     pub(super) async fn count<F>(&self, door: Door<'_>, run: impl FnOnce(Group) -> F) -> Result<Spent>
     where
         F: Future<Output = Result<Group>>,
     {
+        let counted = self.count_and_keep(door, |group| async move { Ok((run(group).await?, ())) });
+        let (spent, ()) = counted.await?;
+        Ok(spent)
+    }
+
+    /// The same for something that leaves something behind, whose end does not count.
+    pub(super) async fn count_and_keep<F, T>(
+        &self,
+        door: Door<'_>,
+        run: impl FnOnce(Group) -> F,
+    ) -> Result<(Spent, T)>
+    where
+        F: Future<Output = Result<(Group, T)>>,
+    {
         let group = Group::make("program")?;
         let asked = door.traffic().await?;
         let before = [self.database.seconds()?, self.store.seconds()?];
         let began = Instant::now();
-        let group = run(group).await?;
+        let (group, left) = run(group).await?;
         let elapsed = began.elapsed();
         let after = [self.database.seconds()?, self.store.seconds()?];
         let asked = door.traffic().await?.since(asked);
-        Ok(Spent {
+        let spent = Spent {
             seconds: elapsed.as_secs_f64(),
             program: group.seconds()?,
             database: after[0] - before[0],
@@ -85,7 +104,8 @@ impl Meter {
             peak: group.peak()?,
             requests: asked.requests,
             written: asked.received / 1e6,
-        })
+        };
+        Ok((spent, left))
     }
 }
 

@@ -37,9 +37,16 @@ pub(super) async fn copy(rig: &Rig, group: Group) -> Result<Group> {
 
 /// Makes a repository that knows nothing: in one that holds the rows already there would be nothing to store.
 pub(super) async fn begin_restic(rig: &Rig) -> Result<()> {
-    let script = "rclone --ca-cert \"$STORE_CA\" purge \"store:$BUCKET/restic\" 2>/dev/null || true
-         restic --cacert \"$STORE_CA\" --no-cache --quiet init";
+    remove(rig, "restic").await?;
+    let script = "restic --cacert \"$STORE_CA\" --no-cache --quiet init";
     output(&mut pipe(rig, script)).await.map(drop)
+}
+
+/// Removes a folder of theirs from the store, if there is one.
+pub(super) async fn remove(rig: &Rig, folder: &str) -> Result<()> {
+    let script =
+        format!("rclone --ca-cert \"$STORE_CA\" purge \"store:$BUCKET/{folder}\" 2>/dev/null || true");
+    output(&mut pipe(rig, &script)).await.map(drop)
 }
 
 pub(super) async fn restic(rig: &Rig, group: Group) -> Result<Group> {
