@@ -3,6 +3,7 @@
 //! No I/O but on `Read` and `Write` values the caller gives, nothing asynchronous: it runs on blocking threads. The custodian and the gate
 //! never use this crate, as they hold no keys. The normative text is `docs/format.md`.
 
+mod age_file;
 pub mod inventory;
 pub mod key;
 pub mod member;

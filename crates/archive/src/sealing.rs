@@ -1,12 +1,14 @@
 //! Sealing: one zstd frame inside one binary age file, both ways. Segments and inventory parts are made of it.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 
-use age::stream::{StreamReader, StreamWriter};
+use age::stream::StreamReader;
 use bytes::Bytes;
 use dataembassy_ledger::Sha256Digest;
-use dataembassy_ledger::value::Sha256Stream;
+use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation as _, OutBuffer};
+use zstd::zstd_safe::CCtx;
 
+use crate::age_file::AgeWriter;
 use crate::key::{CopyKey, CopyRecipient};
 
 /// The largest zstd window that a reader must hold: 2^23 bytes.
@@ -18,10 +20,6 @@ const MAX_FRAME_HEADER_BYTES: usize = 18;
 const FRAME_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 /// How much decrypted content is handed to zstd at a time.
 const INPUT_BYTES: usize = 64 * 1024;
-/// What age adds to 64 KiB of content, and what it adds in front of all.
-const CHUNK_BYTES: u64 = 64 * 1024;
-const TAG_BYTES: u64 = 16;
-const HEADER_BOUND: u64 = 1024;
 
 /// How hard zstd works: 1 to 19. Higher ones would need a window that readers refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,45 +135,12 @@ pub enum OpenError {
     TrailingData,
 }
 
-/// Keeps bytes and hashes them as they come, while they are in the processor's cache.
-struct HashingSink {
-    bytes: Vec<u8>,
-    hash: Sha256Stream,
-}
-
-impl Write for HashingSink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.hash.update(bytes);
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Counts what zstd hands to age.
-struct Counting<W> {
-    inner: W,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Counting<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
 /// Seals what is written to it. Without [`SealWriter::finish`] there is no object: what was cut off cannot be mistaken for whole.
 pub(crate) struct SealWriter {
-    frame: zstd::stream::write::Encoder<'static, Counting<StreamWriter<HashingSink>>>,
+    frame: Encoder<'static>,
+    /// What the compressor has given last: it has room for a whole block, which the compressor then writes here and nowhere before.
+    compressed: Vec<u8>,
+    file: AgeWriter,
     plain_bytes: u64,
 }
 
@@ -186,26 +151,27 @@ impl SealWriter {
         level: CompressionLevel,
         expected_bytes: usize,
     ) -> Result<Self, SealError> {
-        let recipients = std::iter::once(&recipient.0 as &dyn age::Recipient);
-        let encryptor = age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
-        let sink = HashingSink {
-            bytes: Vec::with_capacity(expected_bytes),
-            hash: Sha256Stream::new(),
-        };
-        let sealed = Counting {
-            inner: encryptor.wrap_output(sink)?,
-            bytes: 0,
-        };
-        let mut frame = zstd::stream::write::Encoder::new(sealed, level.0)?;
-        frame.include_checksum(true)?;
+        let mut frame = Encoder::new(level.0)?;
+        frame.set_parameter(CParameter::ChecksumFlag(true))?;
         Ok(Self {
             frame,
+            compressed: Vec::with_capacity(CCtx::out_size()),
+            file: AgeWriter::new(&recipient.0, expected_bytes)?,
             plain_bytes: 0,
         })
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), SealError> {
-        self.frame.write_all(bytes)?;
+        let mut input = InBuffer::around(bytes);
+        loop {
+            self.frame
+                .run(&mut input, &mut OutBuffer::around(&mut self.compressed))?;
+            self.file.write(&self.compressed)?;
+            // Where there was no more room, more may be waiting.
+            if input.pos() == bytes.len() && self.compressed.len() < self.compressed.capacity() {
+                break;
+            }
+        }
         self.plain_bytes += bytes.len() as u64;
         Ok(())
     }
@@ -215,20 +181,28 @@ impl SealWriter {
     }
 
     /// What the object would have if it were finished now, but for up to 128 KiB that the compressor holds back.
-    pub(crate) fn sealed_bytes(&self) -> u64 {
-        let content = self.frame.get_ref().bytes;
-        HEADER_BOUND + content + (content / CHUNK_BYTES + 1) * TAG_BYTES
+    pub(crate) const fn sealed_bytes(&self) -> u64 {
+        self.file.size()
     }
 
-    pub(crate) fn finish(self, max_bytes: u64) -> Result<Sealed, SealError> {
-        let sink = self.frame.finish()?.inner.finish()?;
-        let size = sink.bytes.len() as u64;
+    pub(crate) fn finish(mut self, max_bytes: u64) -> Result<Sealed, SealError> {
+        loop {
+            let left = self
+                .frame
+                .finish(&mut OutBuffer::around(&mut self.compressed), true)?;
+            self.file.write(&self.compressed)?;
+            if left == 0 {
+                break;
+            }
+        }
+        let (bytes, sha256) = self.file.finish()?;
+        let size = bytes.len() as u64;
         if size > max_bytes {
             return Err(SealError::TooLarge { size, max: max_bytes });
         }
         Ok(Sealed {
-            bytes: sink.bytes.into(),
-            sha256: sink.hash.finish(),
+            bytes: bytes.into(),
+            sha256,
             plain_bytes: self.plain_bytes,
         })
     }
