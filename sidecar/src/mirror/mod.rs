@@ -15,6 +15,7 @@ pub mod process;
 pub mod proof;
 pub mod report;
 pub mod run;
+mod sealing;
 pub mod upload;
 
 use std::path::PathBuf;

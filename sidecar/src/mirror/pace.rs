@@ -11,7 +11,7 @@ use dataembassy_archive::CompressionLevel;
 /// From this share of a segment's time on, waiting for the store means that the store is behind: a tenth.
 const STORE_IS_BEHIND: u32 = 10;
 /// From so many bytes on a copy has half a dozen segments, or more.
-const MANY_SEGMENTS: u64 = 256 * 1024 * 1024;
+pub(super) const MANY_SEGMENTS: u64 = 256 * 1024 * 1024;
 
 /// What became of the time since a segment was begun.
 pub(super) struct Spent {
@@ -39,11 +39,13 @@ impl Spent {
         clocked(&mut self.waiting_for_store, wait)
     }
 
-    fn who_is_behind(&self) -> Behind {
+    /// As one of so many that seal side by side saw it: where together they work less than a quarter of one's time, the source is behind.
+    fn who_is_behind(&self, sealers: u32) -> Behind {
         let all = self.since.elapsed();
+        let quarters = 4 * sealers;
         if self.waiting_for_store * STORE_IS_BEHIND > all {
             Behind::Store
-        } else if self.waiting_for_source * 4 > all * 3 {
+        } else if self.waiting_for_source * quarters > all * (quarters - 1) {
             Behind::Source
         } else {
             Behind::Sealing
@@ -70,17 +72,18 @@ enum Behind {
 /// the easiest: most likely sealing is what the others wait for, and if not, that is known in a moment.
 pub(super) struct Pace {
     level: CompressionLevel,
+    sealers: u32,
 }
 
 impl Pace {
-    /// For a copy of about so many bytes before they are compressed.
-    pub(super) const fn of(bytes: u64) -> Self {
-        let level = if bytes < MANY_SEGMENTS {
-            CompressionLevel::DEFAULT
+    /// For a copy of about so many bytes before they are compressed. Where it has many segments, so many seal side by side.
+    pub(super) const fn of(bytes: u64, sealers: u32) -> Self {
+        let (level, sealers) = if bytes < MANY_SEGMENTS {
+            (CompressionLevel::DEFAULT, 1)
         } else {
-            CompressionLevel::EASIEST
+            (CompressionLevel::EASIEST, sealers)
         };
-        Self { level }
+        Self { level, sealers }
     }
 
     /// The level of the segment that is begun now.
@@ -90,7 +93,7 @@ impl Pace {
 
     /// Takes in what a segment's time went into, and the wait for the next one's place.
     pub(super) fn learn(&mut self, spent: &Spent) {
-        self.follow(spent.who_is_behind());
+        self.follow(spent.who_is_behind(self.sealers));
     }
 
     fn follow(&mut self, behind: Behind) {
@@ -118,11 +121,18 @@ mod tests {
 
     #[test]
     fn who_is_behind_is_told_by_who_was_waited_for() {
-        assert_eq!(spent(0, 0, 100).who_is_behind(), Behind::Sealing);
-        assert_eq!(spent(60, 5, 35).who_is_behind(), Behind::Sealing);
-        assert_eq!(spent(80, 0, 20).who_is_behind(), Behind::Source);
-        assert_eq!(spent(20, 20, 60).who_is_behind(), Behind::Store);
-        assert_eq!(spent(80, 15, 5).who_is_behind(), Behind::Store);
+        assert_eq!(spent(0, 0, 100).who_is_behind(1), Behind::Sealing);
+        assert_eq!(spent(60, 5, 35).who_is_behind(1), Behind::Sealing);
+        assert_eq!(spent(80, 0, 20).who_is_behind(1), Behind::Source);
+        assert_eq!(spent(20, 20, 60).who_is_behind(1), Behind::Store);
+        assert_eq!(spent(80, 15, 5).who_is_behind(1), Behind::Store);
+    }
+
+    #[test]
+    fn two_that_share_the_work_of_one_wait_longer_before_the_source_is_behind() {
+        assert_eq!(spent(80, 0, 20).who_is_behind(2), Behind::Sealing);
+        assert_eq!(spent(90, 0, 10).who_is_behind(2), Behind::Source);
+        assert_eq!(spent(20, 20, 60).who_is_behind(2), Behind::Store);
     }
 
     #[test]
@@ -139,9 +149,9 @@ mod tests {
     #[test]
     fn the_level_follows_whoever_is_behind_and_stays_between_one_and_three() {
         let level = |level| CompressionLevel::new(level).unwrap();
-        assert_eq!(Pace::of(MANY_SEGMENTS).level(), level(1));
-        let mut pace = Pace::of(MANY_SEGMENTS - 1);
-        assert_eq!(pace.level(), level(3));
+        assert_eq!(Pace::of(MANY_SEGMENTS, 2).level(), level(1));
+        let mut pace = Pace::of(MANY_SEGMENTS - 1, 2);
+        assert_eq!((pace.level(), pace.sealers), (level(3), 1));
         let mut after = |behind| {
             pace.follow(behind);
             pace.level()

@@ -1,25 +1,24 @@
-//! From members to segments in the store: one thread seals in the order of the channel, a few uploads run beside it, and no more than
-//! a fixed number of segments is in memory.
+//! From members to segments in the store: for each outlet of the dump a thread seals what leaves by it, and a few uploads run beside them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use dataembassy_archive::segment::{SegmentPosition, SegmentWriter};
-use dataembassy_archive::{CopyRecipient, Member, SealError, Sealed};
+use dataembassy_archive::{CopyRecipient, Member, SealError};
 use dataembassy_ledger::manifest::SegmentRecord;
-use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::pace::{Pace, Spent};
+use super::pace::MANY_SEGMENTS;
+use super::sealing::{Draft, SEGMENTS_IN_MEMORY, Sealing, seal_all};
 use super::upload::{UploadError, Uploader};
-use crate::postgresql::dump;
+use crate::postgresql::dump::{self, Outlets};
 
-/// Members between the dump and the sealing: at most 1 MiB each.
-pub const MEMBERS_IN_FLIGHT: usize = 8;
-/// Segments in memory, the one being written included: about 18 MiB each.
-const SEGMENTS_IN_MEMORY: usize = 4;
+/// Members between the dump and the sealing, of all outlets together: at most 1 MiB each.
+const MEMBERS_IN_FLIGHT: usize = 8;
+/// Threads that seal. Each fills a segment; as many more can be on their way into the store.
+const MOST_SEALERS: usize = SEGMENTS_IN_MEMORY / 2;
 
 /// Why the pipeline stopped.
 #[derive(Debug, thiserror::Error)]
@@ -35,79 +34,35 @@ pub enum PipelineError {
     TaskDied,
 }
 
-/// A segment on its way, with its place in the copy and in memory.
-struct Draft {
-    position: usize,
-    sealed: Sealed,
-    place: OwnedSemaphorePermit,
+/// The way from a dump into [`run`]: of a large copy as many seal at once as there are processors for it.
+#[must_use]
+pub fn outlets() -> (Outlets, Vec<mpsc::Receiver<Member>>) {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let sealers = processors.min(MOST_SEALERS);
+    let channel = || mpsc::channel(MEMBERS_IN_FLIGHT / sealers);
+    let (first, taken) = channel();
+    let (others, more): (Vec<_>, Vec<_>) = (1..sealers).map(|_| channel()).unzip();
+    let taken = std::iter::once(taken).chain(more).collect();
+    (Outlets::new(first, others, MANY_SEGMENTS), taken)
 }
 
-/// Seals and uploads until the channel of members closes; returns the segments in their order. How much will come stands in `dump` before the
+/// Seals and uploads until the channels of members close; returns the segments in their order. How much will come stands in `dump` before the
 /// first member does.
 ///
-/// An error closes the channel, and so ends the dump.
+/// An error closes a channel, and so ends the dump.
 pub async fn run(
-    members: mpsc::Receiver<Member>,
+    members: Vec<mpsc::Receiver<Member>>,
     dump: watch::Receiver<dump::Progress>,
     recipient: CopyRecipient,
     uploader: Arc<Uploader>,
 ) -> Result<Vec<SegmentRecord>, PipelineError> {
     let (drafts, taken) = mpsc::channel(1);
-    let places = Arc::new(Semaphore::new(SEGMENTS_IN_MEMORY));
-    let handle = Handle::current();
-    let span = tracing::Span::current();
-    let sealing = tokio::task::spawn_blocking(move || {
-        span.in_scope(|| seal(members, &dump, &recipient, &drafts, &places, &handle))
-    });
-    let segments = upload(taken, uploader).await;
-    let sealed = sealing.await.map_err(|_| PipelineError::TaskDied)?;
+    let sealing = Sealing::new(recipient, dump, members.len(), drafts);
+    let (segments, sealed) = tokio::join!(upload(taken, uploader), seal_all(members, sealing));
     // Where both failed, the upload did so first: sealing only stops because nobody takes segments any more.
     let segments = segments?;
     sealed?;
     Ok(segments)
-}
-
-fn seal(
-    mut members: mpsc::Receiver<Member>,
-    dump: &watch::Receiver<dump::Progress>,
-    recipient: &CopyRecipient,
-    drafts: &mpsc::Sender<Draft>,
-    places: &Arc<Semaphore>,
-    handle: &Handle,
-) -> Result<(), SealError> {
-    let take_place = || handle.block_on(Arc::clone(places).acquire_owned());
-    let Ok(mut held) = take_place() else { return Ok(()) };
-    let mut next = members.blocking_recv();
-    let mut pace = Pace::of(dump.borrow().bytes_expected);
-    let mut writer = SegmentWriter::new(recipient, pace.level())?;
-    let mut spent = Spent::begin();
-    let mut position = 0;
-    while let Some(member) = next {
-        writer.add(&member)?;
-        if writer.is_full() {
-            let draft = Draft {
-                position,
-                sealed: writer.finish(SegmentPosition::Inner)?,
-                place: held,
-            };
-            let free = spent.for_store(|| drafts.blocking_send(draft).map(|()| take_place()));
-            let Ok(Ok(free)) = free else { return Ok(()) };
-            held = free;
-            position += 1;
-            pace.learn(&spent);
-            spent = Spent::begin();
-            writer = SegmentWriter::new(recipient, pace.level())?;
-        }
-        next = spent.for_source(|| members.blocking_recv());
-    }
-    let sealed = writer.finish(SegmentPosition::Last)?;
-    // Nobody there to take it means that the upload has failed, and says so itself.
-    let _ = drafts.blocking_send(Draft {
-        position,
-        sealed,
-        place: held,
-    });
-    Ok(())
 }
 
 async fn upload(

@@ -16,12 +16,12 @@ use dataembassy_ledger::manifest::{ManifestWriter, SegmentRecord};
 use dataembassy_ledger::value::{CopyId, Term, Timestamp};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::Due;
 use super::configuration::Configuration;
-use super::pipeline::{self, MEMBERS_IN_FLIGHT};
+use super::pipeline;
 use super::upload::Uploader;
 use crate::postgresql::dump::{self, Dump, DumpError, Dumped, Identity};
 use crate::store::{Ledger, LedgerMemory, LedgerSettings, Store, commit, probe};
@@ -204,10 +204,10 @@ impl<'a> Opened<'a> {
         telling: &Telling,
         cancel: CancellationToken,
     ) -> Result<(Dumped, Vec<SegmentRecord>), RunError> {
-        let (members, taken) = mpsc::channel(MEMBERS_IN_FLIGHT);
+        let (outlets, taken) = pipeline::outlets();
         // An upload that fails must not leave the database with our snapshot.
         let _stop = cancel.clone().drop_guard();
-        let dumping = dump.run(members, telling.dump.clone(), cancel);
+        let dumping = dump.run(outlets, telling.dump.clone(), cancel);
         let Draft { key, uploader, .. } = &self.copy;
         let piping = pipeline::run(
             taken,

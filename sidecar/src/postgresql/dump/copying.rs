@@ -2,7 +2,7 @@
 
 use super::{
     DumpError,
-    rows::{RangeSum, RowWriter, send},
+    rows::{RangeSum, RowWriter},
     run::Run,
     unit::{TableJob, statement},
 };
@@ -21,7 +21,7 @@ pub(super) async fn copy_piece(
 ) -> Result<(), DumpError> {
     let job = &run.tables[table];
     let mut writer = RowWriter::new(
-        &run.members,
+        run.outlets.outlet(),
         job.file.clone(),
         range.map_or(Ok(0), u32::try_from).unwrap_or(u32::MAX),
     );
@@ -97,7 +97,8 @@ async fn finish(
         confirm_empty(connection, job).await?;
     }
     if range.is_some() {
-        send(&run.members, Member::table_end(job.file.clone())).await?;
+        let end = Member::table_end(job.file.clone());
+        run.outlets.outlet().send(end).await?;
     }
     run.table_done(job.line(total, whole));
     Ok(())

@@ -9,11 +9,7 @@ use dataembassy_archive::{
     member::{FileName, MAX_BODY_BYTES},
 };
 
-use super::{
-    DumpError,
-    rows::{invalid, send},
-    run::Run,
-};
+use super::{DumpError, outlets::Outlet, rows::invalid, run::Run};
 use crate::postgresql::{Connection, ConnectionError};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -48,6 +44,7 @@ pub(super) async fn copy(
     let mut tuples = Tuples::default();
     let mut objects = Objects {
         run,
+        outlet: run.outlets.outlet(),
         oids,
         page_bytes: run.facts.block_bytes / 4,
         open: None,
@@ -130,6 +127,7 @@ impl Tuples {
 /// Puts pages together to objects, in the order of the plan's list.
 struct Objects<'a> {
     run: &'a Run,
+    outlet: Outlet<'a>,
     /// Objects that have not begun.
     oids: &'a [u32],
     page_bytes: u64,
@@ -208,7 +206,7 @@ impl Objects<'_> {
             // Only an object that has more than one member's worth of bytes is cut.
             if open.buffer.len() == MAX_BODY_BYTES {
                 let body = std::mem::take(&mut open.buffer).freeze();
-                send_part(self.run, open, body).await?;
+                send_part(&self.outlet, open, body).await?;
             }
             let (now, later) = data.split_at(data.len().min(MAX_BODY_BYTES - open.buffer.len()));
             open.buffer.extend_from_slice(now);
@@ -225,13 +223,10 @@ impl Objects<'_> {
         let body = std::mem::take(&mut open.buffer);
         let (size, body) = (open.size, Bytes::copy_from_slice(&body));
         if open.chunks == 0 {
-            send(
-                &self.run.members,
-                Member::new(MemberName::whole(open.file), body).map_err(invalid)?,
-            )
-            .await?;
+            let member = Member::new(MemberName::whole(open.file), body).map_err(invalid)?;
+            self.outlet.send(member).await?;
         } else {
-            send_part(self.run, &mut open, body).await?;
+            send_part(&self.outlet, &mut open, body).await?;
         }
         self.run.progress(|progress| {
             progress.bytes += size;
@@ -251,10 +246,11 @@ impl Objects<'_> {
     }
 }
 
-async fn send_part(run: &Run, open: &mut Object, body: Bytes) -> Result<(), DumpError> {
+async fn send_part(outlet: &Outlet<'_>, open: &mut Object, body: Bytes) -> Result<(), DumpError> {
     let name = MemberName::part(open.file.clone(), 0, open.chunks).map_err(invalid)?;
     open.chunks += 1;
-    send(&run.members, Member::new(name, body).map_err(invalid)?).await
+    let member = Member::new(name, body).map_err(invalid)?;
+    outlet.send(member).await
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod error;
 mod held;
 mod large_objects;
 mod leader;
+mod outlets;
 mod plan_files;
 mod probe;
 mod roles;
@@ -22,17 +23,15 @@ mod worker;
 
 use std::{path::PathBuf, time::Duration};
 
-use dataembassy_archive::{Member, inventory, inventory::Line};
+use dataembassy_archive::{inventory, inventory::Line};
 use dataembassy_ledger::Timestamp;
-use tokio::{
-    sync::{mpsc, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Source;
 pub use error::DumpError;
 pub use leader::Facts;
+pub use outlets::Outlets;
 pub use probe::{Probe, probe};
 pub use run::Sessions;
 use snapshot::{Attempt, Snapshot};
@@ -171,22 +170,22 @@ impl<'a> Dump<'a> {
         self
     }
 
-    /// Takes one image of the database and sends it through `members`. Only when this returns is everything sent.
+    /// Takes one image of the database and sends it through `outlets`. Only when this returns is everything sent.
     ///
-    /// Memory is bounded by the channel's capacity and a megabyte per connection, besides the plan, which grows with
-    /// the number of tables and large objects. When `members` is closed the run ends with
+    /// Memory is bounded by the channels' capacity and a megabyte per connection, besides the plan, which grows with
+    /// the number of tables and large objects. When one of the channels is closed the run ends with
     /// [`DumpError::ReceiverGone`].
     ///
-    /// After [`DumpError::BegunAnew`] what was sent is of no use, and this may be called again with another channel:
+    /// After [`DumpError::BegunAnew`] what was sent is of no use, and this may be called again with other channels:
     /// together the calls take no more than four snapshots.
     pub async fn run(
         &mut self,
-        members: mpsc::Sender<Member>,
+        outlets: impl Into<Outlets>,
         progress: watch::Sender<Progress>,
         cancel: CancellationToken,
     ) -> Result<Dumped, DumpError> {
         // Boxed: it is large, and callers put it into futures of their own.
-        let taking = Box::pin(self.take(members, progress));
+        let taking = Box::pin(self.take(outlets.into(), progress));
         cancel
             .run_until_cancelled(taking)
             .await
@@ -195,7 +194,7 @@ impl<'a> Dump<'a> {
 
     async fn take(
         &mut self,
-        members: mpsc::Sender<Member>,
+        outlets: Outlets,
         progress: watch::Sender<Progress>,
     ) -> Result<Dumped, DumpError> {
         loop {
@@ -205,7 +204,7 @@ impl<'a> Dump<'a> {
                 ..Progress::default()
             });
             let limit = self.options.max_snapshot_age;
-            let attempted = timeout(limit, self.attempt(&members, &progress));
+            let attempted = timeout(limit, self.attempt(&outlets, &progress));
             let (tables, sent) = match attempted
                 .await
                 .unwrap_or(Err(DumpError::SnapshotTooOld { limit }))
@@ -234,10 +233,10 @@ impl<'a> Dump<'a> {
 
     async fn attempt(
         &self,
-        members: &mpsc::Sender<Member>,
+        outlets: &Outlets,
         progress: &watch::Sender<Progress>,
     ) -> Result<Attempt, DumpError> {
-        let snapshot = Snapshot::begin(self, members, progress).await?;
+        let snapshot = Snapshot::begin(self, outlets, progress).await?;
         Box::pin(snapshot.take()).await
     }
 

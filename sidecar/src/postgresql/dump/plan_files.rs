@@ -9,19 +9,15 @@ use dataembassy_archive::{
     member::{FileName, MAX_BODY_BYTES},
 };
 use dataembassy_ledger::value::{Sha256Digest, Sha256Stream};
-use tokio::sync::mpsc;
 
-use super::{
-    DumpError,
-    rows::{invalid, send},
-};
+use super::{DumpError, outlets::Outlet, rows::invalid};
 use crate::postgresql::planner::PlanFiles;
 
 /// Sends them all, and says which program wrote them.
 pub(super) async fn send_all(
     files: &PlanFiles,
     (program_version, toc_entries): (String, usize),
-    members: &mpsc::Sender<Member>,
+    outlet: &Outlet<'_>,
 ) -> Result<Planner, DumpError> {
     let mut table_of_contents = None;
     for path in files.paths() {
@@ -31,7 +27,7 @@ pub(super) async fn send_all(
             .unwrap_or_default()
             .parse()
             .map_err(invalid)?;
-        let sent = send_file(path, &name, members).await?;
+        let sent = send_file(path, &name, outlet).await?;
         if name.as_str() == "toc.dat" {
             table_of_contents = Some((name, sent));
         }
@@ -57,7 +53,7 @@ pub(super) async fn send_all(
 async fn send_file(
     path: &Path,
     name: &FileName,
-    members: &mpsc::Sender<Member>,
+    outlet: &Outlet<'_>,
 ) -> Result<(u64, Sha256Digest), DumpError> {
     let mut file = File::open(path).map_err(DumpError::PlanFiles)?;
     let size = file.metadata().map_err(DumpError::PlanFiles)?.len();
@@ -79,7 +75,8 @@ async fn send_file(
         } else {
             MemberName::part(name.clone(), 0, chunk).map_err(invalid)?
         };
-        send(members, Member::new(place, body.freeze()).map_err(invalid)?).await?;
+        let member = Member::new(place, body.freeze()).map_err(invalid)?;
+        outlet.send(member).await?;
         chunk += 1;
         if whole {
             break;

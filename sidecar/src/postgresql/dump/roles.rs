@@ -7,25 +7,17 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use dataembassy_archive::{Member, MemberName, inventory::Role, member::MAX_BODY_BYTES};
-use tokio::sync::mpsc;
 
-use super::{
-    DumpError,
-    catalog::Catalog,
-    rows::{self, invalid},
-};
+use super::{DumpError, catalog::Catalog, outlets::Outlet, rows::invalid};
 use crate::postgresql::session::{identifier, literal};
 
 /// Sends the file, in parts where there are very many roles.
-pub(super) async fn send(catalog: &Catalog, members: &mpsc::Sender<Member>) -> Result<(), DumpError> {
+pub(super) async fn send(catalog: &Catalog, outlet: &Outlet<'_>) -> Result<(), DumpError> {
     let file: dataembassy_archive::FileName = "roles.sql".parse().map_err(invalid)?;
     let mut text = Bytes::from(script(catalog));
     if text.len() <= MAX_BODY_BYTES {
-        return rows::send(
-            members,
-            Member::new(MemberName::whole(file), text).map_err(invalid)?,
-        )
-        .await;
+        let member = Member::new(MemberName::whole(file), text).map_err(invalid)?;
+        return outlet.send(member).await;
     }
     for chunk in 0.. {
         if text.is_empty() {
@@ -33,7 +25,8 @@ pub(super) async fn send(catalog: &Catalog, members: &mpsc::Sender<Member>) -> R
         }
         let body = text.split_to(text.len().min(MAX_BODY_BYTES));
         let name = MemberName::part(file.clone(), 0, chunk).map_err(invalid)?;
-        rows::send(members, Member::new(name, body).map_err(invalid)?).await?;
+        let member = Member::new(name, body).map_err(invalid)?;
+        outlet.send(member).await?;
     }
     Ok(())
 }

@@ -6,16 +6,15 @@ use dataembassy_archive::{
     member::{FileName, MAX_BODY_BYTES, TABLE_END},
     row_digest::{RowDigest, RowDigester},
 };
-use tokio::sync::mpsc;
 
-use super::DumpError;
+use super::{DumpError, outlets::Outlet};
 
 /// Small tables are many: their buffers begin small.
 const FIRST_CAPACITY: usize = 8 * 1024;
 
 /// Takes the text of one range in and sends it as members.
 pub(super) struct RowWriter<'a> {
-    members: &'a mpsc::Sender<Member>,
+    outlet: Outlet<'a>,
     file: FileName,
     range: u32,
     chunks: u32,
@@ -35,9 +34,9 @@ pub(super) struct RangeSum {
 }
 
 impl<'a> RowWriter<'a> {
-    pub(super) fn new(members: &'a mpsc::Sender<Member>, file: FileName, range: u32) -> Self {
+    pub(super) fn new(outlet: Outlet<'a>, file: FileName, range: u32) -> Self {
         Self {
-            members,
+            outlet,
             file,
             range,
             chunks: 0,
@@ -85,15 +84,21 @@ impl<'a> RowWriter<'a> {
         self.digester.update(&body);
         let name = MemberName::part(self.file.clone(), self.range, self.chunks).map_err(invalid)?;
         self.chunks += 1;
-        send(self.members, Member::new(name, body).map_err(invalid)?).await
+        let member = Member::new(name, body).map_err(invalid)?;
+        self.outlet.send(member).await
+    }
+
+    async fn send_rest(&mut self) -> Result<(), DumpError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let rest = compact(std::mem::take(&mut self.buffer));
+        self.send(rest).await
     }
 
     /// Sends the rest.
     pub(super) async fn finish(mut self) -> Result<RangeSum, DumpError> {
-        if !self.buffer.is_empty() {
-            let rest = compact(std::mem::take(&mut self.buffer));
-            self.send(rest).await?;
-        }
+        self.send_rest().await?;
         self.sum()
     }
 
@@ -105,13 +110,12 @@ impl<'a> RowWriter<'a> {
             let mut body = std::mem::take(&mut self.buffer);
             body.extend_from_slice(TABLE_END);
             let member = Member::new(MemberName::whole(file), compact(body)).map_err(invalid)?;
-            send(self.members, member).await?;
+            self.outlet.send(member).await?;
             return Ok((self.sum()?, true));
         }
-        let members = self.members;
-        let sum = self.finish().await?;
-        send(members, Member::table_end(file)).await?;
-        Ok((sum, false))
+        self.send_rest().await?;
+        self.outlet.send(Member::table_end(file)).await?;
+        Ok((self.sum()?, false))
     }
 
     fn sum(self) -> Result<RangeSum, DumpError> {
@@ -142,21 +146,21 @@ fn compact(body: BytesMut) -> Bytes {
     }
 }
 
-pub(super) async fn send(members: &mpsc::Sender<Member>, member: Member) -> Result<(), DumpError> {
-    members.send(member).await.map_err(|_| DumpError::ReceiverGone)
-}
-
 pub(super) fn invalid(error: impl std::fmt::Display) -> DumpError {
     DumpError::Inconsistent(error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
+    use crate::postgresql::dump::Outlets;
 
     async fn members_of(text: &[u8], step: usize, whole: bool) -> (Vec<Member>, RangeSum) {
         let (sender, mut receiver) = mpsc::channel(64);
-        let mut writer = RowWriter::new(&sender, "7.dat".parse().unwrap(), 3);
+        let outlets = Outlets::from(sender);
+        let mut writer = RowWriter::new(outlets.outlet(), "7.dat".parse().unwrap(), 3);
         for mut piece in text.chunks(step) {
             while !piece.is_empty() {
                 let (now, later) = piece.split_at(piece.len().min(MAX_BODY_BYTES - writer.room().len()));
@@ -170,7 +174,7 @@ mod tests {
         } else {
             writer.finish().await.unwrap()
         };
-        drop(sender);
+        drop(outlets);
         let mut members = Vec::new();
         while let Some(member) = receiver.recv().await {
             members.push(member);
@@ -228,7 +232,8 @@ mod tests {
     #[tokio::test]
     async fn rows_that_were_cut_off_are_an_error() {
         let (sender, _receiver) = mpsc::channel(4);
-        let mut writer = RowWriter::new(&sender, "7.dat".parse().unwrap(), 0);
+        let outlets = Outlets::from(sender);
+        let mut writer = RowWriter::new(outlets.outlet(), "7.dat".parse().unwrap(), 0);
         writer.room().extend_from_slice(b"1\n2");
         writer.appended(3).await.unwrap();
         assert!(matches!(writer.finish().await, Err(DumpError::Inconsistent(_))));

@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use dataembassy_archive::{LargeObjectDigester, Member, inventory, inventory::Line, row_digest::HashSum};
-use tokio::sync::{mpsc, watch};
+use dataembassy_archive::{LargeObjectDigester, inventory, inventory::Line, row_digest::HashSum};
+use tokio::sync::watch;
 
 use super::{
-    DumpError, Facts, Progress,
+    DumpError, Facts, Outlets, Progress,
     unit::{TableJob, Unit},
 };
 use crate::postgresql::{
@@ -25,7 +25,7 @@ pub(super) struct Run {
     pub(super) snapshot: String,
     pub(super) peer: Peer,
     pub(super) sessions: Arc<Sessions>,
-    pub(super) members: mpsc::Sender<Member>,
+    pub(super) outlets: Outlets,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) tables: Vec<TableJob>,
     pub(super) large_objects: Vec<u32>,

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use dataembassy_archive::{Member, inventory};
+use dataembassy_archive::inventory;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Dump, DumpError, Dumped, OTHER_CONNECTIONS, Options, Phase, Progress,
+    Dump, DumpError, Dumped, OTHER_CONNECTIONS, Options, Outlets, Phase, Progress,
     catalog::{self, Catalog},
     held,
     leader::{Leader, TableFacts},
@@ -39,7 +39,7 @@ pub(super) enum Attempt {
 pub(super) struct Snapshot<'a> {
     source: &'a Source,
     options: &'a Options,
-    members: &'a mpsc::Sender<Member>,
+    outlets: &'a Outlets,
     progress: &'a watch::Sender<Progress>,
     sessions: Arc<Sessions>,
     leader: Leader,
@@ -49,7 +49,7 @@ impl<'a> Snapshot<'a> {
     /// Exports a snapshot of a database that may be copied.
     pub(super) async fn begin(
         dump: &Dump<'a>,
-        members: &'a mpsc::Sender<Member>,
+        outlets: &'a Outlets,
         progress: &'a watch::Sender<Progress>,
     ) -> Result<Self, DumpError> {
         let sessions = Arc::new(Sessions::default());
@@ -57,7 +57,7 @@ impl<'a> Snapshot<'a> {
         Ok(Self {
             source: dump.source,
             options: dump.options,
-            members,
+            outlets,
             progress,
             sessions,
             leader,
@@ -165,7 +165,7 @@ impl<'a> Snapshot<'a> {
         let stop = CancellationToken::new();
         let (ask, asked) = mpsc::channel(1);
         let working = async {
-            let sent = send_plan(files, header, &catalog, self.members).await?;
+            let sent = send_plan(files, header, &catalog, self.outlets).await?;
             work_off(&run, self.options, ask).await?;
             stop.cancel();
             Ok(sent)
@@ -212,7 +212,7 @@ impl<'a> Snapshot<'a> {
             snapshot: self.leader.snapshot.clone(),
             peer: self.leader.connection.peer(),
             sessions: self.sessions.clone(),
-            members: self.members.clone(),
+            outlets: self.outlets.of(bytes),
             progress: self.progress.clone(),
             tables,
             large_objects,
@@ -239,10 +239,11 @@ async fn send_plan(
     files: PlanFiles,
     header: (String, usize),
     catalog: &Catalog,
-    members: &mpsc::Sender<Member>,
+    outlets: &Outlets,
 ) -> Result<inventory::Planner, DumpError> {
-    let sent = plan_files::send_all(&files, header, members).await?;
-    roles::send(catalog, members).await?;
+    let outlet = outlets.outlet();
+    let sent = plan_files::send_all(&files, header, &outlet).await?;
+    roles::send(catalog, &outlet).await?;
     Ok(sent)
 }
 
