@@ -6,7 +6,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };

@@ -250,8 +250,8 @@ impl Rig {
 
     /// Megabytes that one copy of ours takes in the store: the mean of all runs.
     pub(super) async fn our_megabytes(&self, runs: u32) -> Result<f64> {
-        let all = self.size(&format!("{BUCKET}/registries/{REGISTRY}/copies"));
-        Ok(all.await? / f64::from(runs))
+        let copies = format!("{BUCKET}/registries/{REGISTRY}/copies");
+        Ok(self.size(&copies).await? / f64::from(runs))
     }
 
     /// Megabytes that an object or a folder of theirs takes in the store.

@@ -21,7 +21,7 @@ async fn absent(world: &'static World) -> Result<()> {
     let ministry = world.ministry("image").await?;
     let subject = ministry.small_registry("imageless").await?;
     subject.mirrored().await?;
-    let release = Release::installed(&world.product.bed).await?;
+    let release = Release::installed(world.home()).await?;
     let outcome = without(&release, &subject).await;
     // Whatever came of it, the others need theirs.
     release.upgrade(Helm::Four, &[]).await?;
