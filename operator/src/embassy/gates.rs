@@ -101,6 +101,10 @@ impl Sight {
             let known = self.heard.entry(registry).or_insert(at);
             *known = if *known > now { at } else { at.max(*known) };
         }
+        // Whom no gate has heard since it began anew is silent by our clock of today.
+        for known in self.heard.values_mut() {
+            *known = (*known).min(now);
+        }
     }
 
     /// Adds up what the reports refused, and keeps of what was known what is newer than that. A time ahead of ours would be recent for as long as a
@@ -236,6 +240,11 @@ mod tests {
         // A report that was heard earlier, from another gate, takes nothing back.
         let earlier = heard("2026-11-23T09:00:00Z", &right, eleven);
         assert_eq!(earlier.heard["population"].to_string(), ten);
+        // A gate that began anew has heard nobody: what is left is no sign of life for ten years, and counts from when it was looked at.
+        let anew =
+            |before: &Sight, now: &str| Sight::of(vec![gate(&json!({}))], before, now.parse().unwrap());
+        let silent = anew(&anew(&ahead, ten), eleven);
+        assert_eq!(silent.heard["population"].to_string(), ten);
     }
 
     #[test]

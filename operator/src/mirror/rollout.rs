@@ -4,6 +4,7 @@ use dataembassy_crds::{LastCopy, RegistryMirror};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::clock::has_passed;
 use crate::mirror::dereference::Found;
 use crate::mirror::validate::Checked;
 use crate::pod;
@@ -42,7 +43,7 @@ pub fn is_running(mirror: &RegistryMirror, checked: &Checked, found: &Found, now
     let Ok(deadline) = SignedDuration::try_from(checked.config.schedule.deadline.as_std()) else {
         return false;
     };
-    started.is_some_and(|started| now.duration_since(started) < deadline)
+    started.is_some_and(|started| !has_passed(started, deadline, now))
 }
 
 /// When the sidecar was killed at its memory limit, if it has made no copy since.

@@ -4,19 +4,24 @@ use crate::mirror::{OBJECTS, pod, run, settled};
 use crate::world::process::answering;
 use crate::world::{lines, mirror, settings, written};
 use dataembassy_operator::settings::Settings;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 /// Whether a new pod is made while the sidecar's container is as `container` says, and has said, or says now, that it makes a copy.
 async fn is_replaced(container: &Value, last_copy: &Value, answers: bool) -> bool {
+    is_replaced_of(Timestamp::now(), container, last_copy, answers).await
+}
+
+/// The same of a copy that began at this moment.
+async fn is_replaced_of(began: Timestamp, container: &Value, last_copy: &Value, answers: bool) -> bool {
     let (mut world, mut resource) = settled(&mirror("population")).await;
-    let now = jiff::Timestamp::now();
     let report = json!({
         "loaded": {"generation": 3, "digest": "d"},
-        "run": {"startedAt": now, "deadlineAt": now, "progress": {"phase": "Copying"}}
+        "run": {"startedAt": began, "deadlineAt": began, "progress": {"phase": "Copying"}}
     });
     // Nobody listens at the first port.
     let port = if answers { answering(report).await } else { 1 };
-    resource["status"]["run"] = json!({"startedAt": now, "deadlineAt": now, "phase": "Copying"});
+    resource["status"]["run"] = json!({"startedAt": began, "deadlineAt": began, "phase": "Copying"});
     resource["status"]["lastCopy"] = last_copy.clone();
     let [set, mut pod] = pod(&json!({}));
     pod["status"]["containerStatuses"] = json!([container]);
@@ -47,6 +52,18 @@ async fn a_run_in_progress_is_waited_for_whether_or_not_its_sidecar_answers() {
     let sound = container(&json!({"running": {}}), &json!({}));
     for answers in [true, false] {
         assert!(!is_replaced(&sound, &Value::Null, answers).await, "{answers}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_a_wrong_clock_has_dated_is_not_waited_for_until_that_day_comes() {
+    let sound = container(&json!({"running": {}}), &json!({}));
+    let began = Timestamp::now() + SignedDuration::from_hours(24 * 365);
+    for answers in [true, false] {
+        assert!(
+            is_replaced_of(began, &sound, &Value::Null, answers).await,
+            "{answers}"
+        );
     }
 }
 
