@@ -118,7 +118,7 @@ fn secret_name(mirror: &RegistryMirror, role: SecretRole) -> Option<String> {
     }
 }
 
-/// `WithinRPO`.
+/// `WithinRPO`. Of the two times of a copy the older one counts, as at the embassy: the database's clock may be wrong.
 pub(super) fn within_rpo(mirror: &RegistryMirror, copy: Option<&LastCopy>, now: Timestamp) -> Finding {
     let objective = &mirror.spec.objectives.rpo;
     let Ok(rpo) = objective.parse::<dataembassy_contract::Duration>() else {
@@ -139,8 +139,14 @@ pub(super) fn within_rpo(mirror: &RegistryMirror, copy: Option<&LastCopy>, now: 
             Finding::unknown(Reason::NoCopyYet, message)
         };
     };
-    let taken = &copy.taken_at;
-    if taken.parse::<Timestamp>().is_ok_and(older) {
+    let times = [&copy.taken_at, &copy.committed_at];
+    let taken = times
+        .into_iter()
+        .filter_map(|time| time.parse::<Timestamp>().ok());
+    let Some(taken) = taken.min() else {
+        return Finding::unknown(Reason::Other, "the latest copy has no time that can be read");
+    };
+    if older(taken) {
         Finding::no(
             Reason::RpoMissed,
             format!(
@@ -152,5 +158,50 @@ pub(super) fn within_rpo(mirror: &RegistryMirror, copy: Option<&LastCopy>, now: 
             Reason::WithinObjective,
             format!("the latest copy is at most {objective} old"),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_that_the_databases_clock_dates_ahead_is_no_younger_than_its_entry() {
+        let mirror: RegistryMirror = serde_json::from_value(json!({
+            "apiVersion": "dataembassy.io/v1alpha1", "kind": "RegistryMirror",
+            "metadata": {"name": "population", "namespace": "interior"},
+            "spec": {
+                "registry": {"id": "population"}, "embassyRef": {"name": "luxembourg"}, "depositCredentialsRef": {"name": "d"},
+                "source": {}, "schedule": {"cron": "0 3 * * *"}, "objectives": {"rpo": "30m"},
+            },
+        }))
+        .unwrap();
+        let now: Timestamp = "2026-11-23T10:30:00Z".parse().unwrap();
+        for (taken_at, committed_at, reason) in [
+            (
+                "2026-11-23T10:00:00Z",
+                "2026-11-23T10:01:00Z",
+                Reason::WithinObjective,
+            ),
+            ("2026-11-23T09:59:59Z", "2026-11-23T10:01:00Z", Reason::RpoMissed),
+            (
+                "2036-11-23T10:00:00Z",
+                "2026-11-23T10:00:00Z",
+                Reason::WithinObjective,
+            ),
+            ("2036-11-23T10:00:00Z", "2026-11-23T09:59:59Z", Reason::RpoMissed),
+        ] {
+            let copy: LastCopy = serde_json::from_value(json!({
+                "sequence": 1, "digest": "a".repeat(64), "takenAt": taken_at, "committedAt": committed_at, "bytes": 1, "size": "1 B",
+            }))
+            .unwrap();
+            assert_eq!(
+                within_rpo(&mirror, Some(&copy), now).reason,
+                reason,
+                "{taken_at} {committed_at}"
+            );
+        }
     }
 }
