@@ -55,6 +55,8 @@ pub struct Mirror {
     fence: FenceWatch,
     /// Why the store takes nothing, which no look finds out: it stands until a copy arrives.
     refused: Option<(Reason, String)>,
+    /// Why the source cannot be copied, which no look finds out either: it stands as long.
+    unfit: Option<(Reason, String)>,
     /// Whether the ledger was read with the configuration in effect.
     oriented: bool,
     /// Whether this process may still have to catch up with what its predecessor left.
@@ -83,6 +85,7 @@ impl Mirror {
             proofs: ProofWatch::default(),
             fence: FenceWatch::default(),
             refused: None,
+            unfit: None,
             oriented: false,
             catching_up: true,
         }
@@ -113,6 +116,7 @@ impl Mirror {
             self.proofs = ProofWatch::default();
             self.fence = FenceWatch::default();
             self.refused = None;
+            self.unfit = None;
         }
     }
 
@@ -242,7 +246,11 @@ impl Mirror {
             let SourceBody::Copy(copy) = &head.entry.entry.body;
             let reference = head.entry.reference();
             // A copy that this process does not know: the commit whose answer was lost, or another sidecar's. It may answer the trigger.
-            self.oriented &= self.head == Some(reference);
+            if self.head != Some(reference) {
+                self.oriented = false;
+                self.refused = None;
+                self.unfit = None;
+            }
             self.board.copy(reference, copy, head.entry.entry.header.at);
             self.metrics
                 .copy_seen(copy.taken_at.as_jiff().as_second(), copy.totals.sealed_bytes);
@@ -291,13 +299,18 @@ impl Mirror {
         true
     }
 
-    async fn check_source(&self, configuration: &Configuration) {
+    async fn check_source(&mut self, configuration: &Configuration) {
         let found = match Connection::open(&configuration.source).await {
             Ok(connection) => {
                 connection.close().await;
-                Ok(())
+                self.unfit.clone().map_or(Ok(()), Err)
             }
-            Err(error) => Err((error.reason(), error.to_string())),
+            Err(error) => {
+                let reason = error.reason();
+                // A look does find this out, and when it is over.
+                self.unfit.take_if(|(unfit, _)| *unfit == reason);
+                Err((reason, error.to_string()))
+            }
         };
         self.board.source(found);
     }
@@ -407,6 +420,7 @@ impl Mirror {
         self.agenda.succeed(due, started_at);
         self.board
             .copy(committed.reference, &committed.copy, committed.at);
+        self.unfit = None;
         self.board.source(Ok(()));
         if self.refused.take().is_some() {
             self.board.store(Ok(()));
@@ -429,6 +443,9 @@ impl Mirror {
         let found = (error.reason(), error.to_string());
         if error.is_refused_put() {
             self.refused = Some(found.clone());
+        }
+        if error.is_unfit_source() {
+            self.unfit = Some(found.clone());
         }
         match error {
             RunError::Fenced(Fence::NotASigner { .. }) => self.board.store(Err(found)),

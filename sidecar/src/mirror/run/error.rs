@@ -117,6 +117,26 @@ impl RunError {
         matches!(self, Self::Dump(_))
     }
 
+    /// Whether the source cannot be copied until somebody changes it. A look at it, which only connects, finds nothing wrong.
+    #[must_use]
+    pub fn is_unfit_source(&self) -> bool {
+        let Self::Dump(error) = self else {
+            return false;
+        };
+        // What a connection meets each look finds out, and when it is over.
+        let is_met_by_looks = matches!(
+            error.reason(),
+            Reason::NotSovereign
+                | Reason::SourceTlsFailed
+                | Reason::SecretInvalid
+                | Reason::SecretKeyMissing
+                | Reason::SourceAuthenticationRefused
+                | Reason::SourceAuthenticationFailed
+                | Reason::DatabaseMissing
+        );
+        error.is_permanent() && !is_met_by_looks
+    }
+
     /// Whether the fault lies with the store, the way to it, or its ledger.
     #[must_use]
     pub const fn is_of_the_store(&self) -> bool {
@@ -143,5 +163,57 @@ impl RunError {
             error.reason(),
             Reason::StoreFull | Reason::QuotaExceeded | Reason::StoreAccessDenied
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgresql::ConnectionError;
+    use crate::postgresql::planner::PlannerError;
+
+    #[test]
+    fn only_what_somebody_must_change_at_the_source_and_no_look_finds_out_makes_it_unfit() {
+        let tables = || vec!["public.person".to_owned()];
+        let unsupported = PlannerError::VersionUnsupported {
+            major: 99,
+            path: "/programs".into(),
+        };
+        let unfit = [
+            DumpError::NotReadable { tables: tables() },
+            DumpError::RowSecurity { tables: tables() },
+            DumpError::VersionTooOld { major: 9 },
+            DumpError::Planner(unsupported),
+            DumpError::SourceChanged {
+                system_identifier: "1".into(),
+                database_oid: 1,
+            },
+            DumpError::ValueTooLarge {
+                table: "public.person".into(),
+                column: None,
+                error: ConnectionError::Abandoned,
+            },
+        ];
+        for error in unfit {
+            let error = RunError::Dump(error);
+            assert!(error.is_unfit_source(), "{error}");
+        }
+        let others = [
+            // It may come right by itself.
+            DumpError::YieldedToDdl {
+                process: 1,
+                seconds: 30,
+            },
+            DumpError::BegunAnew { tables: tables() },
+            DumpError::Inconsistent("one row is missing".into()),
+            // Each look meets it as well.
+            DumpError::from(ConnectionError::TlsRefused),
+            DumpError::from(ConnectionError::PasswordMissing),
+        ];
+        for error in others {
+            let error = RunError::Dump(error);
+            assert!(!error.is_unfit_source(), "{error}");
+        }
+        assert!(!RunError::DeadlineExceeded { seconds: 1 }.is_unfit_source());
     }
 }

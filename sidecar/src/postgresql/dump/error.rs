@@ -196,6 +196,11 @@ impl DumpError {
             | Self::SourceChanged { .. }
             | Self::SourceCorrupt { .. }
             | Self::ValueTooLarge { .. } => true,
+            Self::Planner(PlannerError::Failed { code: Some(code), .. }) => is_for_somebody(code),
+            Self::Planner(PlannerError::Proxy(error)) => match &**error {
+                ProxyError::Server(error) => error.is_permanent(),
+                _ => false,
+            },
             Self::Copy { error, .. } => error.is_permanent(),
             _ => false,
         }
@@ -299,10 +304,15 @@ impl ConnectionError {
             | Self::PasswordMissing
             | Self::AuthenticationFailed(_)
             | Self::DatabaseMissing(_) => true,
-            Self::Server(error) => error.code == "42501",
+            Self::Server(error) => is_for_somebody(&error.code),
             _ => false,
         }
     }
+}
+
+/// Whether somebody must act before the server says anything else: `insufficient_privilege`, or damage.
+fn is_for_somebody(code: &str) -> bool {
+    code == "42501" || CORRUPT.contains(&code)
 }
 
 /// A few names and how many more there are.

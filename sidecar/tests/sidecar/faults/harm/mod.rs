@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::bench::mirror::{MirrorBench, Sidecar, ended};
 use crate::support::until;
-use dataembassy_contract::Reason;
 use dataembassy_contract::report::{CheckState, Outcome, Report};
+use dataembassy_contract::{Reason, files};
 use dataembassy_testkit::fault_proxy::Fault;
+use dataembassy_testkit::postgresql::PASSWORD;
 use hyper::Method;
 
 use super::{assert_no_panic, assert_patient};
@@ -149,6 +150,63 @@ async fn a_registry_waits_for_nothing_while_its_store_is_away_slow_or_full() {
     work.end().await;
     assert_eq!(bench.whole_copies().await, 1);
     assert_no_panic(&bench.log());
+}
+
+/// A source in which a look, that only connects, finds nothing wrong.
+#[tokio::test]
+async fn a_source_that_cannot_be_copied_is_told_until_it_gives_a_copy_again() {
+    let mut bench = MirrorBench::start(17).await;
+    let role = format!("reader_of_{}", bench.database.name);
+    let make = format!("CREATE ROLE {role} LOGIN BYPASSRLS PASSWORD '{PASSWORD}' IN ROLE pg_read_all_data");
+    bench.database.execute(&make).await.unwrap();
+    bench.write_secret(files::DATABASE_USERNAME, &role);
+    bench.write_config();
+    let sidecar = bench.sidecar();
+    sidecar.until_copy(1).await;
+    let begun = Instant::now();
+    let hide = format!("ALTER TABLE person ENABLE ROW LEVEL SECURITY; ALTER ROLE {role} NOBYPASSRLS");
+    bench.database.execute(&hide).await.unwrap();
+    ask(&mut bench, "hidden");
+    let report = until_ended(&sidecar, "hidden").await;
+    let failed = Some((Outcome::Failed, Reason::SourcePrivilegesMissing));
+    assert_eq!(ended(&report, "hidden"), failed, "{report:#?}");
+    // The second look begins when the first has said what it finds.
+    let before = looks(&bench);
+    while looks(&bench) < before + 2 {
+        let source = sidecar.report().await.unwrap().source;
+        assert_eq!(
+            (source.state, source.reason),
+            (CheckState::False, Reason::SourcePrivilegesMissing),
+            "{source:#?}"
+        );
+        assert!(source.message.contains("person"), "{source:#?}");
+        assert!(begun.elapsed() < PATIENCE, "nobody looks at the source");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    // What another configuration meets is not known yet, and with this one nothing is due.
+    bench.config.trigger = None;
+    bench.config.generation += 1;
+    bench.write_config();
+    let is_reached = |report: &Report| report.source.state == CheckState::True;
+    sidecar.until("another look", is_reached).await;
+
+    ask(&mut bench, "still-hidden");
+    let report = until_ended(&sidecar, "still-hidden").await;
+    assert_eq!(ended(&report, "still-hidden"), failed, "{report:#?}");
+    assert_eq!(
+        report.source.reason,
+        Reason::SourcePrivilegesMissing,
+        "{report:#?}"
+    );
+    let show = format!("ALTER ROLE {role} BYPASSRLS");
+    bench.database.execute(&show).await.unwrap();
+    ask(&mut bench, "shown");
+    let report = until_ended(&sidecar, "shown").await;
+    let copied = Some((Outcome::Copied, Reason::Copied));
+    assert_eq!(ended(&report, "shown"), copied, "{report:#?}");
+    assert_eq!(report.source.state, CheckState::True, "{report:#?}");
+    assert_eq!(bench.whole_copies().await, 2);
 }
 
 /// How often the store was looked at.
