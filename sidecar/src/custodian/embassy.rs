@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::configuration::{Configuration, LockRule};
 use super::prolonging::{Aim, secure};
 use crate::store::ledger::read_document;
-use crate::store::{LedgerError, Store, StoreError, clocks_agree, probe};
+use crate::store::{LedgerError, Store, StoreError, clocks_agree, judge_clock, probe};
 
 /// Parts of the lock's length: after an eighth, the document's lock is looked at again.
 const LOOK_PARTS: u32 = 8;
@@ -56,6 +56,10 @@ pub async fn look(store: &Store, configuration: &Configuration) -> StoreLook {
     look.clock_difference = ahead.map(|ahead| ahead / 1_000);
     // By what was measured, and not by what is told: of several faults only the first is.
     look.clocks_agree = ahead.is_some_and(clocks_agree);
+    // A store may tell the right time to who asks about its bucket, and another to who reads.
+    if let Some(Err(error)) = ahead.map(judge_clock) {
+        look.note(error.reason(), error.to_string());
+    }
     look
 }
 

@@ -102,6 +102,12 @@ impl Office {
     /// Whether entries may be written: not while the store's clock and ours differ, as entries carry our time.
     #[must_use]
     pub fn may_write(&self) -> bool {
+        self.clocks_agree()
+    }
+
+    /// Whether the store's clock and ours agreed at the latest look; where they did not, the report says so.
+    #[must_use]
+    pub fn clocks_agree(&self) -> bool {
         self.clocks_agree.load(Ordering::Relaxed)
     }
 

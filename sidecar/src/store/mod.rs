@@ -28,5 +28,5 @@ pub use custody::{Folders, ObjectHead, ObjectLock};
 pub use error::{GateRefusal, StoreError};
 pub use ledger::{Ledger, LedgerError, LedgerMemory, LedgerSettings, Taken};
 pub(crate) use outgoing::{SLOWEST, UNDERWAY, underway};
-pub use probe::{ProbeReport, Requirements, clocks_agree, probe};
+pub use probe::{ProbeReport, Requirements, clocks_agree, judge_clock, probe};
 pub use settings::{DepositKeys, Patience, StoreSettings};

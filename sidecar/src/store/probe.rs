@@ -45,6 +45,17 @@ pub fn clocks_agree(ahead: i64) -> bool {
     ahead.unsigned_abs() / 1000 <= MAX_CLOCK_DIFFERENCE.as_secs()
 }
 
+/// Refuses a difference, in milliseconds, with which entries must not be written.
+pub fn judge_clock(ahead: i64) -> Result<(), StoreError> {
+    if clocks_agree(ahead) {
+        return Ok(());
+    }
+    Err(StoreError::ClockSkewed {
+        seconds: ahead.unsigned_abs() / 1000,
+        limit: MAX_CLOCK_DIFFERENCE.as_secs(),
+    })
+}
+
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeReport {
@@ -59,12 +70,7 @@ pub async fn probe(store: &Store, requirements: Requirements) -> Result<ProbeRep
     check_versioning(store).await?;
     let locked_days = check_object_lock(store, requirements).await?;
     let clock_ahead = store.clock.ahead();
-    if let Some(ahead) = clock_ahead.filter(|ahead| !clocks_agree(*ahead)) {
-        return Err(StoreError::ClockSkewed {
-            seconds: ahead.unsigned_abs() / 1000,
-            limit: MAX_CLOCK_DIFFERENCE.as_secs(),
-        });
-    }
+    clock_ahead.map_or(Ok(()), judge_clock)?;
     Ok(ProbeReport {
         locked_days,
         clock_ahead,

@@ -37,7 +37,12 @@ pub(super) struct Told {
 impl Keeper {
     /// Puts together what is known and hands it to the board.
     pub(super) fn tell(&mut self, assignment: &Assignment) {
-        let now = judgement::time_of_both(Timestamp::now(), assignment.store.clock_ahead());
+        // Only while the difference is told: a store that dates single answers back must not silence what is late.
+        let ahead = assignment
+            .store
+            .clock_ahead()
+            .filter(|_| !self.office.clocks_agree());
+        let now = judgement::time_of_both(Timestamp::now(), ahead);
         let findings = self.findings(assignment, now);
         let mut blocked = self.report.blocked.take();
         replace(&mut blocked, self.blocked(assignment));

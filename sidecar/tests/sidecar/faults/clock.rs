@@ -20,6 +20,7 @@ use dataembassy_ledger::entry::CustodyBody;
 use dataembassy_sidecar::store::PutOutcome;
 use dataembassy_testkit::clock::Calendar;
 use dataembassy_testkit::fabricated::Shape;
+use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::{BUCKET, BucketKind};
 use hyper::Method;
 use jiff::tz::TimeZone;
@@ -147,7 +148,7 @@ async fn a_custodian_whose_clock_is_years_ahead_lets_nothing_go_and_calls_nothin
         ];
         report.alarms.iter().any(|alarm| late.contains(&alarm.reason))
     };
-    // The clocks are compared with each answer of the store: what was said before the first one is taken back.
+    // The clocks are compared at each look: what was said before is taken back.
     custodian
         .until_registry("nothing to be late", |report| !is_late(report))
         .await;
@@ -168,6 +169,21 @@ async fn a_custodian_whose_clock_is_years_ahead_lets_nothing_go_and_calls_nothin
     let lets_go = |body: &CustodyBody| matches!(body, CustodyBody::Expiry(_) | CustodyBody::Void(_));
     assert!(!entries.iter().any(lets_go), "{entries:#?}");
     assert_no_panic(&bench.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_dates_only_some_of_its_answers_back_is_told_of() {
+    let bench = CustodianBench::start().await;
+    // Who asks about the bucket, as a probe does, is told the right time.
+    let is_of_objects = |_: &Method, target: &str| {
+        let is_of_the_bucket = target.contains("versioning") || target.contains("object-lock");
+        !is_of_the_bucket
+    };
+    let back = Fault::ShiftClock(-TEN_YEARS);
+    bench.proxy.inject(usize::MAX, back, is_of_objects);
+    let custodian = bench.custodian();
+    let skewed = |report: &CustodianReport| report.store.reason == Reason::ClockSkewed;
+    custodian.until("the clock to be told", skewed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
