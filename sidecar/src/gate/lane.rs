@@ -70,22 +70,37 @@ struct Seen {
 
 /// Requests that were refused, by word.
 #[derive(Debug, Default)]
-pub(super) struct Refused(BTreeMap<&'static str, (u64, Happened)>);
+pub(super) struct Refused(BTreeMap<&'static str, Counted>);
+
+/// Refusals by one word.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    count: u64,
+    last: Happened,
+    /// The last one that had a line in the log.
+    logged: Happened,
+}
 
 impl Refused {
     /// Counts one; whether it is worth a line in the log, which is so once a minute.
     pub(super) fn count(&mut self, word: &'static str, now: Now) -> bool {
+        let happened = Happened::at(now);
         let before = self.0.get(word).copied();
-        let count = before.map_or(0, |(count, _)| count);
-        self.0.insert(word, (count + 1, Happened::at(now)));
-        before.is_none_or(|(_, last)| last.ago(now) >= Duration::from_mins(1))
+        let recent = before.filter(|before| before.logged.ago(now) < Duration::from_mins(1));
+        let counted = Counted {
+            count: before.map_or(0, |before| before.count) + 1,
+            last: happened,
+            logged: recent.map_or(happened, |recent| recent.logged),
+        };
+        self.0.insert(word, counted);
+        recent.is_none()
     }
 
     pub(super) fn report(&self, now: Now) -> Vec<RefusedRequests> {
-        let rows = self.0.iter().map(|(word, (count, last))| RefusedRequests {
+        let rows = self.0.iter().map(|(word, counted)| RefusedRequests {
             refusal: (*word).to_owned(),
-            count: *count,
-            last_at: last.when(now),
+            count: counted.count,
+            last_at: counted.last.when(now),
         });
         rows.collect()
     }
@@ -353,6 +368,20 @@ mod tests {
         assert_eq!(told(&refused, at(130, 31)), (2, 100));
         assert!(refused.count("Method", at(160, 61)));
         assert_eq!(told(&refused, at(170, 71)), (3, 160));
+    }
+
+    #[test]
+    fn what_is_refused_without_a_pause_has_a_line_a_minute() {
+        let begun = Now::read();
+        let mut refused = Refused::default();
+        let lines = (0..10).filter(|half_minutes| {
+            let now = Now {
+                moment: begun.moment + Duration::from_secs(30) * *half_minutes,
+                ..begun
+            };
+            refused.count("Method", now)
+        });
+        assert_eq!(lines.count(), 5);
     }
 
     #[tokio::test]

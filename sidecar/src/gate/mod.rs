@@ -144,7 +144,9 @@ impl Gate {
             certificate,
             Err(ConfigurationError::Certificate(CertificateError::Ended { .. }))
         );
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = has_ended.then(|| files.clone());
+        // Until all is told: nobody shows the former one, or says that all is well, between this and the end.
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        *ended = has_ended.then(|| files.clone());
         if let Ok(certificate) = &certificate {
             self.show(certificate);
         }
@@ -184,7 +186,6 @@ impl Gate {
             return;
         };
         *ended = None;
-        drop(ended);
         tracing::info!("the certificate that had ended is shown, as the clock was set");
         self.show(&certificate);
         let is_of_it = self.board.look(|report| {

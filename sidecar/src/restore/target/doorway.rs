@@ -111,7 +111,7 @@ async fn pass(mut visitor: UnixStream, target: &Source) -> io::Result<()> {
 
 /// The directory keeps others out; this holds even if somebody opens it.
 fn is_ourselves(visitor: &UnixStream) -> io::Result<bool> {
-    Ok(visitor.peer_cred()?.uid() == rustix::process::getuid().as_raw())
+    Ok(visitor.peer_cred()?.uid() == rustix::process::geteuid().as_raw())
 }
 
 /// Reads startup packets until one asks for a session; encryption is not offered on a socket of our own.
