@@ -6,8 +6,8 @@
 
 mod clock;
 mod custodian;
-mod harm;
 mod database;
+mod harm;
 mod kills;
 mod mirror;
 mod nonsense;
