@@ -9,7 +9,7 @@ use std::io;
 
 use age::secrecy::ExposeSecret;
 use age::x25519;
-use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
+use age_core::format::{FileKey, Stanza};
 use age_core::primitives::hkdf;
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use dataembassy_ledger::Sha256Digest;
@@ -50,7 +50,7 @@ impl AgeWriter {
         let (Some(file_key), Some(nonce)) = (file_key, bytes.last_chunk::<FILE_NONCE_BYTES>()) else {
             return Err(io::Error::other("age made no file key"));
         };
-        let key = Zeroizing::new(hkdf(nonce, CONTENT_KEY_LABEL, file_key.as_slice()));
+        let key = Zeroizing::new(hkdf(nonce, CONTENT_KEY_LABEL, file_key.expose_secret()));
         let key = UnboundKey::new(&CHACHA20_POLY1305, key.as_slice()).map_err(io::Error::other)?;
         let mut hash = Sha256Stream::new();
         hash.update(&bytes);
@@ -107,15 +107,16 @@ impl AgeWriter {
     }
 }
 
-/// A recipient that remembers the file key it is asked to wrap: the crate tells it to nobody else.
+/// A recipient that remembers the file key it is asked to wrap: the crate tells it to nobody else. Its copy stays in one place of the heap and is
+/// overwritten there; bytes that are moved out of a cell stay in the cell too.
 struct Listening<'a> {
     recipient: &'a x25519::Recipient,
-    file_key: Cell<Option<Zeroizing<[u8; FILE_KEY_BYTES]>>>,
+    file_key: Cell<Option<FileKey>>,
 }
 
 impl age::Recipient for Listening<'_> {
     fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
-        let heard = Zeroizing::new(*file_key.expose_secret());
+        let heard = FileKey::init_with_mut(|heard| heard.copy_from_slice(file_key.expose_secret()));
         self.file_key.set(Some(heard));
         age::Recipient::wrap_file_key(self.recipient, file_key)
     }
