@@ -8,6 +8,7 @@ use dataembassy_crds::{ConditionStatus, DataEmbassy};
 use dataembassy_e2e::{
     bed::store,
     cluster::{Cluster, Site, network},
+    command::wait_for,
     product::{EMBASSY, conditions, embassy},
 };
 use kube::Api;
@@ -52,8 +53,13 @@ async fn around_the_gate(world: &'static World) -> Result<()> {
     // It reaches what it may: the gate, and the API server of its own cluster.
     let own = format!("https://{}:6443", Site::Home.node());
     for open in [embassy::GATE, own.as_str()] {
-        let said = told(home, &namespace, &format!("{open}/")).await?;
-        ensure!(said == "403", "{open} said {said:?} to an unsigned request");
+        // Among many neighbours an answer may take longer than curl waits.
+        wait_for(&format!("{open} to answer"), PATIENCE, || async {
+            let said = told(home, &namespace, &format!("{open}/")).await?;
+            ensure!(said == "403", "{open} said {said:?} to an unsigned request");
+            Ok(Some(()))
+        })
+        .await?;
     }
 
     let gate: Ipv4Addr = embassy::pod_address(&world.product, "gate").await?.parse()?;
@@ -132,7 +138,7 @@ fn only_who_is_meant_to_reaches_the_store_from_within_the_embassy() {
                 .kubectl(["label", what[0], what[1], label, "--namespace", &namespace])
                 .await?;
         }
-        dataembassy_e2e::command::wait_for("the opened door", PATIENCE, || async {
+        wait_for("the opened door", PATIENCE, || async {
             Ok(ask(abroad, &namespace, store::ENDPOINT).await.ok())
         })
         .await?;
