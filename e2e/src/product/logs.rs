@@ -10,6 +10,9 @@ use crate::cluster::{Cluster, kept_logs};
 
 /// The bed has everything read back every half minute, which a busy machine does not always manage.
 const IMPATIENCE: &str = "VerificationOverdue";
+/// Nor does its API server always answer a renewal of the lease in three seconds. An operator warns of that and asks again; one that was not answered
+/// in time at all ends.
+const LATE: &str = "the API server has not answered for ";
 
 /// Lines of the levels WARN and ERROR that pods of ours have written since a moment, those too that are gone, each behind its pod's name. Whatever
 /// is not a line of ours is passed over.
@@ -36,9 +39,18 @@ fn complaint(line: &str, since: Timestamp) -> Option<&str> {
     let mut parts = line.splitn(4, ' ');
     let (at, line) = (parts.next()?, parts.nth(2)?);
     let told: Value = serde_json::from_str(line).ok()?;
-    let level = told["level"].as_str()?;
-    let is_complaint = (["ERROR", "WARN"].contains(&level) && told["reason"] != IMPATIENCE) || is_torn(line);
+    let is_complaint = match told["level"].as_str()? {
+        "ERROR" => told["reason"] != IMPATIENCE,
+        "WARN" => told["reason"] != IMPATIENCE && !is_late(&told),
+        _ => false,
+    };
+    let is_complaint = is_complaint || is_torn(line);
     (is_complaint && at.parse::<Timestamp>().ok()? >= since).then_some(line)
+}
+
+/// Whether a warning is about an answer that came late.
+fn is_late(told: &Value) -> bool {
+    told["error"].as_str().is_some_and(|why| why.starts_with(LATE))
 }
 
 /// Whether a line says two things under the one name: whoever reads it by machine has one of them.
@@ -64,12 +76,17 @@ mod tests {
         ));
         assert!(told(
             after,
+            r#"{"level":"WARN","message":"the write lease could not be renewed; trying again","error":"it is another's"}"#
+        ));
+        assert!(told(
+            after,
             r#"{"level":"INFO","message":"it ended","message":"all is well"}"#
         ));
         for fine in [
             r#"{"level":"INFO","message":"the store said {\"message\":\"no\"}"}"#,
             r#"{"level":"INFO","message":"WARN"}"#,
             r#"{"level":"ERROR","reason":"VerificationOverdue"}"#,
+            r#"{"level":"WARN","message":"the write lease could not be renewed; trying again","error":"the API server has not answered for 3000 ms"}"#,
             "ERROR: not ours",
         ] {
             assert!(!told(after, fine), "{fine}");
