@@ -18,10 +18,12 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// What the kubelet makes of a file that was kept before.
 const MADE_OF_OTHERS: [&str; 2] = ["gz", "tmp"];
 
-/// Keeps the logs of a cluster's pods until it is stopped.
+/// Keeps the logs of a cluster's pods until it is stopped. A look that fails is told and made again: the bed needs its other parts all the same.
 pub async fn keep(site: Site) -> Result<()> {
     loop {
-        look(site)?;
+        if let Err(error) = look(site) {
+            eprintln!("logs are not kept: {error:#}");
+        }
         tokio::time::sleep(PERIOD).await;
     }
 }

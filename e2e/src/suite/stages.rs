@@ -258,12 +258,11 @@ fn busy(options: &Options) -> Vec<Stage> {
 /// The modules of the scenarios that are played alone, by bed: about as long on each. The first bed is the one that the others have been played on.
 const ALONE: [(&str, &[&str]); 3] = [
     ("alone-0", &["circle", "operators"]),
-    ("alone-1", &["absence", "activation", "image", "right"]),
+    ("alone-1", &["absence", "activation", "drained", "image", "right"]),
     (
         "alone-2",
         &[
             "api_server",
-            "drained",
             "drill",
             "emptied",
             "link",

@@ -6,6 +6,7 @@ use dataembassy_e2e::{
     command::wait_for,
     patience::Patience,
     product::{
+        Release,
         custody::{self, Custody, Point},
         embassy,
     },
@@ -38,20 +39,13 @@ async fn installed_anew(world: &'static World) -> Result<()> {
     let resources = custody::resources_of(product, &sheet).await?;
 
     let release = embassy::empty(product).await?;
+    let outcome = come_back(world, &release, &resources, subjects.iter().zip(&before)).await;
+    // Whatever came of it, the others need an embassy, and home its gate.
     embassy::install_anew(product, &release).await?;
-    let custodies = Api::<RegistryCustody>::all(product.bed.embassy().client().clone());
-    let remembered = custodies.list(&ListParams::default()).await?.items.len();
-    ensure!(remembered == 0, "{remembered} registries are remembered");
-
-    let mut patience = Patience::of(MINUTE);
-    product.bed.embassy().apply(&resources).await?;
-    for (subject, points) in subjects.iter().zip(&before) {
-        known_again(world, subject, points).await?;
-    }
-    ensure!(!patience.left().is_zero(), "it took longer than {MINUTE:?}");
-
-    // The gate has a certificate of another authority. Once home has been told of it, copies come in, and are proven, as before.
     world.home().apply(&product.data_embassy().await?).await?;
+    outcome?;
+
+    // The gate has a certificate of another authority. Now that home has been told of it, copies come in, and are proven, as before.
     for subject in &subjects {
         subject.mirror.trigger("once the embassy is back").await?;
         subject.mirror.copied(3, PATIENCE).await?;
@@ -60,6 +54,28 @@ async fn installed_anew(world: &'static World) -> Result<()> {
     for subject in subjects {
         subject.delete().await?;
     }
+    Ok(())
+}
+
+/// Installs the release beside the store, and waits until everything is known that the resources of the sheet name.
+async fn come_back(
+    world: &World,
+    release: &Release,
+    resources: &str,
+    subjects: impl Iterator<Item = (&Subject, &Vec<Point>)>,
+) -> Result<()> {
+    let product = &world.product;
+    embassy::install_anew(product, release).await?;
+    let custodies = Api::<RegistryCustody>::all(product.bed.embassy().client().clone());
+    let remembered = custodies.list(&ListParams::default()).await?.items.len();
+    ensure!(remembered == 0, "{remembered} registries are remembered");
+
+    let mut patience = Patience::of(MINUTE);
+    product.bed.embassy().apply(resources).await?;
+    for (subject, points) in subjects {
+        known_again(world, subject, points).await?;
+    }
+    ensure!(!patience.left().is_zero(), "it took longer than {MINUTE:?}");
     Ok(())
 }
 
