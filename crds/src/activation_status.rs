@@ -371,4 +371,8 @@ pub struct ActivationStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub ended_at: Option<String>,
+    /// The order under which `serve` or `release` ended; absent of other steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub order: Option<String>,
 }

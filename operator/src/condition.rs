@@ -4,6 +4,8 @@ use dataembassy_contract::Reason;
 use dataembassy_crds::{Condition, ConditionStatus};
 use jiff::Timestamp;
 
+use crate::clock::lies_ahead;
+
 /// The most characters of a message, as the schema has it.
 const MAX_MESSAGE: usize = 2048;
 
@@ -81,7 +83,12 @@ impl<'a> Conditions<'a> {
         if let Some((cut, _)) = message.char_indices().nth(MAX_MESSAGE) {
             message.truncate(cut);
         }
-        let same = find(self.before, type_).filter(|before| before.status == status);
+        // A time ahead of ours was told by a wrong clock: whoever reckons from it would do so for as long as that was wrong by.
+        let is_ahead = |before: &Condition| {
+            let since = before.last_transition_time.parse::<Timestamp>();
+            since.is_ok_and(|since| lies_ahead(since, self.now))
+        };
+        let same = find(self.before, type_).filter(|before| before.status == status && !is_ahead(before));
         let last_transition_time =
             same.map_or_else(|| rfc3339(self.now), |before| before.last_transition_time.clone());
         self.now_there.push(Condition {
@@ -141,6 +148,21 @@ mod tests {
         conditions.set("Ready", Finding::yes(Reason::Loaded, ""));
         let after = conditions.finish();
         assert_eq!(after[0].last_transition_time, "2026-11-23T11:00:00Z");
+    }
+
+    #[test]
+    fn a_transition_that_a_clock_ahead_has_dated_is_dated_anew() {
+        let ahead: Timestamp = "2036-11-23T10:00:00Z".parse().unwrap();
+        let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let mut conditions = Conditions::new(&[], 1, ahead);
+        conditions.set("Ready", Finding::no(Reason::Applying, "starting"));
+        let before = conditions.finish();
+        let mut conditions = Conditions::new(&before, 1, now);
+        conditions.set("Ready", Finding::no(Reason::Applying, "starting"));
+        assert_eq!(
+            conditions.finish()[0].last_transition_time,
+            "2026-11-23T10:00:00Z"
+        );
     }
 
     #[test]

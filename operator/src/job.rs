@@ -9,6 +9,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
 use crate::apply::{ApplyError, Owner, Writer, is_owned};
+use crate::clock::has_passed;
 use crate::metrics::Metrics;
 use crate::run::{Context, ReconcileError};
 
@@ -133,7 +134,7 @@ pub fn failure(job: &Job) -> Option<&str> {
 #[must_use]
 pub fn has_no_pod(job: Option<&Job>, pod: Option<&Pod>, now: Timestamp) -> bool {
     let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
-    pod.is_none() && made.is_some_and(|made| now.duration_since(made.0) > POD_PATIENCE)
+    pod.is_none() && made.is_some_and(|made| has_passed(made.0, POD_PATIENCE, now))
 }
 
 /// Adds what the kubelet says about a pod, such as that it was evicted.
@@ -190,5 +191,7 @@ mod tests {
         assert!(has_no_pod(Some(&job), None, late));
         assert!(!has_no_pod(Some(&job), Some(&pod), late));
         assert!(!has_no_pod(None, None, late));
+        // Who made it had a clock that was an hour ahead.
+        assert!(has_no_pod(Some(&job), None, at("2026-11-23T09:00:00Z")));
     }
 }

@@ -3,6 +3,7 @@
 use dataembassy_crds::{ActivatedState, ActivationStep};
 use jiff::Timestamp;
 
+use crate::clock::lies_ahead;
 use crate::condition::rfc3339;
 
 /// The gates refuse the registry's puts.
@@ -64,6 +65,7 @@ pub fn begin(state: &mut ActivatedState, name: &str, now: Timestamp) {
             name: name.to_owned(),
             started_at: rfc3339(now),
             ended_at: None,
+            order: None,
         });
     }
 }
@@ -76,6 +78,29 @@ pub fn end(state: &mut ActivatedState, name: &str, now: Timestamp) {
     if let Some(step) = state.steps.iter_mut().find(|step| step.name == name)
         && step.ended_at.is_none()
     {
+        step.ended_at = Some(rfc3339(now));
+    }
+}
+
+/// The same of a step by which it is told what came of an order: whose it is stays, whatever becomes of the clock.
+pub fn end_under(state: &mut ActivatedState, name: &str, now: Timestamp, order: Option<&str>) {
+    if has_ended(state, name) {
+        return;
+    }
+    end(state, name, now);
+    if let Some(step) = state.steps.iter_mut().find(|step| step.name == name) {
+        step.order = order.map(str::to_owned);
+    }
+}
+
+/// Dates a step anew that ended ahead of our time, by a clock that was wrong: whoever waits from then on would wait for as long as it was wrong by.
+pub fn end_again(state: &mut ActivatedState, name: &str, now: Timestamp) {
+    if !ended_at(state, name).is_some_and(|ended| lies_ahead(ended, now)) {
+        return;
+    }
+    if let Some(step) = state.steps.iter_mut().find(|step| step.name == name) {
+        let began: Option<Timestamp> = step.started_at.parse().ok();
+        step.started_at = rfc3339(began.map_or(now, |began| began.min(now)));
         step.ended_at = Some(rfc3339(now));
     }
 }
@@ -99,5 +124,39 @@ mod tests {
         begin(&mut state, CUT, at("10:00:00"));
         end(&mut state, CUT, at("09:58:00"));
         assert_eq!(ended_at(&state, CUT), Some(at("10:00:00")));
+    }
+
+    #[test]
+    fn a_step_that_a_clock_ahead_has_dated_is_dated_anew_and_any_other_stays() {
+        let mut state = ActivatedState::default();
+        begin(&mut state, FENCE, at("10:00:00"));
+        end(&mut state, FENCE, at("12:00:00"));
+        end_again(&mut state, FENCE, at("11:56:00"));
+        assert_eq!(
+            ended_at(&state, FENCE),
+            Some(at("12:00:00")),
+            "clocks differ a little"
+        );
+        end_again(&mut state, FENCE, at("11:00:00"));
+        assert_eq!(
+            (began_at(&state, FENCE), ended_at(&state, FENCE)),
+            (Some(at("10:00:00")), Some(at("11:00:00")))
+        );
+        // One that began ahead too ends no earlier than it begins.
+        end_again(&mut state, FENCE, at("09:00:00"));
+        assert_eq!(
+            (began_at(&state, FENCE), ended_at(&state, FENCE)),
+            (Some(at("09:00:00")), Some(at("09:00:00")))
+        );
+    }
+
+    #[test]
+    fn a_step_keeps_the_order_under_which_it_ended_first() {
+        let mut state = ActivatedState::default();
+        end_under(&mut state, SERVE, at("10:00:00"), Some("first"));
+        end_under(&mut state, SERVE, at("11:00:00"), Some("second"));
+        let step = find(&state, SERVE).unwrap();
+        assert_eq!(step.order.as_deref(), Some("first"));
+        assert_eq!(ended_at(&state, SERVE), Some(at("10:00:00")));
     }
 }

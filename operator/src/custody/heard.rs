@@ -25,8 +25,12 @@ pub struct Heard {
 /// Judges the registry's home by what the gates heard.
 #[must_use]
 pub fn judge(before: &RegistryCustodyStatus, sight: &Sight, registry: &str, now: Timestamp) -> Heard {
-    let remembered = remembered(before, now);
-    let at = sight.heard.get(registry).copied().max(remembered);
+    let heard = sight.heard.get(registry).copied();
+    let at = if is_misdated(before, now) {
+        heard.or_else(|| at_the_latest(sight, now))
+    } else {
+        heard.max(remembered(before, now))
+    };
     Heard {
         finding: find_out(before, sight, registry, at, now),
         at,
@@ -37,6 +41,22 @@ pub fn judge(before: &RegistryCustodyStatus, sight: &Sight, registry: &str, now:
 fn remembered(before: &RegistryCustodyStatus, now: Timestamp) -> Option<Timestamp> {
     let known = before.last_heard_time.as_ref()?.parse().ok()?;
     (known <= now).then_some(known)
+}
+
+/// Whether the status says that home was heard, and not when.
+fn is_misdated(before: &RegistryCustodyStatus, now: Timestamp) -> bool {
+    before.last_heard_time.is_some() && remembered(before, now).is_none()
+}
+
+/// The latest moment at which a home was heard that none of these gates has heard: before the first of them began. `None` until they have listened
+/// for so long that it would be a silence.
+fn at_the_latest(sight: &Sight, now: Timestamp) -> Option<Timestamp> {
+    let began = sight
+        .since()
+        .filter(|began| has_passed(*began, SILENT_AFTER, now))?;
+    // One whose clock ran ahead has listened for no shorter.
+    let silent = now.checked_sub(SILENT_AFTER).ok()?;
+    Some(began.min(silent.checked_sub(SignedDuration::from_secs(1)).ok()?))
 }
 
 fn find_out(
@@ -97,9 +117,9 @@ fn find_out(
 /// The time that the status keeps: it moves with the condition only, or a settled operator would write all the time.
 #[must_use]
 pub fn last_heard_time(before: &RegistryCustodyStatus, heard: &Heard, now: Timestamp) -> Option<String> {
-    let is_ahead = before.last_heard_time.is_some() && remembered(before, now).is_none();
-    if is_ahead {
-        return heard.at.map(rfc3339);
+    if is_misdated(before, now) {
+        // That home was heard at all is not forgotten until it is known when.
+        return heard.at.map(rfc3339).or_else(|| before.last_heard_time.clone());
     }
     let status = |status: ConditionStatus| heard.finding.status == status;
     let same = find(&before.conditions, "HomeHeard").is_some_and(|then| status(then.status));

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use crate::clock::has_passed;
+use crate::clock::{has_passed, lies_ahead};
 use crate::condition::{find, rfc3339};
 use crate::drill::agenda::{Due, Look};
 use crate::drill::build::{CONTAINER, DATABASE};
@@ -88,7 +88,7 @@ pub fn step(
     let seconds = seconds_left(drill, current, now);
     if found.job.is_none() && current.job_uid.is_none() {
         return match judged {
-            _ if seconds < LEAST_SECONDS => conclude(too_late(drill, "no Job could be made")),
+            _ if seconds < LEAST_SECONDS => conclude(too_late(drill, too_late_for(current, now))),
             Ok(_) => Step::Start(seconds),
             Err(_) => Step::Follow,
         };
@@ -144,12 +144,24 @@ fn begin(drill: &RegistryDrill, due: &Due, now: Timestamp) -> Step {
     Step::Begin(due.clone(), Box::new(current))
 }
 
-/// How many seconds of its time the run has left.
+/// How many seconds of its time the run has left: none where it began ahead of our time, for it would have as many more as a clock was wrong by.
 fn seconds_left(drill: &RegistryDrill, current: &CurrentDrill, now: Timestamp) -> u64 {
     let deadline = validate::timing(&drill.spec).map_or(0, |timing| timing.deadline.as_secs());
     let began = record::began_at(current).unwrap_or(now);
+    if lies_ahead(began, now) {
+        return 0;
+    }
     let gone = now.duration_since(began).as_secs();
     deadline.saturating_sub(u64::try_from(gone).unwrap_or_default())
+}
+
+/// What has not come of a run while it had time.
+fn too_late_for(current: &CurrentDrill, now: Timestamp) -> &'static str {
+    if record::began_at(current).is_some_and(|began| lies_ahead(began, now)) {
+        "it began by a clock that was ahead of ours, so nobody knows whether its Job would have been made"
+    } else {
+        "no Job could be made"
+    }
 }
 
 /// A run that was not done in its time, and what the status has said last of why it does not come on.

@@ -4,7 +4,7 @@ use dataembassy_crds::{LastCopy, RegistryMirror};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::clock::has_passed;
+use crate::clock::{has_passed, lies_ahead};
 use crate::mirror::dereference::Found;
 use crate::mirror::validate::Checked;
 use crate::pod;
@@ -27,7 +27,7 @@ pub fn is_running(mirror: &RegistryMirror, checked: &Checked, found: &Found, now
         .status
         .as_ref()
         .and_then(|status| status.last_copy.as_ref());
-    let is_in_vain = |pod: &Pod| pod::is_down(pod) || killed_since(pod, copy).is_some();
+    let is_in_vain = |pod: &Pod| pod::is_down(pod) || killed_since(pod, copy, now).is_some();
     if found.pod.as_deref().is_some_and(is_in_vain) {
         return false;
     }
@@ -46,9 +46,10 @@ pub fn is_running(mirror: &RegistryMirror, checked: &Checked, found: &Found, now
     started.is_some_and(|started| !has_passed(started, deadline, now))
 }
 
-/// When the sidecar was killed at its memory limit, if it has made no copy since.
+/// When the sidecar was killed at its memory limit, if it has made no copy since. One that is dated ahead of our time says nothing of when it was made.
 #[must_use]
-pub fn killed_since(pod: &Pod, copy: Option<&LastCopy>) -> Option<Timestamp> {
+pub fn killed_since(pod: &Pod, copy: Option<&LastCopy>, now: Timestamp) -> Option<Timestamp> {
     let committed = copy.and_then(|copy| copy.committed_at.parse::<Timestamp>().ok());
+    let committed = committed.filter(|committed| !lies_ahead(*committed, now));
     pod::out_of_memory_at(pod).filter(|at| committed.is_none_or(|committed| committed < *at))
 }

@@ -49,13 +49,13 @@ pub struct Trouble {
 /// Looks for trouble in the pod, and where none is left that could run, in what should have made one.
 #[must_use]
 pub fn trouble(pod: Option<&Pod>, deployment: Option<&Deployment>, words: Words) -> Option<Trouble> {
-    // What was evicted stays and is shown for as long as nobody deletes it: it must not hide that no other pod is let in.
+    // What was evicted stays and is shown for as long as nobody deletes it, with what its containers and its place were: none of that must hide
+    // that no other pod is let in.
     let is_over = pod.is_none_or(has_ended);
-    pod.and_then(|pod| of_pod(pod, words)).or_else(|| {
-        deployment
-            .filter(|_| is_over)
-            .and_then(|deployment| of_deployment(deployment, words))
-    })
+    deployment
+        .filter(|_| is_over)
+        .and_then(|deployment| of_deployment(deployment, words))
+        .or_else(|| pod.and_then(|pod| of_pod(pod, words)))
 }
 
 /// Whether the pod never runs again.
@@ -328,6 +328,22 @@ mod tests {
         };
         let evicted = json!({"phase": "Failed", "reason": "Evicted"});
         assert_eq!(found(&evicted), Some(Reason::PodRefused));
+        let unscheduled = json!({"phase": "Failed", "reason": "Evicted", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"},
+        ]});
+        let killed = json!({"phase": "Failed", "reason": "Evicted", "containerStatuses": [{
+            "name": "sidecar", "image": "sidecar:1", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+        }]});
+        for (status, alone) in [
+            (unscheduled, Reason::Unschedulable),
+            (killed, Reason::OutOfMemory),
+        ] {
+            assert_eq!(found(&status), Some(Reason::PodRefused), "{status}");
+            // Where none is refused, it is what there is to tell.
+            let told = trouble(Some(&pod(&status)), None, WORDS).map(|trouble| trouble.reason);
+            assert_eq!(told, Some(alone));
+        }
         // One that is there is looked at itself: what was refused may have been another's surplus.
         assert_eq!(found(&json!({"phase": "Running"})), None);
         assert_eq!(found(&json!({"phase": "Pending"})), None);

@@ -10,6 +10,7 @@ use dataembassy_crds::{
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use crate::clock::lies_ahead;
 use crate::condition::{Conditions, Finding, find, rfc3339};
 use crate::identity;
 use crate::job::{self, OOM_KILLED, TOO_LONG, with_reason};
@@ -128,15 +129,30 @@ fn identity_of(
     identity::after(before, secret, found.pod.as_ref(), sight, now)
 }
 
-/// Whether a restore that has not begun no longer may.
+/// Whether a restore that has not begun no longer may. Where the API server's clock was ahead of ours when it was asked for, its time counts from
+/// what was said of it first: our clock may be the wrong one, and would otherwise end at once whatever it comes to.
 #[must_use]
 pub fn is_late(restore: &RegistryRestore, now: Timestamp) -> bool {
-    let asked = restore.metadata.creation_timestamp.as_ref();
+    let asked = restore.metadata.creation_timestamp.as_ref().map(|asked| asked.0);
+    let said = || {
+        let conditions = &restore.status.as_ref()?.conditions;
+        let since = find(conditions, "Ready")?
+            .last_transition_time
+            .parse::<Timestamp>();
+        since.ok()
+    };
+    let asked = asked.and_then(|asked| {
+        if lies_ahead(asked, now) {
+            said()
+        } else {
+            Some(asked)
+        }
+    });
     let deadline = restore.spec.deadline.parse().ok();
     let deadline = deadline.and_then(|deadline: Duration| SignedDuration::try_from(deadline.as_std()).ok());
     asked
         .zip(deadline)
-        .is_some_and(|(asked, deadline)| now.duration_since(asked.0) > deadline)
+        .is_some_and(|(asked, deadline)| now.duration_since(asked) > deadline)
 }
 
 /// A restore that could not begin within its deadline never does: what it was asked for may be something else by then.

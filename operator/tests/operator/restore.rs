@@ -8,6 +8,7 @@ use dataembassy_contract::files;
 use dataembassy_contract::restore::RestoreConfig;
 use dataembassy_crds::RegistryRestore;
 use dataembassy_operator::restore::reconcile;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::world::embassy::custody;
@@ -685,6 +686,26 @@ async fn nor_does_one_that_could_begin_only_later() {
         message.contains("because the quota is used up. Nothing was written"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn the_time_of_a_restore_that_a_clock_ahead_has_asked_for_counts_from_what_was_said_of_it() {
+    for (said_at, phase) in [
+        (Timestamp::now() - SignedDuration::from_hours(2), "Failed"),
+        (Timestamp::now() - SignedDuration::from_mins(20), "Pending"),
+        // Ours was the clock that was wrong: it is not known how long it has waited.
+        (Timestamp::now() + SignedDuration::from_hours(2), "Pending"),
+    ] {
+        let mut resource = restore("back");
+        resource["spec"]["deadline"] = "1h".into();
+        let ahead = Timestamp::now() + SignedDuration::from_hours(24 * 365);
+        resource["metadata"]["creationTimestamp"] = json!(ahead);
+        resource["status"] = json!({"phase": "Pending", "conditions": [{"type": "Ready", "status": "False", "reason": "QuotaExceeded",
+            "message": "the quota is used up", "observedGeneration": 1, "lastTransitionTime": said_at}]});
+        let world = World::of(&[embassy(), resource.clone()]);
+        let asked = run(&world, &Cluster::default(), &resource).await;
+        assert_eq!(written(&asked, "/status")["status"]["phase"], phase, "{said_at}");
+    }
 }
 
 #[tokio::test]

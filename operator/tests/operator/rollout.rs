@@ -86,4 +86,7 @@ async fn who_gives_a_sidecar_more_memory_waits_for_no_run_that_it_will_be_killed
     assert!(is_replaced(&again, &copied("2026-11-23T09:59:00Z"), true).await);
     // It has shown that it can do with what it has.
     assert!(!is_replaced(&again, &copied("2026-11-23T10:01:00Z"), true).await);
+    // A copy that a wrong clock has dated ahead shows nothing.
+    let ahead = (Timestamp::now() + SignedDuration::from_hours(24 * 365)).to_string();
+    assert!(is_replaced(&again, &copied(&ahead), true).await);
 }

@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use super::Walk;
 use crate::activation::steps;
 use crate::activation::validate::CheckedRegistry;
+use crate::clock::has_passed;
 use crate::condition::rfc3339;
 
 /// How long what the custodian says may change before it is held to be the last word: it looks at damaged objects again twice in a minute.
@@ -72,6 +73,8 @@ impl Walk<'_> {
     /// Says why no copy can be chosen; for good only if nothing that the custodian has still to see can change it.
     fn go_without(&mut self, why: Unchosen, report: &RegistryReport, head: u64) {
         let message = why.told(&self.spec.id, head);
+        // A fence that a clock ahead has dated would be waited for as long as that was wrong by, and one that counts as past not at all.
+        steps::end_again(&mut self.state, steps::FENCE, self.scene.now);
         let since = steps::ended_at(&self.state, steps::FENCE).unwrap_or(self.scene.approved_at);
         if let Unchosen::Unproven(_) = why {
             self.say(RegistryPhase::Fencing, Reason::AwaitingProof, &message);
@@ -81,7 +84,7 @@ impl Walk<'_> {
                 Reason::NotYetKnown,
                 &still_reading(&message),
             );
-        } else if matches!(why, Unchosen::None) && self.scene.now.duration_since(since) < SETTLES {
+        } else if matches!(why, Unchosen::None) && !has_passed(since, SETTLES, self.scene.now) {
             let message = format!(
                 "{message}; what the custodian finds is looked at for two minutes before that is final"
             );

@@ -58,7 +58,13 @@ pub struct Scene<'a> {
     pub now: Timestamp,
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    /// The order that was approved.
+    fn order(&self) -> Option<&'a str> {
+        let status = self.activation.status.as_ref()?;
+        Some(&status.statement.as_ref()?.order)
+    }
+
     /// Whether more than `limit` has passed since a moment.
     fn is_past(&self, since: Timestamp, limit: Duration) -> bool {
         is_past(self.now, since, limit)
@@ -184,7 +190,7 @@ pub fn served(scene: &Scene<'_>, state: &mut ActivatedState) {
         state.objectives_met = objectives_met(scene, state);
     }
     if !rehearses {
-        steps::end(state, steps::SERVE, now);
+        steps::end_under(state, steps::SERVE, now, scene.order());
     }
     if rehearses {
         tell(
@@ -301,8 +307,7 @@ impl Walk<'_> {
 
     /// The order that was approved.
     fn order(&self) -> Option<&str> {
-        let status = self.scene.activation.status.as_ref()?;
-        Some(&status.statement.as_ref()?.order)
+        self.scene.order()
     }
 
     /// What the custodian says of it.

@@ -2,11 +2,12 @@
 
 use dataembassy_contract::Duration;
 use dataembassy_crds::{ActivatedState, ActivationMode, ActivationState, EmbassyActivation, RegistryPhase};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{is_awaited, is_over, is_past};
+use super::{is_awaited, is_over};
 use crate::activation::validate::Deadlines;
 use crate::activation::{clean_up, last_copy, steps};
+use crate::clock::has_passed;
 
 /// A step, since when it goes on if it does, and how long it may.
 type Step = (&'static str, Option<Timestamp>, Duration);
@@ -36,8 +37,10 @@ pub struct Course<'a> {
 }
 
 impl Course<'_> {
+    /// What began ahead of our time is late as well: somebody has to look whose clock it was, and it would be silent for as long as that was wrong by.
     fn is_past(&self, since: Timestamp, limit: Duration) -> bool {
-        is_past(self.now, since, limit)
+        let limit = SignedDuration::try_from(limit.as_std()).unwrap_or(SignedDuration::MAX);
+        has_passed(since, limit, self.now)
     }
 }
 

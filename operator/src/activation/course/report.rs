@@ -26,7 +26,8 @@ const LAST_SEQUENCE: u64 = 999_999_999_999;
 #[must_use]
 pub fn is_written(state: &ActivatedState, order: &str, approved_at: Timestamp) -> bool {
     let report = state.report.as_ref();
-    outcome(state, approved_at).is_none() || report.is_some_and(|report| report.order == names::report(order))
+    outcome(state, order, approved_at).is_none()
+        || report.is_some_and(|report| report.order == names::report(order))
 }
 
 /// Whether the custodian was asked about it too, and has answered.
@@ -72,10 +73,14 @@ pub fn hear(report: &mut ActivationReport, registry: &str, answers: &[OrderAnswe
 
 /// What came of the order, once it is over. One that goes on unfenced is told when home is fenced, for there is nothing in the ledger before
 /// that it could be held against. What was not begun, or never fenced, has nothing to tell; and what an earlier order has brought about was
-/// told by that.
-fn outcome(state: &ActivatedState, approved_at: Timestamp) -> Option<Outcome> {
-    let is_of_this = |step: &str| {
-        steps::ended_at(state, step).is_some_and(|ended| ended.as_second() >= approved_at.as_second())
+/// told by that. Which order it was stands in the step: a clock that is set back between the approval and the end must not make it an earlier one's.
+fn outcome(state: &ActivatedState, order: &str, approved_at: Timestamp) -> Option<Outcome> {
+    let is_of_this = |name: &str| match steps::find(state, name).and_then(|step| step.order.as_deref()) {
+        Some(under) => under == order,
+        // An operator that named none has ended it.
+        None => {
+            steps::ended_at(state, name).is_some_and(|ended| ended.as_second() >= approved_at.as_second())
+        }
     };
     match state.phase {
         RegistryPhase::Serving if state.fence.is_some() => {
@@ -93,9 +98,10 @@ fn outcome(state: &ActivatedState, approved_at: Timestamp) -> Option<Outcome> {
 impl Walk<'_> {
     /// Writes down what came of the order, and what the custodian says to it.
     pub(super) fn tell_of_the_end(&mut self) {
-        let Some((outcome, about)) =
-            outcome(&self.state, self.scene.approved_at).zip(self.order().map(str::to_owned))
-        else {
+        let Some(about) = self.order().map(str::to_owned) else {
+            return;
+        };
+        let Some(outcome) = outcome(&self.state, &about, self.scene.approved_at) else {
             return;
         };
         let order = names::report(&about);
@@ -239,4 +245,47 @@ fn times(step: &dataembassy_crds::ActivationStep) -> Option<StepTimes> {
         started_at: step.started_at.parse().ok()?,
         ended_at: step.ended_at.as_ref().and_then(|time| time.parse().ok()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-11-28T{text}Z").parse().unwrap()
+    }
+
+    #[test]
+    fn what_came_of_an_order_is_told_under_it_whatever_the_clock_has_shown_in_between() {
+        for (phase, step, told) in [
+            (RegistryPhase::Serving, steps::SERVE, Outcome::Served),
+            (RegistryPhase::StoodDown, steps::RELEASE, Outcome::StoodDown),
+        ] {
+            let mut state = ActivatedState {
+                phase,
+                fence: Some(9),
+                release: Some("e".repeat(64)),
+                ..ActivatedState::default()
+            };
+            // The clock was set back by an hour after the approval.
+            steps::end_under(&mut state, step, at("09:10:00"), Some("first"));
+            assert_eq!(outcome(&state, "first", at("10:00:00")), Some(told));
+            assert!(!is_written(&state, "first", at("10:00:00")));
+            // And by another one before the next order.
+            assert_eq!(outcome(&state, "second", at("08:00:00")), None);
+            assert!(is_written(&state, "second", at("08:00:00")));
+        }
+    }
+
+    #[test]
+    fn of_a_step_whose_order_nobody_has_put_down_the_times_decide() {
+        let mut state = ActivatedState {
+            phase: RegistryPhase::Serving,
+            fence: Some(9),
+            ..ActivatedState::default()
+        };
+        steps::end(&mut state, steps::SERVE, at("10:10:00"));
+        assert_eq!(outcome(&state, "first", at("10:00:00")), Some(Outcome::Served));
+        assert_eq!(outcome(&state, "second", at("10:11:00")), None);
+    }
 }

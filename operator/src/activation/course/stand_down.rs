@@ -205,7 +205,8 @@ impl Walk<'_> {
             self.state.copy.as_ref().map_or(0, |copy| copy.sequence)
         );
         steps::end(&mut self.state, steps::COPY, self.scene.now);
-        steps::end(&mut self.state, steps::RELEASE, self.scene.now);
+        let (scene, state) = (self.scene, &mut self.state);
+        steps::end_under(state, steps::RELEASE, scene.now, scene.order());
         self.state.release = Some(digest);
         self.say(RegistryPhase::StoodDown, Reason::StoodDown, &message);
         true

@@ -3,6 +3,7 @@
 use dataembassy_contract::Reason;
 use dataembassy_contract::report::SecretRole;
 use dataembassy_crds::{LastCopy, RegistryMirror};
+use jiff::Timestamp;
 
 use super::health::missing_secrets;
 use crate::condition::Finding;
@@ -25,6 +26,7 @@ pub(super) fn ready(
     outcome: &Outcome,
     mirror: &RegistryMirror,
     copy: Option<&LastCopy>,
+    now: Timestamp,
 ) -> Finding {
     let applied = match outcome {
         Outcome::Refused(refusal) => return Finding::no(refusal.reason, refusal.message.clone()),
@@ -69,7 +71,7 @@ pub(super) fn ready(
     }
     match (&report.refused, &report.loaded) {
         (Some(fault), _) => Finding::no(fault.reason, fault.message.clone()),
-        (None, Some(loaded)) if loaded.generation == generation => runs(found, copy),
+        (None, Some(loaded)) if loaded.generation == generation => runs(found, copy, now),
         _ => Finding::no(
             Reason::NotYetLoaded,
             "the sidecar has not loaded the newest generation of this resource yet",
@@ -78,10 +80,10 @@ pub(super) fn ready(
 }
 
 /// The sidecar is as it should be. That it was killed for its memory is said until it has shown that it can do with what it has.
-fn runs(found: &Found, copy: Option<&LastCopy>) -> Finding {
+fn runs(found: &Found, copy: Option<&LastCopy>, now: Timestamp) -> Finding {
     let runs = "the sidecar runs with the newest generation of this resource";
     let pod = found.pod.as_deref();
-    match pod.and_then(|pod| killed_since(pod, copy)) {
+    match pod.and_then(|pod| killed_since(pod, copy, now)) {
         Some(at) => Finding::yes(
             Reason::OutOfMemory,
             format!(

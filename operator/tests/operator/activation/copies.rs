@@ -1,6 +1,7 @@
 //! Which copy comes up: at or below the fence, and by the rule of the spec.
 
 use dataembassy_crds::RegistryPhase;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{Shared, alone, approved, cluster, phases, said, stated, step, until};
@@ -203,6 +204,32 @@ async fn a_registry_without_a_copy_that_the_choice_allows_fails_and_says_what_ca
     let status = until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
     assert_eq!(status.registries[0].fence, Some(9));
     assert_eq!(status.registries[0].copy.as_ref().unwrap().sequence, 3);
+}
+
+#[tokio::test]
+async fn a_fence_that_a_clock_ahead_has_dated_is_waited_for_by_the_clock_of_today() {
+    let cluster = approved({
+        let mut activation = alone(true);
+        activation["spec"]["registries"][0]["copy"] = json!({"latestDrilled": true});
+        activation
+    })
+    .await;
+    of_every_copy(&cluster, "drilled", "Unknown");
+    until(&cluster, |status| status.registries[0].reason == "NotYetKnown").await;
+    cluster.lock().unwrap().edit(|activation| {
+        let steps = activation["status"]["registries"][0]["steps"].as_array_mut();
+        let fence = steps.unwrap().iter_mut().find(|step| step["name"] == "fence");
+        fence.unwrap()["endedAt"] = json!(Timestamp::now() + SignedDuration::from_hours(24 * 365));
+    });
+    step(&cluster).await.unwrap();
+    let status = cluster.lock().unwrap().status();
+    assert_eq!(phases(&status), [RegistryPhase::Fencing], "nothing is final yet");
+    let mut steps = status.registries[0].steps.iter();
+    let fence = steps.find(|step| step.name == "fence").unwrap();
+    let ended: Timestamp = fence.ended_at.as_ref().unwrap().parse().unwrap();
+    assert!(ended <= Timestamp::now(), "{fence:?}");
+    settle(&cluster).await;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Failed]).await;
 }
 
 #[tokio::test]

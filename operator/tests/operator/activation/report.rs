@@ -4,6 +4,7 @@ use dataembassy_contract::activation::{ActivationReport, ActivationResult, Outco
 use dataembassy_contract::custodian::OrderBody;
 use dataembassy_crds::{ActivationPhase, RegistryPhase};
 use dataembassy_ledger::activation::Statement;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Custodian, HOME, Shared, alone, approved, is_reported, mirror, phases, said, step, until};
@@ -367,4 +368,22 @@ async fn a_report_that_nobody_signs_is_late_like_a_step() {
     let (reason, message) = said(&cluster.lock().unwrap().status(), "OnTime");
     assert_eq!(reason, "False StepOverdue");
     assert!(message.contains("the step report of population"), "{message}");
+}
+
+#[tokio::test]
+async fn a_step_that_a_clock_ahead_has_begun_is_late_now_and_not_when_that_day_comes() {
+    let mut activation = rehearsal();
+    activation["spec"]["deadlines"] = json!({"fence": "5m"});
+    let cluster = approved(activation).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    until(&cluster, |status| status.registries[0].report.is_some()).await;
+    cluster.lock().unwrap().edit(|activation| {
+        let steps = activation["status"]["registries"][0]["steps"].as_array_mut();
+        let mut steps = steps.unwrap().iter_mut();
+        let step = steps.find(|step| step["name"] == "report").unwrap();
+        step["startedAt"] = json!(Timestamp::now() + SignedDuration::from_hours(24 * 365));
+    });
+    step(&cluster).await.unwrap();
+    let (reason, _) = said(&cluster.lock().unwrap().status(), "OnTime");
+    assert_eq!(reason, "False StepOverdue");
 }

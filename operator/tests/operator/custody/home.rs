@@ -66,6 +66,44 @@ async fn a_time_that_a_wrong_clock_has_left_in_the_status_hides_no_silence() {
 }
 
 #[tokio::test]
+async fn nor_of_a_home_that_no_gate_has_heard_since_operator_and_gates_began_anew() {
+    let (world, mut resource, running) = settled(registry_report(&[1])).await;
+    let ahead = Timestamp::now() + SignedDuration::from_hours(24 * 365);
+    resource["status"]["lastHeardTime"] = json!(ahead);
+    let begun = |started: Timestamp| {
+        for gate in GATES {
+            let mut report = gate_report();
+            report["startedAt"] = json!(started);
+            running.processes.say(gate, "/status", report);
+        }
+    };
+    // Nobody knows yet, and that home was heard is not forgotten.
+    begun(just_now());
+    let status = status_of(&world, &resource).await;
+    assert_eq!(said(&status, "HomeHeard").1, "NotYetKnown");
+    assert_eq!(status["status"]["lastHeardTime"], json!(ahead));
+
+    let since = ago(3);
+    for (started, at) in [
+        (since, Some(since)),
+        (Timestamp::now() + SignedDuration::from_hours(1), None),
+    ] {
+        begun(started);
+        let status = status_of(&world, &resource).await;
+        assert_eq!(said(&status, "HomeHeard").1, "HomeSilent", "{started}");
+        let told: Timestamp = status["status"]["lastHeardTime"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(told < Timestamp::now(), "{told}");
+        if let Some(at) = at {
+            assert_eq!(told.as_second(), at.as_second());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_gate_that_has_just_begun_makes_no_silence() {
     let (world, mut resource, running) = settled(registry_report(&[1])).await;
     resource["status"]["lastHeardTime"] = json!(ago(60 * 24));

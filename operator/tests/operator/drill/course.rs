@@ -1,5 +1,6 @@
 //! How a run goes: what is said of it while it is at work, how it ends without a result, and when another attempt is made.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
@@ -412,6 +413,19 @@ async fn a_run_whose_job_cannot_be_made_in_its_time_ends_without_one() {
             .contains("spec.drills.namespace"),
         "{result}"
     );
+}
+
+#[tokio::test]
+async fn a_run_that_a_clock_ahead_has_begun_does_not_wait_until_that_day_comes() {
+    let mut resource = begun();
+    let world = World::of(&[embassy(), counted("elsewhere"), resource.clone()]);
+    let ahead = Timestamp::now() + SignedDuration::from_hours(24 * 365);
+    resource["status"]["current"]["startedAt"] = json!(ahead);
+    let asked = run(&world, &Cluster::default(), &resource).await;
+    let result = kept(written(&asked, "/status"));
+    assert_eq!(result["reason"], "DeadlineExceeded");
+    let message = result["message"].as_str().unwrap();
+    assert!(message.contains("a clock that was ahead of ours"), "{message}");
 }
 
 #[tokio::test]
