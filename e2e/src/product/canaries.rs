@@ -42,6 +42,8 @@ const RESOURCES: &str = "dataembassies,registrymirrors,registrycustodies,recover
 const SERVERS: [&str; 2] = ["postgresql", "database"];
 /// Containers of ours, by what their image's name holds: what they write beside their volumes is looked at as well.
 const OURS: [&str; 2] = ["/operator:", "/sidecar:"];
+/// The limit of core files, in bytes, at which the kernel leaves no core, neither in a file nor with a program that takes them.
+const NO_CORE: &str = "1";
 /// What the kernel calls our processes, which is cut after 15 bytes.
 const PROCESSES: [&str; 2] = ["dataembassy-ope", "dataembassy-sid"];
 /// The bed's own servers, which are told their first password by their environment, as their images want it.
@@ -211,7 +213,7 @@ pub fn core_files() -> Result<Vec<String>> {
             continue;
         };
         seen.insert(ours);
-        if limit.split_whitespace().take(2).any(|size| size != "0") {
+        if limit.split_whitespace().take(2).any(|size| size != NO_CORE) {
             allowed.push(format!("{} of {name}: {}", folder.display(), limit.trim()));
         }
     }

@@ -11,6 +11,8 @@ use dataembassy_testkit::process::free_ports;
 
 /// Something secret in a process's memory: everybody has their environment there.
 const CANARY: &str = "canary-in-the-memory-of-a-process";
+/// What the programs have that ours start. With 0 they would leave cores where the system hands those to a program.
+const LIMITS: [&str; 2] = ["1", "1"];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Begins a program in a folder, where nothing limits core files.
@@ -123,8 +125,30 @@ fn a_process_of_ours_that_dies_leaves_no_core_with_its_secrets() {
         until(&mut process, "an answer at its status port", |_| {
             TcpStream::connect(&status).is_ok()
         });
-        assert_eq!(limits(process.id()), ["0", "0"]);
+        assert_eq!(limits(process.id()), LIMITS);
         let ended = end(&mut process, signal);
+        assert!(ended.signal().is_some(), "it ended by itself: {ended}");
+        assert!(!ended.core_dumped(), "SIG{signal} left a core");
+        assert!(
+            !is_left_in(place.path()),
+            "SIG{signal} left a core with the canary"
+        );
+    }
+}
+
+/// What `pg_dump` and `pg_restore` are left with: of what else we forbid to ourselves, beginning another program takes all back.
+#[test]
+fn a_program_with_the_limit_that_ours_hand_on_leaves_no_core_either() {
+    for signal in ["ABRT", "SEGV"] {
+        assert_this_machine_dumps(signal);
+        let place = tempfile::tempdir().unwrap();
+        let limit = format!("--core={}:{}", LIMITS[0], LIMITS[1]);
+        let mut sleeper = begin(place.path(), "prlimit", &[&limit, "sleep", "600"]);
+        until(&mut sleeper, "a sleeper", |process| {
+            fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == "sleep\n")
+        });
+        assert_eq!(limits(sleeper.id()), LIMITS);
+        let ended = end(&mut sleeper, signal);
         assert!(ended.signal().is_some(), "it ended by itself: {ended}");
         assert!(!ended.core_dumped(), "SIG{signal} left a core");
         assert!(
