@@ -34,11 +34,11 @@ const OURS: [&str; 6] = [
     "list /apis/networking.k8s.io/v1/networkpolicies",
 ];
 /// What is written of the one resource that there is.
-const WRITTEN: &str = "PATCH /apis/dataembassy.io/v1alpha1/dataembassies/luxembourg/status";
+pub(crate) const WRITTEN: &str = "PATCH /apis/dataembassy.io/v1alpha1/dataembassies/luxembourg/status";
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 /// How often something was asked for: `list`, `watch` or a method, and the path.
-type Asked = BTreeMap<String, usize>;
+pub(crate) type Asked = BTreeMap<String, usize>;
 
 #[tokio::test]
 async fn watches_that_are_gone_are_opened_again_each_once_and_what_there_is_is_judged_anew() {
@@ -119,7 +119,7 @@ async fn refused(code: u16) {
 }
 
 /// Runs the operator while `scene` lasts; it does not end by itself.
-async fn beside(server: &Arc<ApiServer>, scene: impl Future<Output = ()>) {
+pub(crate) async fn beside(server: &Arc<ApiServer>, scene: impl Future<Output = ()>) {
     let operator = run::run(client(server), settings(), "one".to_owned(), 0, 0);
     tokio::select! {
         ended = operator => panic!("the operator has ended: {ended:?}"),
@@ -156,7 +156,7 @@ fn count(state: &State, what: &str) -> usize {
 }
 
 /// One `DataEmbassy`, which nobody has judged yet, and how the API server treats who asks.
-struct ApiServer {
+pub(crate) struct ApiServer {
     state: Mutex<State>,
     /// Told when every open watch is to end, because what it continues from is forgotten.
     gone: watch::Sender<()>,
@@ -175,7 +175,7 @@ struct State {
 }
 
 impl ApiServer {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             gone: watch::Sender::new(()),
@@ -186,11 +186,11 @@ impl ApiServer {
         self.state.lock().unwrap()
     }
 
-    fn asked(&self, what: &str) -> Asked {
+    pub(crate) fn asked(&self, what: &str) -> Asked {
         asked(&self.state(), what)
     }
 
-    fn count(&self, what: &str) -> usize {
+    pub(crate) fn count(&self, what: &str) -> usize {
         count(&self.state(), what)
     }
 
@@ -208,14 +208,14 @@ impl ApiServer {
     }
 
     /// Waits until the lease was written so many times more: every four seconds.
-    async fn renewals(&self, more: usize) {
+    pub(crate) async fn renewals(&self, more: usize) {
         let before = self.state().renewals;
         self.until("renewals of the lease", |state| state.renewals >= before + more)
             .await;
     }
 
     /// Waits until all is watched and said.
-    async fn is_settled(&self) {
+    pub(crate) async fn is_settled(&self) {
         self.until("what is said first", |state| state.taken > 0).await;
         self.renewals(1).await;
         let state = self.state();

@@ -12,6 +12,7 @@
 mod abroad;
 mod activation;
 mod api_server;
+mod clock;
 mod custody;
 mod database;
 mod drill;

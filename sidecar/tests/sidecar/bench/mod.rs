@@ -124,6 +124,22 @@ pub fn logged(folder: &std::path::Path) -> String {
         .collect()
 }
 
+/// Nothing was wrong, so nobody may have complained: of what processes of ours have logged, no line is a warning or an error.
+#[track_caller]
+pub fn assert_calm(log: &str) {
+    let lines = log.lines();
+    let ours = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let levels: Vec<(String, String)> = ours
+        .filter_map(|line| Some((line["level"].as_str()?.to_owned(), line.to_string())))
+        .collect();
+    assert!(!levels.is_empty(), "no line of ours was found: {log}");
+    let complaints = levels
+        .iter()
+        .filter(|(level, _)| ["WARN", "ERROR"].contains(&level.as_str()));
+    let complaints: Vec<_> = complaints.collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
 pub fn sha256(bytes: &[u8]) -> Sha256Digest {
     Sha256Digest::of(bytes)
 }

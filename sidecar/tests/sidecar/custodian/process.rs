@@ -1,7 +1,7 @@
 //! Configuration, following, and what a look costs.
 
 use crate::bench::custodian::{CustodianBench, custody_of};
-use crate::bench::{REGISTRY, http};
+use crate::bench::{REGISTRY, assert_calm, http};
 use dataembassy_contract::custodian::{CustodianReport, RegistryReport};
 use dataembassy_contract::report::CheckState;
 use dataembassy_contract::{Reason, files};
@@ -39,6 +39,7 @@ async fn a_registry_is_followed_from_its_first_copy_on() {
     assert_eq!(newest.copy_id, made[2].body.copy_id.to_string());
     assert_eq!(report.last_arrival.unwrap().sequence, 3);
     assert_eq!(custodian.terminate().await, 0);
+    assert_calm(&bench.log());
 }
 
 #[tokio::test]

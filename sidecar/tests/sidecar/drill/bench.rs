@@ -1,8 +1,10 @@
 //! A store with a copy in it, a cell, and a drill that is told what to do as the operator tells it.
 
 use std::{
+    fs::File,
     net::SocketAddr,
     path::PathBuf,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -28,7 +30,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::{REGISTRY, http};
+use crate::bench::{REGISTRY, http, logged};
 use crate::restore::embassy::{Embassy, key};
 use crate::sealed::{MemoryCopy, seal};
 use crate::support::source;
@@ -152,6 +154,58 @@ impl Drill {
             task,
             ending,
         }
+    }
+
+    /// Drills by the program itself, with this in its environment, and receives the result as the operator does; whether the program ended well.
+    pub(super) async fn by_the_program(&self, environment: &[(&str, String)]) -> (DrillResult, bool) {
+        let log = File::create(self.folder.path().join("log-drill")).unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_dataembassy-sidecar"))
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .args(["drill", "--allow-loopback", "--config-dir"])
+            .arg(self.folder.path())
+            .args(["--status-address", &self.status.to_string()])
+            .args([
+                "--metrics-address",
+                &format!("127.0.0.1:{}", free_port().unwrap()),
+            ])
+            .arg("--postgresql-programs")
+            .arg(programs().unwrap())
+            .arg("--termination-message")
+            .arg(self.folder.path().join("last-words"))
+            .arg("--cell")
+            .arg(&self.cell)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut result = None;
+        loop {
+            if let Some(status) = program.try_wait().unwrap() {
+                let result = result.unwrap_or_else(|| panic!("it told no result: {}", self.log()));
+                return (result, status.success());
+            }
+            // Whoever asks again by the tag has received it.
+            if let Some((report, tag)) = self.report().await
+                && let Some(told) = report.result
+            {
+                result = Some(*told);
+                drop(http::get(self.status, files::STATUS_PATH, Some(&tag)).await);
+            }
+            if Instant::now() >= deadline {
+                program.kill().unwrap();
+                program.wait().unwrap();
+                panic!("the drill does not end: {}", self.log());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// All that the program has logged.
+    pub(super) fn log(&self) -> String {
+        logged(self.folder.path())
     }
 
     /// Drills, and receives the result as the operator does.

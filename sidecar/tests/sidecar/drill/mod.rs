@@ -5,6 +5,7 @@ mod attacks;
 mod bench;
 mod broken;
 mod cell;
+mod clock;
 mod copies;
 mod extensions;
 mod large;

@@ -36,6 +36,7 @@ async fn copies_at_once_and_for_each_trigger(major: u32) {
     assert_eq!(bench.whole_copies().await, 2);
     bench::assert_gate_lets_through(&bench.store.proxy.seen(), bench::REGISTRY);
     assert_eq!(sidecar.terminate().await, 0);
+    bench::assert_calm(&bench.log());
     let again = bench.sidecar();
     let report = again
         .until("the trigger to be known again", |report| {
@@ -44,6 +45,7 @@ async fn copies_at_once_and_for_each_trigger(major: u32) {
         .await;
     assert_eq!(report.last_copy.unwrap().sequence, 2);
     assert_eq!(bench.whole_copies().await, 2);
+    bench::assert_calm(&bench.log());
 }
 
 #[tokio::test]

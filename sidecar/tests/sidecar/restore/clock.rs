@@ -28,7 +28,7 @@ async fn a_restore_whose_clock_is_wrong_writes_nothing_and_says_that_it_is_the_c
     let target = target(database.server).await;
     let folder = Folder::new(&embassy, &target, |_| ());
     let calendar = Calendar::new().unwrap();
-    for ahead in [HOUR, TEN_YEARS, -TEN_YEARS] {
+    for ahead in [HOUR, -HOUR, TEN_YEARS, -TEN_YEARS] {
         calendar.set(ahead).unwrap();
         let result = restored(&folder, &calendar);
         assert_eq!(

@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::embassy::{Embassy, age_keygen, assert_equal, filled, find_again, key, lose};
-use crate::bench::{REGISTRY, entry, http, sha256};
+use crate::bench::{REGISTRY, assert_calm, entry, http, logged, sha256};
 use crate::sealed::{ADMINISTRATOR, OWNER, seal, target};
 use crate::support::source;
 
@@ -413,6 +413,7 @@ pub(super) fn run_program_in(
         .arg(words)
         .output()
         .unwrap();
+    std::fs::write(folder.place.path().join("log-restore"), &ran.stderr).unwrap();
     let said = std::fs::read_to_string(words)
         .unwrap_or_else(|error| panic!("no last words: {error}\n{}", String::from_utf8_lossy(&ran.stderr)));
     (ran.status.success(), said)
@@ -429,6 +430,7 @@ async fn the_program_leaves_last_words_that_the_operator_reads() {
     assert!(succeeded, "{}", result.message);
     assert_eq!(result.ending, Ending::Restored);
     assert_equal(&database, &target);
+    assert_calm(&logged(folder.place.path()));
     // The same once more: it is not empty now.
     let (succeeded, said) = tokio::task::block_in_place(|| run_program(&folder, &words));
     assert!(!succeeded);
