@@ -17,7 +17,8 @@ use crate::{
     bed::{self, Bed, Database},
     cache::Cache,
     product::{
-        self, Product, logs,
+        self, Product,
+        logs::{self, About},
         mirror::Mirror,
         registry,
         restore::{self, Wanted},
@@ -83,7 +84,7 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
 
     progress.line("\n3. Three registries at home: population and business on PostgreSQL 17, health on 15.");
     let stages = registries(&product, progress).await?;
-    no_complaints(&product, installing, "DataEmbassy was installed", progress)?;
+    no_complaints(&product, installing, "DataEmbassy was installed", progress).await?;
 
     progress.line(
         "\n4. One RegistryMirror each is applied at home, and one RegistryCustody in the embassy that names the mirror's signer: \
@@ -123,7 +124,7 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
         "\n7. The embassy has proven each copy, without any key: it read back every byte, and signed that.",
     );
     custody::proven(&product, progress).await?;
-    no_complaints(&product, accepted, "the registries were accepted", progress)?;
+    no_complaints(&product, accepted, "the registries were accepted", progress).await?;
 
     progress.line("\n8. Home cannot read its own copy back.");
     closed_door::try_it(&product, Registry::Population, progress).await?;
@@ -137,7 +138,7 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
     );
     let drilling = Timestamp::now();
     drills::passes(&product, Registry::Population, cache, progress).await?;
-    no_complaints(&product, drilling, "the drill was asked for", progress)?;
+    no_complaints(&product, drilling, "the drill was asked for", progress).await?;
 
     progress.line(
         "\n11. A sidecar at home is frozen. While the embassy waits for it, home is in the enemy's hands.",
@@ -182,15 +183,8 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
 }
 
 /// Nothing has gone wrong since a moment, and nobody was refused anything, so nothing may have complained.
-fn no_complaints(product: &Product, since: Timestamp, moment: &str, progress: &Progress) -> Result<()> {
-    for cluster in [product.bed.home(), product.bed.embassy()] {
-        let complaints = logs::complaints(cluster, since)?;
-        ensure!(
-            complaints.is_empty(),
-            "{} complains although nothing is wrong: {complaints:#?}",
-            cluster.name()
-        );
-    }
+async fn no_complaints(product: &Product, since: Timestamp, moment: &str, progress: &Progress) -> Result<()> {
+    logs::assert_calm(product, since, &About::default()).await?;
     progress.line(&format!(
         "  and since {moment}, no log at home or abroad holds a warning or an error"
     ));

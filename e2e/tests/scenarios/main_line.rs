@@ -6,7 +6,10 @@ use anyhow::{Context, Result, ensure};
 use dataembassy_crds::{RecentRun, RegistryMirror};
 use dataembassy_e2e::{
     bed::{Database, postgresql::DUMP_ROLE},
-    product::restore,
+    product::{
+        logs::{self, About},
+        restore,
+    },
     registries::{Amount, Churn, Registry, attempt_ddl},
     truth::{
         Kind, Scope, Truth, compare,
@@ -15,7 +18,7 @@ use dataembassy_e2e::{
     },
 };
 use dataembassy_testkit::postgresql::programs;
-use jiff::{Span, ToSpan, Zoned, tz::TimeZone};
+use jiff::{Span, Timestamp, ToSpan, Zoned, tz::TimeZone};
 use serde_json::json;
 use tokio_postgres::Client;
 
@@ -81,6 +84,7 @@ async fn the_main_line(world: &'static World, sample: Registry, major: u32) -> R
         "nobody asked for the first copy: {:?}",
         first.run()?
     );
+    let mirrored = Timestamp::now();
     // Only now: on a slow machine a minute chosen before the first copy would be over when its snapshot is waited for.
     let second = Copy::of(&subject, 2, Some(&first), async {
         let soon = daily_in(2.minutes())?;
@@ -112,7 +116,12 @@ async fn the_main_line(world: &'static World, sample: Registry, major: u32) -> R
     if !one_version {
         third.comes_back(world, &subject, major, true).await?;
     }
-    Ok(())
+    // Nothing was wrong, but that somebody at home has changed the schema while it was copied.
+    let about = About {
+        names: &[&subject.id],
+        expected: &["tables were rewritten while they were copied; the copy begins anew"],
+    };
+    logs::assert_calm(&world.product, mirrored, &about).await
 }
 
 /// A schedule of one minute each day, the one that holds the time after `span`.

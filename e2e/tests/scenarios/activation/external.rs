@@ -5,9 +5,13 @@ use dataembassy_crds::{ActivationPhase, RegistryPhase};
 use dataembassy_e2e::{
     bed::Options,
     cluster::Site,
-    product::activation::{Activating, NAMESPACE, Wanted},
+    product::{
+        activation::{Activating, NAMESPACE, Wanted},
+        logs::{self, About},
+    },
     registries,
 };
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::json;
 
@@ -25,6 +29,7 @@ fn a_registry_is_restored_into_and_served_from_a_database_that_somebody_else_kee
 async fn external(world: &'static World) -> Result<()> {
     let product = &world.product;
     let subject = world.mirrored("elsewhere").await?;
+    let mirrored = Timestamp::now();
     let id = subject.id.as_str();
     let server = product
         .bed
@@ -60,6 +65,12 @@ async fn external(world: &'static World) -> Result<()> {
     ensure!(rows == 3, "{rows} rows are served");
     let made = left::<StatefulSet>(world, &name, id).await?;
     ensure!(made.is_empty(), "a database was made beside it: {made:?}");
+    // An activation is never carried out in silence.
+    let about = About {
+        names: &[id, &name],
+        expected: &["a term was opened by order"],
+    };
+    logs::assert_calm(product, mirrored, &about).await?;
     activating.delete().await?;
     subject.delete().await
 }

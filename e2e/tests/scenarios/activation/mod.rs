@@ -14,7 +14,10 @@ use dataembassy_crds::{
 };
 use dataembassy_e2e::{
     command::wait_for,
-    product::activation::{Activating, NAMESPACE, Wanted},
+    product::{
+        activation::{Activating, NAMESPACE, Wanted},
+        logs::{self, About},
+    },
 };
 use dataembassy_ledger::{Role, SigningKey};
 use jiff::{SignedDuration, Timestamp};
@@ -147,6 +150,7 @@ async fn judged(activating: &Activating, refused: usize) -> Result<EmbassyActiva
 async fn rehearsal(world: &'static World) -> Result<()> {
     let product = &world.product;
     let subject = world.mirrored("rehearsed").await?;
+    let mirrored = Timestamp::now();
     let mut wanted = Wanted::of(&subject.id);
     wanted.questions = vec![("three-persons", "SELECT count(*) FROM public.person", "3")];
     let name = world.unique("rehearsal");
@@ -184,6 +188,11 @@ async fn rehearsal(world: &'static World) -> Result<()> {
     );
     subject.mirror.trigger("after-the-rehearsal").await?;
     subject.mirror.copied(2, PATIENCE).await?;
+    let about = About {
+        names: &[&subject.id, &name],
+        ..About::default()
+    };
+    logs::assert_calm(product, mirrored, &about).await?;
     activating.delete().await?;
     subject.delete().await
 }
