@@ -21,8 +21,19 @@ use crate::{pod, poll};
 pub struct Gate {
     /// Its pod.
     pub pod: Arc<Pod>,
-    /// Its report.
+    /// Its report, with the times of what it saw by our clock.
     pub report: Option<Result<Arc<GateReport>, String>>,
+}
+
+impl Gate {
+    /// What it has said, where our clock shows `now`: how long ago something was is for the gate to say, whose clock may be wrong.
+    fn said(pod: Arc<Pod>, report: Option<Result<Arc<GateReport>, poll::PollError>>, now: Timestamp) -> Self {
+        let by_our_clock = |report: Arc<GateReport>| Arc::new(Arc::unwrap_or_clone(report).by_clock_at(now));
+        Self {
+            pod,
+            report: report.map(|report| report.map(by_our_clock).map_err(|error| error.to_string())),
+        }
+    }
 }
 
 /// All gates of an embassy, as they were seen last.
@@ -185,10 +196,7 @@ async fn ask(context: &Context, embassy: &str, before: &Sight) -> Sight {
         let asked = (context.settings.status_port, STATUS_PATH);
         let object = format!("{embassy}/{}", pod.uid().unwrap_or_default());
         let report = poll::ask_pod(&pod, asked, &object, &context.gate_reports, context).await;
-        Gate {
-            pod,
-            report: report.map(|report| report.map_err(|error| error.to_string())),
-        }
+        Gate::said(pod, report, context.clock.now())
     }))
     .await;
     let prefix = format!("{embassy}/");
@@ -207,15 +215,20 @@ async fn ask(context: &Context, embassy: &str, before: &Sight) -> Sight {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use serde_json::json;
 
     use super::*;
 
+    /// A gate that does not tell its own time, as none of an older version does.
     fn gate(report: &serde_json::Value) -> Gate {
-        Gate {
-            pod: Arc::default(),
-            report: Some(Ok(Arc::new(serde_json::from_value(report.clone()).unwrap()))),
-        }
+        gate_at(Timestamp::MIN, report)
+    }
+
+    /// A gate that has said this when our clock showed `now`.
+    fn gate_at(now: Timestamp, report: &serde_json::Value) -> Gate {
+        let report = Arc::new(serde_json::from_value(report.clone()).unwrap());
+        Gate::said(Arc::default(), Some(Ok(report)), now)
     }
 
     fn row(word: &str, count: u64, at: &str) -> serde_json::Value {
@@ -311,6 +324,51 @@ mod tests {
         // Of an operator whose clock was.
         let ahead = refused("2036-11-23T10:00:00Z", &Sight::default(), "2036-11-23T10:00:00Z");
         assert!(counts(&refused(ten, &ahead, later)).is_empty());
+    }
+
+    #[test]
+    fn what_a_gate_saw_is_as_long_ago_as_the_gate_says_whatever_its_clock_shows() {
+        let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let ago = |seconds| now - SignedDuration::from_secs(seconds);
+        let (hour, ten_years) = (3_600, 10 * 365 * 24 * 3_600);
+        for behind in [0, 1, -1, 46, 11 * 60, hour, -hour, ten_years, -ten_years] {
+            let at_the_gate = |seconds| ago(seconds + behind).to_string();
+            let report = json!({
+                "at": at_the_gate(0), "startedAt": at_the_gate(600), "certificateEndsAt": "2027-11-23T10:00:00Z",
+                "lanes": [{
+                    "registry": "population", "heardAt": at_the_gate(20), "retrievedAt": at_the_gate(40),
+                    "refused": [row("Method", 5, &at_the_gate(60))],
+                }],
+                "unclaimed": [row("UnknownUser", 1, &at_the_gate(120))],
+            });
+            let sight = Sight::of(vec![gate_at(now, &report)], &Sight::default(), now);
+            // A second is what an answer may take, and no difference of clocks.
+            let is_near = |time: Timestamp, seconds| time.duration_since(ago(seconds)).abs().as_secs() <= 1;
+            let said = sight.reports().next().unwrap();
+            assert!(is_near(sight.heard["population"], 20), "{behind}: {sight:?}");
+            assert!(
+                is_near(sight.refused("population")[0].last_at, 60),
+                "{behind}: {sight:?}"
+            );
+            assert!(is_near(sight.unclaimed()[0].last_at, 120), "{behind}: {sight:?}");
+            assert!(is_near(sight.since().unwrap(), 600), "{behind}: {sight:?}");
+            assert!(
+                is_near(said.lanes[0].retrieved_at.unwrap(), 40),
+                "{behind}: {said:?}"
+            );
+            // It is a time of the calendar, which no clock makes another.
+            let ends = said.certificate_ends_at.unwrap().to_string();
+            assert_eq!(ends, "2027-11-23T10:00:00Z", "{behind}");
+        }
+    }
+
+    #[test]
+    fn a_gate_of_a_version_that_does_not_tell_its_time_is_believed_as_it_is() {
+        let now: Timestamp = "2026-11-23T10:10:00Z".parse().unwrap();
+        let heard_at = "2026-11-23T10:00:00Z";
+        let report = json!({"lanes": [{"registry": "population", "heardAt": heard_at}]});
+        let sight = Sight::of(vec![gate_at(now, &report)], &Sight::default(), now);
+        assert_eq!(sight.heard["population"].to_string(), heard_at);
     }
 
     #[test]

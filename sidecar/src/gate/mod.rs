@@ -265,6 +265,7 @@ impl Status for Arc<Gate> {
             report.open = Some(open.map(|lane| lane.registry().to_string()).collect());
         }
         report.unclaimed = self.unclaimed().report(Now::read());
+        report.at = Some(Timestamp::now());
         report.cleaned()
     }
 

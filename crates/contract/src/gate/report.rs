@@ -1,6 +1,6 @@
 //! What a gate says about itself at `GET /status`. To the operator it is a claim, bounded and cleaned before it reaches a resource.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::report::{Check, Fault, Loaded, MAX_MESSAGE, MAX_TEXT, MissingSecret, clean, clean_missing};
@@ -11,6 +11,8 @@ pub const MAX_BYTES: usize = 256 * 1024;
 const MAX_LANES: usize = 512;
 /// The most rows of refused requests, of a lane or of nobody's.
 const MAX_REFUSED: usize = 32;
+/// Clocks that differ by no more are taken for one: so long a report may have been on its way.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(2);
 
 /// The state of one gate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +25,10 @@ pub struct GateReport {
     /// When the process started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    /// The time of day at the gate when it said this: its other times are of the same clock, and how long ago something was is the difference.
+    /// Absent in reports of a version that does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// The configuration that is in effect; absent before the first was loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded: Option<Loaded>,
@@ -89,6 +95,26 @@ impl GateReport {
             return None;
         }
         serde_json::from_slice::<Self>(bytes).ok().map(Self::cleaned)
+    }
+
+    /// The same report, received when another clock shows `now`, with the times of what the gate saw as that clock tells them. A gate that does not
+    /// tell its own time is believed as it is.
+    #[must_use]
+    pub fn by_clock_at(mut self, now: Timestamp) -> Self {
+        let behind = self.at.map(|at| now.duration_since(at));
+        let Some(behind) = behind.filter(|behind| behind.abs() > ON_ITS_WAY) else {
+            return self;
+        };
+        let tell = |time: &mut Timestamp| *time = time.checked_add(behind).unwrap_or(*time);
+        for lane in &mut self.lanes {
+            lane.heard_at.iter_mut().for_each(tell);
+            lane.retrieved_at.iter_mut().for_each(tell);
+            lane.refused.iter_mut().for_each(|row| tell(&mut row.last_at));
+        }
+        self.unclaimed.iter_mut().for_each(|row| tell(&mut row.last_at));
+        self.started_at.iter_mut().for_each(tell);
+        self.at.iter_mut().for_each(tell);
+        self
     }
 
     /// The same report with every list and text within bounds and without control characters.

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{ago, heard, run, settled, status_of, world};
-use crate::world::embassy::{GATES, custody, gate_report, registry_report};
+use crate::world::embassy::{GATES, Running, custody, gate_report, registry_report};
 use crate::world::{lines, said};
 
 /// Within the time that home may say nothing.
@@ -123,6 +123,36 @@ async fn a_gate_that_has_just_begun_makes_no_silence() {
     restarted(Timestamp::now() + SignedDuration::from_hours(24 * 365));
     let status = status_of(&world, &resource).await;
     assert_eq!(said(&status, "HomeHeard").1, "HomeSilent");
+}
+
+/// What a gate says whose clock is so many minutes behind ours: home was heard so long ago, and somebody was refused ten seconds ago.
+fn by_a_clock_behind(minutes: i64, running: &Running, heard_ago: SignedDuration) {
+    let at_the_gate = |ago: SignedDuration| Timestamp::now() - SignedDuration::from_mins(minutes) - ago;
+    let refused =
+        json!([{"refusal": "OtherPlace", "count": 1, "lastAt": at_the_gate(SignedDuration::from_secs(10))}]);
+    let mut report = gate_report();
+    report["at"] = json!(at_the_gate(SignedDuration::ZERO));
+    report["lanes"] =
+        json!([{"registry": "population", "heardAt": at_the_gate(heard_ago), "refused": refused}]);
+    for gate in GATES {
+        running.processes.say(gate, "/status", report.clone());
+    }
+}
+
+#[tokio::test]
+async fn a_gate_whose_clock_is_wrong_hides_no_home_no_silence_and_no_refused_request() {
+    for minutes in [1, 11, 60, -60, 60 * 24 * 365] {
+        let (world, running) = world(&custody("population"), registry_report(&[1])).await;
+        let resource = custody("population");
+        by_a_clock_behind(minutes, &running, SignedDuration::from_secs(10));
+        let status = status_of(&world, &resource).await;
+        assert_eq!(said(&status, "HomeHeard").1, "Heard", "{minutes}");
+        assert_eq!(said(&status, "Suspicious").1, "RequestsRefused", "{minutes}");
+
+        by_a_clock_behind(minutes, &running, SignedDuration::from_mins(3));
+        let status = status_of(&world, &resource).await;
+        assert_eq!(said(&status, "HomeHeard").1, "HomeSilent", "{minutes}");
+    }
 }
 
 #[tokio::test]

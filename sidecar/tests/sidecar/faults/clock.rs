@@ -244,6 +244,15 @@ async fn a_gate_whose_clock_is_wrong_passes_what_a_right_one_has_signed_and_date
         let refused = client.send(Method::DELETE, &path, &[], &[], Vec::new()).await;
         assert!(refused.unwrap().status().is_client_error());
     }
+    // Ten years behind, it tells so, and how long ago it was that it has heard somebody.
+    let report = bench.report().await.unwrap();
+    let (told, heard) = (report.at.unwrap(), report.lanes[0].heard_at.unwrap());
+    assert!(
+        Timestamp::now().duration_since(told) > SignedDuration::from_hours(24 * 365),
+        "{told}"
+    );
+    let ago = told.duration_since(heard);
+    assert!(ago.abs() < SignedDuration::from_mins(2), "{ago:?}");
     calendar.set(0).unwrap();
     let lane = bench.lane(REGISTRY).await;
     let is_near = |at: Timestamp| Timestamp::now().duration_since(at).abs() < SignedDuration::from_mins(2);

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use dataembassy_contract::Reason;
 use dataembassy_contract::files;
+use dataembassy_contract::gate::GateReport;
 use dataembassy_contract::report::{CheckState, SecretRole};
 use dataembassy_testkit::authority::Authority;
 use dataembassy_testkit::fault_proxy::Fault;
 use dataembassy_testkit::minio::{BUCKET, SignedClient};
 use hyper::{Method, StatusCode};
+use jiff::Timestamp;
 use rustls::CipherSuite;
 
 use super::bench::GateBench;
@@ -80,7 +82,7 @@ async fn what_cannot_be_used_is_reported_and_what_was_in_effect_stays() {
     let mut connection = Raw::open(&client).await;
     let good = bench.certificate();
     let refused = |reason: Reason| {
-        move |report: &dataembassy_contract::gate::GateReport| {
+        move |report: &GateReport| {
             report
                 .refused
                 .as_ref()
@@ -150,19 +152,23 @@ async fn a_gate_without_a_certificate_is_not_ready_and_says_what_is_missing() {
     assert_eq!(bench.status("/readyz", None).await.status(), StatusCode::OK);
 }
 
+/// An older report would be taken for what is so now, and its times for older than they are.
 #[tokio::test]
-async fn a_report_that_has_not_changed_is_not_sent_twice() {
+async fn every_report_tells_the_time_at_the_gate_even_where_nothing_else_has_changed() {
     let bench = GateBench::start().await;
     bench
         .until("a look at the store", |report| {
             report.store.state == CheckState::True
         })
         .await;
+    let before = Timestamp::now();
     let answer = bench.status(files::STATUS_PATH, None).await;
     let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
+    let told = GateReport::read(answer.body()).unwrap().at.unwrap();
+    assert!(before <= told && told <= Timestamp::now(), "{told}");
     let again = bench.status(files::STATUS_PATH, Some(&tag)).await;
-    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
-    assert!(again.body().is_empty());
+    assert_eq!(again.status(), StatusCode::OK);
+    assert!(GateReport::read(again.body()).unwrap().at.unwrap() > told);
 }
 
 #[tokio::test]
