@@ -2,10 +2,12 @@
 
 mod descent;
 mod kubelet;
+mod relapse;
 mod trouble;
 
 pub use descent::{newest, pods_of};
 pub use kubelet::{Call, call, call_for_secrets};
+pub use relapse::{ends_often, relapse};
 pub use trouble::{Trouble, Words, is_down, out_of_memory_at, trouble, trouble_beside};
 
 use std::net::IpAddr;

@@ -20,7 +20,7 @@ pub struct Words {
 
 impl Words {
     /// What to do about a process that needs more memory than it has.
-    fn more_memory(self) -> String {
+    pub(super) fn more_memory(self) -> String {
         format!(
             "raise {}.resources.limits.memory to {} or more; if it is that already, report it, because its memory should be bounded",
             self.settings, self.memory

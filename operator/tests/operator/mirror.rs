@@ -310,6 +310,40 @@ async fn whether_copies_are_intact_is_unknown_until_the_embassy_has_said_so_and_
     }
 }
 
+/// An alarm waits for ten minutes in which it is not ready: it must not look well for the seconds that it runs.
+#[tokio::test]
+async fn a_sidecar_that_ends_again_and_again_is_not_ready_while_it_runs_in_between() {
+    let ago = |seconds| jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+    for (restarts, end, begun, status, reason) in [
+        (1, "Error", ago(10), "True", "Loaded"),
+        (2, "Error", ago(10), "False", "CrashLooping"),
+        (2, "Error", ago(600), "True", "Loaded"),
+        (1, "OOMKilled", ago(10), "True", "OutOfMemory"),
+        (2, "OOMKilled", ago(600), "False", "OutOfMemory"),
+    ] {
+        let (mut world, resource) = settled(&mirror("population")).await;
+        let port = answering(json!({"process": "p", "loaded": {"generation": 3, "digest": "d"}})).await;
+        let [set, mut pod] = pod(&json!({}));
+        pod["status"]["containerStatuses"] = json!([{
+            "name": "sidecar", "image": "sidecar", "imageID": "", "ready": true, "restartCount": restarts,
+            "state": {"running": {"startedAt": begun}},
+            "lastState": {"terminated": {"exitCode": 137, "reason": end, "finishedAt": begun}},
+        }]);
+        world.objects.extend([set, pod]);
+        world.settings = Some(dataembassy_operator::settings::Settings {
+            status_port: port,
+            ..settings()
+        });
+        let asked = run(&world, &resource).await;
+        let ready = condition(written(&asked, "/status"), "Ready").clone();
+        assert_eq!(
+            (&ready["status"], &ready["reason"]),
+            (&json!(status), &json!(reason)),
+            "{restarts} {end}: {ready}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_sidecar_that_was_killed_for_its_memory_says_so_until_its_next_copy() {
     for (committed, reason) in [

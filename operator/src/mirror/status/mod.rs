@@ -37,7 +37,7 @@ pub fn observe(
         }
     }
 
-    let ready = ready::ready(generation, found, outcome, mirror, status.last_copy.as_ref(), now);
+    let ready = ready::ready(found, outcome, mirror, status.last_copy.as_ref(), now);
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     let stalled = ready::stalled(found, outcome);
     let settled = ready.status == dataembassy_crds::ConditionStatus::True || stalled.is_some();

@@ -21,13 +21,13 @@ const WORDS: Words = Words {
 
 /// Whether the sidecar runs with this generation: the spec is valid, the objects are applied, and the report echoes it.
 pub(super) fn ready(
-    generation: i64,
     found: &Found,
     outcome: &Outcome,
     mirror: &RegistryMirror,
     copy: Option<&LastCopy>,
     now: Timestamp,
 ) -> Finding {
+    let generation = mirror.metadata.generation.unwrap_or_default();
     let applied = match outcome {
         Outcome::Refused(refusal) => return Finding::no(refusal.reason, refusal.message.clone()),
         Outcome::NotApplied(error) => return Finding::no(error.reason(), error.to_string()),
@@ -79,18 +79,26 @@ pub(super) fn ready(
     }
 }
 
-/// The sidecar is as it should be. That it was killed for its memory is said until it has shown that it can do with what it has.
+/// The sidecar is as it should be, if it stays so. That it was killed for its memory is said until it has shown that it can do with what it has;
+/// where that comes again and again, it is not ready in between either, or nobody would ever be called.
 fn runs(found: &Found, copy: Option<&LastCopy>, now: Timestamp) -> Finding {
     let runs = "the sidecar runs with the newest generation of this resource";
-    let pod = found.pod.as_deref();
-    match pod.and_then(|pod| killed_since(pod, copy, now)) {
-        Some(at) => Finding::yes(
-            Reason::OutOfMemory,
-            format!(
-                "{runs}; {}",
-                WORDS.was_out_of_memory(at, "has made no copy since")
-            ),
-        ),
+    let Some(pod) = found.pod.as_deref() else {
+        return Finding::yes(Reason::Loaded, runs);
+    };
+    if let Some(at) = killed_since(pod, copy, now) {
+        let message = format!(
+            "{runs}; {}",
+            WORDS.was_out_of_memory(at, "has made no copy since")
+        );
+        return if pod::ends_often(pod) {
+            Finding::no(Reason::OutOfMemory, message)
+        } else {
+            Finding::yes(Reason::OutOfMemory, message)
+        };
+    }
+    match pod::relapse(pod, WORDS, now) {
+        Some(trouble) => Finding::no(trouble.reason, trouble.message),
         None => Finding::yes(Reason::Loaded, runs),
     }
 }
