@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::apply::{ApplyError, Owner, Writer, is_owned};
 use crate::clock::has_passed;
 use crate::metrics::Metrics;
+use crate::pod;
 use crate::run::{Context, ReconcileError};
 
 /// The word of a Job's condition when it was stopped at its deadline.
@@ -135,6 +136,13 @@ pub fn failure(job: &Job) -> Option<&str> {
 pub fn has_no_pod(job: Option<&Job>, pod: Option<&Pod>, now: Timestamp) -> bool {
     let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
     pod.is_none() && made.is_some_and(|made| has_passed(made.0, POD_PATIENCE, now))
+}
+
+/// Why a Job that has had time enough has no pod, if somebody says so.
+pub async fn refusal(context: &Context, job: Option<&Job>, pod: Option<&Pod>) -> Option<String> {
+    let job = job.filter(|job| has_no_pod(Some(*job), pod, context.clock.now()))?;
+    let namespace = job.namespace().unwrap_or_default();
+    pod::refusal(&context.client, &namespace, &job.uid()?).await
 }
 
 /// Adds what the kubelet says about a pod, such as that it was evicted.

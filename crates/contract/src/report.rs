@@ -400,7 +400,7 @@ fn clean_option(text: &mut Option<String>) {
 }
 
 /// Cuts a text and takes out what could fool a terminal: control characters and those that turn the writing direction.
-pub(crate) fn clean(text: &mut String, limit: usize) {
+pub fn clean(text: &mut String, limit: usize) {
     let hidden = |letter: &char| {
         letter.is_control()
             || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')

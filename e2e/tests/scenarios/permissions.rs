@@ -22,7 +22,7 @@ const EVERYWHERE: [(&str, &str); 17] = [
     // To refuse them: registries are served from the embassy.
     ("embassyactivations.dataembassy.io", "get list watch"),
     ("embassyactivations/status.dataembassy.io", "patch"),
-    ("events.events.k8s.io", "create patch"),
+    ("events.events.k8s.io", "create list patch"),
     ("jobs.batch", "create get list patch watch"),
     ("networkpolicies.networking.k8s.io", "create get list patch watch"),
     ("pods", "get list patch watch"),
@@ -42,7 +42,7 @@ const EVERYWHERE_ABROAD: [(&str, &str); 25] = [
     ("deployments.apps", "create get list patch watch"),
     ("embassyactivations.dataembassy.io", "get list watch"),
     ("embassyactivations/status.dataembassy.io", "patch"),
-    ("events.events.k8s.io", "create patch"),
+    ("events.events.k8s.io", "create list patch"),
     // A drill's Job goes when its result was received.
     ("jobs.batch", "create delete get list patch watch"),
     ("networkpolicies.networking.k8s.io", "create get list patch watch"),

@@ -29,6 +29,8 @@ pub struct Found {
     pub job: Option<Job>,
     /// The Job's pod.
     pub pod: Option<Pod>,
+    /// Why there is no pod although there should be, if somebody says so.
+    pub refusal: Option<String>,
     /// What the pod says, or why it says nothing; absent where there is no running pod.
     pub report: Option<Result<Arc<DrillReport>, String>>,
     /// What the custodian has said last of the order that the run became.
@@ -53,6 +55,7 @@ pub async fn dereference(drill: &RegistryDrill, context: &Context) -> Result<Fou
     if let Some(job) = &found.job {
         found.pod = job::pod(&context.client, job).await?;
     }
+    found.refusal = job::refusal(context, found.job.as_ref(), found.pod.as_ref()).await;
     if let Some(pod) = &found.pod {
         found.report = report(pod, drill, current, context).await;
     }

@@ -2,11 +2,13 @@
 
 mod descent;
 mod kubelet;
+mod refusal;
 mod relapse;
 mod trouble;
 
 pub use descent::{newest, pods_of};
 pub use kubelet::{Call, call, call_for_secrets};
+pub use refusal::{none_made, refusal};
 pub use relapse::{ends_often, relapse};
 pub use trouble::{Trouble, Words, is_down, out_of_memory_at, trouble, trouble_beside};
 

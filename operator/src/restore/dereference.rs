@@ -29,6 +29,8 @@ pub struct Found {
     pub job: Option<Job>,
     /// The Job's pod.
     pub pod: Option<Pod>,
+    /// Why there is no pod although there should be, if somebody says so.
+    pub refusal: Option<String>,
     /// What the pod says, or why it says nothing; absent where there is no running pod.
     pub report: Option<Result<Arc<RestoreReport>, String>>,
 }
@@ -50,6 +52,7 @@ pub async fn dereference(restore: &RegistryRestore, context: &Context) -> Result
         Some(job) => job::pod(&context.client, job).await?,
         None => None,
     };
+    let refusal = job::refusal(context, job.as_ref(), pod.as_ref()).await;
     let report = match &pod {
         Some(pod) => report(pod, restore, context).await,
         None => None,
@@ -64,6 +67,7 @@ pub async fn dereference(restore: &RegistryRestore, context: &Context) -> Result
         }),
         job,
         pod,
+        refusal,
         report,
     })
 }

@@ -293,9 +293,11 @@ fn at_work(
             ),
             _ if job::has_no_pod(found.job.as_ref(), found.pod.as_ref(), now) => Finding::no(
                 Reason::PodRefused,
-                format!(
-                    "its Job {} has made no pod: kubectl describe job says why, often a quota or an admission policy",
-                    names::object(&restore.name_any())
+                pod::none_made(
+                    "Job",
+                    &names::object(&restore.name_any()),
+                    &restore.namespace().unwrap_or_default(),
+                    found.refusal.as_deref(),
                 ),
             ),
             _ => Finding::no(Reason::Applying, "its pod is starting"),

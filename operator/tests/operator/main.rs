@@ -20,6 +20,7 @@ mod embassy;
 mod lease;
 mod mirror;
 mod refusals;
+mod refused;
 #[path = "../resources/mod.rs"]
 mod resources;
 mod restore;

@@ -13,10 +13,12 @@ use serde_json::{Value, json};
 
 use crate::world::embassy::custody;
 use crate::world::process::answering;
+use crate::world::refusals::{self, events};
 use crate::world::{Asked, World, client, embassy, lines, mirror, read, restore, said, settings, written};
 
 const JOB: &str = "/apis/batch/v1/namespaces/interior/jobs/back-restore";
 const PODS: &str = "/api/v1/namespaces/interior/pods";
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/interior/events";
 const OBJECTS: [&str; 4] = [
     "/api/v1/namespaces/interior/serviceaccounts/back-restore",
     "/api/v1/namespaces/interior/configmaps/back-restore",
@@ -33,6 +35,8 @@ struct Cluster {
     job: Option<Value>,
     pod: Option<Value>,
     live: Option<Value>,
+    /// What is said in events of the Job.
+    said: Option<&'static str>,
 }
 
 async fn run(world: &World, cluster: &Cluster, resource: &Value) -> Vec<Asked> {
@@ -41,6 +45,10 @@ async fn run(world: &World, cluster: &Cluster, resource: &Value) -> Vec<Asked> {
     let (client, log) = client(move |asked| match (asked.method.as_str(), asked.path.as_str()) {
         ("GET", LIVE) => Some((200, live.clone())),
         ("GET", JOB) => cluster.job.clone().map(|job| (200, job)),
+        ("GET", EVENTS) => {
+            let said = cluster.said?;
+            Some((200, events("uid-job", &format!("Error creating: {said}"))))
+        }
         ("GET", PODS) => {
             let pods: Vec<Value> = cluster.pod.clone().into_iter().collect();
             Some((
@@ -730,7 +738,81 @@ async fn a_job_without_a_pod_is_told_and_not_waited_for_in_silence() {
     let asked = run(&abroad(&resource), &cluster, &resource).await;
     let (_, reason, message) = said(written(&asked, "/status"), "Ready");
     assert_eq!(reason, "PodRefused");
-    assert!(message.contains("back-restore"), "{message}");
+    for words in [
+        "nobody says why",
+        "ResourceQuota",
+        "kubectl describe job back-restore --namespace interior",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_pod_is_refused_says_by_whom_asks_once_a_look_and_writes_it_once() {
+    let (resource, mut cluster) = begun().await;
+    // A Job that was made just now is not asked about.
+    cluster.said = Some(refusals::QUOTA);
+    cluster.job.as_mut().unwrap()["metadata"]["creationTimestamp"] = json!(jiff::Timestamp::now());
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    assert!(asked.iter().all(|asked| asked.path != EVENTS), "{asked:?}");
+
+    cluster.job.as_mut().unwrap()["metadata"]["creationTimestamp"] = "2026-11-23T09:00:00Z".into();
+    for words in refusals::ALL {
+        cluster.said = Some(words);
+        let asked = run(&abroad(&resource), &cluster, &resource).await;
+        let (ready, reason, message) = said(written(&asked, "/status"), "Ready");
+        assert_eq!((ready.as_str(), reason.as_str()), ("False", "PodRefused"));
+        assert!(
+            message.contains(words) && message.contains("policies of the namespace interior"),
+            "{message}"
+        );
+        // As long as the same is said, nothing is written any more, and each look costs one question.
+        let told = after(&resource, &asked);
+        let asked = run(&abroad(&told), &cluster, &told).await;
+        let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
+        assert_eq!(paths, [JOB, PODS, EVENTS]);
+        assert!(asked.iter().all(|asked| asked.method == "GET"), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_a_restores_pod_from_running_is_said() {
+    let (resource, mut cluster) = begun().await;
+    let mut unplaced = pod(&json!({}));
+    unplaced["status"] = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "0/3 nodes are available: 3 Insufficient memory. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."}]});
+    let mut imageless = pod(
+        &json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image \"sidecar\""}}),
+    );
+    imageless["status"]["phase"] = "Pending".into();
+    for (pod, reason, words) in [
+        (unplaced, "Unschedulable", "3 Insufficient memory"),
+        (imageless, "ImagePullFailed", "Back-off pulling image"),
+    ] {
+        cluster.pod = Some(pod);
+        let asked = run(&abroad(&resource), &cluster, &resource).await;
+        let status = written(&asked, "/status");
+        let (ready, found, message) = said(status, "Ready");
+        assert_eq!((ready.as_str(), found.as_str()), ("False", reason));
+        assert!(message.contains(words), "{message}");
+        assert_eq!(status["status"]["phase"], "Running");
+    }
+    // An evicted pod never runs again, and its Job makes no other.
+    let mut evicted = pod(&json!({"terminated": {"exitCode": 137, "reason": "Error"}}));
+    evicted["status"]["reason"] = "Evicted".into();
+    evicted["status"]["message"] = "The node was low on resource: memory.".into();
+    cluster.pod = Some(evicted);
+    let asked = run(&abroad(&resource), &cluster, &resource).await;
+    let status = written(&asked, "/status");
+    let (_, found, message) = said(status, "Ready");
+    assert_eq!(
+        (status["status"]["phase"].as_str(), found.as_str()),
+        (Some("Failed"), "Interrupted")
+    );
+    assert!(
+        message.contains("Evicted: The node was low on resource: memory."),
+        "{message}"
+    );
 }
 
 #[tokio::test]

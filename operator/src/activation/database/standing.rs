@@ -7,7 +7,7 @@ use kube::Api;
 
 use super::{Managed, Standing, build, not_read};
 use crate::apply::is_owned;
-use crate::pod::{Words, trouble};
+use crate::pod::{Words, none_made, refusal, trouble};
 use crate::run::{Context, ReconcileError};
 
 /// How the server is spoken of.
@@ -48,10 +48,7 @@ pub(super) async fn judge(
     let owner = found.metadata.uid.as_deref().unwrap_or_default();
     let pod = pod.filter(|pod| is_owned(pod, owner));
     let Some(pod) = pod else {
-        return Ok(coming(&format!(
-            "its pod is not there yet; if that stays, kubectl describe statefulset {} says why",
-            managed.names().internal
-        )));
+        return Ok(without_pod(context, managed, owner).await);
     };
     Ok(match trouble(Some(&pod), None, WORDS) {
         Some(trouble) if trouble.reason == Reason::OutOfMemory => Standing::Coming {
@@ -74,6 +71,20 @@ pub(super) async fn judge(
             },
         ),
     })
+}
+
+/// What is to be said while there is no pod: it may be on its way, or be refused.
+async fn without_pod(context: &Context, managed: &Managed<'_>, owner: &str) -> Standing {
+    let (namespace, name) = (managed.namespace(), managed.names().internal);
+    match refusal(&context.client, namespace, owner).await {
+        Some(why) => Standing::Coming {
+            reason: Reason::PodRefused,
+            message: none_made("StatefulSet", &name, namespace, Some(&why)),
+        },
+        None => coming(&format!(
+            "its pod is not there yet; if that stays, kubectl describe statefulset {name} --namespace {namespace} says why"
+        )),
+    }
 }
 
 /// The last line of what the container ended with, last time.

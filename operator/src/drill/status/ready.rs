@@ -6,6 +6,7 @@ use dataembassy_contract::report::{MissingSecret, SecretRole};
 use dataembassy_crds::{CurrentDrill, RegistryDrill};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 
 use crate::clock::has_passed;
 use crate::condition::Finding;
@@ -99,9 +100,11 @@ fn followed(drill: &RegistryDrill, current: &CurrentDrill, found: &Found, now: T
             return Finding::no(Reason::SidecarSilent, message);
         }
         None if job::has_no_pod(found.job.as_ref(), found.pod.as_ref(), now) => {
-            let message = format!(
-                "its Job {} has made no pod: kubectl describe job says why, often a quota or an admission policy",
-                names::job(current)
+            let message = pod::none_made(
+                "Job",
+                &names::job(current),
+                &drill.namespace().unwrap_or_default(),
+                found.refusal.as_deref(),
             );
             return Finding::no(Reason::PodRefused, message);
         }

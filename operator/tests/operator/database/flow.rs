@@ -5,9 +5,10 @@ use dataembassy_operator::activation::database::Standing;
 use serde_json::{Value, json};
 
 use super::{
-    CLAIM, Deed, INTERNAL, POD, PUBLIC, PUBLIC_POLICY, RESTORE_POLICY, SECRET, SECRETS, STATEFUL_SET, Shared,
-    activation,
+    CLAIM, Deed, EVENTS, INTERNAL, POD, PUBLIC, PUBLIC_POLICY, RESTORE_POLICY, SECRET, SECRETS, STATEFUL_SET,
+    Shared, activation,
 };
+use crate::world::refusals;
 
 #[tokio::test]
 async fn the_pod_comes_last_when_its_secret_and_the_policy_before_it_are_there() {
@@ -253,6 +254,34 @@ async fn what_a_meant_activation_has_made_is_never_removed() {
         assert_eq!(cluster.objects, before);
         assert!(cluster.deletions.is_empty());
     });
+}
+
+#[tokio::test]
+async fn a_server_whose_pod_is_refused_says_by_whom_and_comes_up_when_it_is_let_in() {
+    for words in refusals::ALL {
+        let (shared, activation) = (Shared::default(), activation("Activate"));
+        shared.look(|cluster| cluster.refuses = Some(words));
+        let standing = shared.ensure(&activation).await.unwrap();
+        assert!(matches!(standing, Standing::Coming { .. }), "{standing:?}");
+        let Standing::Coming { reason, message } = shared.ensure(&activation).await.unwrap() else {
+            panic!("a pod that is refused serves nobody");
+        };
+        assert_eq!(reason, Reason::PodRefused);
+        assert!(
+            message.contains(words) && message.contains("policies of the namespace abroad"),
+            "{message}"
+        );
+        // A look costs reads, and one of them is for why.
+        shared.look(|cluster| cluster.asked.clear());
+        shared.ensure(&activation).await.unwrap();
+        shared.look(|cluster| {
+            assert!(cluster.writes().is_empty(), "{:?}", cluster.asked);
+            let asked = cluster.asked.iter().filter(|asked| asked.contains(EVENTS));
+            assert_eq!(asked.count(), 1, "{:?}", cluster.asked);
+            cluster.refuses = None;
+        });
+        shared.until_done(Deed::Ensure, &activation).await;
+    }
 }
 
 #[tokio::test]

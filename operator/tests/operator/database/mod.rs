@@ -13,6 +13,7 @@ use dataembassy_operator::activation::database::{Managed, Standing, ensure, expo
 use dataembassy_operator::run::ReconcileError;
 use serde_json::{Value, json};
 
+use crate::world::refusals::events;
 use crate::world::{Asked, World, client, read};
 
 const STATEFUL_SET: &str = "/apis/apps/v1/namespaces/abroad/statefulsets/day-population-db";
@@ -25,6 +26,7 @@ const RESTORE_POLICY: &str =
 const PUBLIC_POLICY: &str =
     "/apis/networking.k8s.io/v1/namespaces/abroad/networkpolicies/day-population-db-public";
 const POD: &str = "/api/v1/namespaces/abroad/pods/day-population-db-0";
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/abroad/events";
 const CLAIM: &str = "/api/v1/namespaces/abroad/persistentvolumeclaims/data-day-population-db-0";
 
 /// An activation of `population`, meant or rehearsed.
@@ -71,6 +73,8 @@ struct Cluster {
     deletions: Vec<Value>,
     dies: Option<(usize, Death)>,
     made: usize,
+    /// Why no pod may be made, where none may.
+    refuses: Option<&'static str>,
 }
 
 impl Cluster {
@@ -96,6 +100,7 @@ impl Cluster {
 
     fn carry_out(&mut self, asked: &Asked) -> (u16, Value) {
         let answer = match asked.method.as_str() {
+            "GET" if asked.path == EVENTS => self.told(),
             "GET" => self.objects.get(&asked.path).cloned(),
             "POST" => {
                 let name = asked.body["metadata"]["name"].as_str().unwrap();
@@ -168,7 +173,7 @@ impl Cluster {
         let Some(set) = self.objects.get_mut(STATEFUL_SET) else {
             return;
         };
-        if set["spec"]["replicas"] != 1 || has_pod {
+        if set["spec"]["replicas"] != 1 || has_pod || self.refuses.is_some() {
             return;
         }
         set["status"] = json!({"replicas": 1, "readyReplicas": 1, "observedGeneration": 1});
@@ -186,6 +191,14 @@ impl Cluster {
             json!({"apiVersion": "v1", "kind": "Pod",
                 "metadata": {"name": "day-population-db-0", "namespace": "abroad", "ownerReferences": owner}}),
         );
+    }
+
+    /// What whoever makes the pods has to say, once it was asked for one.
+    fn told(&self) -> Option<Value> {
+        let (set, why) = (self.objects.get(STATEFUL_SET)?, self.refuses?);
+        let note =
+            format!("create Pod day-population-db-0 in StatefulSet day-population-db failed error: {why}");
+        Some(events(set["metadata"]["uid"].as_str()?, &note))
     }
 
     fn writes(&self) -> Vec<&str> {

@@ -4,10 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    Cluster, JOBS, LIVE, ORDER, PODS, STATUS, abroad, after, asking, at_work, begun, counted, job, pod, run,
-    saying, writes,
+    Cluster, EVENTS, JOBS, LIVE, ORDER, PODS, STATUS, abroad, after, asking, at_work, begun, counted, job,
+    pod, run, saying, writes,
 };
-use crate::world::{World, embassy, lines, said, written};
+use crate::world::{World, embassy, lines, refusals, said, written};
 
 /// The result that was kept, of a status that was written.
 fn kept(status: &Value) -> Value {
@@ -163,6 +163,22 @@ async fn a_pod_that_cannot_start_says_why() {
     cluster.job.as_mut().unwrap()["metadata"]["creationTimestamp"] = "2026-11-23T09:00:00Z".into();
     let asked = run(&abroad(&resource), &cluster, &resource).await;
     assert_eq!(said(written(&asked, "/status"), "Ready").1, "PodRefused");
+    for words in refusals::ALL {
+        cluster.said = Some(words);
+        let asked = run(&abroad(&resource), &cluster, &resource).await;
+        let status = written(&asked, "/status");
+        let (ready, reason, message) = said(status, "Ready");
+        assert_eq!((ready.as_str(), reason.as_str()), ("False", "PodRefused"));
+        assert!(
+            message.contains(words) && message.contains("policies of the namespace drills"),
+            "{message}"
+        );
+        assert_eq!(status["status"]["current"]["words"], "waiting: PodRefused");
+        let looks = asked
+            .iter()
+            .filter(|asked| asked.method == "GET" && asked.path == EVENTS);
+        assert_eq!(looks.count(), 1);
+    }
     let (silent, _, _) = saying(&json!({})).await;
     cluster.pod = Some(silent);
     let asked = run(&asking(9, &resource), &cluster, &resource).await;

@@ -17,12 +17,14 @@ use serde_json::{Value, json};
 
 use crate::world::embassy::{custody, embassy_settings};
 use crate::world::process::Processes;
+use crate::world::refusals::events;
 use crate::world::{Asked, World, client, drill, embassy, lines, read, written};
 
 const LIVE: &str = "/apis/dataembassy.io/v1alpha1/namespaces/drills/registrydrills/nightly";
 const STATUS: &str = "PATCH /apis/dataembassy.io/v1alpha1/namespaces/drills/registrydrills/nightly/status";
 const JOBS: &str = "/apis/batch/v1/namespaces/drills/jobs";
 const PODS: &str = "/api/v1/namespaces/drills/pods";
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/drills/events";
 /// The order of the runs below.
 const ORDER: &str = "nightly-20261128t030000z";
 
@@ -32,6 +34,8 @@ struct Cluster {
     job: Option<Value>,
     pod: Option<Value>,
     live: Option<Value>,
+    /// What is said in events of the first attempt's Job.
+    said: Option<&'static str>,
 }
 
 impl Cluster {
@@ -47,6 +51,10 @@ impl Cluster {
                     200,
                     json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": pods}),
                 ))
+            }
+            ("GET", EVENTS) => {
+                let said = cluster.said?;
+                Some((200, events("uid-job-1", &format!("Error creating: {said}"))))
             }
             ("GET", path) => {
                 let job = cluster

@@ -4,6 +4,7 @@
 mod configuration;
 mod health;
 mod objects;
+mod pods;
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod embassy;
 pub(crate) mod process;
+pub(crate) mod refusals;
 
 use std::sync::{Arc, Mutex};
 
