@@ -1,6 +1,6 @@
 //! What the operator at home asks of the API server, as that has written it down.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use dataembassy_e2e::{
     command::wait_for,
     product::{OPERATOR, RELEASE_NAMESPACE},
@@ -8,6 +8,13 @@ use dataembassy_e2e::{
 use serde_json::Value;
 
 use crate::world::{PATIENCE, World};
+
+/// The most that is asked about a namespace while a fault in it lasts, and for how many renewals of the lease that is counted. Whoever tries again
+/// without a wait asks ten times as much.
+const WHILE_IT_LASTS: (usize, usize) = (30, 3);
+/// The most that is asked about mirrors that are changed and mended all the time: at once, and between two renewals. Whoever tries again without a
+/// wait asks hundreds of times in between.
+const WHILE_IT_CHANGES: (usize, usize) = (200, 25);
 
 /// What the operator asks from some moment on.
 pub(crate) struct Requests {
@@ -29,6 +36,33 @@ impl Requests {
             Ok((renewed >= times).then_some(()))
         })
         .await
+    }
+
+    /// Fails where the operator is in a hurry about a namespace now, with a fault in it that it has told and cannot mend.
+    pub(crate) async fn are_few(world: &'static World, namespace: &str) -> Result<()> {
+        let (most, renewals) = WHILE_IT_LASTS;
+        let requests = Self::since_now(world)?;
+        requests.until_renewed(renewals).await?;
+        let asked = requests.about(namespace)?;
+        ensure!(
+            asked.len() <= most,
+            "the operator is in a hurry about {namespace}: {} requests within {renewals} renewals of its lease: {asked:#?}",
+            asked.len()
+        );
+        Ok(())
+    }
+
+    /// Fails where the operator was in a hurry about a namespace, in which somebody has changed things all the time.
+    pub(crate) fn were_calm(&self, namespace: &str) -> Result<()> {
+        let (at_once, between) = WHILE_IT_CHANGES;
+        let renewals = self.all()?.iter().filter(|event| is_renewal(event)).count();
+        let asked = self.about(namespace)?.len();
+        let most = at_once + between * renewals;
+        ensure!(
+            asked <= most,
+            "the operator was in a hurry about {namespace}: {asked} requests within {renewals} renewals of its lease"
+        );
+        Ok(())
     }
 
     /// What it asked about one namespace, as `verb resource name`.

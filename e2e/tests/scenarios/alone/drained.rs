@@ -2,10 +2,10 @@
 
 use anyhow::{Result, ensure};
 use dataembassy_contract::Reason;
-use dataembassy_e2e::cluster::Cluster;
 
 use crate::{
     ledger,
+    requests::Requests,
     sidecar::Sidecar,
     world::{PATIENCE, Subject, World, alone},
     wrong_input::told,
@@ -22,7 +22,7 @@ async fn drained(world: &'static World) -> Result<()> {
     let subject = ministry.small_registry("drained").await?;
     subject.mirrored().await?;
     let before = Sidecar::of(home, &subject).await?;
-    let outcome = drain(home, &subject).await;
+    let outcome = drain(world, &subject).await;
     // Whatever came of it, the others need the node.
     home.kubectl(["uncordon", home.name()]).await?;
     outcome?;
@@ -40,7 +40,8 @@ async fn drained(world: &'static World) -> Result<()> {
 }
 
 /// As an administrator drains a node, of one mirror's pod.
-async fn drain(home: &Cluster, subject: &Subject) -> Result<()> {
+async fn drain(world: &'static World, subject: &Subject) -> Result<()> {
+    let home = world.home();
     let pods = format!("--pod-selector=app.kubernetes.io/instance={}", subject.id);
     let arguments = [
         "drain",
@@ -53,5 +54,6 @@ async fn drain(home: &Cluster, subject: &Subject) -> Result<()> {
     let words = ["no node takes the sidecar's pod", "unschedulable"];
     told("Ready", Reason::Unschedulable, &words)
         .by_mirror(&subject.mirror)
-        .await
+        .await?;
+    Requests::are_few(world, &subject.namespace).await
 }

@@ -5,6 +5,7 @@ use dataembassy_contract::Reason;
 use dataembassy_e2e::{cluster::Helm, product::Release};
 
 use crate::{
+    requests::Requests,
     world::{PATIENCE, Subject, World, alone},
     wrong_input::told,
 };
@@ -22,7 +23,7 @@ async fn absent(world: &'static World) -> Result<()> {
     let subject = ministry.small_registry("imageless").await?;
     subject.mirrored().await?;
     let release = Release::installed(world.home()).await?;
-    let outcome = without(&release, &subject).await;
+    let outcome = without(world, &release, &subject).await;
     // Whatever came of it, the others need theirs.
     release.upgrade(Helm::Four, &[]).await?;
     outcome?;
@@ -31,7 +32,7 @@ async fn absent(world: &'static World) -> Result<()> {
     subject.delete().await
 }
 
-async fn without(release: &Release, subject: &Subject) -> Result<()> {
+async fn without(world: &'static World, release: &Release, subject: &Subject) -> Result<()> {
     let image = format!("--set=sidecar.image.digest={ABSENT}");
     release.upgrade(Helm::Four, &[image.as_str()]).await?;
     let words = [
@@ -41,5 +42,6 @@ async fn without(release: &Release, subject: &Subject) -> Result<()> {
     ];
     told("Ready", Reason::ImagePullFailed, &words)
         .by_mirror(&subject.mirror)
-        .await
+        .await?;
+    Requests::are_few(world, &subject.namespace).await
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::clear;
 use crate::{
+    requests::Requests,
     sidecar::pods,
     world::{PATIENCE, Subject, World, together},
     wrong_input::told,
@@ -50,6 +51,7 @@ async fn killed(world: &'static World) -> Result<()> {
         .mirror
         .condition("Ready", not_ready, Some("OutOfMemory"), PATIENCE)
         .await?;
+    Requests::are_few(world, &ministry.namespace).await?;
     wait_for("the metric of the alarm", PATIENCE, || async {
         Ok((ready(world, &subject).await? == "0").then_some(()))
     })

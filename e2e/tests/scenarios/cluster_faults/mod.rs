@@ -5,6 +5,7 @@
 //! [`crate::alone`].
 
 mod image;
+mod jobs;
 mod memory;
 mod namespace;
 mod refused;

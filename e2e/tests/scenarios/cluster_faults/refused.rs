@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{apply, clear};
 use crate::{
+    requests::Requests,
     world::{MINUTE, PATIENCE, World, together},
     wrong_input::{refused, told},
 };
@@ -86,6 +87,7 @@ async fn told_and_mended(world: &'static World, stem: &str, kind: &str, words: &
     told("Ready", Reason::PodRefused, words)
         .by_mirror(&subject.mirror)
         .await?;
+    Requests::are_few(world, &ministry.namespace).await?;
     let arguments = ["delete", kind, NAME, "--namespace", &ministry.namespace];
     world.home().kubectl(arguments).await?;
     subject.mirror.copied(1, PATIENCE).await?;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::clear;
 use crate::{
+    requests::Requests,
     world::{PATIENCE, World, together},
     wrong_input::told,
 };
@@ -29,6 +30,7 @@ async fn unplaced(world: &'static World) -> Result<()> {
     told("Ready", Reason::Unschedulable, &words)
         .by_mirror(&subject.mirror)
         .await?;
+    Requests::are_few(world, &ministry.namespace).await?;
     subject.apply(|_| ()).await?;
     subject.mirror.copied(1, PATIENCE).await?;
     told("Ready", Reason::Loaded, &[])

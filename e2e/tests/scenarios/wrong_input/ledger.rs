@@ -26,17 +26,21 @@ fn a_ledger_that_somebody_has_touched_is_told_and_not_written_over() {
 
 async fn scenario(world: &'static World) -> Result<()> {
     let ministry = world.ministry("wrong-ledger").await?;
-    side_by_side(vec![
-        ("a gap", a_gap(world, &ministry).boxed_local()),
-        (
-            "a foreign signature",
-            a_foreign_signature(world, &ministry).boxed_local(),
-        ),
-        (
-            "a second version",
-            a_second_version(world, &ministry).boxed_local(),
-        ),
-    ])
+    side_by_side(
+        world,
+        &ministry,
+        vec![
+            ("a gap", a_gap(world, &ministry).boxed_local()),
+            (
+                "a foreign signature",
+                a_foreign_signature(world, &ministry).boxed_local(),
+            ),
+            (
+                "a second version",
+                a_second_version(world, &ministry).boxed_local(),
+            ),
+        ],
+    )
     .await?;
     end(world, &ministry, &[]).await
 }

@@ -24,7 +24,10 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::ListParams};
 use serde_json::Value;
 
-use crate::world::{MINUTE, Ministry, World};
+use crate::{
+    requests::Requests,
+    world::{MINUTE, Ministry, World},
+};
 
 /// Within this time of being mended, a mirror is to have its copy.
 const MENDED: Duration = Duration::from_secs(90);
@@ -106,8 +109,13 @@ impl fmt::Display for Told<'_> {
     }
 }
 
-/// Goes through lines side by side; fails with all that failed.
-async fn side_by_side(lines: Vec<(&str, LocalBoxFuture<'_, Result<()>>)>) -> Result<()> {
+/// Goes through lines side by side; fails with all that failed, or where the operator was in a hurry about any of it.
+async fn side_by_side(
+    world: &'static World,
+    ministry: &Ministry,
+    lines: Vec<(&str, LocalBoxFuture<'_, Result<()>>)>,
+) -> Result<()> {
+    let requests = Requests::since_now(world)?;
     let ends = join_all(
         lines
             .into_iter()
@@ -119,7 +127,7 @@ async fn side_by_side(lines: Vec<(&str, LocalBoxFuture<'_, Result<()>>)>) -> Res
         .filter_map(|(name, end)| Some(format!("{name}: {:#}", end.err()?)))
         .collect();
     if failed.is_empty() {
-        return Ok(());
+        return requests.were_calm(&ministry.namespace);
     }
     bail!("{}", failed.join("\n\n"))
 }

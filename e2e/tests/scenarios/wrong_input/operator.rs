@@ -26,11 +26,15 @@ async fn scenario(world: &'static World) -> Result<()> {
         ministry: &ministry,
         subject: &subject,
     };
-    side_by_side(vec![
-        ("schedules", theme.schedules().boxed_local()),
-        ("embassies", theme.embassies().boxed_local()),
-        ("a registry taken", theme.taken().boxed_local()),
-    ])
+    side_by_side(
+        world,
+        &ministry,
+        vec![
+            ("schedules", theme.schedules().boxed_local()),
+            ("embassies", theme.embassies().boxed_local()),
+            ("a registry taken", theme.taken().boxed_local()),
+        ],
+    )
     .await?;
     let arguments = ["get", "pods", "--namespace", &ministry.namespace, "-o", "name"];
     let pods = world.home().kubectl(arguments).await?;

@@ -22,11 +22,15 @@ fn a_secret_that_is_missing_or_lacks_a_key_is_named_and_used_once_it_is_there() 
 
 async fn scenario(world: &'static World) -> Result<()> {
     let ministry = world.ministry("wrong-secrets").await?;
-    side_by_side(vec![
-        ("the dump role's", the_dump_roles(world, &ministry).boxed_local()),
-        ("two at once", two_at_once(world, &ministry).boxed_local()),
-        ("the signing key", the_signing_key(world, &ministry).boxed_local()),
-    ])
+    side_by_side(
+        world,
+        &ministry,
+        vec![
+            ("the dump role's", the_dump_roles(world, &ministry).boxed_local()),
+            ("two at once", two_at_once(world, &ministry).boxed_local()),
+            ("the signing key", the_signing_key(world, &ministry).boxed_local()),
+        ],
+    )
     .await?;
     end(world, &ministry, &[NO_KEY]).await
 }

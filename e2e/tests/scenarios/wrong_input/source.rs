@@ -23,11 +23,15 @@ fn a_database_that_cannot_be_read_is_told_with_the_reason_and_read_once_it_can_b
 
 async fn scenario(world: &'static World) -> Result<()> {
     let ministry = world.ministry("wrong-source").await?;
-    side_by_side(vec![
-        ("places", places(world, &ministry).boxed_local()),
-        ("proofs", proofs(world, &ministry).boxed_local()),
-        ("cleartext", cleartext(&ministry).boxed_local()),
-    ])
+    side_by_side(
+        world,
+        &ministry,
+        vec![
+            ("places", places(world, &ministry).boxed_local()),
+            ("proofs", proofs(world, &ministry).boxed_local()),
+            ("cleartext", cleartext(&ministry).boxed_local()),
+        ],
+    )
     .await?;
     end(world, &ministry, &[WRONG_PASSWORD]).await
 }

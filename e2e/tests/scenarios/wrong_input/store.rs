@@ -32,12 +32,16 @@ fn a_store_that_cannot_be_used_is_told_with_the_reason_and_used_once_it_can_be()
 async fn scenario(world: &'static World) -> Result<()> {
     let ministry = world.ministry("wrong-store").await?;
     link::swallow(SWALLOWING_PORT).await?;
-    side_by_side(vec![
-        ("addresses", addresses(world, &ministry).boxed_local()),
-        ("proofs", proofs(world, &ministry).boxed_local()),
-        ("buckets", buckets(world, &ministry).boxed_local()),
-        ("locks", locks(world, &ministry).boxed_local()),
-    ])
+    side_by_side(
+        world,
+        &ministry,
+        vec![
+            ("addresses", addresses(world, &ministry).boxed_local()),
+            ("proofs", proofs(world, &ministry).boxed_local()),
+            ("buckets", buckets(world, &ministry).boxed_local()),
+            ("locks", locks(world, &ministry).boxed_local()),
+        ],
+    )
     .await?;
     end(world, &ministry, &[WRONG_SECRET]).await
 }
