@@ -1,5 +1,5 @@
 //! The whole operator of home against an API server that has bad days: watches are gone, and lists and writes are refused, because it is busy or
-//! broken. What is asked of it meanwhile is counted.
+//! broken, and it takes seconds for each answer. What is asked of it meanwhile is counted.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,7 +18,8 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::world::{embassy, settings};
+use crate::mirror::OBJECTS;
+use crate::world::{embassy, mirror, settings};
 
 /// The longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -35,6 +36,16 @@ const OURS: [&str; 6] = [
 ];
 /// What is written of the one resource that there is.
 pub(crate) const WRITTEN: &str = "PATCH /apis/dataembassy.io/v1alpha1/dataembassies/luxembourg/status";
+
+/// Where the one mirror is, if there is one, and all that is made for it.
+const INTERIOR: &str = "/namespaces/interior/";
+/// Its key, which is made first.
+const KEY: &str = "POST /api/v1/namespaces/interior/secrets";
+/// What it says, which is written last.
+const SAID: &str =
+    "PATCH /apis/dataembassy.io/v1alpha1/namespaces/interior/registrymirrors/population/status";
+/// How long a slow API server takes for an answer.
+const SLOW: Duration = Duration::from_secs(2);
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 /// How often something was asked for: `list`, `watch` or a method, and the path.
@@ -118,6 +129,68 @@ async fn refused(code: u16) {
     .await;
 }
 
+#[tokio::test]
+async fn what_is_written_of_a_mirror_is_tried_ever_more_seldom_while_the_api_server_is_busy_and_then_once() {
+    unwritten(429).await;
+}
+
+#[tokio::test]
+async fn what_is_written_of_a_mirror_is_tried_ever_more_seldom_while_the_api_server_is_broken_and_then_once()
+{
+    unwritten(500).await;
+}
+
+async fn unwritten(code: u16) {
+    let server = ApiServer::with_a_mirror();
+    server.refuse(None, Some(code));
+    let begun = Instant::now();
+    beside(&server, async {
+        server
+            .until("attempts to make its key and to say why not", |state| {
+                count(state, SAID) >= 3
+            })
+            .await;
+        server.renewals(2).await;
+        let passed = begun.elapsed();
+        for what in [KEY, SAID] {
+            let asked = server.count(what);
+            // What is watched comes in pieces, each of which is worth a look.
+            assert!(
+                asked <= 3 + attempts(passed),
+                "{what}: {asked} times in {passed:?}"
+            );
+        }
+        // Nothing is made before its key.
+        for path in OBJECTS {
+            assert_eq!(server.count(&format!("PATCH {path}")), 0, "{path}");
+        }
+        server.refuse(None, None);
+        server.has_a_mirror_written_in_full().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_takes_seconds_for_each_answer_is_not_asked_again_meanwhile() {
+    let server = ApiServer::with_a_mirror();
+    server.state().delay = SLOW;
+    let begun = Instant::now();
+    beside(&server, async {
+        server.has_a_mirror_written_in_full().await;
+        let requests = 2 + 2 * OBJECTS.len();
+        let least = SLOW * u32::try_from(requests - 1).unwrap();
+        assert!(
+            begun.elapsed() >= least,
+            "its answers were not slow: {:?}",
+            begun.elapsed()
+        );
+        let (lists, watches) = (server.asked("list "), server.asked("watch "));
+        assert!(OURS.iter().all(|what| lists[*what] == 1), "{lists:?}");
+        assert_eq!(lists.len(), watches.len(), "{lists:?} {watches:?}");
+    })
+    .await;
+}
+
 /// Runs the operator while `scene` lasts; it does not end by itself.
 pub(crate) async fn beside(server: &Arc<ApiServer>, scene: impl Future<Output = ()>) {
     let operator = run::run(client(server), settings(), "one".to_owned(), 0, 0);
@@ -155,7 +228,7 @@ fn count(state: &State, what: &str) -> usize {
     state.asked.get(what).copied().unwrap_or_default()
 }
 
-/// One `DataEmbassy`, which nobody has judged yet, and how the API server treats who asks.
+/// One `DataEmbassy`, which nobody has judged yet, a mirror where one is wanted, and how the API server treats who asks.
 pub(crate) struct ApiServer {
     state: Mutex<State>,
     /// Told when every open watch is to end, because what it continues from is forgotten.
@@ -172,6 +245,13 @@ struct State {
     taken: usize,
     refuses_reads: Option<u16>,
     refuses_writes: Option<u16>,
+    /// How long each answer takes.
+    delay: Duration,
+    has_mirror: bool,
+    /// What was made for the mirror, by path.
+    made: BTreeMap<String, Value>,
+    /// How often something was written that was taken.
+    done: Asked,
 }
 
 impl ApiServer {
@@ -180,6 +260,27 @@ impl ApiServer {
             state: Mutex::default(),
             gone: watch::Sender::new(()),
         })
+    }
+
+    /// One with a mirror, for which nothing was made yet.
+    fn with_a_mirror() -> Arc<Self> {
+        let server = Self::new();
+        server.state().has_mirror = true;
+        server
+    }
+
+    /// Waits until all of the mirror is written, and for a while in which it would be written again by who does not know it.
+    async fn has_a_mirror_written_in_full(&self) {
+        self.until("what the mirror says", |state| state.done.contains_key(SAID))
+            .await;
+        self.renewals(1).await;
+        let objects = OBJECTS.map(|path| format!("PATCH {path}"));
+        let state = self.state();
+        for what in [KEY, SAID].into_iter().chain(objects.iter().map(String::as_str)) {
+            let done = state.done.get(what).copied().unwrap_or_default();
+            // The watch here tells nothing of what was written, so that another look may write it once more.
+            assert!((1..=2).contains(&done), "{what}: {:?}", state.done);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -241,14 +342,15 @@ impl ApiServer {
         }
         let is_read = *method == Method::GET;
         let is_watch = uri.query().is_some_and(|query| query.contains("watch=true"));
+        let is_one = path.contains(INTERIOR);
         let how = match (is_read, is_watch) {
             (true, true) => "watch",
-            (true, false) => "list",
-            (false, _) => method.as_str(),
+            (true, false) if !is_one => "list",
+            _ => method.as_str(),
         };
         let what = format!("{how} {path}");
         let is_judgement = what == WRITTEN;
-        *state.asked.entry(what).or_default() += 1;
+        *state.asked.entry(what.clone()).or_default() += 1;
         let refused = if is_read {
             state.refuses_reads
         } else {
@@ -260,8 +362,17 @@ impl ApiServer {
         state.taken += usize::from(is_judgement);
         match (is_read, is_watch) {
             (true, true) => open(self.gone.subscribe()),
-            (true, false) => whole(200, &list(path)),
-            (false, _) => whole(200, &written(path, body)),
+            (true, false) if is_one => match state.made.get(path) {
+                Some(object) => whole(200, object),
+                None => refusal(404),
+            },
+            (true, false) => whole(200, &list(path, state.has_mirror)),
+            (false, _) => {
+                *state.done.entry(what).or_default() += 1;
+                let object = written(path, body);
+                state.made.insert(path.to_owned(), object.clone());
+                whole(200, &object)
+            }
         }
     }
 }
@@ -288,20 +399,27 @@ fn client(server: &Arc<ApiServer>) -> Client {
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
-            Ok::<_, kube::Error>(server.answer(&head.method, &head.uri, &body))
+            let answer = server.answer(&head.method, &head.uri, &body);
+            // Who leads is settled in time all the same.
+            if !head.uri.path().contains("/leases") {
+                let delay = server.state().delay;
+                tokio::time::sleep(delay).await;
+            }
+            Ok::<_, kube::Error>(answer)
         }
     });
     Client::new(service, "default")
 }
 
-fn list(path: &str) -> Value {
-    let mut embassy = embassy();
-    embassy["metadata"]["resourceVersion"] = "1".into();
-    let items = if path.ends_with("/dataembassies") {
-        vec![embassy]
-    } else {
-        Vec::new()
+fn list(path: &str, has_mirror: bool) -> Value {
+    let mut items = match path.rsplit('/').next() {
+        Some("dataembassies") => vec![embassy()],
+        Some("registrymirrors") if has_mirror => vec![mirror("population")],
+        _ => Vec::new(),
     };
+    for item in &mut items {
+        item["metadata"]["resourceVersion"] = "1".into();
+    }
     json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})
 }
 
@@ -311,7 +429,11 @@ fn written(path: &str, body: &[u8]) -> Value {
     if !path.ends_with("/status") {
         return body;
     }
-    let mut object = embassy();
+    let mut object = if path.contains("/registrymirrors/") {
+        mirror("population")
+    } else {
+        embassy()
+    };
     object["status"] = body["status"].clone();
     object
 }
