@@ -346,9 +346,10 @@ async fn a_sidecar_that_ends_again_and_again_is_not_ready_while_it_runs_in_betwe
 
 #[tokio::test]
 async fn a_sidecar_that_was_killed_for_its_memory_says_so_until_its_next_copy() {
-    for (committed, reason) in [
-        ("2026-11-23T09:59:00Z", "OutOfMemory"),
-        ("2026-11-23T10:01:00Z", "Loaded"),
+    for (committed, restarts, reason) in [
+        ("2026-11-23T09:59:00Z", 1, "OutOfMemory"),
+        ("2026-11-23T10:01:00Z", 1, "Loaded"),
+        ("2026-11-23T10:01:00Z", 3, "Loaded"),
     ] {
         let (mut world, resource) = settled(&mirror("population")).await;
         let port = answering(json!({
@@ -358,7 +359,8 @@ async fn a_sidecar_that_was_killed_for_its_memory_says_so_until_its_next_copy() 
         .await;
         let [set, mut pod] = pod(&json!({}));
         pod["status"]["containerStatuses"] = json!([{
-            "name": "sidecar", "image": "sidecar", "imageID": "", "ready": true, "restartCount": 1, "state": {"running": {}},
+            "name": "sidecar", "image": "sidecar", "imageID": "", "ready": true, "restartCount": restarts,
+            "state": {"running": {"startedAt": jiff::Timestamp::now()}},
             "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-11-23T10:00:00Z"}},
         }]);
         world.objects.extend([set, pod]);

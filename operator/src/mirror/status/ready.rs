@@ -97,7 +97,9 @@ fn runs(found: &Found, copy: Option<&LastCopy>, now: Timestamp) -> Finding {
             Finding::yes(Reason::OutOfMemory, message)
         };
     }
-    match pod::relapse(pod, WORDS, now) {
+    // What was killed for its memory and has made a copy since can do with what it has.
+    let has_copied_since = pod::out_of_memory_at(pod).is_some();
+    match pod::relapse(pod, WORDS, now).filter(|_| !has_copied_since) {
         Some(trouble) => Finding::no(trouble.reason, trouble.message),
         None => Finding::yes(Reason::Loaded, runs),
     }
