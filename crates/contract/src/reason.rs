@@ -159,6 +159,7 @@ reasons! {
     UnknownRegistry = "UnknownRegistry": "The store has objects of a registry that nobody accepted.", "Make a RegistryCustody for it, or find out who writes there.";
     DrillFailed = "DrillFailed": "The latest copy that was restored did not answer as it must.", "Read the message; take another copy, and drill it.";
     ForeignRecipients = "ForeignRecipients": "A copy is sealed to other recipients than the DataEmbassy names.", "Find out who changed the recipients at home; whoever holds those keys reads the copy.";
+    DatedAhead = "DatedAhead": "The latest copy says that it was taken later than it came.", "Set the clock of the registry's server; if it is right, treat it as an attack: whoever holds home's key may hide by such a date how old a copy is.";
     ManifestInvalid = "ManifestInvalid": "What a copy consists of cannot be read from its manifest.", "The copy is lost; take another one.";
     ObjectMissing = "ObjectMissing": "Objects of a copy are not in the store.", "The copy is lost; find out who removed them, and take another one.";
     ObjectChanged = "ObjectChanged": "Objects of a copy are not what the ledger says.", "The copy is lost; check the store's disks, and take another one.";

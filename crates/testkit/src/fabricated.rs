@@ -17,6 +17,7 @@ use dataembassy_ledger::{
     StoreDocument, StoreId, Term, Timestamp, VersionId,
 };
 use hyper::Method;
+use jiff::SignedDuration;
 
 use crate::https::Line;
 use crate::minio::SignedClient;
@@ -172,6 +173,7 @@ pub struct MadeLedger {
     next: Sequence,
     prev: Sha256Digest,
     noise: Noise,
+    off: SignedDuration,
 }
 
 impl MadeLedger {
@@ -187,6 +189,7 @@ impl MadeLedger {
             next: Sequence::FIRST,
             prev: origin.genesis,
             noise,
+            off: SignedDuration::ZERO,
         }
     }
 
@@ -209,6 +212,16 @@ impl MadeLedger {
     /// Goes on in the same term with another key, as a mirror does whose key was exchanged.
     pub fn sign_on_with(&mut self, signer: SigningKey) {
         self.signer = signer;
+    }
+
+    /// Dates what it makes up from now on so much later than it is, or earlier: whoever holds home's key can.
+    pub const fn set_clock(&mut self, off: SignedDuration) {
+        self.off = off;
+    }
+
+    /// Now, by the chain's own clock.
+    fn now(&self) -> Result<jiff::Timestamp> {
+        Ok(jiff::Timestamp::now().checked_add(self.off)?)
     }
 
     /// The registry.
@@ -276,7 +289,7 @@ impl MadeLedger {
             let name = CopyObject::Manifest(PartNumber::new(place)?);
             named.push(self.part(depositor, copy, name, part).await?);
         }
-        let taken_at = jiff::Timestamp::now().checked_sub(shape.age)?;
+        let taken_at = self.now()?.checked_sub(shape.age)?;
         let taken_at = Timestamp::from_jiff(taken_at)?;
         let body = CopyBody {
             copy_id: copy,
@@ -375,7 +388,7 @@ impl MadeLedger {
                 sequence: self.next,
                 prev: self.prev,
                 term: self.term,
-                at: now()?,
+                at: Timestamp::from_jiff(self.now()?)?,
             },
             body: SourceBody::Copy(Box::new(body)),
         })

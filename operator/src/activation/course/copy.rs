@@ -54,8 +54,9 @@ impl Walk<'_> {
         let fenced_at = steps::ended_at(&self.state, steps::FENCE).unwrap_or(self.scene.now);
         let committed = report.copies.iter().filter(|copy| copy.sequence <= head);
         let committed = committed.max_by_key(|copy| copy.sequence);
-        self.state.rpo_seconds =
-            committed.map(|copy| fenced_at.duration_since(copy.taken_at).as_secs().max(0));
+        // Who dates a copy ahead makes it no younger than its entry is in the store.
+        let moment = committed.map(|copy| copy.taken_at.min(copy.arrived_at));
+        self.state.rpo_seconds = moment.map(|moment| fenced_at.duration_since(moment).as_secs().max(0));
         let sequence = i64::try_from(copy.sequence).unwrap_or_default();
         self.state.copy = Some(RestoredCopy {
             sequence,

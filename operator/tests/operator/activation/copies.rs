@@ -75,6 +75,23 @@ async fn a_copy_that_the_custodian_does_not_list_is_not_guessed_and_nobody_is_as
 }
 
 #[tokio::test]
+async fn a_copy_that_is_dated_years_ahead_was_no_younger_at_the_fence_than_its_entry() {
+    let cluster = approved(alone(true)).await;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Fencing]).await;
+    of_every_copy(&cluster, "takenAt", "2036-11-23T10:00:00Z");
+    let status = until(&cluster, |status| status.registries[0].copy.is_some()).await;
+    let state = &status.registries[0];
+    let taken_at = &state.copy.as_ref().unwrap().taken_at;
+    assert!(taken_at.starts_with("2036-11-23"), "{taken_at}");
+    // The entries of the test came days ago.
+    assert!(
+        state.rpo_seconds.is_some_and(|age| age > 24 * 3_600),
+        "{:?}",
+        state.rpo_seconds
+    );
+}
+
+#[tokio::test]
 async fn a_copy_is_chosen_once() {
     let cluster = approved(alone(true)).await;
     let status = until(&cluster, |status| status.registries[0].copy.is_some()).await;

@@ -204,6 +204,12 @@ impl Held {
         }
     }
 
+    /// The latest moment that it can show: who dates a copy ahead makes it no younger than its entry is in the store.
+    #[must_use]
+    pub fn moment(&self) -> Timestamp {
+        self.taken_at.min(self.arrived_at)
+    }
+
     /// The worst that is known against it; `None` while nothing is.
     #[must_use]
     pub fn fault(&self) -> Option<CopyFault> {

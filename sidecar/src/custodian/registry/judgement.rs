@@ -43,11 +43,12 @@ pub fn time_of_both(ours: Timestamp, ahead: Option<i64>) -> Timestamp {
         .unwrap_or(ours)
 }
 
-/// Freshness, quota, and copies that nobody has read for too long.
+/// Freshness, a date that cannot be, quota, and copies that nobody has read for too long.
 #[must_use]
 pub fn measure(holdings: &HoldingsState, measures: &Measures) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(staleness(holdings, measures));
+    findings.extend(dated_ahead(holdings));
     findings.extend(fullness(measures));
     findings.extend(overdue(holdings, measures));
     findings
@@ -57,7 +58,23 @@ pub fn measure(holdings: &HoldingsState, measures: &Measures) -> Vec<Finding> {
 #[must_use]
 pub fn newest_moment(holdings: &HoldingsState) -> Option<(Sequence, Timestamp)> {
     let held = holdings.copies.values().next_back()?;
-    Some((held.reference.sequence, held.taken_at.min(held.arrived_at)))
+    Some((held.reference.sequence, held.moment()))
+}
+
+/// A latest copy that says it was taken after it had come. It counts as old as its entry is in the store, but a person must know: the clock at home
+/// is wrong, or somebody there lies about time. It heals with the next copy.
+fn dated_ahead(holdings: &HoldingsState) -> Option<Finding> {
+    let held = holdings.copies.values().next_back()?;
+    let ahead = held.taken_at.as_millisecond() - held.arrived_at.as_millisecond();
+    (ahead > 0 && !clocks_agree(ahead)).then(|| Finding {
+        reason: Reason::DatedAhead,
+        sequence: Some(held.reference.sequence),
+        what: format!(
+            "it is the latest copy, and says that it was taken at {:.0}, but it came at {:.0}, and counts as no younger than that",
+            held.taken_at, held.arrived_at
+        ),
+        lost: Loss::Nothing,
+    })
 }
 
 fn staleness(holdings: &HoldingsState, measures: &Measures) -> Option<Finding> {
@@ -237,6 +254,7 @@ pub fn check(before: &Check, state: CheckState, reason: Reason, message: String,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::custodian::registry::made_up::held;
 
     fn sequence(number: u64) -> Sequence {
         Sequence::new(number).unwrap()
@@ -297,6 +315,46 @@ mod tests {
         assert_eq!(both(Some(-1_500)), 1_000_000);
         assert_eq!(both(None), 1_000_000);
         assert_eq!(both(Some(i64::MIN)), 1_000_000);
+    }
+
+    /// What is told, a second after it came, of a latest copy that says that it was taken so many seconds after it had come.
+    fn told_of_a_date(ahead: i64) -> Vec<Reason> {
+        let mut holdings = HoldingsState::default();
+        holdings.take(held(999));
+        let mut latest = held(1_000);
+        latest.taken_at = latest.arrived_at + SignedDuration::from_secs(ahead);
+        holdings.take(latest);
+        let now = Timestamp::from_second(1_001).unwrap();
+        let measures = Measures {
+            rpo: Duration::from_mins(10),
+            quota_bytes: None,
+            used_bytes: None,
+            period: Duration::from_hours(1),
+            watched_since: now,
+            now,
+        };
+        let late = Measures {
+            now: now + SignedDuration::from_mins(10),
+            ..measures
+        };
+        let reasons = |measures| {
+            let findings = measure(&holdings, measures).into_iter();
+            findings.map(|finding| finding.reason).collect::<Vec<_>>()
+        };
+        // However far ahead, it is late when its entry is.
+        assert!(reasons(&late).contains(&Reason::RpoMissed), "{ahead}");
+        reasons(&measures)
+    }
+
+    #[test]
+    fn a_latest_copy_that_is_dated_ahead_is_told_and_gets_no_younger_by_it() {
+        const YEAR: i64 = 365 * 24 * 3_600;
+        assert!(told_of_a_date(0).is_empty());
+        // So much the clocks of two machines may differ by.
+        assert!(told_of_a_date(300).is_empty());
+        assert_eq!(told_of_a_date(302), [Reason::DatedAhead]);
+        assert_eq!(told_of_a_date(10 * YEAR), [Reason::DatedAhead]);
+        assert_eq!(told_of_a_date(-601), [Reason::RpoMissed]);
     }
 
     #[test]

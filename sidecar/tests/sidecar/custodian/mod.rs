@@ -2,6 +2,7 @@
 
 mod activations;
 mod custody;
+mod dates;
 mod doors;
 mod drills;
 mod empty;

@@ -318,7 +318,7 @@ impl Bench<'_> {
         let head = fenced.and_then(|opening| opening.source_head);
         let last = head.and_then(|head| self.holdings.copies.get(&head.sequence));
         if let (Some(last), Some(fenced_at)) = (last, result.ended("fence")) {
-            let age = fenced_at.duration_since(last.taken_at).as_secs();
+            let age = fenced_at.duration_since(last.moment()).as_secs();
             result.rpo_seconds = Some(u64::try_from(age).unwrap_or_default());
         }
     }
