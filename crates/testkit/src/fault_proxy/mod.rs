@@ -62,6 +62,8 @@ struct Shared {
     read: Mutex<BTreeMap<String, (String, Bytes)>>,
     /// How often all faults were forgotten.
     healed: watch::Sender<u64>,
+    /// How often all connections were cut.
+    restarted: watch::Sender<u64>,
     /// Bytes of endless bodies that somebody has taken.
     endless: Arc<AtomicU64>,
 }
@@ -103,6 +105,7 @@ impl FaultProxy {
             seen: Mutex::default(),
             read: Mutex::default(),
             healed: watch::Sender::default(),
+            restarted: watch::Sender::default(),
             endless: Arc::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -158,6 +161,13 @@ impl FaultProxy {
         Ok(())
     }
 
+    /// Cuts all connections, and shows another certificate to whoever comes back: a server that was started anew with it.
+    pub fn restart(&self, certificate: &ServerCertificate) -> Result<()> {
+        self.show(certificate)?;
+        self.shared.restarted.send_modify(|times| *times += 1);
+        Ok(())
+    }
+
     /// Forgets all faults that were not met yet, and cuts what [`Fault::StallAfter`] holds up.
     pub fn heal(&self) {
         lock(&self.shared.rules).clear();
@@ -198,16 +208,20 @@ impl Drop for FaultProxy {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
+        let mut restarted = shared.restarted.subscribe();
         let (tls, shared) = (lock(&shared.shown).clone(), Arc::clone(&shared));
         connections.spawn(async move {
             let Ok(stream) = tls.accept(stream).await else {
                 return;
             };
             let answer = service_fn(|request| answer::handle(Arc::clone(&shared), request));
-            // An error here is a connection that we cut, or that the client did.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), answer)
-                .await;
+            let serving =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+            tokio::select! {
+                // An error here is a connection that we cut, or that the client did.
+                _ = serving => {}
+                _ = restarted.changed() => {}
+            }
         });
     }
 }

@@ -1,6 +1,7 @@
 //! The custodian as a program, against a real store: what it follows, what it proves, and what it raises the alarm about.
 
 mod activations;
+mod authorities;
 mod custody;
 mod dates;
 mod doors;

@@ -22,7 +22,7 @@ use crate::bench::activation::{approvers, embassy, signed, statement, with_floor
 use crate::bench::custodian::{CustodianBench, custodian_key, home};
 
 /// Whether the copy of this number is the latest, and its proof is signed.
-fn proven(number: u64) -> impl Fn(&RegistryReport) -> bool {
+pub(super) fn proven(number: u64) -> impl Fn(&RegistryReport) -> bool {
     move |report| {
         let head = report.source_head.as_ref();
         head.is_some_and(|head| head.sequence == number)
