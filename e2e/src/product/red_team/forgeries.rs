@@ -1,6 +1,6 @@
 //! What home's own key can be made to sign. Nobody can tell it from what home signs by its signature.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use dataembassy_ledger::{
     ObjectKey, RegistryId, SigningKey, Timestamp, VersionId,
     entry::{SourceBody, SourceEntry},
@@ -47,7 +47,7 @@ fn of_the_next_term(mut entry: SourceEntry) -> Result<SourceEntry> {
     Ok(entry)
 }
 
-fn now() -> Result<Timestamp> {
+pub(super) fn now() -> Result<Timestamp> {
     Ok(Timestamp::from_jiff(jiff::Timestamp::now())?)
 }
 
@@ -89,14 +89,18 @@ impl RedTeam {
         Ok(place.to_string())
     }
 
-    /// The newest entry of a registry, as the store's root reads it.
+    /// The newest entry of a registry, as the store's root reads it. What only takes a number is none.
     pub(super) async fn newest_entry(&self, registry: &RegistryId) -> Result<Vec<u8>> {
         let prefix = ObjectKey::source_prefix(registry);
         let versions = self.root.versions(BUCKET, &prefix).await?;
         // The store lists keys in their order, and that is the entries'.
-        let newest = versions.last().context("the registry has no entry")?;
-        let bytes = self.root.get_version(BUCKET, &newest.key, &newest.id).await?;
-        Ok(bytes.to_vec())
+        for version in versions.iter().rev() {
+            let bytes = self.root.get_version(BUCKET, &version.key, &version.id).await?;
+            if SourceEntry::verify(&bytes).is_ok() {
+                return Ok(bytes.to_vec());
+            }
+        }
+        bail!("the registry has no entry")
     }
 
     /// Puts a new object as home would; it must be taken.

@@ -1,16 +1,23 @@
 //! What somebody tries who owns home: each registry's deposit credentials, its signing key, and every request that S3 and MinIO know.
 //!
 //! Every attempt goes through the gate, as home's only way. What is to be true afterwards is that no committed byte was read, changed or
-//! lost, and that the attempts were counted.
+//! lost, and that the attempts were counted. Beside them stands what home's administrator can try without a request: a registry that is
+//! [`hostile`] to whoever restores it, and an activation in home's own cluster.
 
 mod attempts;
+mod custody;
 mod forgeries;
+pub mod hostile;
+mod uprising;
 
 use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context, Result, ensure};
 use dataembassy_contract::gate::REFUSED_HEADER;
-use dataembassy_ledger::{ObjectKey, RegistryId, Sha256Digest, SigningKey};
+use dataembassy_ledger::{
+    ObjectKey, RegistryId, Sha256Digest, SigningKey,
+    entry::{SourceBody, SourceEntry},
+};
 use dataembassy_testkit::minio::{BUCKET, Credentials, SignedClient};
 use hyper::{Method, StatusCode};
 
@@ -141,10 +148,11 @@ impl RedTeam {
 
     /// Tries everything once.
     pub async fn attack(&self) -> Result<Round> {
-        let versions = self
-            .root
-            .versions(BUCKET, &format!("registries/{}/copies/", self.registry))
-            .await?;
+        let newest = self.newest_entry(&self.registry).await?;
+        let SourceBody::Copy(copy) = SourceEntry::verify(&newest)?.entry.body;
+        // Beside it there may be whatever home's credentials have put.
+        let prefix = ObjectKey::copy_prefix(&self.registry, copy.copy_id);
+        let versions = self.root.versions(BUCKET, &prefix).await?;
         let is_segment = |key: &str| {
             key.rsplit('/')
                 .next()
@@ -154,9 +162,13 @@ impl RedTeam {
             .iter()
             .find(|version| is_segment(&version.key))
             .context("the registry has no segment")?;
-        let newest = self.newest_entry(&self.registry).await?;
         let mut attempts = attempts::with_credentials(self.registry.as_str(), &segment.key, &segment.id);
         attempts.extend(forgeries::attempts(&newest, &self.signer)?);
+        attempts.extend(custody::attempts(
+            &newest,
+            &self.newest_custody().await?,
+            &self.signer,
+        )?);
         let mut round = Round::default();
         for attempt in attempts {
             round.tried += 1;
