@@ -39,6 +39,11 @@ async fn assault(world: &'static World) -> Result<()> {
     )?;
     subject.connect().await?.batch_execute(hostile::CONTENT).await?;
     let (custody, _) = tokio::try_join!(proven(world, &subject), other.mirrored())?;
+    // Home knows by the ledger, so the custody chain has an entry that a forged one can come behind.
+    let mirror = &subject.mirror;
+    mirror
+        .condition("Intact", ConditionStatus::True, None, PATIENCE)
+        .await?;
     let team = RedTeam::of(&world.product, &ministry.namespace, &subject.id).await?;
     let before = team.contents().await?;
     tokio::try_join!(
