@@ -144,6 +144,9 @@ fn patience(connection: &Connection, whom: Awaits) -> Vec<(&'static str, String)
     // Where there is no TCP the server reads it back as 0, whatever it was set to.
     if connection.peer() != Peer::Cell {
         settings.push(("tcp_user_timeout", unread.as_millis().to_string()));
+        // While pg_dump plans it lets its session idle without an end. The system's own keepalive would miss a node that vanished then for hours.
+        settings.push(("tcp_keepalives_idle", "30".to_owned()));
+        settings.push(("tcp_keepalives_interval", "10".to_owned()));
     }
     settings
 }

@@ -274,7 +274,8 @@ async fn not_carried(connection: &mut Connection, facts: &Facts) -> Result<Vec<N
         "SELECT 'rows of a foreign table', n.nspname || '.' || c.relname, 'they live on another server' \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'f' \
          UNION ALL SELECT 'subscription', s.subname, 'its connection string holds a password; make it anew where it is needed' \
-         FROM pg_catalog.pg_stat_subscription s WHERE s.subname IS NOT NULL \
+         FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid \
+         WHERE d.datname = pg_catalog.current_database() \
          UNION ALL SELECT 'options of a user mapping', u.srvname || ' for ' || coalesce(u.usename, 'public'), 'they usually hold passwords' \
          FROM pg_catalog.pg_user_mappings u \
          UNION ALL SELECT 'rows of an unlogged table', n.nspname || '.' || c.relname, 'a standby does not have them' \

@@ -229,55 +229,6 @@ async fn a_latin1_database_keeps_its_bytes_and_its_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_of_the_role_do_not_reach_the_text() {
-    for major in MAJORS {
-        let server = Server::shared(major);
-        let database = server.database().await.unwrap();
-        let name = &database.name;
-        database
-            .execute(
-                "CREATE TABLE t AS SELECT n, timestamptz '2026-11-23 12:00:00+00' + n * interval '1 hour' AS at,
-                 decode(md5(n::text), 'hex') AS bytes, interval '1 day 02:03' AS span, n / 3.0::float8 AS third,
-                 12.34::money AS price, xmlelement(name x, decode(md5(n::text), 'hex')) AS tree FROM generate_series(1, 2000) n",
-            )
-            .await
-            .unwrap();
-        let before = take(&source(server, name)).await.unwrap();
-        for setting in [
-            "timezone = 'Asia/Tokyo'",
-            "bytea_output = 'escape'",
-            "datestyle = 'German'",
-            "intervalstyle = 'iso_8601'",
-            "extra_float_digits = -10",
-            "xmlbinary = 'hex'",
-            "client_encoding = 'LATIN1'",
-            "quote_all_identifiers = on",
-            "default_transaction_isolation = 'read committed'",
-            "search_path = 'nowhere'",
-        ] {
-            database
-                .execute(&format!(
-                    "ALTER ROLE {DUMP_ROLE} IN DATABASE {name} SET {setting}"
-                ))
-                .await
-                .unwrap();
-        }
-        let after = take(&source(server, name)).await.unwrap();
-        assert!(before.rows("public.t") == after.rows("public.t"));
-        assert_eq!(
-            before.tables()["public.t"].copy_statement,
-            after.tables()["public.t"].copy_statement
-        );
-        let text = String::from_utf8(after.rows("public.t")).unwrap();
-        assert!(
-            text.starts_with("1\t2026-11-23 13:00:00+00\t\\\\x"),
-            "{}",
-            text.lines().next().unwrap()
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn row_security_refuses_a_role_without_bypassrls_and_hides_nothing_from_one_with_it() {
     for major in MAJORS {
         let server = Server::shared(major);
