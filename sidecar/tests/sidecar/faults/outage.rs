@@ -1,13 +1,16 @@
 //! A store that is away for long while the schedule goes on: nothing is begun that cannot come to its end, few ask whether it is back, and one copy
 //! makes up for all.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bench::mirror::{MirrorBench, Sidecar};
+use crate::bench::mirror::{MirrorBench, Sidecar, ended};
 use dataembassy_contract::Reason;
 use dataembassy_contract::report::{CheckState, Outcome, Report};
 use dataembassy_testkit::clock::Calendar;
 use dataembassy_testkit::fault_proxy::Fault;
+use dataembassy_testkit::postgresql::Relay;
 use hyper::Method;
 
 use super::assert_no_panic;
@@ -161,4 +164,99 @@ async fn away_for_an_hour(minutes: u32) {
 async fn a_store_that_is_away_for_an_hour_costs_one_copy_and_few_requests() {
     let schedules = [1, 5, 20].map(|minutes| Box::pin(away_for_an_hour(minutes)));
     futures::future::join_all(schedules).await;
+}
+
+/// How many looks at the store find it alive; whoever comes after the last of them finds nobody.
+struct Looks {
+    left: AtomicUsize,
+    alive: AtomicBool,
+}
+
+impl Looks {
+    /// Whether this request finds nobody.
+    fn refuse(&self, target: &str) -> bool {
+        // What each look asks first.
+        if target.contains("versioning") {
+            let one_less = |left: usize| left.checked_sub(1);
+            let found = self
+                .left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+            self.alive.store(found.is_ok(), Ordering::SeqCst);
+        }
+        !self.alive.load(Ordering::SeqCst)
+    }
+}
+
+/// Whether the store is dead before anybody looks at it, or dies between the look and the run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_asked_for_while_the_store_is_dead_takes_no_snapshot_of_the_source() {
+    let mut bench = MirrorBench::start(17).await;
+    let server = bench.database.server;
+    // Each transaction that is begun by a statement: a snapshot's is.
+    let transactions = Arc::new(AtomicUsize::new(0));
+    let begun = Arc::clone(&transactions);
+    let relay = Relay::start(server, server.certificate(), move |tag, body| {
+        if tag == b'C' && body.starts_with(b"BEGIN") {
+            begun.fetch_add(1, Ordering::SeqCst);
+        }
+        Some(body)
+    })
+    .await
+    .unwrap();
+    bench.config.source.postgresql.as_mut().unwrap().port = relay.port();
+    bench.config.suspend = true;
+    bench.config.trigger = Some("alive".into());
+    bench.write_config();
+    let sidecar = bench.sidecar();
+    let has_ended = |trigger: &'static str| move |report: &Report| ended(report, trigger).is_some();
+    sidecar.until("the first copy", has_ended("alive")).await;
+    let before = transactions.load(Ordering::SeqCst);
+    assert!(before > 1, "a copy takes a snapshot and is read in it: {before}");
+
+    let looks = Arc::new(Looks {
+        left: AtomicUsize::new(0),
+        alive: AtomicBool::new(false),
+    });
+    let refusing = Arc::clone(&looks);
+    let proxy = &bench.store.proxy;
+    proxy.inject(usize::MAX, Fault::Refuse, move |_, target| {
+        refusing.refuse(target)
+    });
+    bench.config.trigger = Some("dead".into());
+    bench.config.generation += 1;
+    bench.write_config();
+    let generation = bench.config.generation;
+    let is_missed = |report: &Report| {
+        let loaded = report.loaded.as_ref().map(|loaded| loaded.generation);
+        loaded == Some(generation) && report.store.reason == Reason::StoreUnreachable
+    };
+    let report = sidecar.until("the store to be missed", is_missed).await;
+    assert!(report.run.is_none(), "{report:#?}");
+    let met = bench.store.proxy.faults_met();
+    let waiting = Instant::now();
+    while bench.store.proxy.faults_met() < met + 2 {
+        assert!(
+            waiting.elapsed() < PATIENCE,
+            "nobody looks whether the store is back"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(transactions.load(Ordering::SeqCst), before);
+
+    // The look that lets the run begin is the last that finds the store.
+    looks.left.store(1, Ordering::SeqCst);
+    let report = sidecar.until("the run's end", has_ended("dead")).await;
+    let expected = Some((Outcome::Failed, Reason::StoreUnreachable));
+    assert_eq!(ended(&report, "dead"), expected, "{report:#?}");
+    assert_eq!(transactions.load(Ordering::SeqCst), before);
+
+    looks.left.store(usize::MAX, Ordering::SeqCst);
+    bench.config.trigger = Some("back".into());
+    bench.config.generation += 1;
+    bench.write_config();
+    let report = sidecar.until("the next copy", has_ended("back")).await;
+    let copied = Some((Outcome::Copied, Reason::Copied));
+    assert_eq!(ended(&report, "back"), copied, "{report:#?}");
+    assert!(transactions.load(Ordering::SeqCst) > before);
+    assert_eq!(bench.whole_copies().await, 2);
 }
