@@ -1,8 +1,8 @@
 //! A store that is away for long while the schedule goes on: nothing is begun that cannot come to its end, few ask whether it is back, and one copy
 //! makes up for all.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::bench::mirror::{MirrorBench, Sidecar, ended};
@@ -167,23 +167,24 @@ async fn a_store_that_is_away_for_an_hour_costs_one_copy_and_few_requests() {
 }
 
 /// How many looks at the store find it alive; whoever comes after the last of them finds nobody.
-struct Looks {
-    left: AtomicUsize,
-    alive: AtomicBool,
-}
+#[derive(Default)]
+struct Looks(Mutex<(usize, bool)>);
 
 impl Looks {
+    fn allow(&self, times: usize) {
+        self.0.lock().unwrap().0 = times;
+    }
+
     /// Whether this request finds nobody.
     fn refuse(&self, target: &str) -> bool {
+        let mut state = self.0.lock().unwrap();
+        let (left, alive) = &mut *state;
         // What each look asks first.
         if target.contains("versioning") {
-            let one_less = |left: usize| left.checked_sub(1);
-            let found = self
-                .left
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
-            self.alive.store(found.is_ok(), Ordering::SeqCst);
+            *alive = *left > 0;
+            *left = left.saturating_sub(1);
         }
-        !self.alive.load(Ordering::SeqCst)
+        !*alive
     }
 }
 
@@ -213,10 +214,7 @@ async fn a_run_that_is_asked_for_while_the_store_is_dead_takes_no_snapshot_of_th
     let before = transactions.load(Ordering::SeqCst);
     assert!(before > 1, "a copy takes a snapshot and is read in it: {before}");
 
-    let looks = Arc::new(Looks {
-        left: AtomicUsize::new(0),
-        alive: AtomicBool::new(false),
-    });
+    let looks = Arc::new(Looks::default());
     let refusing = Arc::clone(&looks);
     let proxy = &bench.store.proxy;
     proxy.inject(usize::MAX, Fault::Refuse, move |_, target| {
@@ -244,13 +242,13 @@ async fn a_run_that_is_asked_for_while_the_store_is_dead_takes_no_snapshot_of_th
     assert_eq!(transactions.load(Ordering::SeqCst), before);
 
     // The look that lets the run begin is the last that finds the store.
-    looks.left.store(1, Ordering::SeqCst);
+    looks.allow(1);
     let report = sidecar.until("the run's end", has_ended("dead")).await;
     let expected = Some((Outcome::Failed, Reason::StoreUnreachable));
     assert_eq!(ended(&report, "dead"), expected, "{report:#?}");
     assert_eq!(transactions.load(Ordering::SeqCst), before);
 
-    looks.left.store(usize::MAX, Ordering::SeqCst);
+    looks.allow(usize::MAX);
     bench.config.trigger = Some("back".into());
     bench.config.generation += 1;
     bench.write_config();

@@ -1,5 +1,6 @@
 //! One run is one trace: from what it answers to each put and to the commit.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::bench::mirror::MirrorBench;
@@ -48,11 +49,28 @@ async fn a_triggered_run_is_one_trace_with_each_of_its_puts() {
     };
     assert!(run.parent_span_id.is_empty());
     assert!(format!("{:?}", run.attributes).contains("before the upgrade"));
+    let parents: BTreeMap<&[u8], &[u8]> = spans
+        .iter()
+        .map(|span| (span.span_id.as_slice(), span.parent_span_id.as_slice()))
+        .collect();
+    let descends = |span: &Span| {
+        let mut above = span.parent_span_id.as_slice();
+        while above != run.span_id {
+            // A parent that nobody sent, or none, is no way to the run.
+            let Some(&next) = parents.get(above) else {
+                return false;
+            };
+            above = next;
+        }
+        true
+    };
     let of_run = |name: &str| {
-        spans
-            .iter()
-            .filter(|span| span.name == name && span.trace_id == run.trace_id)
-            .count()
+        let named: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
+        for &span in &named {
+            assert_eq!(span.trace_id, run.trace_id, "{span:?} is of another trace");
+            assert!(descends(span), "{span:?} does not descend from the run");
+        }
+        named.len()
     };
     let objects = bench
         .store
