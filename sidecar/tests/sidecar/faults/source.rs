@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::bench::mirror::{MirrorBench, ended};
 use crate::bench::process::signal;
@@ -345,4 +346,48 @@ async fn a_registry_whose_disk_is_full_is_mirrored_all_the_same() {
     bench.write_config();
     sidecar.until_copy(2).await;
     assert_eq!(bench.whole_copies().await, 2);
+}
+
+/// Frozen in the middle of a run, as by a machine that is suspended: it says nothing more, and no connection of it is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_that_falls_silent_keeps_the_snapshot_and_the_plans_locks_for_a_minute_at_most() {
+    let bench = MirrorBench::start(17).await;
+    // A run stands still in the middle: what it reads of a configuration table waits until we let it pass.
+    let prepare = "CREATE EXTENSION hstore; CREATE TABLE gate AS SELECT 1 AS i; ALTER EXTENSION hstore ADD TABLE gate; \
+        CREATE FUNCTION passed() RETURNS bool LANGUAGE sql AS 'SELECT true FROM pg_advisory_xact_lock_shared(1)'; \
+        UPDATE pg_extension SET extconfig = ARRAY['gate'::regclass::oid], extcondition = ARRAY['WHERE public.passed()'] \
+        WHERE extname = 'hstore'";
+    bench.database.execute(prepare).await.unwrap();
+    let holding = bench.database.client().await.unwrap();
+    holding.batch_execute("SELECT pg_advisory_lock(1)").await.unwrap();
+    let sidecar = bench.sidecar();
+    let waits = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = 'dump' AND wait_event = 'advisory')";
+    until(&bench.database, waits).await;
+    let holders = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+        AND application_name IN ('dataembassy snapshot', 'dataembassy plan and locks')";
+    assert_eq!(value(&bench.database, holders).await, "2");
+
+    sidecar.signal("STOP");
+    let begun = Instant::now();
+    while value(&bench.database, holders).await != "0" {
+        assert!(
+            begun.elapsed() < Duration::from_secs(90),
+            "its sessions outlast it"
+        );
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    sidecar.signal("CONT");
+    let has_failed = |report: &Report| !report.recent_runs.is_empty();
+    let report = sidecar.until("the run's end", has_failed).await;
+    let run = &report.recent_runs[0];
+    assert_eq!(
+        (run.outcome, run.reason),
+        (Outcome::Failed, Reason::SourceLost),
+        "{run:#?}"
+    );
+    assert_eq!(bench.whole_copies().await, 0);
+
+    drop(holding);
+    sidecar.until_copy(1).await;
+    assert_eq!(bench.whole_copies().await, 1);
 }
