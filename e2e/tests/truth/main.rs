@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod hard_things;
+
 use std::time::Duration;
 
 use dataembassy_e2e::{
