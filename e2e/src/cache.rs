@@ -111,15 +111,23 @@ fn locked(folder: &Path) -> Result<File> {
 }
 
 #[cfg(test)]
+impl Cache {
+    /// A test's own.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_published_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache {
-            root: folder.path().to_owned(),
-        };
+        let cache = Cache::at(folder.path());
         assert!(
             cache
                 .path("etcd")

@@ -8,7 +8,7 @@ use dataembassy_e2e::{
     bed::{self, Bed},
     bench,
     cache::Cache,
-    cluster::{self, Cluster, Component, Helm, KEEP_LOGS, PROVIDE_NETWORK, Site},
+    cluster::{self, Cluster, Helm, KEEP_LOGS, Overview, PROVIDE_NETWORK, Site},
     command::command,
     demo, images, privilege,
     product::Product,
@@ -202,7 +202,7 @@ async fn carry_out(plan: provision::Plan, cache: &Cache, progress: &Progress, al
 
 /// Says what will be done; once, not again after sudo.
 fn announce(plan: &provision::Plan, progress: &Progress, also: &str) {
-    if privilege::caller().is_none() || !privilege::is_root() {
+    if !privilege::was_raised() {
         progress.line(&plan.describe());
         if !also.is_empty() {
             progress.line(also);
@@ -295,19 +295,15 @@ async fn measure(options: &bench::Options, cache: &Cache, progress: &Progress) -
 }
 
 fn status() -> ExitCode {
-    let mut all = true;
-    for site in Site::BOTH {
-        let parts: Vec<_> = Component::ALL
-            .into_iter()
-            .map(|component| {
-                let runs = cluster::runs(site, component);
-                all &= runs;
-                format!("{} {}", component.name(), if runs { "runs" } else { "is down" })
-            })
-            .collect();
-        say(&format!("{site} ({}): {}", site.node(), parts.join(", ")));
+    let overview = Overview::of(cluster::runs);
+    for line in &overview.lines {
+        say(line);
     }
-    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if overview.is_whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Runs a program on this terminal and ends as it does.
@@ -356,4 +352,37 @@ fn say(text: &str) {
 )]
 pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeps(arguments: &[&str]) -> bool {
+        let all = ["cargo e2e"].iter().chain(arguments);
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Demo { keep } => keep,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_demo_keeps_its_bed_only_where_that_is_asked_for() {
+        assert!(!keeps(&["demo"]));
+        assert!(keeps(&["demo", "--keep"]));
+    }
+
+    #[test]
+    fn what_the_bed_changes_on_the_machine_is_all_named() {
+        let changes = changes();
+        for site in Site::BOTH {
+            assert!(changes.contains(&site.namespace()), "{changes}");
+            assert!(changes.contains(&site.wire_name()), "{changes}");
+        }
+        assert!(
+            changes.contains(&cluster::state().display().to_string()),
+            "{changes}"
+        );
+        assert!(changes.contains("cargo e2e down"), "{changes}");
+    }
 }

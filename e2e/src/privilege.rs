@@ -19,6 +19,12 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether this process was started by [`become_root`]: what there was to say was said before.
+#[must_use]
+pub fn was_raised() -> bool {
+    env::var_os(PATH).is_some()
+}
+
 /// Replaces this process by the same command under sudo. Returns only if that fails.
 pub fn become_root(cache: &Cache) -> Result<()> {
     if is_root() {

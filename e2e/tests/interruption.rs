@@ -44,6 +44,13 @@ fn an_interrupted_demo_takes_down_what_it_started_and_says_so() {
         "the demo did not come as far as '{AT_WORK}':\n{}",
         before.join("\n")
     );
+    let said = |words: &str| before.iter().position(|line| line.contains(words));
+    let (announced, begun) = (said("bring up: two clusters"), said("1. Two Kubernetes clusters"));
+    assert!(
+        announced.is_some() && announced < begun,
+        "it does not say first what it changes:\n{}",
+        before.join("\n")
+    );
     let group = Pid::from_raw(i32::try_from(demo.id()).unwrap()).unwrap();
     kill_process_group(group, Signal::INT).unwrap();
     let after: Vec<String> = lines.collect();

@@ -11,6 +11,7 @@
 //! kept_logs   what pods have logged, those too that are gone
 //! lifecycle   bringing a cluster up, and leaving nothing of it
 //! remains     what is left of it all the same
+//! overview    what of both clusters runs
 //! container   one container as the kernel sees it
 //! access      what a test does with it: apply, wait, exec, logs, Helm
 //! authorization  who may do what in it
@@ -26,6 +27,7 @@ pub mod kept_logs;
 mod lifecycle;
 pub mod load_balancer;
 pub mod network;
+mod overview;
 pub mod pki;
 pub mod policy;
 mod process;
@@ -42,6 +44,7 @@ pub use self::{
     component::{Component, KEEP_LOGS, PROVIDE_NETWORK},
     configuration::{ASTRAY_NAME, EMBASSY_NAMES},
     lifecycle::{destroy, down, is_up, put_disk_back, runs, up},
+    overview::Overview,
     remains::remains,
     site::{BED, BEDS, Site, bed_number, state, state_of},
 };

@@ -4,6 +4,7 @@ mod activation;
 mod closed_door;
 mod custody;
 mod drills;
+mod ending;
 mod table;
 
 use std::time::{Duration, Instant};
@@ -51,25 +52,14 @@ pub async fn run(cache: &Cache, progress: &Progress, keep: bool) -> Result<()> {
         played = play(cache, progress) => played,
         interrupted = tokio::signal::ctrl_c() => Err(interrupted.map_or_else(Into::into, |()| anyhow::anyhow!("interrupted"))),
     };
-    if keep && played.is_ok() {
-        progress.line(
-            "\nEverything is left up. Look around:\n  \
-             cargo e2e kubectl home get registrymirrors -A\n  \
-             cargo e2e kubectl home describe registrymirror population -n interior\n  \
-             cargo e2e kubectl embassy get pods -A\n  \
-             cargo e2e down",
-        );
-        return Ok(());
-    }
-    let step = progress.step("taking everything down that was started");
-    let down = bed::down(false).await;
-    if down.is_ok() {
+    let taking_down = async {
+        let step = progress.step("taking everything down that was started");
+        // It fails where anything is left.
+        bed::down(false).await?;
         step.done();
-    }
-    match (played, down) {
-        (Err(why), Err(left)) => Err(why.context(format!("the bed could not be taken down: {left:#}"))),
-        (played, down) => played.and(down),
-    }
+        anyhow::Ok(())
+    };
+    ending::end(played, keep, || progress.line(ending::LOOK_AROUND), taking_down).await
 }
 
 async fn play(cache: &Cache, progress: &Progress) -> Result<()> {

@@ -61,9 +61,14 @@ pub struct Plan {
 impl Plan {
     /// Looks at the machine and the cache; changes nothing.
     pub async fn make(cache: &Cache) -> Result<Self> {
-        Ok(Self {
+        Ok(Self::of(cache, packages::missing().await?))
+    }
+
+    /// For a machine on which these packages are missing.
+    fn of(cache: &Cache, packages: Vec<&'static str>) -> Self {
+        Self {
             cache: cache.clone(),
-            packages: packages::missing().await?,
+            packages,
             programs: PROGRAMS
                 .iter()
                 .filter(|program| !program.is_there(cache))
@@ -73,7 +78,7 @@ impl Plan {
                 .iter()
                 .filter(|rootfs| !rootfs.is_there(cache))
                 .collect(),
-        })
+        }
     }
 
     /// Without what only checks the code: the bed runs before those are built.
@@ -189,5 +194,93 @@ impl Plan {
                 .publish(&rootfs.published(), &rootfs.path(&self.cache))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The name of each thing and where it is, or will be.
+    fn everything(cache: &Cache) -> Vec<(String, PathBuf)> {
+        let programs = PROGRAMS
+            .iter()
+            .map(|program| (program.name.to_owned(), program.path(cache)));
+        let tools = TOOLS.iter().map(|tool| (tool.name.to_owned(), tool.path(cache)));
+        let roots = ROOT_FILE_SYSTEMS
+            .iter()
+            .map(|rootfs| (rootfs.published(), rootfs.path(cache)));
+        programs.chain(tools).chain(roots).collect()
+    }
+
+    /// As a first start leaves it.
+    fn provide(cache: &Cache) {
+        for (name, path) in everything(cache) {
+            fs::create_dir_all(&path).unwrap();
+            cache.publish(&name, &path).unwrap();
+        }
+    }
+
+    /// Every file and folder below, with when it was changed.
+    fn below(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                found.append(&mut below(&path));
+            }
+            found.push((path, entry.metadata().unwrap().modified().unwrap()));
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn a_first_start_says_all_that_it_installs_and_builds_and_where_it_keeps_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path());
+        let plan = Plan::of(&cache, vec!["containerd", "runc"]);
+        assert!(!plan.is_empty());
+        let said = plan.describe();
+        let names = PROGRAMS.iter().map(|program| program.name);
+        let names = names.chain(TOOLS.iter().map(|tool| tool.name));
+        let names = names.chain(ROOT_FILE_SYSTEMS.iter().map(|rootfs| rootfs.name));
+        for name in names.chain(["containerd, runc"]) {
+            assert!(said.contains(name), "{name} is not in\n{said}");
+        }
+        assert!(said.contains(&folder.path().display().to_string()), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_second_start_makes_nothing_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path());
+        provide(&cache);
+        // The lock of whoever provisions is taken each time.
+        drop(cache.provisioning_lock().unwrap());
+        let before = below(&folder.path().join("tools"));
+        let current = cache.current().unwrap();
+        let plan = Plan::of(&cache, Vec::new());
+        assert!(plan.is_empty(), "{}", plan.describe());
+        assert_eq!(plan.describe(), "everything is provisioned");
+        plan.carry_out(&Progress::new()).await.unwrap();
+        assert_eq!(below(&folder.path().join("tools")), before);
+        assert_eq!(cache.current().unwrap(), current);
+    }
+
+    #[test]
+    fn what_is_gone_from_the_cache_is_made_again_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path());
+        provide(&cache);
+        let lost = &ROOT_FILE_SYSTEMS[0];
+        fs::remove_dir_all(lost.path(&cache)).unwrap();
+        let plan = Plan::of(&cache, Vec::new());
+        let roots: Vec<_> = plan.root_file_systems.iter().map(|rootfs| rootfs.name).collect();
+        assert_eq!(roots, [lost.name]);
+        assert!(plan.programs.is_empty() && plan.tools.is_empty() && plan.packages.is_empty());
     }
 }
