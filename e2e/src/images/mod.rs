@@ -1,5 +1,7 @@
 //! The images of the bed: root file systems and programs, put together by [`oci`].
 
+#[cfg(test)]
+mod containerfile;
 mod oci;
 mod programs;
 
@@ -21,6 +23,14 @@ pub use self::{
 
 /// Who runs in images that bring no user of their own.
 const NOBODY: u32 = 65532;
+/// The lines of `/etc/passwd` of an image that brings none, and of who runs.
+const ROOT_LINE: &str = "root:x:0:0:root:/root:/bin/sh\n";
+const NOBODYS_LINE: &str = "nonroot:x:65532:65532:nonroot:/tmp:/bin/sh\n";
+/// Where the product's programs lie in their images.
+const OPERATOR: &str = "/usr/bin/dataembassy-operator";
+const SIDECAR: &str = "/usr/bin/dataembassy-sidecar";
+/// The root file system that the sidecar's image is made of; the operator's takes the C library out of it.
+const SIDECARS_ROOT: &str = "sidecar";
 /// Who runs PostgreSQL; its root file systems are made with this user.
 const POSTGRES: u32 = 999;
 
@@ -58,17 +68,16 @@ pub async fn product(cache: &Cache, progress: &Progress) -> Result<Vec<Image>> {
     let pack = move || {
         let _lock = cache.images_lock()?;
         let packer = Packer::new(&cache)?;
-        let (operator, sidecar) = ("/usr/bin/dataembassy-operator", "/usr/bin/dataembassy-sidecar");
-        let mut files = c_library(&cache.path("rootfs-sidecar")?)?;
-        files.push(program(&programs.join("dataembassy-operator"), operator)?);
-        let sidecar_file = program(&programs.join("dataembassy-sidecar"), sidecar)?;
+        let mut files = c_library(&cache.path(&format!("rootfs-{SIDECARS_ROOT}"))?)?;
+        files.push(program(&programs.join("dataembassy-operator"), OPERATOR)?);
+        let sidecar_file = program(&programs.join("dataembassy-sidecar"), SIDECAR)?;
         anyhow::Ok(vec![
-            packer.pack("operator:dev", None, files, &run(&[operator], NOBODY))?,
+            packer.pack("operator:dev", None, files, &run(&[OPERATOR], NOBODY))?,
             packer.pack(
                 "sidecar:dev",
-                Some("sidecar"),
+                Some(SIDECARS_ROOT),
                 vec![sidecar_file],
-                &run(&[sidecar], NOBODY),
+                &run(&[SIDECAR], NOBODY),
             )?,
         ])
     };
@@ -89,7 +98,7 @@ impl<'a> Packer<'a> {
 
     fn pack(&self, name: &str, base: Option<&str>, mut files: Vec<Laid>, run: &Run) -> Result<Image> {
         let mut layers = Vec::new();
-        let mut users = "root:x:0:0:root:/root:/bin/sh\n".to_owned();
+        let mut users = ROOT_LINE.to_owned();
         if let Some(base) = base {
             let root = self.cache.path(&format!("rootfs-{base}"))?;
             layers.push(Layer::of_root_file_system(&root, &self.folder)?);
@@ -97,7 +106,7 @@ impl<'a> Packer<'a> {
         }
         if run.user == NOBODY {
             // ssh-keygen, for one, does nothing for a user without a name.
-            users.push_str("nonroot:x:65532:65532:nonroot:/tmp:/bin/sh\n");
+            users.push_str(NOBODYS_LINE);
             files.push(Laid {
                 to: "/etc/passwd".into(),
                 content: users.into_bytes(),

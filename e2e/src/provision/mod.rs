@@ -14,7 +14,7 @@ use anyhow::Result;
 use crate::{cache::Cache, progress::Progress};
 
 pub use programs::PROGRAMS;
-pub use rootfs::{LIBRARIES, POSTGRES, ROOT_FILE_SYSTEMS};
+pub use rootfs::{CLIENTS, LIBRARIES, POSTGRES, ROOT_FILE_SYSTEMS, SHELLS};
 pub use tools::TOOLS;
 
 /// The path of a program that is provisioned. What is made only on demand is made now, if it is not there.

@@ -25,7 +25,8 @@ pub struct RootFs {
     pub name: &'static str,
     /// Debian's release.
     pub suite: &'static str,
-    packages: &'static [&'static str],
+    /// Debian's packages that it is made of, besides what is essential.
+    pub packages: &'static [&'static str],
     finish: Finish,
 }
 
@@ -53,6 +54,12 @@ pub const LIBRARIES: &str = if cfg!(target_arch = "aarch64") {
 } else {
     "x86_64-linux-gnu"
 };
+
+/// What the sidecar takes of an older major version's clients.
+pub const CLIENTS: [&str; 2] = ["pg_dump", "pg_restore"];
+
+/// What the sidecar goes without: what a copy holds is never run by a shell.
+pub const SHELLS: [&str; 2] = ["usr/bin/psql", "usr/lib/postgresql/17/bin/psql"];
 
 /// All of them. PostgreSQL 15 comes before the sidecar's, which takes its clients from there.
 pub static ROOT_FILE_SYSTEMS: [RootFs; 4] = [
@@ -205,7 +212,7 @@ impl RootFs {
                     bail!("there is no root file system {server} to take clients from");
                 };
                 copy_clients(&from.path(cache), root, major)?;
-                for shell in ["usr/bin/psql", "usr/lib/postgresql/17/bin/psql"] {
+                for shell in SHELLS {
                     fs::remove_file(root.join(shell)).with_context(|| format!("cannot remove {shell}"))?;
                 }
                 Ok(())
@@ -236,7 +243,7 @@ fn remove_jit(root: &Path, major: u32) -> Result<()> {
 fn copy_clients(from: &Path, to: &Path, major: u32) -> Result<()> {
     let folder = format!("usr/lib/postgresql/{major}/bin");
     fs::create_dir_all(to.join(&folder))?;
-    for program in ["pg_dump", "pg_restore"] {
+    for program in CLIENTS {
         let program = format!("{folder}/{program}");
         fs::copy(from.join(&program), to.join(&program)).with_context(|| format!("cannot copy {program}"))?;
     }
