@@ -196,16 +196,21 @@ impl SealWriter {
             }
         }
         let (bytes, sha256) = self.file.finish()?;
-        let size = bytes.len() as u64;
-        if size > max_bytes {
-            return Err(SealError::TooLarge { size, max: max_bytes });
-        }
+        within(bytes.len() as u64, max_bytes)?;
         Ok(Sealed {
             bytes: bytes.into(),
             sha256,
             plain_bytes: self.plain_bytes,
         })
     }
+}
+
+/// Refuses an object that is larger than its readers take.
+fn within(size: u64, max: u64) -> Result<(), SealError> {
+    if size > max {
+        return Err(SealError::TooLarge { size, max });
+    }
+    Ok(())
 }
 
 type Restored<R> = io::Chain<Cursor<Vec<u8>>, R>;
@@ -227,8 +232,8 @@ impl<R: BufRead> OpenReader<R> {
         let restored = Cursor::new(begin).chain(sealed);
         let decryptor = age::Decryptor::new_buffered(restored).map_err(|_| OpenError::NotAge)?;
         let identity = std::iter::once(&key.0 as &dyn age::Identity);
+        // Nothing is read here: header and nonce were before, and content is later.
         let content = decryptor.decrypt(identity).map_err(|error| match error {
-            age::DecryptError::Io(error) => OpenError::Unreadable(error),
             age::DecryptError::NoMatchingKeys => OpenError::OtherKey,
             _ => OpenError::NotAge,
         })?;
@@ -287,4 +292,24 @@ fn check_frame(begin: &[u8]) -> Result<(), OpenError> {
         return Ok(());
     }
     Err(OpenError::WrongFrame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_may_have_as_many_bytes_as_its_readers_take_and_not_one_more() {
+        assert!(within(9, 10).is_ok() && within(10, 10).is_ok());
+        assert!(matches!(
+            within(11, 10),
+            Err(SealError::TooLarge { size: 11, max: 10 })
+        ));
+        let key = CopyKey::generate();
+        let writer = SealWriter::new(&key.recipient(), CompressionLevel::DEFAULT, 0).unwrap();
+        assert!(matches!(
+            writer.finish(10),
+            Err(SealError::TooLarge { max: 10, .. })
+        ));
+    }
 }

@@ -180,3 +180,49 @@ impl<R: BufRead> PartLines<'_, '_, R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sealing::{CompressionLevel, SealWriter};
+
+    #[test]
+    fn a_part_expands_to_its_limit_and_not_one_byte_further() {
+        let (key, text) = (CopyKey::generate(), b"no line\n");
+        let mut writer = SealWriter::new(&key.recipient(), CompressionLevel::DEFAULT, 0).unwrap();
+        writer.write(text).unwrap();
+        let sealed = writer.finish(u64::MAX).unwrap().bytes;
+        let read = |before: u64| {
+            let mut inventory = InventoryReader::new(&key);
+            let mut part = inventory.part(&sealed[..]).unwrap();
+            part.plain_bytes = before;
+            part.next_line().unwrap_err()
+        };
+        let most = MAX_PLAIN_BYTES - text.len() as u64;
+        for before in [0, most] {
+            let error = read(before);
+            assert!(
+                matches!(error, InventoryError::InvalidLine { line: 1, .. }),
+                "{error}"
+            );
+        }
+        for before in [most + 1, MAX_PLAIN_BYTES] {
+            let error = read(before);
+            assert!(matches!(error, InventoryError::TooLarge), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_was_expanded_before_counts() {
+        let key = CopyKey::generate();
+        let mut writer = SealWriter::new(&key.recipient(), CompressionLevel::DEFAULT, 0).unwrap();
+        writer.write(&[b'x'; 3 * READ_BYTES]).unwrap();
+        let sealed = writer.finish(u64::MAX).unwrap().bytes;
+        let mut inventory = InventoryReader::new(&key);
+        let mut part = inventory.part(&sealed[..]).unwrap();
+        part.plain_bytes = MAX_PLAIN_BYTES - 2 * READ_BYTES as u64;
+        let error = part.next_line().unwrap_err();
+        assert!(matches!(error, InventoryError::TooLarge), "{error}");
+        assert_eq!(inventory.sums, End::default());
+    }
+}

@@ -55,9 +55,7 @@ impl InventoryWriter {
         if matches!(line, Line::Header(_) | Line::End(_)) {
             return Err(SealError::LineOutOfPlace);
         }
-        let full = self.part.sealed_bytes() >= self.target
-            || self.part.plain_bytes() + MAX_LINE_BYTES as u64 > MAX_PLAIN_BYTES;
-        let cut = if full {
+        let cut = if is_full(self.part.sealed_bytes(), self.part.plain_bytes(), self.target) {
             let next = SealWriter::new(&self.recipient, self.level, 0)?;
             Some(std::mem::replace(&mut self.part, next).finish(MAX_PART_BYTES)?)
         } else {
@@ -91,5 +89,30 @@ impl InventoryWriter {
     pub fn finish(mut self) -> Result<Sealed, SealError> {
         self.write(&Line::End(self.sums))?;
         self.part.finish(MAX_PART_BYTES)
+    }
+}
+
+/// Whether a part is to be cut before another line: its target is reached, or the longest line could pass what readers expand.
+const fn is_full(sealed: u64, plain: u64, target: u64) -> bool {
+    sealed >= target || plain + MAX_LINE_BYTES as u64 > MAX_PLAIN_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_cut_at_its_target_and_before_the_longest_line_could_be_one_too_many() {
+        let last = MAX_PLAIN_BYTES - MAX_LINE_BYTES as u64;
+        for (sealed, plain, expected) in [
+            (99, 0, false),
+            (100, 0, true),
+            (0, last - 1, false),
+            (0, last, false),
+            (0, last + 1, true),
+            (100, last + 1, true),
+        ] {
+            assert_eq!(is_full(sealed, plain, 100), expected, "{sealed} {plain}");
+        }
     }
 }

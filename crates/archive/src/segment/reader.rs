@@ -142,3 +142,33 @@ impl<R: BufRead> SegmentReader<R> {
         self.end
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sealing::CompressionLevel;
+    use crate::segment::SegmentWriter;
+
+    #[test]
+    fn a_segment_expands_to_its_limit_and_not_one_block_further() {
+        let key = CopyKey::generate();
+        let mut writer = SegmentWriter::new(&key.recipient(), CompressionLevel::DEFAULT).unwrap();
+        let name = MemberName::whole("a".parse().unwrap());
+        writer
+            .add(&Member::new(name, vec![7_u8; 513].into()).unwrap())
+            .unwrap();
+        let sealed = writer.finish(SegmentPosition::Inner).unwrap().bytes;
+        let blocks = 3 * ustar::BLOCK as u64;
+        let read = |at: u64| {
+            let mut reader = SegmentReader::new(&sealed[..], &key).unwrap();
+            reader.at = at;
+            reader.next_member()
+        };
+        for at in [0, MAX_PLAIN_BYTES - blocks] {
+            assert!(read(at).unwrap().is_some(), "{at}");
+        }
+        for at in [MAX_PLAIN_BYTES - blocks + 1, MAX_PLAIN_BYTES] {
+            assert!(matches!(read(at), Err(SegmentError::TooLarge)), "{at}");
+        }
+    }
+}

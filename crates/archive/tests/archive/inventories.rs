@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use dataembassy_archive::inventory::{
     Database, End, Extension, Header, InventoryError, InventoryReader, InventoryWriter, LargeObjects, Line,
-    LocaleProvider, MAX_LINE_BYTES, Membership, NotCarried, Planner, Role, SequenceValue, Server, Setting,
-    Settings, Table, TableRange, Tablespace, Warning,
+    LocaleProvider, MAX_LINE_BYTES, MAX_PART_BYTES, MAX_PLAIN_BYTES, Membership, NotCarried, Planner, Role,
+    SequenceValue, Server, Setting, Settings, Table, TableRange, Tablespace, Warning,
 };
 use dataembassy_archive::row_digest::HashSum;
-use dataembassy_archive::{CompressionLevel, CopyKey, OpenError, SealError};
+use dataembassy_archive::{CompressionLevel, CopyKey, OpenError, RowDigest, SealError};
 use dataembassy_ledger::{CopyId, Sha256Digest, Timestamp};
 use proptest::prelude::*;
 
@@ -253,7 +253,33 @@ fn a_part_that_was_not_read_to_its_end_does_not_count() {
     let mut reader = InventoryReader::new(&key);
     let mut part = reader.part(&parts[0][..]).unwrap();
     while !matches!(part.next_line().unwrap(), Some(Line::End(_))) {}
+    // Nor can another one be read after it.
+    assert!(matches!(
+        reader.part(&parts[0][..]),
+        Err(InventoryError::Incomplete)
+    ));
     assert!(matches!(reader.finish(), Err(InventoryError::Incomplete)));
+}
+
+#[test]
+fn sums_are_known_while_an_inventory_is_written() {
+    let key = CopyKey::generate();
+    let mut writer = InventoryWriter::new(&key.recipient(), CompressionLevel::DEFAULT, header()).unwrap();
+    for number in 1..=2 {
+        writer.push(&Line::Table(Box::new(table(number)))).unwrap();
+    }
+    let expected = End {
+        lines: 3,
+        tables: 2,
+        rows: 20,
+        bytes: 2_200_000,
+    };
+    assert_eq!(writer.sums(), expected);
+    let digest = RowDigest {
+        rows: 10,
+        sum: table(2).digest,
+    };
+    assert_eq!(table(2).row_digest(), digest);
 }
 
 #[test]
@@ -290,24 +316,29 @@ fn a_line_has_at_most_1_mib() {
             text: "w".repeat(length),
         })
     };
+    assert_eq!(
+        (MAX_LINE_BYTES, MAX_PART_BYTES, MAX_PLAIN_BYTES),
+        (1 << 20, 8 << 20, 1 << 30)
+    );
     let around = r#"{"kind":"warning","text":""}"#.len() + 1;
     let mut writer = InventoryWriter::new(&key.recipient(), CompressionLevel::DEFAULT, header()).unwrap();
     writer.push(&warning(MAX_LINE_BYTES - around)).unwrap();
     let error = writer.push(&warning(MAX_LINE_BYTES - around + 1)).unwrap_err();
     assert!(matches!(error, SealError::LineTooLong { .. }));
+    // One that stands in the reader's memory together with the end of the longest is a line like any other.
+    writer.push(&warning(1_000)).unwrap();
     let part = writer.finish().unwrap();
-    assert_eq!(read(&key, &[part.bytes]).unwrap().0.len(), 3);
+    assert_eq!(read(&key, &[part.bytes]).unwrap().0.len(), 4);
 
     let header = serde_json::to_string(&Line::Header(Box::new(Header {
         format: "dataembassy-inventory/1".to_owned(),
         ..self::header()
     })))
     .unwrap();
+    let text_of = |length| serde_json::to_string(&warning(length)).unwrap();
     for text in [
-        format!(
-            "{header}\n{}\n",
-            serde_json::to_string(&warning(MAX_LINE_BYTES)).unwrap()
-        ),
+        format!("{header}\n{}\n", text_of(MAX_LINE_BYTES - around + 1)),
+        format!("{header}\n{}\n", text_of(MAX_LINE_BYTES)),
         format!("{header}\n{}", "x".repeat(3 * MAX_LINE_BYTES)),
     ] {
         let error = read(&key, &[seal(&key, &frame(text.as_bytes()))]).unwrap_err();
@@ -352,6 +383,8 @@ fn lines_of_another_form_are_refused() {
             "{line}: {found:?}"
         );
     }
+    let null = read(&format!("{header}\n{{\"kind\":null}}\n{end}\n")).unwrap_err();
+    assert!(null.to_string().contains("or a whole number"), "{null}");
     assert!(matches!(
         read(&format!("{header}\n{end}")),
         Err(InventoryError::UnfinishedLine { line: 2 })

@@ -109,6 +109,7 @@ fn identity_files_that_cannot_be_used_say_why_and_show_nothing() {
     assert!(why("# only a comment\n").contains("no identity"));
     assert!(why("AGE-PLUGIN-YUBIKEY-1QQQQ").contains("plugin"));
     assert!(why("-----BEGIN AGE ENCRYPTED FILE-----\n").contains("encrypted"));
+    assert!(why("age-encryption.org/v1\n").contains("encrypted"));
     assert!(why(&format!("# one\n{}\n", person().0)).contains("line 2: it is a public key"));
     assert!(why(&secret[..secret.len() - 1]).contains("wrong or missing"));
     assert!(why(&format!("x{secret}")).contains("no age identity"));
@@ -120,4 +121,39 @@ fn secrets_are_not_shown() {
     let identities = Identities::parse(&secret).unwrap();
     let key: CopyKey = secret.parse().unwrap();
     assert!(!format!("{identities:?}{key:?}").to_uppercase().contains("SECRET"));
+}
+
+#[test]
+fn what_is_shown_of_keys_is_their_public_halves_and_how_many_there_are() {
+    let (recipient, secret) = person();
+    let key: CopyKey = secret.parse().unwrap();
+    let public = recipient.as_str();
+    assert_eq!(key.recipient().to_string(), public);
+    assert_eq!(
+        format!("{:?} {key:?}", key.recipient()),
+        format!("CopyRecipient({public}) CopyKey({public})")
+    );
+    let recipients = Recipients::parse([&recipient]).unwrap();
+    assert!(format!("{recipients:?}").contains(public));
+    let two = Identities::parse(&format!("{secret}\n{}\n", person().1)).unwrap();
+    assert_eq!(format!("{two:?}"), "Identities(2)");
+}
+
+#[test]
+fn an_unwrapped_key_is_one_line_with_or_without_its_line_feed() {
+    let secret = person().1;
+    assert!(secret.parse::<CopyKey>().is_ok());
+    assert!(format!("{secret}\n").parse::<CopyKey>().is_ok());
+    for text in [
+        String::new(),
+        format!("{secret}\n\n"),
+        format!(" {secret}"),
+        format!("{secret}\r\n"),
+        format!("{secret}\n{secret}"),
+    ] {
+        assert_eq!(
+            text.parse::<CopyKey>().unwrap_err(),
+            KeyError::WrongCopyKeyContent
+        );
+    }
 }

@@ -60,6 +60,7 @@ fn nothing_else_is_a_name() {
             .is_err()
     );
     assert!("a\n".parse::<FileName>().is_err());
+    assert_eq!(MAX_BODY_BYTES, 1_048_576);
 }
 
 #[test]
@@ -89,6 +90,18 @@ fn the_last_part_of_a_table_has_one_possible_body() {
     assert_eq!(Member::table_end(file("a")).body, TABLE_END);
     let error = Member::new(MemberName::table_end(file("a")), Bytes::from_static(b"\\.\n")).unwrap_err();
     assert!(matches!(error, InvalidMember::WrongEnd { .. }));
+}
+
+#[test]
+fn a_name_says_which_file_it_is_of_and_where_in_it() {
+    let at = |name: &MemberName| (name.file().as_str().to_owned(), name.place(), name.is_table_end());
+    let dat = || "4021.dat".to_owned();
+    let part = MemberName::part(file("4021.dat"), 3, 14).unwrap();
+    assert_eq!(at(&MemberName::whole(file("4021.dat"))), (dat(), None, false));
+    assert_eq!(at(&part), (dat(), Some((3, 14)), false));
+    let end = MemberName::table_end(file("4021.dat"));
+    assert_eq!(at(&end), (dat(), Some((999_999, 99_999_999)), true));
+    assert_eq!(format!("{:?}", part.file()), "\"4021.dat\"");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The row digest does not depend on how bytes arrive nor on the order of rows, and shows every change.
 
+use dataembassy_archive::row_digest::HashSum;
 use dataembassy_archive::{LargeObjectDigester, RowDigest, RowDigester, UnfinishedLine};
 use proptest::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
@@ -50,12 +51,46 @@ fn an_end_of_data_line_is_seen_however_it_arrives() {
     assert!(saw(&[b"a\n\\.\nb\n"]));
     assert!(saw(&[b"\\", b".", b"\n"]));
     assert!(saw(&[b"a\n\\", b"", b".\n"]));
+    // The second does not undo the first, whichever way the two arrive.
+    assert!(saw(&[b"\\.\n\\.\n"]));
+    assert!(saw(&[b"\\.\n", b"\\", b".\n"]));
+    assert!(saw(&[b"\\", b".\n", b"\\", b".\n"]));
+    assert!(saw(&[b"\\", b".\n", b"\\.\n"]));
+    assert!(saw(&[b"\\", b".\n", b"a", b"b\n"]));
     assert!(!saw(&[b"\\.a\n"]));
     assert!(!saw(&[b"\\", b".a", b"\n"]));
     assert!(!saw(&[b"\\.", b"a\n"]));
     assert!(!saw(&[b"\\\\.\n"]));
     assert!(!saw(&[b"a\\.", b"\n"]));
     assert!(!saw(&[b"\\.", b"", b"\\.\n"]));
+}
+
+#[test]
+fn a_sum_has_one_spelling() {
+    let digits = "0123456789abcdef0123456789abcdef";
+    let sum: HashSum = digits.parse().unwrap();
+    assert_eq!(sum.0, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+    assert_eq!(String::from(sum), digits);
+    assert_eq!(HashSum::try_from(digits.to_owned()), Ok(sum));
+    let upper = digits.to_uppercase();
+    let signed = format!("+{}", &digits[1..]);
+    let longer = format!("{digits}0");
+    for text in ["", "5", &digits[1..], &longer, &upper, &signed] {
+        assert!(text.parse::<HashSum>().is_err(), "{text:?} must be refused");
+    }
+}
+
+#[test]
+fn what_is_shown_of_a_digester_is_its_sums_and_no_row() {
+    let mut rows = RowDigester::default();
+    rows.update(b"Anna\nBor");
+    let shown = format!("{rows:?}");
+    assert!(shown.contains("rows: 1") && !shown.contains("Bor"), "{shown}");
+    let mut objects = LargeObjectDigester::default();
+    objects.begin(7);
+    objects.update(b"Anna");
+    objects.end();
+    assert_eq!(format!("{objects:?}"), "LargeObjectDigester(1 objects, 4 bytes)");
 }
 
 #[test]

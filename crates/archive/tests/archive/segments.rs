@@ -134,6 +134,9 @@ fn headers_of_any_other_kind_are_refused() {
             "{name}: {error}"
         );
     }
+    let good = tar_member("archive/b", b"body", |_| {});
+    let second = [good, tar_member("a", b"body", |_| {})].concat();
+    assert!(matches!(refused(&second), SegmentError::WrongHeader { at: 1024 }));
     let mut wrong_sum = tar_member("archive/a", b"body", |_| {});
     wrong_sum[148] ^= 1;
     assert!(matches!(refused(&wrong_sum), SegmentError::WrongHeader { .. }));
@@ -186,6 +189,15 @@ fn a_frame_of_any_other_form_is_refused() {
         SegmentError::NotOpened(OpenError::WrongFrame)
     ));
     let good = frame(&plain);
+    // One that needs a dictionary, and one of a newer form.
+    for bit in [0b1, 0b10, 0b1000] {
+        let mut other = good.clone();
+        other[4] |= bit;
+        assert!(matches!(
+            refused(&other),
+            SegmentError::NotOpened(OpenError::WrongFrame)
+        ));
+    }
     let two = [good.as_slice(), &good].concat();
     assert!(matches!(
         refused(&two),
@@ -263,6 +275,14 @@ fn a_writer_refuses_what_a_reader_would() {
 fn levels_whose_window_readers_refuse_are_refused() {
     assert!(CompressionLevel::new(0).is_none());
     assert!(CompressionLevel::new(20).is_none());
+    let level = |level| CompressionLevel::new(level).unwrap();
+    let steps = [1, 2, 18, 19].map(|one| (level(one).easier(), level(one).harder()));
+    let expected = [(1, 2), (1, 3), (17, 19), (18, 19)];
+    assert_eq!(
+        steps,
+        expected.map(|(easier, harder)| (level(easier), level(harder)))
+    );
+    assert_eq!(CompressionLevel::default(), level(3));
     let key = CopyKey::generate();
     let mut writer = SegmentWriter::new(&key.recipient(), CompressionLevel::new(19).unwrap()).unwrap();
     writer.add(&part("a", 0, 0, &vec![1; MIB])).unwrap();
@@ -322,29 +342,42 @@ fn a_segment_expands_to_at_most_1_gib() {
     let key = CopyKey::generate();
     let level = CompressionLevel::new(1).unwrap();
     let mut writer = SegmentWriter::new(&key.recipient(), level).unwrap();
-    let body = Bytes::from(vec![0; MIB]);
-    let member = |chunk| Member {
-        name: MemberName::part(file("a"), 0, chunk).unwrap(),
-        body: body.clone(),
+    let mut members = 0;
+    let mut add = |size: usize| {
+        members += 1;
+        let name = MemberName::part(file("a"), 0, members).unwrap();
+        let added = writer.add(&Member {
+            name,
+            body: Bytes::from(vec![0; size]),
+        });
+        (added.is_ok(), writer.is_full())
     };
-    let refused = (0..2000).find(|chunk| writer.add(&member(*chunk)).is_err());
-    assert_eq!(refused, Some(1022));
-    assert!(writer.is_full());
+    for _ in 0..1020 {
+        assert_eq!(add(MIB), (true, false));
+    }
+    // As much as leaves room for two of the largest members and what the compressor holds back; an empty one more is too much for that.
+    assert_eq!(add(522_752), (true, false));
+    assert_eq!(add(0), (true, true));
+    // And for one of them.
+    assert_eq!(add(MIB), (true, true));
+    assert_eq!(add(524_288), (true, true));
+    assert_eq!(add(0), (true, true));
+    assert_eq!(add(0), (false, true));
     let sealed = writer.finish(SegmentPosition::Inner).unwrap();
     let mut reader = SegmentReader::new(&sealed.bytes[..], &key).unwrap();
-    let mut members = 0;
+    let mut found = 0;
     while reader.next_member().unwrap().is_some() {
-        members += 1;
+        found += 1;
     }
-    assert_eq!(members, 1022);
+    assert_eq!(found, 1025);
 
     // A hostile writer goes on.
+    let body = vec![0; MIB];
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
     encoder.include_checksum(true).unwrap();
     for chunk in 0..1024 {
-        encoder
-            .write_all(&tar_member(&member(chunk).name.to_string(), &body, |_| {}))
-            .unwrap();
+        let name = MemberName::part(file("a"), 0, chunk).unwrap().to_string();
+        encoder.write_all(&tar_member(&name, &body, |_| {})).unwrap();
     }
     let sealed = seal(&key, &encoder.finish().unwrap());
     let mut reader = SegmentReader::new(sealed.as_slice(), &key).unwrap();
@@ -362,11 +395,9 @@ fn a_segment_expands_to_at_most_1_gib() {
 
 #[test]
 fn a_segment_has_at_most_65536_members() {
-    let mut writer = SegmentWriter::new(
-        &CopyKey::generate().recipient(),
-        CompressionLevel::new(1).unwrap(),
-    )
-    .unwrap();
+    let key = CopyKey::generate();
+    let level = CompressionLevel::new(1).unwrap();
+    let mut writer = SegmentWriter::new(&key.recipient(), level).unwrap();
     let name = |chunk: usize| MemberName::part(file("a"), 0, u32::try_from(chunk).unwrap()).unwrap();
     for chunk in 0..MAX_MEMBERS {
         assert!(!writer.is_full());
@@ -383,6 +414,17 @@ fn a_segment_has_at_most_65536_members() {
         body: Bytes::new(),
     };
     assert!(matches!(writer.add(&one_more), Err(SealError::SegmentFull)));
+    assert_eq!(writer.members(), MAX_MEMBERS);
+    let sealed = writer.finish(SegmentPosition::Inner).unwrap().bytes;
+    let (members, _) = sample::read(&key, &sealed).unwrap();
+    assert_eq!(members.len(), MAX_MEMBERS);
+
+    // A hostile writer goes on.
+    let plain: Vec<u8> = (0..=MAX_MEMBERS)
+        .flat_map(|chunk| tar_member(&name(chunk).to_string(), b"", |_| {}))
+        .collect();
+    let error = sample::read(&key, &seal(&key, &frame(&plain))).unwrap_err();
+    assert!(matches!(error, SegmentError::TooLarge), "{error}");
 }
 
 proptest! {
