@@ -11,11 +11,14 @@ pub mod clean_up;
 pub mod course;
 pub mod database;
 pub mod dereference;
+pub mod ended;
 pub mod lanes;
 pub mod last_copy;
 pub mod metrics;
 pub mod names;
+pub mod next_look;
 pub mod orders;
+pub mod overdue;
 pub mod replaced;
 pub mod restores;
 pub mod signing_key;
@@ -27,13 +30,9 @@ pub mod validate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dataembassy_contract::Reason;
-use dataembassy_crds::{
-    ActivatedState, ActivationMode, ActivationPhase, EmbassyActivation, EmbassyActivationStatus,
-    RegistryPhase,
-};
+use dataembassy_crds::{ActivationMode, EmbassyActivation, EmbassyActivationStatus};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
@@ -42,9 +41,8 @@ use crate::activation::course::Scene;
 use crate::activation::dereference::Found;
 use crate::activation::stage::Stage;
 use crate::activation::status::Seen;
-use crate::activation::validate::{Checked, Deadlines};
+use crate::activation::validate::Checked;
 use crate::apply::ApplyError;
-use crate::backoff::jittered;
 use crate::condition::rfc3339;
 use crate::embassy::validate::Refusal;
 use crate::run::{Context, Reconcile, ReconcileError, try_again as retry};
@@ -53,15 +51,6 @@ use crate::status::write;
 
 /// The field manager of everything that this controller writes.
 pub const MANAGER: &str = "dataembassy-operator/activation";
-/// How soon the step after one that was taken follows.
-const SOON: Duration = Duration::from_secs(1);
-/// How often one that is carried out is looked at: somebody is watching.
-const POLL: Duration = Duration::from_secs(3);
-/// How often one that waits for people is looked at.
-const LOOK: Duration = Duration::from_secs(15);
-/// How often one that is where it was to come is looked at.
-const REST: Duration = Duration::from_mins(1);
-
 /// Brings one activation on.
 pub fn reconcile(activation: Arc<EmbassyActivation>, context: Arc<Context>) -> Reconcile {
     Box::pin(bring_on(activation, context))
@@ -75,7 +64,7 @@ async fn bring_on(
         // Restores go with it, by owner references; databases stay.
         return Ok(Action::await_change());
     }
-    if let Some(status) = has_been_rehearsed(&activation) {
+    if let Some(status) = ended::has_been_rehearsed(&activation) {
         status::show(&activation, status, &[], &context.metrics);
         if status.observed_generation != activation.metadata.generation {
             see_that_it_has_ended(&activation, status, &context).await?;
@@ -105,7 +94,7 @@ async fn bring_on(
     );
     let acts = matches!(stage, Some(Stage::Keyless(_) | Stage::Ordered(_)));
     if acts && !is_as_shown(&api, &activation).await? {
-        return Ok(Action::requeue(SOON));
+        return Ok(Action::requeue(next_look::SOON));
     }
     let taken = match (&judged, &stage) {
         (Ok(checked), Some(stage)) => {
@@ -113,7 +102,7 @@ async fn bring_on(
         }
         _ => Ok(()),
     };
-    let overdue = overdue(&activation, stage.as_ref(), &status, now);
+    let overdue = overdue::overdue(&activation, stage.as_ref(), &status, now);
     let seen = Seen {
         judged: judged.as_ref().map(drop),
         stage: stage.as_ref(),
@@ -135,22 +124,10 @@ async fn bring_on(
                 "ok"
             };
             context.metrics.reconciled("EmbassyActivation", outcome);
-            Ok(again(stage.as_ref(), &observed, moved, context.chance.draw()))
+            let next = next_look::next_look(stage.as_ref(), &observed, moved, context.chance.draw());
+            Ok(next.map_or_else(Action::await_change, Action::requeue))
         }
     }
-}
-
-/// The record of a rehearsal that has ended: nothing is judged anew, unless the spec asks for another one.
-fn has_been_rehearsed(activation: &EmbassyActivation) -> Option<&EmbassyActivationStatus> {
-    let status = activation.status.as_ref()?;
-    let has_ended = activation.spec.mode == ActivationMode::Rehearse
-        && status.ended_at.is_some()
-        && status
-            .statement
-            .as_ref()
-            .is_some_and(|stated| statement::is_of(stated, &activation.spec))
-        && matches!(status.phase, ActivationPhase::Rehearsed | ActivationPhase::Failed);
-    has_ended.then_some(status)
 }
 
 /// Approvals may have changed, or a spec that was refused is what it was: the record says again how it ended.
@@ -235,38 +212,7 @@ async fn take(
     }
 }
 
-/// What takes longer than it may, of an order that is carried out; also of one that was approved and can no longer be judged, so that nothing of
-/// it goes on; and what a rehearsal that was changed has left.
-fn overdue(
-    activation: &EmbassyActivation,
-    stage: Option<&Stage>,
-    status: &EmbassyActivationStatus,
-    now: Timestamp,
-) -> Vec<course::Overdue> {
-    let approved_at = match stage {
-        Some(Stage::Ordered(approved_at)) => Some(*approved_at),
-        Some(_) => None,
-        None => status.approved_at.as_ref().and_then(|at| at.parse().ok()),
-    };
-    let Ok(deadlines) = Deadlines::of(activation) else {
-        return Vec::new();
-    };
-    let course = course::Course {
-        activation,
-        deadlines,
-        approved_at: approved_at.unwrap_or(now),
-        now,
-    };
-    if approved_at.is_some() {
-        return course::overdue(&course, &status.registries);
-    }
-    let stated = status.statement.as_ref();
-    let stated_at = stated.and_then(|stated| stated.made_at.parse().ok());
-    course::left(&course, &status.registries, stated_at)
-}
-
-/// Says when the whole ended. A rehearsal cleans up before, once everything that its report tells is written down, and is over when the custodian
-/// has answered to that: nobody looks at it afterwards.
+/// Says when the whole ended; a rehearsal is cleaned up before.
 async fn end(
     activation: &EmbassyActivation,
     found: &Found,
@@ -274,39 +220,26 @@ async fn end(
     context: &Context,
     (approved_at, now): (Timestamp, Timestamp),
 ) {
-    let is_over = status.registries.iter().all(|state| course::is_over(state.phase));
-    if !is_over || status.ended_at.is_some() {
-        return;
-    }
-    if activation.spec.mode == ActivationMode::Rehearse {
-        let order = status
-            .statement
-            .as_ref()
-            .map_or("", |statement| statement.order.as_str());
-        let all = |states: &[ActivatedState], is_so: fn(&ActivatedState, &str, Timestamp) -> bool| {
-            states.iter().all(|state| is_so(state, order, approved_at))
-        };
-        // What a restore has answered is known to it alone until it stands in the status.
-        let stands = activation
-            .status
-            .as_ref()
-            .map_or(&[][..], |status| &status.registries);
-        let is_over = stands.iter().all(|state| course::is_over(state.phase));
-        if !is_over || !all(stands, course::is_written) {
-            return;
-        }
-        let is_answered = all(&status.registries, course::is_answered) && replaced::is_settled(status);
-        let order = order.to_owned();
-        match apply::clean(activation, (found, &order, now), &mut status.registries, context).await {
-            Ok(true) if is_answered => {}
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(
-                    activation = names::full(activation),
-                    error,
-                    "the rehearsal is not cleaned up yet"
-                );
-                return;
+    match ended::end(activation, status, approved_at) {
+        ended::End::Later => return,
+        ended::End::Now => {}
+        ended::End::CleanUp { is_answered } => {
+            let order = status
+                .statement
+                .as_ref()
+                .map(|statement| statement.order.clone())
+                .unwrap_or_default();
+            match apply::clean(activation, (found, &order, now), &mut status.registries, context).await {
+                Ok(true) if is_answered => {}
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(
+                        activation = names::full(activation),
+                        error,
+                        "the rehearsal is not cleaned up yet"
+                    );
+                    return;
+                }
             }
         }
     }
@@ -314,36 +247,6 @@ async fn end(
         state.rehearsed_in = None;
     }
     status.ended_at = Some(rfc3339(now));
-}
-
-/// When there is something to do next.
-fn again(stage: Option<&Stage>, status: &EmbassyActivationStatus, moved: bool, chance: f64) -> Action {
-    match stage {
-        Some(Stage::Over) => Action::await_change(),
-        Some(Stage::Keyless(_)) => Action::requeue(SOON),
-        Some(Stage::Ordered(_)) if moved => Action::requeue(SOON),
-        Some(Stage::Ordered(_)) if status.ended_at.is_some() && !is_reported(status) => {
-            Action::requeue(jittered(POLL, chance))
-        }
-        Some(Stage::Ordered(_)) if status.ended_at.is_some() => Action::requeue(jittered(REST, chance)),
-        Some(Stage::Ordered(_)) if is_being_fenced(status) => Action::requeue(jittered(SOON, chance)),
-        Some(Stage::Ordered(_)) => Action::requeue(jittered(POLL, chance)),
-        Some(Stage::Unstated(_) | Stage::Awaiting | Stage::Expired) | None => {
-            Action::requeue(jittered(LOOK, chance))
-        }
-    }
-}
-
-/// Gates and custodian take seconds, and all that follows waits for them.
-fn is_being_fenced(status: &EmbassyActivationStatus) -> bool {
-    let mut registries = status.registries.iter();
-    registries.any(|state| matches!(state.phase, RegistryPhase::Cutting | RegistryPhase::Fencing))
-}
-
-/// Whether the custodian is asked for no report.
-fn is_reported(status: &EmbassyActivationStatus) -> bool {
-    let mut reports = status.registries.iter().filter_map(|state| state.report.as_ref());
-    !reports.any(course::is_awaited) && replaced::is_settled(status)
 }
 
 /// What failures of this activation are counted under.

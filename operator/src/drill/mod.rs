@@ -10,42 +10,31 @@ pub mod build;
 pub mod course;
 pub mod dereference;
 pub mod names;
+pub mod next_look;
 pub mod orders;
 pub mod record;
+pub mod standing;
 pub mod status;
 pub mod validate;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use dataembassy_crds::RegistryDrill;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 
 use crate::apply::ApplyError;
-use crate::backoff::jittered;
-use crate::drill::agenda::{Look, Standing};
-use crate::drill::build::MARGIN_SECONDS;
 use crate::drill::course::Step;
 use crate::drill::dereference::Found;
 use crate::drill::status::Seen;
-use crate::drill::validate::{Checked, Timing};
+use crate::drill::validate::Checked;
 use crate::embassy::validate::Refusal;
 use crate::run::{Context, Reconcile, ReconcileError, try_again as retry};
 use crate::status::write;
 
 /// The field manager of everything that this controller writes.
 pub const MANAGER: &str = "dataembassy-operator/drill";
-/// How often a drill that is at work is asked how far it is: somebody is watching.
-const POLL: Duration = Duration::from_secs(3);
-/// How soon the step after one that was taken follows.
-const SOON: Duration = Duration::from_secs(1);
-/// How often one that waits for something else is looked at.
-const LOOK: Duration = Duration::from_secs(15);
-/// The longest that nobody looks: timers have an end, and clocks are set.
-const LONGEST: Duration = Duration::from_hours(24);
-
 /// Brings one drill a step on.
 pub fn reconcile(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Reconcile {
     Box::pin(bring_on(drill, context))
@@ -62,10 +51,10 @@ async fn bring_on(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Result<Ac
     let found = dereference::dereference(&drill, &context).await?;
     let judged = validate::validate(&drill, &found);
     let timing = validate::timing(&drill.spec).ok();
-    let look = timing.as_ref().map(|timing| look(&drill, timing, now));
+    let look = timing.as_ref().map(|timing| standing::look(&drill, timing, now));
     let step = course::step(&drill, &found, &judged, look.as_ref(), now);
     if step.moves() && !is_as_shown(&api, &drill).await? {
-        return Ok(Action::requeue(SOON));
+        return Ok(Action::requeue(next_look::SOON));
     }
     if let Err(refusal) = &judged {
         context.metrics.refused(refusal.reason);
@@ -97,35 +86,10 @@ async fn bring_on(drill: Arc<RegistryDrill>, context: Arc<Context>) -> Result<Ac
                 .metrics
                 .reconciled("RegistryDrill", if refused { "refused" } else { "ok" });
             let chance = context.chance.draw();
-            Ok(Action::requeue(again(&step, look.as_ref(), &taken, now, chance)))
+            let next = next_look::next_look(&step, look.as_ref(), taken.is_ok(), now, chance);
+            Ok(Action::requeue(next))
         }
     }
-}
-
-/// What the agenda says.
-fn look(drill: &RegistryDrill, timing: &Timing, now: Timestamp) -> Look {
-    let status = drill.status.clone().unwrap_or_default();
-    let time = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
-    let made_at = drill.metadata.creation_timestamp.as_ref();
-    let generation = drill.metadata.generation;
-    let edited = status.observed_generation.is_some() && status.observed_generation != generation;
-    let longest = timing.deadline.as_secs().saturating_add(MARGIN_SECONDS);
-    let longest = SignedDuration::from_secs(i64::try_from(longest).unwrap_or(i64::MAX));
-    let busy_until = status.current.as_ref().map(|current| {
-        let end = record::began_at(current).and_then(|began| began.checked_add(longest).ok());
-        end.unwrap_or(now)
-    });
-    let standing = Standing {
-        schedule: &timing.schedule,
-        suspend: drill.spec.suspend,
-        trigger: drill.spec.trigger.as_deref(),
-        answered_trigger: status.last_trigger.as_deref(),
-        made_at: made_at.map_or(now, |made| made.0),
-        settled: time(&status.last_schedule_time),
-        edited: edited.then(|| time(&status.next_schedule_time)),
-        busy_until,
-    };
-    agenda::look(&standing, now)
 }
 
 /// Whether the resource is, in the API server's own words, as far as the watch shows it: what the watch shows may be old, and each step is
@@ -165,29 +129,6 @@ async fn take(
         (Step::Again | Step::Await | Step::End(_), _, _) => apply::remove(found, context).await,
         (Step::Follow, _, _) => apply::call(found, context, now).await,
         _ => Ok(()),
-    }
-}
-
-/// When there is something to do next.
-fn again(
-    step: &Step,
-    look: Option<&Look>,
-    taken: &Result<(), ApplyError>,
-    now: Timestamp,
-    chance: f64,
-) -> Duration {
-    match step {
-        _ if taken.is_err() => jittered(LOOK, chance),
-        Step::Follow | Step::Await => jittered(POLL, chance),
-        Step::Begin(..) | Step::Start(_) | Step::Keep(_) | Step::Again | Step::End(_) => SOON,
-        // It is due and cannot begin.
-        Step::Rest if look.is_none_or(|look| look.due.is_some()) => jittered(LOOK, chance),
-        Step::Rest => {
-            let next = look.and_then(|look| look.next);
-            let wait = next.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or(SOON));
-            // A timer may fire a little early; then nothing is due yet, and the rest is waited for.
-            wait.map_or(LONGEST, |wait| wait.min(LONGEST))
-        }
     }
 }
 
