@@ -8,57 +8,30 @@ pub mod build;
 pub mod certificate;
 mod close;
 mod credentials;
+mod managed;
 pub mod names;
+mod objects;
 mod standing;
 
-use std::collections::BTreeMap;
-
-use dataembassy_contract::{Reason, database};
-use dataembassy_crds::{
-    ActivatedRegistry, ActivationMode, EmbassyActivation, ManagedDatabase, PostgresqlTls, SecretRef, Target,
-    TlsMode,
-};
-use jiff::Timestamp;
-use jiff::civil::Date;
+use dataembassy_contract::Reason;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::Value;
 
-use crate::apply::{ApplyError, Owner, Writer};
-use crate::labels::DATABASE;
+use crate::apply::{ApplyError, Owner, Writer, is_owned};
+use crate::pod::refusal;
 use crate::run::{Context, ReconcileError};
 use build::{Public, Replicas};
 pub use close::close;
+pub use managed::{Left, Managed};
 pub use names::Names;
 
 /// The field manager of everything that is made for a managed database.
 pub const MANAGER: &str = "dataembassy-operator/database";
-
-/// A registry whose database the operator makes.
-#[derive(Clone, Copy, Debug)]
-pub struct Managed<'a> {
-    /// The activation that it is made for.
-    pub activation: &'a EmbassyActivation,
-    /// The registry.
-    pub registry: &'a ActivatedRegistry,
-    /// What was asked for.
-    pub spec: &'a ManagedDatabase,
-    /// Whose it is, where an activation of the same name has left it, which is gone.
-    pub left: Option<Left<'a>>,
-}
-
-/// The marks of a database whose activation is gone. They stay: a claim's can never change.
-#[derive(Clone, Copy, Debug)]
-pub struct Left<'a> {
-    /// The UID of that activation.
-    pub uid: &'a str,
-    /// When it was made.
-    pub made_at: Timestamp,
-}
 
 /// How a managed database stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,130 +52,6 @@ pub enum Standing {
         /// What, why, and what to do about it.
         message: String,
     },
-}
-
-impl<'a> Managed<'a> {
-    /// The one of a registry, if its target is a managed database.
-    #[must_use]
-    pub fn of(activation: &'a EmbassyActivation, registry: &'a ActivatedRegistry) -> Option<Self> {
-        Some(Self {
-            activation,
-            registry,
-            spec: registry.target.managed.as_ref()?,
-            left: None,
-        })
-    }
-}
-
-impl Managed<'_> {
-    /// What its objects are called.
-    #[must_use]
-    pub fn names(&self) -> Names {
-        let tls = self.spec.tls_ref.as_ref().map(|secret| secret.name.as_str());
-        let service = self.spec.service.as_deref();
-        Names::new(self.activation_name(), &self.registry.id, service, tls)
-    }
-
-    /// Where a restore finds it, and as whom. The database in it is made by the restore, like the source's.
-    #[must_use]
-    pub fn target(&self) -> Target {
-        let names = self.names();
-        Target {
-            host: format!("{}.{}.svc", names.internal, self.namespace()),
-            port: i32::from(database::PORT),
-            database: self.spec.database.as_ref().unwrap_or(&self.registry.id).clone(),
-            create_if_missing: true,
-            tls: PostgresqlTls {
-                mode: TlsMode::VerifyFull,
-                ca_ref: SecretRef {
-                    name: names.authority,
-                },
-            },
-            credentials_ref: SecretRef {
-                name: names.superuser,
-            },
-        }
-    }
-
-    /// The labels that a `RegistryRestore` needs, so that its pod is let in.
-    #[must_use]
-    pub fn restore_labels(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([(DATABASE.to_owned(), self.names().instance)])
-    }
-
-    /// The last day on which the operator's own certificate counts; none where one was named.
-    #[must_use]
-    pub fn certificate_ends(&self) -> Option<Date> {
-        let made = self.spec.tls_ref.is_none().then(|| self.made_at())?;
-        Some(certificate::validity(made).1)
-    }
-
-    /// The names that the server is called by, for its certificate.
-    fn host_names(&self) -> Vec<String> {
-        let (names, namespace) = (self.names(), self.namespace());
-        let forms = |name: &str| {
-            [
-                name.to_owned(),
-                format!("{name}.{namespace}"),
-                format!("{name}.{namespace}.svc"),
-                format!("{name}.{namespace}.svc.cluster.local"),
-            ]
-        };
-        forms(&names.public)
-            .into_iter()
-            .chain(forms(&names.internal))
-            .collect()
-    }
-
-    fn activation_name(&self) -> &str {
-        self.activation.metadata.name.as_deref().unwrap_or_default()
-    }
-
-    fn namespace(&self) -> &str {
-        self.activation.metadata.namespace.as_deref().unwrap_or_default()
-    }
-
-    fn uid(&self) -> &str {
-        if let Some(left) = &self.left {
-            return left.uid;
-        }
-        self.activation.metadata.uid.as_deref().unwrap_or_default()
-    }
-
-    /// When the activation was made: it never changes, so all that is counted from it stays the same too.
-    fn made_at(&self) -> Timestamp {
-        if let Some(left) = &self.left {
-            return left.made_at;
-        }
-        let made = self.activation.metadata.creation_timestamp.as_ref();
-        made.map_or_else(Timestamp::now, |time| time.0)
-    }
-
-    fn rehearses(&self) -> bool {
-        self.activation.spec.mode == ActivationMode::Rehearse
-    }
-
-    /// What is wrong with the names, where something is.
-    fn judge(&self) -> Option<Standing> {
-        let names = self.names();
-        let id = &self.registry.id;
-        let message = if names.public == names.internal {
-            format!(
-                "registries[{id}].target.managed.service is {}, which is the name of the Service that the restore uses: choose another one",
-                names.public
-            )
-        } else if names.public.starts_with(|letter: char| letter.is_ascii_digit()) {
-            format!(
-                "a Service's name begins with a letter, and {id} does not: set registries[{id}].target.managed.service"
-            )
-        } else {
-            return None;
-        };
-        Some(Standing::Refused {
-            reason: Reason::InvalidName,
-            message,
-        })
-    }
 }
 
 /// Makes what is missing and says how it stands. Where applications are served already, they are let in again when somebody has taken the Service
@@ -233,8 +82,7 @@ async fn bring(context: &Context, managed: &Managed<'_>, serves: bool) -> Result
     let hand = Hand::new(context, managed);
     let service: Option<Service> = hand.find(&names.public).await?;
     let mut anchor = hand.find::<StatefulSet>(&names.internal).await?;
-    let is_open = service.as_ref().is_some_and(is_open)
-        || serves && anchor.as_ref().is_some_and(|anchor| !close::is_shut(anchor));
+    let is_open = objects::is_open_to_all(service.as_ref(), anchor.as_ref(), serves);
     let public = if is_open { Public::Open } else { Public::Closed };
     if anchor.is_none() {
         let wanted = build::stateful_set(managed, Replicas::None, public, &context.settings);
@@ -250,7 +98,7 @@ async fn bring(context: &Context, managed: &Managed<'_>, serves: bool) -> Result
     let owner = build::owner(managed, anchor.metadata.uid.as_deref().unwrap_or_default());
     let owner = owner.as_ref();
     // A server that has begun has the password that it began with: another one would not be its.
-    if !standing::has_begun(&anchor) {
+    if !objects::has_begun(&anchor) {
         credentials::make(context, managed, owner)
             .await
             .map_err(ReconcileError::NotApplied)?;
@@ -274,7 +122,7 @@ async fn bring(context: &Context, managed: &Managed<'_>, serves: bool) -> Result
     if is_changed && public == Public::Closed {
         return Ok(standing::coming("its server is being started"));
     }
-    standing::judge(context, managed, &anchor).await
+    judge(context, managed, &anchor).await
 }
 
 /// Lets applications in: a policy, and then a selector for the Service, which thereby has endpoints. To be called only when every question was
@@ -289,10 +137,10 @@ pub async fn expose(context: &Context, managed: &Managed<'_>) -> Result<bool, Re
         .find::<Service>(&names.public)
         .await?
         .as_ref()
-        .is_some_and(is_open);
+        .is_some_and(objects::is_open);
     if !is_open {
         let anchor = hand.find::<StatefulSet>(&names.internal).await?;
-        if !anchor.as_ref().is_some_and(close::takes_everybody) {
+        if !anchor.as_ref().is_some_and(objects::takes_everybody) {
             return Ok(false);
         }
     }
@@ -339,11 +187,25 @@ pub async fn remove(context: &Context, managed: &Managed<'_>) -> Result<bool, Re
     Ok(!claim.is_some_and(|claim| hand.owner().owns(&claim)))
 }
 
-/// Whether a Service has a selector, and thereby endpoints.
-fn is_open(service: &Service) -> bool {
-    let spec = service.spec.as_ref();
-    let selector = spec.and_then(|spec| spec.selector.as_ref());
-    selector.is_some_and(|selector| !selector.is_empty())
+/// Judges by the pod: it is asked for only where the `StatefulSet` does not count it as ready.
+async fn judge(
+    context: &Context,
+    managed: &Managed<'_>,
+    found: &StatefulSet,
+) -> Result<Standing, ReconcileError> {
+    if objects::is_ready(found) {
+        return Ok(Standing::Ready);
+    }
+    let names = managed.names();
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), managed.namespace());
+    let pod = pods.get_opt(&names.pod).await.map_err(not_read)?;
+    let owner = found.metadata.uid.as_deref().unwrap_or_default();
+    if !pod.as_ref().is_some_and(|pod| is_owned(pod, owner))
+        && let Some(why) = refusal(&context.client, managed.namespace(), owner).await
+    {
+        return Ok(standing::refused(&names, managed.namespace(), &why));
+    }
+    Ok(standing::of_pod(pod.as_ref(), found, &names))
 }
 
 fn not_read(source: kube::Error) -> ReconcileError {

@@ -1,14 +1,12 @@
-//! How a managed database stands, by what Kubernetes says of its pod.
+//! How a managed database stands, by what Kubernetes says of its pod. Pure.
 
 use dataembassy_contract::Reason;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
-use kube::Api;
 
-use super::{Managed, Standing, build, not_read};
+use super::{Names, Standing, build};
 use crate::apply::is_owned;
-use crate::pod::{Words, none_made, refusal, trouble};
-use crate::run::{Context, ReconcileError};
+use crate::pod::{Words, none_made, trouble};
 
 /// How the server is spoken of.
 const WORDS: Words = Words {
@@ -25,32 +23,16 @@ pub(super) fn coming(message: &str) -> Standing {
     }
 }
 
-/// Whether a pod was ever asked for.
-pub(super) fn has_begun(found: &StatefulSet) -> bool {
-    let wanted = found.spec.as_ref().and_then(|spec| spec.replicas);
-    wanted.is_some_and(|replicas| replicas > 0)
-}
-
-/// Judges by the pod: it is asked for only where the `StatefulSet` does not count it as ready.
-pub(super) async fn judge(
-    context: &Context,
-    managed: &Managed<'_>,
-    found: &StatefulSet,
-) -> Result<Standing, ReconcileError> {
-    let status = found.status.as_ref();
-    let is_seen = status.and_then(|status| status.observed_generation) >= found.metadata.generation;
-    let is_ready = status.and_then(|status| status.ready_replicas) >= Some(1);
-    if is_seen && is_ready {
-        return Ok(Standing::Ready);
-    }
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), managed.namespace());
-    let pod = pods.get_opt(&managed.names().pod).await.map_err(not_read)?;
+/// How it stands while its pod is not ready, by that pod; one that is not of this `StatefulSet` says nothing of it.
+pub(super) fn of_pod(pod: Option<&Pod>, found: &StatefulSet, names: &Names) -> Standing {
     let owner = found.metadata.uid.as_deref().unwrap_or_default();
-    let pod = pod.filter(|pod| is_owned(pod, owner));
-    let Some(pod) = pod else {
-        return Ok(without_pod(context, managed, owner).await);
+    let Some(pod) = pod.filter(|pod| is_owned(*pod, owner)) else {
+        return coming(&format!(
+            "its pod is not there yet; if that stays, kubectl describe statefulset {} says why",
+            names.internal
+        ));
     };
-    Ok(match trouble(Some(&pod), None, WORDS) {
+    match trouble(Some(pod), None, WORDS) {
         Some(trouble) if trouble.reason == Reason::OutOfMemory => Standing::Coming {
             reason: trouble.reason,
             message:
@@ -58,32 +40,26 @@ pub(super) async fn judge(
                     .to_owned(),
         },
         Some(trouble) => Standing::Coming {
-            message: last_words(&pod).map_or(trouble.message.clone(), |words| {
+            message: last_words(pod).map_or(trouble.message.clone(), |words| {
                 format!("{}; it said: {words}", trouble.message)
             }),
             reason: trouble.reason,
         },
-        None => last_words(&pod).map_or_else(
+        None => last_words(pod).map_or_else(
             || coming("its server is starting"),
             |words| Standing::Coming {
                 reason: Reason::CrashLooping,
                 message: format!("the database ended, and is started again; it said: {words}"),
             },
         ),
-    })
+    }
 }
 
-/// What is to be said while there is no pod: it may be on its way, or be refused.
-async fn without_pod(context: &Context, managed: &Managed<'_>, owner: &str) -> Standing {
-    let (namespace, name) = (managed.namespace(), managed.names().internal);
-    match refusal(&context.client, namespace, owner).await {
-        Some(why) => Standing::Coming {
-            reason: Reason::PodRefused,
-            message: none_made("StatefulSet", &name, namespace, Some(&why)),
-        },
-        None => coming(&format!(
-            "its pod is not there yet; if that stays, kubectl describe statefulset {name} --namespace {namespace} says why"
-        )),
+/// How it stands where no pod may be made for it, by what was said of that.
+pub(super) fn refused(names: &Names, namespace: &str, why: &str) -> Standing {
+    Standing::Coming {
+        reason: Reason::PodRefused,
+        message: none_made("StatefulSet", &names.internal, namespace, Some(why)),
     }
 }
 
@@ -108,4 +84,102 @@ fn ended(pod: &Pod) -> Option<&ContainerStateTerminated> {
         .and_then(|state| state.terminated.as_ref());
     // One that runs again may come up: what it said is of the past.
     if is_running { None } else { now.or(before) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// How it stands with a pod of this status, and what is said of it.
+    fn said(status: &Value) -> (Reason, String) {
+        let found: StatefulSet =
+            serde_json::from_value(json!({"metadata": {"name": "day-population-db", "uid": "uid-set"}}))
+                .unwrap();
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "day-population-db-0", "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "day-population-db", "uid": "uid-set", "controller": true},
+            ]},
+            "status": status,
+        }))
+        .unwrap();
+        let names = Names::new("day", "population", None, None);
+        match of_pod(Some(&pod), &found, &names) {
+            Standing::Coming { reason, message } => (reason, message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The status of a pod whose server is in this state now, and was in that one before; beside it another container ended.
+    fn container(state: &Value, last: &Value) -> Value {
+        let one = |name: &str, state: &Value, last: &Value| {
+            json!({
+                "name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 1, "state": state, "lastState": last,
+            })
+        };
+        let other =
+            json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": "of another container"}});
+        json!({"containerStatuses": [one("other", &other, &json!({})), one("database", state, last)]})
+    }
+
+    fn ended(reason: &str, message: &str) -> Value {
+        json!({"terminated": {"exitCode": 1, "reason": reason, "message": message}})
+    }
+
+    #[test]
+    fn what_keeps_a_server_from_coming_up_is_said_with_its_last_words() {
+        let (none, waits) = (json!({}), json!({"waiting": {"reason": "CrashLoopBackOff"}}));
+        let full = ended("Error", "starting\nno space left\u{7} on device\n \n");
+        let (reason, message) = said(&container(&waits, &full));
+        assert_eq!(reason, Reason::CrashLooping);
+        assert!(
+            message.ends_with("; it said: no space left on device"),
+            "{message}"
+        );
+
+        // What it has said last counts, and not what it said before that.
+        let (_, message) = said(&container(&ended("Error", "now"), &ended("Error", "before")));
+        assert!(message.ends_with("it said: now"), "{message}");
+        // Nobody takes what it said before for what it says now that it runs again.
+        let runs = said(&container(&json!({"running": {}}), &full));
+        assert_eq!(runs, (Reason::Applying, "its server is starting".to_owned()));
+        let begins = said(&container(&none, &none));
+        assert_eq!(begins, runs);
+        let silent = said(&container(&ended("Error", " \n"), &none)).1;
+        assert!(!silent.contains("it said"), "{silent}");
+
+        let (reason, message) = said(&container(&waits, &ended("OOMKilled", "")));
+        assert_eq!(reason, Reason::OutOfMemory);
+        let advice = "raise target.managed.resources.limits.memory";
+        assert!(message.contains(advice), "{message}");
+
+        let (reason, message) = said(&container(&json!({"waiting": {"reason": "ErrImagePull"}}), &none));
+        assert_eq!(reason, Reason::ImagePullFailed);
+        assert!(!message.contains("it said"), "{message}");
+    }
+
+    #[test]
+    fn last_words_are_cut_where_they_are_long() {
+        let message = said(&container(&json!({}), &ended("Error", &"ä".repeat(600)))).1;
+        assert_eq!(message.matches('ä').count(), 512);
+    }
+
+    #[test]
+    fn a_pod_that_is_not_there_or_anothers_is_waited_for() {
+        let found: StatefulSet = serde_json::from_value(json!({"metadata": {"uid": "uid-set"}})).unwrap();
+        let names = Names::new("day", "population", None, None);
+        let anothers: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "day-population-db-0"}})).unwrap();
+        for pod in [None, Some(&anothers)] {
+            let Standing::Coming { reason, message } = of_pod(pod, &found, &names) else {
+                panic!("it stands");
+            };
+            assert_eq!(reason, Reason::Applying);
+            assert!(
+                message.contains("describe statefulset day-population-db "),
+                "{message}"
+            );
+        }
+    }
 }
