@@ -151,9 +151,7 @@ impl TrustSheet {
         }
         let mut text = self.to_string();
         text.push_str(&key.sign(Role::Store, text.as_bytes())?);
-        if text.len() > MAX_SHEET_BYTES {
-            return Err(SheetError::TooLarge { size: text.len() });
-        }
+        check_size(text.len())?;
         Ok(text)
     }
 
@@ -243,6 +241,14 @@ impl RegistrySheet {
         }
         Ok(())
     }
+}
+
+/// Refuses what nobody reads.
+fn check_size(size: usize) -> Result<(), SheetError> {
+    if size > MAX_SHEET_BYTES {
+        return Err(SheetError::TooLarge { size });
+    }
+    Ok(())
 }
 
 /// Whether a line has room for this name, and for nothing else.

@@ -2,8 +2,8 @@
 
 use super::text::TITLE;
 use super::{
-    Expected, MAX_CUSTODIANS, MAX_REGISTRIES, MAX_SHEET_BYTES, MAX_SIGNERS, MAX_TERMS, RegistrySheet,
-    RetiredCustodian, SHEET_FORMAT, SheetError, SourceHead, TrustSheet, VerifiedSheet, WrongLine,
+    Expected, MAX_CUSTODIANS, MAX_REGISTRIES, MAX_SIGNERS, MAX_TERMS, RegistrySheet, RetiredCustodian,
+    SHEET_FORMAT, SheetError, SourceHead, TrustSheet, VerifiedSheet, WrongLine, check_size,
 };
 use crate::activation::{Approver, Approvers, MAX_APPROVERS};
 use crate::chain::SignerRange;
@@ -19,9 +19,7 @@ impl TrustSheet {
     ///
     /// The lines are read before the signature is checked: where a letter was mistyped, a person needs to know in which line.
     pub fn verify(sheet: &[u8]) -> Result<VerifiedSheet, SheetError> {
-        if sheet.len() > MAX_SHEET_BYTES {
-            return Err(SheetError::TooLarge { size: sheet.len() });
-        }
+        check_size(sheet.len())?;
         let (text, armored) = sheet.split_at(start_of_signature(sheet));
         let read = read(text)?;
         let signer = signature::verify(Role::Store, text, armored)?;

@@ -6,6 +6,7 @@ mod chains;
 mod doors;
 mod entries;
 mod keys;
+mod limits;
 mod manifests;
 mod proofs;
 mod retention;

@@ -335,14 +335,26 @@ fn a_proof_beyond_its_bounds_is_not_written() {
 #[test]
 fn a_standing_that_could_mislead_a_late_reader_is_not_written() {
     type Change = fn(&mut Standing);
-    let cases: [(Change, &str); 18] = [
+    let cases: [(Change, &str); 21] = [
         (
             |standing| standing.drills[0].entry = sequence(9),
             "drills must ascend",
         ),
         (
             |standing| standing.drills[1].entry = sequence(10),
-            "before the proof",
+            "drills must be entries before the proof",
+        ),
+        (
+            |standing| standing.reports = vec![report(6, "a-report"), report(6, "b-report")],
+            "reports must ascend",
+        ),
+        (
+            |standing| standing.reports = vec![report(6, "a-report"), report(10, "b-report")],
+            "reports must be entries before the proof",
+        ),
+        (
+            |standing| standing.reports = (1..=17).map(|number| report(number, "a-report")).collect(),
+            "more members",
         ),
         (
             |standing| {
