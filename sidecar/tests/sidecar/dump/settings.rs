@@ -6,7 +6,6 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use std::time::{Duration, Instant};
 
 use crate::support::{MAJORS, Standing, network, source, take, take_with};
 use dataembassy_sidecar::postgresql::dump::DumpError;
