@@ -33,7 +33,7 @@ use tokio_postgres::{Client, NoTls};
 pub use cell::{Cell, Container};
 pub use container::PodContainer;
 pub use directory::DumpDirectory;
-pub use fault_relay::{DatabaseToxic, FaultRelay};
+pub use fault_relay::{DatabaseToxic, FaultRelay, Place};
 pub use programs::{programs, scripted_pg_dump};
 pub use relay::Relay;
 pub use remembering_relay::RememberingRelay;

@@ -2,6 +2,7 @@
 //! certificate, so that a password that is bound to it passes, and counts what the server says by its plain bytes.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,8 +63,31 @@ impl DatabaseToxic {
     }
 }
 
-/// A toxic at its place.
+/// How far on a toxic may act: before which of the connections, and before which of the bytes, or of the replies, of one.
 #[derive(Clone, Copy, Debug)]
+pub struct Place {
+    connections: u64,
+    bytes: u64,
+    replies: u64,
+}
+
+impl Place {
+    /// Among all that a short run says. It may lie beyond, and then the toxic does not act.
+    pub const ANYWHERE: Self = Self {
+        connections: 4,
+        bytes: 20_000,
+        replies: 2,
+    };
+    /// At the beginning of the first connection, which nobody misses.
+    pub const FIRST: Self = Self {
+        connections: 1,
+        bytes: 64,
+        replies: 1,
+    };
+}
+
+/// A toxic at its place.
+#[derive(Clone, Debug)]
 struct Dose {
     toxic: DatabaseToxic,
     /// Connections that it spares.
@@ -71,6 +95,14 @@ struct Dose {
     /// Bytes of the server's that pass before it acts; milliseconds of delay; bytes a second; replies that pass before one is lost.
     after: u64,
     seed: u64,
+    /// On how many connections it has acted.
+    struck: Arc<AtomicU64>,
+}
+
+impl Dose {
+    fn strike(&self) {
+        self.struck.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A running relay; dropping it closes its port.
@@ -83,7 +115,8 @@ pub struct FaultRelay {
 #[derive(Debug, Default)]
 struct State {
     dose: Option<Dose>,
-    met: u64,
+    /// What the latest dose has struck, also after it was taken back.
+    struck: Arc<AtomicU64>,
     healed: watch::Sender<u64>,
 }
 
@@ -101,7 +134,7 @@ impl FaultRelay {
                 let (dose, mut healed) = (next_dose(&shared), lock(&shared).healed.subscribe());
                 let ends = Arc::clone(&ends);
                 connections.spawn(async move {
-                    let poisoned = dose.is_some_and(|dose| !dose.toxic.is_harmless());
+                    let poisoned = dose.as_ref().is_some_and(|dose| !dose.toxic.is_harmless());
                     // How a connection ends is its client's business.
                     tokio::select! {
                         ended = relay(client, ends, dose) => drop(ended),
@@ -125,34 +158,42 @@ impl FaultRelay {
 
     /// Poisons what comes from now on, at a place that the dice say.
     pub fn poison(&self, toxic: DatabaseToxic, dice: &mut Dice) {
+        self.poison_within(toxic, dice, Place::ANYWHERE);
+    }
+
+    /// The same, not farther on than `farthest`.
+    pub fn poison_within(&self, toxic: DatabaseToxic, dice: &mut Dice, farthest: Place) {
         let after = match toxic {
             DatabaseToxic::Latency => 1 + dice.below(20),
             DatabaseToxic::Bandwidth => (256 + dice.below(768)) * 1024,
-            DatabaseToxic::LoseReply => dice.below(2),
-            _ => dice.below(20_000),
+            DatabaseToxic::LoseReply => dice.below(farthest.replies),
+            _ => dice.below(farthest.bytes),
         };
-        self.give(Dose {
-            toxic,
-            spared: if toxic.is_harmless() { 0 } else { dice.below(4) },
-            after,
-            seed: dice.throw(),
-        });
+        let spared = if toxic.is_harmless() {
+            0
+        } else {
+            dice.below(farthest.connections)
+        };
+        self.give(toxic, spared, after, dice.throw());
     }
 
     /// Poisons each connection that comes from now on in the same way, after so many bytes of the server's; for [`DatabaseToxic::Latency`] these
     /// are milliseconds, for [`DatabaseToxic::Bandwidth`] bytes a second, for [`DatabaseToxic::LoseReply`] replies.
     pub fn poison_all(&self, toxic: DatabaseToxic, after: u64) {
-        self.give(Dose {
-            toxic,
-            spared: 0,
-            after,
-            seed: 0,
-        });
+        self.give(toxic, 0, after, 0);
     }
 
-    fn give(&self, dose: Dose) {
+    fn give(&self, toxic: DatabaseToxic, spared: u64, after: u64, seed: u64) {
+        let struck = Arc::<AtomicU64>::default();
         let mut state = lock(&self.dose);
-        (state.dose, state.met) = (Some(dose), 0);
+        state.struck = Arc::clone(&struck);
+        state.dose = Some(Dose {
+            toxic,
+            spared,
+            after,
+            seed,
+            struck,
+        });
     }
 
     /// Passes on what comes from now on, and cuts what stalls.
@@ -162,10 +203,10 @@ impl FaultRelay {
         state.healed.send_modify(|times| *times += 1);
     }
 
-    /// How many connections were poisoned since the last [`Self::poison`].
+    /// On how many connections the latest toxic has acted: a connection that ends before the toxic's place has met none.
     #[must_use]
     pub fn met(&self) -> u64 {
-        lock(&self.dose).met
+        lock(&self.dose).struck.load(Ordering::Relaxed)
     }
 }
 
@@ -182,13 +223,12 @@ fn next_dose(state: &Mutex<State>) -> Option<Dose> {
         dose.spared -= 1;
         return None;
     }
-    let dose = *dose;
-    state.met += 1;
-    Some(dose)
+    Some(dose.clone())
 }
 
 async fn relay(client: TcpStream, ends: Arc<Ends>, dose: Option<Dose>) -> Result<()> {
-    if dose.is_some_and(|dose| dose.toxic == DatabaseToxic::Refuse) {
+    if let Some(dose) = dose.as_ref().filter(|dose| dose.toxic == DatabaseToxic::Refuse) {
+        dose.strike();
         bail!("refused");
     }
     let (client, server) = ends.join(client).await?;
@@ -197,7 +237,7 @@ async fn relay(client: TcpStream, ends: Arc<Ends>, dose: Option<Dose>) -> Result
     let answered = async {
         match dose {
             Some(dose) if dose.toxic == DatabaseToxic::LoseReply => {
-                lose_reply(from_server, to_client, dose.after).await
+                lose_reply(from_server, to_client, &dose).await
             }
             dose => answer(from_server, to_client, dose).await,
         }
@@ -215,10 +255,11 @@ async fn answer(
     mut to: impl AsyncWrite + Unpin,
     dose: Option<Dose>,
 ) -> Result<()> {
-    let mut left = match dose {
+    let mut left = match &dose {
         Some(dose) if !dose.toxic.is_harmless() => dose.after,
         _ => u64::MAX,
     };
+    let mut is_first = true;
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
@@ -229,7 +270,7 @@ async fn answer(
         if read == 0 {
             return Ok(());
         }
-        let pause = match dose {
+        let pause = match &dose {
             Some(dose) if dose.toxic == DatabaseToxic::Latency => Duration::from_millis(dose.after),
             Some(dose) if dose.toxic == DatabaseToxic::Bandwidth => {
                 Duration::from_micros(1_000_000 * read as u64 / dose.after.max(1))
@@ -237,6 +278,9 @@ async fn answer(
             _ => Duration::ZERO,
         };
         if !pause.is_zero() {
+            if let Some(dose) = dose.as_ref().filter(|_| std::mem::take(&mut is_first)) {
+                dose.strike();
+            }
             tokio::time::sleep(pause).await;
         }
         to.write_all(&buffer[..read]).await?;
@@ -244,6 +288,7 @@ async fn answer(
         left -= read as u64;
     }
     let Some(dose) = dose else { return Ok(()) };
+    dose.strike();
     match dose.toxic {
         DatabaseToxic::StallAfterBytes => std::future::pending().await,
         DatabaseToxic::Garbage => {
@@ -266,12 +311,14 @@ async fn answer(
     }
 }
 
-/// Passes on whole messages, and none any more from the one on that says that a `COPY` or a transaction has ended, `spared` of those apart.
+/// Passes on whole messages, and none any more from the one on that says that a `COPY` or a transaction has ended, as many of those apart as the dose
+/// spares.
 async fn lose_reply(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut spared: u64,
+    dose: &Dose,
 ) -> Result<()> {
+    let mut spared = dose.after;
     loop {
         let tag = from.read_u8().await?;
         let length = from.read_u32().await?;
@@ -279,6 +326,7 @@ async fn lose_reply(
         from.read_exact(&mut body).await?;
         if tag == b'C' && (body.starts_with(b"COPY ") || body.starts_with(b"COMMIT")) {
             let Some(left) = spared.checked_sub(1) else {
+                dose.strike();
                 return std::future::pending().await;
             };
             spared = left;

@@ -14,14 +14,14 @@ use crate::support::{plain_copy, source_as};
 use dataembassy_archive::Identities;
 use dataembassy_contract::Reason;
 use dataembassy_contract::config::RecipientConfig;
-use dataembassy_contract::report::{CheckState, FinishedRun, Outcome, Report};
+use dataembassy_contract::report::{Check, CheckState, FinishedRun, Outcome, Report};
 use dataembassy_ledger::chain::{CustodianKey, SignerRange};
 use dataembassy_sidecar::restore::copy::{Choice, StoredCopy};
 use dataembassy_sidecar::restore::{progress::Progress, restore};
 use dataembassy_sidecar::store::LedgerSettings;
 use dataembassy_testkit::fault_proxy::{FaultProxy, Toxic};
 use dataembassy_testkit::minio::{BUCKET, StoreUser};
-use dataembassy_testkit::postgresql::{DatabaseToxic, FaultRelay, Server};
+use dataembassy_testkit::postgresql::{DatabaseToxic, FaultRelay, Place, Server};
 use dataembassy_testkit::seed::Dice;
 
 use super::{MOST_MEMORY, PLACES, assert_no_panic, assert_patient, poison};
@@ -32,6 +32,8 @@ const SHORT: Duration = Duration::from_secs(8);
 const LONG: Duration = Duration::from_mins(1);
 /// How much later than its deadline a run may be seen to end.
 const SLACK: Duration = Duration::from_secs(5);
+/// Within which time of a fault its reason can be read.
+const TOLD: Duration = Duration::from_mins(1);
 
 /// Where the proxy stands that is poisoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,25 +109,28 @@ impl Subject {
         self.bench.write_config();
     }
 
-    /// Waits until a run by this trigger has ended, or something is told to be wrong; then the toxic has done what it can.
-    async fn until_felt(&self, trigger: &str, deadline: Duration) -> Option<FinishedRun> {
-        let begun = Instant::now();
-        while begun.elapsed() < deadline + SLACK {
-            if let Some(report) = self.sidecar.report().await {
-                if let Some(run) = run_of(&report, trigger) {
-                    return Some(run);
-                }
+    /// Waits until a run by this trigger has ended, or something is told to be wrong; then the toxic has done what it can. One of both must be
+    /// within a minute, whatever the toxic is.
+    async fn until_felt(&self, trigger: &str, deadline: Duration) -> (Option<FinishedRun>, Report) {
+        let (begun, patience) = (Instant::now(), deadline.max(TOLD) + SLACK);
+        loop {
+            let report = self.sidecar.report().await;
+            if let Some(report) = &report {
+                let run = run_of(report, trigger);
                 let loaded = report.loaded.as_ref().map(|loaded| loaded.generation);
-                let is_told = [&report.store, &report.source]
-                    .iter()
-                    .any(|check| check.state == CheckState::False);
-                if loaded == Some(self.bench.config.generation) && is_told && report.run.is_none() {
-                    return None;
+                let is_told = loaded == Some(self.bench.config.generation)
+                    && wrong(report).is_some()
+                    && report.run.is_none();
+                if run.is_some() || is_told {
+                    return (run, report.clone());
                 }
             }
+            assert!(
+                begun.elapsed() < patience,
+                "{trigger}: nothing is told of it: {report:#?}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        None
     }
 
     /// Asks for a copy while something is wrong, and for another one when it is not any more.
@@ -133,8 +138,7 @@ impl Subject {
         let (begun, before) = (Instant::now(), self.proxy().seen().len());
         let deadline = if is_harmless { LONG } else { SHORT };
         self.ask(name, deadline);
-        let run = self.until_felt(name, deadline).await;
-        let told = self.sidecar.report().await.unwrap();
+        let (run, told) = self.until_felt(name, deadline).await;
         assert_patient(name, self.proxy().seen().len() - before, begun);
         heal(self);
         if let Some(run) = &run {
@@ -143,6 +147,13 @@ impl Subject {
             assert!(is_copied || !run.message.is_empty(), "{name}: {run:#?}");
             let took = run.ended_at.duration_since(run.started_at).as_secs_f64();
             assert!(took < (deadline + SLACK).as_secs_f64(), "{name}: {run:#?}");
+        } else {
+            let message = wrong(&told).map(|check| check.message.as_str());
+            assert!(
+                message.is_some_and(|message| !message.is_empty()),
+                "{name}: {told:#?}"
+            );
+            assert!(!is_harmless, "{name}: {told:#?}");
         }
         let reasons = [
             run.map(|run| run.reason),
@@ -230,6 +241,12 @@ fn run_of(report: &Report, trigger: &str) -> Option<FinishedRun> {
     runs.find(|run| run.trigger.as_deref() == Some(trigger)).cloned()
 }
 
+/// What is told to be wrong with the store or the source.
+fn wrong(report: &Report) -> Option<&Check> {
+    let mut checks = [&report.store, &report.source].into_iter();
+    checks.find(|check| check.state == CheckState::False)
+}
+
 fn name_of(toxic: impl Debug, round: u64) -> String {
     format!("{toxic:?}-{round}").to_lowercase()
 }
@@ -264,10 +281,21 @@ async fn a_mirror_of_a_bad_database_suffers(rounds: u64) {
     let mut subject = Subject::start(Way::Direct).await;
     for round in 0..rounds {
         for toxic in DatabaseToxic::ALL {
-            let name = name_of(toxic, round);
-            subject.relay.poison(toxic, &mut dice.part(&name));
-            let heal = |subject: &Subject| subject.relay.heal();
-            subject.suffers(&name, toxic.is_harmless(), heal).await;
+            let mut has_struck = false;
+            for (place, farthest) in [Place::ANYWHERE, Place::FIRST].into_iter().enumerate() {
+                if has_struck {
+                    break;
+                }
+                let name = format!("{}-{place}", name_of(toxic, round));
+                let mut dice = dice.part(&name);
+                subject.relay.poison_within(toxic, &mut dice, farthest);
+                let heal = |subject: &Subject| {
+                    has_struck = subject.relay.met() > 0;
+                    subject.relay.heal();
+                };
+                subject.suffers(&name, toxic.is_harmless(), heal).await;
+            }
+            assert!(has_struck, "{toxic:?} has struck nothing in round {round}");
         }
     }
     Box::pin(subject.ends_whole()).await;

@@ -9,7 +9,7 @@ use dataembassy_ledger::SigningKey;
 use dataembassy_sidecar::store::init::initialise;
 use dataembassy_sidecar::store::{Ledger, LedgerSettings, PutOutcome, Requirements, StoreError, probe};
 use dataembassy_testkit::fault_proxy::Fault;
-use dataembassy_testkit::postgresql::{DatabaseToxic, FaultRelay, Server};
+use dataembassy_testkit::postgresql::{DatabaseToxic, FaultRelay, Place, Server};
 use dataembassy_testkit::seed::Dice;
 use hyper::Method;
 
@@ -157,14 +157,23 @@ async fn a_database_that_talks_nonsense_ends_a_dump_with_a_reason_at_every_place
     network(&mut through).port = relay.port();
     for round in 0..8 {
         for toxic in [DatabaseToxic::Garbage, DatabaseToxic::EndlessMessage] {
-            let name = format!("{toxic:?} {round}");
-            relay.poison(toxic, &mut dice.part(&name));
-            let taken = tokio::time::timeout(Duration::from_mins(1), take(&through)).await;
-            // Where the place lies beyond all that was said, nothing was wrong.
-            if let Err(error) = taken.unwrap_or_else(|_| panic!("{name}: the dump does not end")) {
-                assert!(error.reason() != Reason::InternalError, "{name}: {error}");
+            let mut has_struck = false;
+            for (place, farthest) in [Place::ANYWHERE, Place::FIRST].into_iter().enumerate() {
+                if has_struck {
+                    break;
+                }
+                let name = format!("{toxic:?} {round} {place}");
+                relay.poison_within(toxic, &mut dice.part(&name), farthest);
+                let taken = tokio::time::timeout(Duration::from_mins(1), take(&through)).await;
+                has_struck = relay.met() > 0;
+                match taken.unwrap_or_else(|_| panic!("{name}: the dump does not end")) {
+                    Err(error) => assert!(error.reason() != Reason::InternalError, "{name}: {error}"),
+                    // The place lies beyond all that was said, or where nobody listened any more; the first connection's beginning does not.
+                    Ok(_) => assert_eq!(place, 0, "{name}: nonsense was understood"),
+                }
+                relay.heal();
             }
-            relay.heal();
+            assert!(has_struck, "{toxic:?} has struck nothing in round {round}");
         }
     }
     take(&through).await.unwrap();
