@@ -49,7 +49,8 @@ pub fn outlets() -> (Outlets, Vec<mpsc::Receiver<Member>>) {
 /// Seals and uploads until the channels of members close; returns the segments in their order. How much will come stands in `dump` before the
 /// first member does.
 ///
-/// An error closes a channel, and so ends the dump.
+/// An error is returned at once, although threads that seal may still wait for a member: their channels close with the dump, which the caller is to
+/// end then.
 pub async fn run(
     members: Vec<mpsc::Receiver<Member>>,
     dump: watch::Receiver<dump::Progress>,
@@ -58,10 +59,9 @@ pub async fn run(
 ) -> Result<Vec<SegmentRecord>, PipelineError> {
     let (drafts, taken) = mpsc::channel(1);
     let sealing = Sealing::new(recipient, dump, members.len(), drafts);
-    let (segments, sealed) = tokio::join!(upload(taken, uploader), seal_all(members, sealing));
-    // Where both failed, the upload did so first: sealing only stops because nobody takes segments any more.
-    let segments = segments?;
-    sealed?;
+    // Where the upload fails, sealing would see it only with the next member, and one may never come. It says nothing of its own then: it stops, as
+    // nobody takes segments any more.
+    let (segments, ()) = tokio::try_join!(upload(taken, uploader), seal_all(members, sealing))?;
     Ok(segments)
 }
 

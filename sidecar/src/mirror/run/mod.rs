@@ -206,7 +206,7 @@ impl<'a> Opened<'a> {
     ) -> Result<(Dumped, Vec<SegmentRecord>), RunError> {
         let (outlets, taken) = pipeline::outlets();
         // An upload that fails must not leave the database with our snapshot.
-        let _stop = cancel.clone().drop_guard();
+        let stop = cancel.clone().drop_guard();
         let dumping = dump.run(outlets, telling.dump.clone(), cancel);
         let Draft { key, uploader, .. } = &self.copy;
         let piping = pipeline::run(
@@ -222,11 +222,17 @@ impl<'a> Opened<'a> {
                 // No copy will name what is still on its way into the store.
                 Err(error) => return Err(error.into()),
             },
-            segments = &mut piping => (dumping.await, segments),
+            segments = &mut piping => {
+                if segments.is_err() {
+                    // A dump that waits for its database would hold the snapshot until its next member, which may be as late as the deadline.
+                    drop(stop);
+                }
+                (dumping.await, segments)
+            }
         };
         match (dumped, segments) {
-            // Where the pipeline fails, the dump only sees that nobody takes its members any more.
-            (Err(DumpError::ReceiverGone), Err(error)) => Err(error.into()),
+            // Where the pipeline fails, the dump only sees that nobody takes its members any more, or that it is stopped.
+            (Err(DumpError::ReceiverGone | DumpError::Cancelled), Err(error)) => Err(error.into()),
             (dumped, segments) => Ok((dumped?, segments?)),
         }
     }
