@@ -89,7 +89,7 @@ pub struct Keeper {
     /// Why the last turn could not do its work.
     trouble: Option<(Reason, String)>,
     /// Why the store takes no entry of ours, though it lets us read.
-    unwritten: Option<String>,
+    unwritten: Option<(Reason, String)>,
     watchbook: Watchbook,
     report: report::Told,
     /// Faults that were logged.
@@ -271,10 +271,9 @@ impl Keeper {
         }
         match self.write_if_due(assignment).await {
             Ok(()) => self.unwritten = None,
-            // The ledger was read, and what it says holds: who needs a copy now must hear of it.
-            Err(error) if error.reason() == Reason::StoreAccessDenied => {
+            Err(error) if takes_no_entry(&error) => {
                 tracing::warn!(registry = %self.registry, reason = %error.reason(), %error, "a custody entry cannot be written");
-                self.unwritten = Some(error.to_string());
+                self.unwritten = Some((error.reason(), error.to_string()));
             }
             Err(error) => return Err(error),
         }
@@ -332,6 +331,12 @@ impl Keeper {
         }
         dedup(findings)
     }
+}
+
+/// Whether it is only that the store takes no entry of ours. The ledger was read, and what it says holds: who needs a copy now must hear of it, and
+/// what may go must go on going, since nothing else makes room in a full store.
+fn takes_no_entry(error: &StoreError) -> bool {
+    matches!(error.reason(), Reason::StoreAccessDenied | Reason::StoreFull)
 }
 
 /// One place and reason is told once, by who found it first.

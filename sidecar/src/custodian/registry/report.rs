@@ -68,15 +68,15 @@ impl Keeper {
             let message = format!("registry {}: {message}", self.registry);
             ledger = judgement::check(&self.report.ledger, CheckState::Unknown, *reason, message, now);
         }
-        if let Some(why) = &self.unwritten
+        let unwritten = self.unwritten.as_ref();
+        if let Some((reason, why)) = unwritten.or(self.retention.unrecorded())
             && ledger.state == CheckState::True
         {
             let message = format!(
                 "{}; but nothing can be written into its custody chain: {why}",
                 ledger.message
             );
-            let denied = Reason::StoreAccessDenied;
-            ledger = judgement::check(&self.report.ledger, CheckState::True, denied, message, now);
+            ledger = judgement::check(&self.report.ledger, CheckState::True, *reason, message, now);
         }
         let intact = known.intact(&holdings, &self.report.intact);
         let verification = verification(&holdings, assignment, now);

@@ -24,7 +24,7 @@ use dataembassy_ledger::retention::Plan;
 use dataembassy_ledger::value::Sequence;
 use jiff::Timestamp;
 
-use super::{Assignment, Keeper, Left};
+use super::{Assignment, Keeper, Left, takes_no_entry};
 use crate::custodian::finding::{Finding, Loss, is_of_the_ledger};
 use crate::process::clock::Now;
 use crate::store::StoreError;
@@ -49,6 +49,8 @@ pub struct Retention {
     chains: [chains::Passed; 3],
     /// A lock that the store refuses to prolong.
     refused: Option<Refused>,
+    /// Why the store does not take the entry that records what goes.
+    unrecorded: Option<(Reason, String)>,
     recall: recall::Recall,
     deletion: deletion::Deletion,
 }
@@ -95,6 +97,12 @@ impl Retention {
         renewed
     }
 
+    /// Why what goes could not be recorded.
+    #[must_use]
+    pub const fn unrecorded(&self) -> Option<&(Reason, String)> {
+        self.unrecorded.as_ref()
+    }
+
     /// What was deleted since the process started.
     #[must_use]
     pub const fn deleted(&self) -> deletion::Deleted {
@@ -124,8 +132,16 @@ impl Keeper {
         let mut left = vec![self.prolong(assignment, may_go).await?];
         // What waits is told in a dry run too.
         left.push(self.recall(assignment).await?);
+        self.retention.unrecorded = None;
         if may_go {
-            left.push(self.record(assignment).await?);
+            match self.record(assignment).await {
+                Ok(more) => left.push(more),
+                Err(error) if takes_no_entry(&error) => {
+                    tracing::warn!(registry = %self.registry, reason = %error.reason(), %error, "what goes cannot be recorded; what was recorded before goes all the same");
+                    self.retention.unrecorded = Some((error.reason(), error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
             left.push(self.delete(assignment).await?);
         }
         Ok(left.into_iter().max().unwrap_or(Left::Nothing))
