@@ -106,3 +106,48 @@ async fn what_a_store_is_asked_is_counted_by_requests_and_bytes() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{asked:?}");
     }
 }
+
+#[tokio::test]
+async fn a_small_store_is_full_when_it_is_filled_keeps_what_it_has_and_takes_more_when_there_is_room() {
+    const MEBIBYTES: u32 = 16;
+    let minio = Minio::start_small(MEBIBYTES).await.unwrap();
+    minio.make_bucket(BUCKET, BucketKind::Locked).await.unwrap();
+    minio.put(BUCKET, "before", b"kept".to_vec()).await.unwrap();
+    let put = async |name: &str, body: Vec<u8>| {
+        let path = format!("/{BUCKET}/{name}");
+        let answer = minio
+            .root()
+            .send(Method::PUT, &path, &[], &[], body)
+            .await
+            .unwrap();
+        (
+            answer.status(),
+            String::from_utf8_lossy(answer.body()).into_owned(),
+        )
+    };
+    // How much room there is, it looks once a second.
+    let until = async |wanted: StatusCode, body: &[u8]| {
+        let begun = Instant::now();
+        loop {
+            let (status, told) = put("put", body.to_vec()).await;
+            if status == wanted {
+                return told;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{status}: {told}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    minio.fill().unwrap();
+    let told = until(StatusCode::INSUFFICIENT_STORAGE, &b"small"[..]).await;
+    assert!(told.contains("XMinioStorageFull"), "{told}");
+    assert_eq!(minio.get(BUCKET, "before").await.unwrap(), b"kept");
+
+    minio.make_room().unwrap();
+    until(StatusCode::OK, &b"small"[..]).await;
+    let large = vec![7; MEBIBYTES as usize * (1 << 20)];
+    let (status, told) = put("large", large.clone()).await;
+    assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{told}");
+    minio.resize(8 * MEBIBYTES).unwrap();
+    until(StatusCode::OK, large.as_slice()).await;
+    assert_eq!(minio.get(BUCKET, "before").await.unwrap(), b"kept");
+}

@@ -4,11 +4,12 @@ mod admin;
 mod rested;
 mod running;
 mod signed;
+mod small;
 mod traffic;
 
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use hyper::Method;
 
@@ -44,9 +45,35 @@ impl Minio {
     pub async fn start() -> Result<Self> {
         let running = match rested::take() {
             Some(running) => running,
-            None => Arc::new(Running::start().await?),
+            None => Arc::new(Running::start(None).await?),
         };
         Ok(Self { running })
+    }
+
+    /// A server of one's own, with a volume of so many MiB for all that it holds. It loses all of it when it is stopped, and nobody finds it later.
+    pub async fn start_small(mebibytes: u32) -> Result<Self> {
+        let running = Arc::new(Running::start(Some(mebibytes)).await?);
+        Ok(Self { running })
+    }
+
+    /// Leaves no byte free on the volume of a small server.
+    pub fn fill(&self) -> Result<()> {
+        self.volume()?.fill()
+    }
+
+    /// Takes away again what [`Self::fill`] has put there.
+    pub fn make_room(&self) -> Result<()> {
+        self.volume()?.make_room()
+    }
+
+    /// Gives a small server a volume of so many MiB; what it holds stays.
+    pub fn resize(&self, mebibytes: u32) -> Result<()> {
+        self.volume()?.resize(mebibytes)
+    }
+
+    fn volume(&self) -> Result<&small::Volume> {
+        let volume = self.running.volume.as_ref();
+        volume.context("the server has no volume of its own")
     }
 
     /// Starts the server again after [`Self::stop`], on the same port and data.

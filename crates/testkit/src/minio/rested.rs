@@ -18,7 +18,7 @@ pub(super) fn take() -> Option<Arc<Running>> {
 
 impl Drop for Minio {
     fn drop(&mut self) {
-        if self.running.is_stopped() {
+        if self.running.is_stopped() || self.running.volume.is_some() {
             return;
         }
         let mut rested = RESTED.lock().unwrap_or_else(PoisonError::into_inner);

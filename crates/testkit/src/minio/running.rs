@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 
+use super::small::Volume;
 use super::{Credentials, SignedClient};
 use crate::authority::Authority;
 use crate::process::{Scratch, Server, free_port};
@@ -20,13 +21,16 @@ pub(super) struct Running {
     // Declared first, so that the process is gone before its directory is.
     server: Mutex<Option<Server>>,
     directory: Scratch,
+    /// Where its data lies, if not on the disk of everybody.
+    pub(super) volume: Option<Volume>,
     pub(super) authority: Authority,
     pub(super) port: u16,
     pub(super) root: SignedClient,
 }
 
 impl Running {
-    pub(super) async fn start() -> Result<Self> {
+    /// With its data on a volume of so many MiB, or on the disk of everybody.
+    pub(super) async fn start(mebibytes: Option<u32>) -> Result<Self> {
         let directory = Scratch::new("minio-")?;
         let authority = Authority::new("test store authority")?;
         let certificates = directory.path().join("certificates");
@@ -42,6 +46,7 @@ impl Running {
         let root = SignedClient::new(&authority.certificate(), format!("127.0.0.1:{port}"), credentials)?;
         let running = Self {
             server: Mutex::default(),
+            volume: mebibytes.map(|mebibytes| Volume::new(mebibytes, directory.path())),
             directory,
             authority,
             port,
@@ -62,6 +67,7 @@ impl Running {
         };
         let root = self.root.credentials();
         let address = format!("127.0.0.1:{}", self.port);
+        let program = provisioned::path("minio")?;
         let arguments = [
             "server".to_owned(),
             "--quiet".to_owned(),
@@ -79,12 +85,16 @@ impl Running {
             // What it was asked can be read without a token of its own.
             ("MINIO_PROMETHEUS_AUTH_TYPE".to_owned(), "public".to_owned()),
         ];
-        let server = Server::start(
-            &provisioned::path("minio")?,
-            arguments,
-            environment,
-            &self.log_path(),
-        )?;
+        let log = self.log_path();
+        let server = match &self.volume {
+            None => Server::start(&program, arguments, environment, &log)?,
+            Some(volume) => {
+                let mut inside = volume.before();
+                inside.push(program.to_string_lossy().into_owned());
+                inside.extend(arguments);
+                Server::start(Path::new("unshare"), inside, environment, &log)?
+            }
+        };
         *self.server() = Some(server);
         self.root.until_it_answers("MinIO", &self.log_path()).await
     }
