@@ -72,7 +72,11 @@ impl CustodianBench {
     }
 
     pub async fn start_with(bucket: BucketKind) -> Self {
-        let minio = Minio::start().await.unwrap();
+        Self::start_at(Minio::start().await.unwrap(), bucket).await
+    }
+
+    /// The same on this server.
+    pub async fn start_at(minio: Minio, bucket: BucketKind) -> Self {
         minio.make_bucket(BUCKET, bucket).await.unwrap();
         let proxy = FaultProxy::start(minio.address(), minio.authority())
             .await

@@ -42,7 +42,11 @@ impl StoreBench {
 
     /// Starts both and makes a bucket.
     pub async fn start_with(bucket: BucketKind) -> Self {
-        let minio = Minio::start().await.unwrap();
+        Self::start_at(Minio::start().await.unwrap(), bucket).await
+    }
+
+    /// Makes a bucket on this server, and starts a proxy before it.
+    pub async fn start_at(minio: Minio, bucket: BucketKind) -> Self {
         minio.make_bucket(BUCKET, bucket).await.unwrap();
         let proxy = FaultProxy::start(minio.address(), minio.authority())
             .await

@@ -7,6 +7,7 @@
 mod clock;
 mod custodian;
 mod database;
+mod full;
 mod harm;
 mod kills;
 mod mirror;
