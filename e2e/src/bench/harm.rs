@@ -17,6 +17,7 @@ use super::{
     configuration::Servers,
     data::Data,
     ours::Mirror,
+    promise::Promise,
     rig::{DATABASE, MAX_CONNECTIONS, Rig},
     row::Row,
 };
@@ -33,6 +34,8 @@ const SCALE: &str = "10";
 const TRANSACTIONS: &str = "10000";
 /// The mirror's run is in trouble by then.
 const DEADLINE: Duration = Duration::from_mins(2);
+/// A registry takes so many times as long at most as without a mirror beside it, whatever is wrong with the store.
+const SLOWED: f64 = 1.15;
 
 /// What is wrong with the store when a segment is put.
 fn troubles() -> [(&'static str, Fault); 3] {
@@ -73,14 +76,15 @@ pub(super) async fn measure(runs: u32, sidecar: &Path, progress: &Progress) -> R
             mirror.stop().await?;
             proxy.heal();
         }
-        rows.push(Row::seconds(
-            format!("20,000 transactions beside a mirror whose store {what}, against alone"),
-            &beside,
-            &alone,
-        ));
+        rows.push(row(what, &beside, &alone));
         step.done();
     }
     Ok(rows)
+}
+
+fn row(what: &str, beside: &[Duration], alone: &[Duration]) -> Row {
+    let name = format!("20,000 transactions beside a mirror whose store {what}, against alone");
+    Row::seconds(name, beside, alone).promised(Promise::at_most(SLOWED))
 }
 
 /// How long the same number of transactions takes.
@@ -115,4 +119,24 @@ async fn few_sessions(rig: &Rig) -> Result<()> {
         "the mirror has {found} sessions, and {MAX_CONNECTIONS} are allowed"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::missed;
+
+    #[test]
+    fn a_registry_that_its_mirror_slows_is_a_promise_missed() {
+        let took = |beside| {
+            [row(
+                "is full",
+                &[Duration::from_millis(beside)],
+                &[Duration::from_secs(10)],
+            )]
+        };
+        assert_eq!(missed(&took(11_400)), None);
+        let told = missed(&took(11_600));
+        assert!(told.is_some_and(|told| told.contains("is full")));
+    }
 }
