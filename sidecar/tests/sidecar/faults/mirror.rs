@@ -2,29 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::bench::mirror::{MirrorBench, Sidecar};
-use crate::bench::{StoreBench, registry};
 use crate::gate::bench::{GateBench, peak_kib};
 use crate::restore::embassy::age_keygen;
-use crate::sealed::{OWNER, options, target};
-use crate::support::{plain_copy, source_as};
-use dataembassy_archive::Identities;
+use crate::support::plain_copy;
 use dataembassy_contract::Reason;
-use dataembassy_contract::config::RecipientConfig;
 use dataembassy_contract::report::{Check, CheckState, FinishedRun, Outcome, Report};
-use dataembassy_ledger::chain::{CustodianKey, SignerRange};
-use dataembassy_sidecar::restore::copy::{Choice, StoredCopy};
-use dataembassy_sidecar::restore::{progress::Progress, restore};
-use dataembassy_sidecar::store::LedgerSettings;
+use dataembassy_sidecar::restore::copy::Choice;
 use dataembassy_testkit::fault_proxy::{FaultProxy, Toxic};
-use dataembassy_testkit::minio::{BUCKET, StoreUser};
-use dataembassy_testkit::postgresql::{DatabaseToxic, FaultRelay, Place, Server};
+use dataembassy_testkit::minio::BUCKET;
+use dataembassy_testkit::postgresql::{DatabaseToxic, FaultRelay, Place};
 use dataembassy_testkit::seed::Dice;
 
-use super::{MOST_MEMORY, PLACES, assert_no_panic, assert_patient, poison};
+use super::{MOST_MEMORY, PLACES, assert_no_panic, assert_patient, poison, restored, sealed_to};
 
 /// A run's deadline amid a fault: what stalls ends by it.
 const SHORT: Duration = Duration::from_secs(8);
@@ -62,13 +54,7 @@ impl Subject {
     async fn start(way: Way) -> Self {
         let mut bench = MirrorBench::start(17).await;
         let identity = age_keygen();
-        let recipient = identity
-            .lines()
-            .find_map(|line| line.strip_prefix("# public key: "));
-        bench.config.embassy.recipients = vec![RecipientConfig {
-            name: "ministry".into(),
-            public_key: recipient.unwrap().into(),
-        }];
+        bench.config.embassy.recipients = sealed_to(&identity);
         let relay = FaultRelay::start(bench.database.server).await.unwrap();
         bench.config.source.postgresql.as_mut().unwrap().port = relay.port();
         let (mut gate, mut before_gate) = (None, None);
@@ -208,29 +194,7 @@ impl Subject {
             let bytes = minio.get(BUCKET, &key).await.unwrap();
             assert_eq!(crate::bench::sha256(&bytes).to_string(), *digest, "{key}");
         }
-        let user = StoreUser::Retrieval {
-            registry: registry().to_string(),
-        };
-        let keys = minio.add_user(BUCKET, &user).await.unwrap();
-        let store = StoreBench::store_as(&self.bench.store.settings(BUCKET), &keys);
-        let trust = LedgerSettings {
-            registry: registry(),
-            signers: vec![SignerRange::always(self.bench.signer.public_key())],
-            custodians: vec![CustodianKey {
-                key: self.bench.custodian.public_key(),
-                until: None,
-            }],
-            floor: ledger.head_reference(),
-        };
-        let identities = Identities::parse(&self.identity).unwrap();
-        let copy = StoredCopy::open(store, &trust, Choice::Latest, &identities)
-            .await
-            .unwrap();
-        let target = target(Server::shared(17)).await;
-        let into = source_as(target.server, &target.name, OWNER);
-        restore(&Arc::new(copy), &into, &options(), &Progress::default())
-            .await
-            .unwrap();
+        let target = restored(&self.bench, &self.identity, Choice::Latest).await;
         let rows = "SELECT * FROM person ORDER BY id";
         assert_eq!(plain_copy(&self.bench.database, rows), plain_copy(&target, rows));
     }

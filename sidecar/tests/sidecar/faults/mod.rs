@@ -18,9 +18,22 @@ mod retention;
 mod source;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Instant;
 
+use crate::bench::mirror::MirrorBench;
+use crate::bench::{StoreBench, registry};
+use crate::sealed::{OWNER, options, target};
+use crate::support::source_as;
+use dataembassy_archive::Identities;
+use dataembassy_contract::config::RecipientConfig;
+use dataembassy_ledger::chain::{CustodianKey, SignerRange};
+use dataembassy_sidecar::restore::copy::{Choice, StoredCopy};
+use dataembassy_sidecar::restore::{progress::Progress, restore};
+use dataembassy_sidecar::store::LedgerSettings;
 use dataembassy_testkit::fault_proxy::{FaultProxy, Toxic};
+use dataembassy_testkit::minio::{BUCKET, StoreUser};
+use dataembassy_testkit::postgresql::{Database, Server};
 use dataembassy_testkit::seed::Dice;
 use hyper::Method;
 
@@ -91,4 +104,42 @@ fn assert_no_panic(log: &str) {
         let line = log.lines().find(|line| line.contains(word));
         assert!(line.is_none(), "{line:?}");
     }
+}
+
+/// Copies are sealed to who has this identity, as `age-keygen` has written it.
+fn sealed_to(identity: &str) -> Vec<RecipientConfig> {
+    let mut lines = identity.lines();
+    let public_key = lines.find_map(|line| line.strip_prefix("# public key: "));
+    vec![RecipientConfig {
+        name: "ministry".into(),
+        public_key: public_key.unwrap().into(),
+    }]
+}
+
+/// A database into which a copy of a mirror's was restored, by nothing but the store and who the copy is sealed to.
+async fn restored(bench: &MirrorBench, identity: &str, choice: Choice) -> Database {
+    let user = StoreUser::Retrieval {
+        registry: registry().to_string(),
+    };
+    let keys = bench.store.minio.add_user(BUCKET, &user).await.unwrap();
+    let store = StoreBench::store_as(&bench.store.settings(BUCKET), &keys);
+    let trust = LedgerSettings {
+        registry: registry(),
+        signers: vec![SignerRange::always(bench.signer.public_key())],
+        custodians: vec![CustodianKey {
+            key: bench.custodian.public_key(),
+            until: None,
+        }],
+        floor: bench.ledger().await.head_reference(),
+    };
+    let identities = Identities::parse(identity).unwrap();
+    let copy = StoredCopy::open(store, &trust, choice, &identities)
+        .await
+        .unwrap();
+    let target = target(Server::shared(17)).await;
+    let into = source_as(target.server, &target.name, OWNER);
+    restore(&Arc::new(copy), &into, &options(), &Progress::default())
+        .await
+        .unwrap();
+    target
 }
