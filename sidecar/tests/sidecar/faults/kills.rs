@@ -2,6 +2,7 @@
 //! was committed is lost, nothing is called intact that is not, nothing runs on without an end, and nothing is left over.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::gate::bench::GateBench;
 use crate::restore::embassy::age_keygen;
 use crate::sealed::{OWNER, target};
 use crate::support::plain_copy;
-use dataembassy_contract::config::{Floor, RecipientConfig};
+use dataembassy_contract::config::Floor;
 use dataembassy_contract::custodian::{CustodianConfig, RegistryReport};
 use dataembassy_contract::report::{CheckState, Head, Outcome, Report};
 use dataembassy_contract::restore::{Ending, RestoreConfig, RestoreResult};
@@ -27,7 +28,7 @@ use dataembassy_testkit::seed::Dice;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::assert_no_panic;
+use super::{assert_no_panic, sealed_to};
 
 /// No run takes longer; what it has put by then and not committed may be swept.
 const RUN: &str = "40s";
@@ -39,6 +40,9 @@ const DAMAGED: u64 = 1;
 /// A store that locks, as a mirror must see it; this one locks nothing, so that what is swept can go today.
 const LOCKS: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
     <Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+
+/// The number of the signal that nobody can catch.
+const SIGKILL: i32 = 9;
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug)]
@@ -80,13 +84,7 @@ impl World {
     async fn start() -> Self {
         let mut bench = MirrorBench::start_at(StoreBench::start_with(BucketKind::Lockable).await).await;
         let identity = age_keygen();
-        let recipient = identity
-            .lines()
-            .find_map(|line| line.strip_prefix("# public key: "));
-        let recipients = vec![RecipientConfig {
-            name: "ministry".into(),
-            public_key: recipient.unwrap().into(),
-        }];
+        let recipients = sealed_to(&identity);
         let minio = &bench.store.minio;
         let eyes = FaultProxy::start(minio.address(), minio.authority())
             .await
@@ -241,8 +239,9 @@ impl World {
         self.bench.write_config();
     }
 
-    /// Kills one of them at a seeded moment, counted in what reaches the store, and begins it anew.
-    async fn kill_one(&mut self, dice: &mut Dice) {
+    /// Kills one of them at a seeded moment, counted in what reaches the store, and begins it anew. False where it had come to its end by itself
+    /// before.
+    async fn kill_one(&mut self, dice: &mut Dice) -> bool {
         let who = VICTIMS[dice.place(VICTIMS.len())];
         if matches!(who, Victim::Restore) && self.restore.is_none() {
             self.begin(who);
@@ -255,16 +254,31 @@ impl World {
         while self.eyes.seen().len() < requests && begun.elapsed() < longest {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        match who {
-            Victim::Mirror => self.mirror.take().unwrap().kill(),
-            Victim::Gate => self.gate.kill(),
-            Victim::Custodian => self.custodian.take().unwrap().kill(),
+        let is_killed = match who {
+            Victim::Mirror => {
+                let mirror = self.mirror.take().unwrap();
+                let is_running = is_running(mirror.process_id());
+                mirror.kill();
+                is_running
+            }
+            Victim::Gate => {
+                let is_running = is_running(self.gate.process_id());
+                self.gate.kill();
+                is_running
+            }
+            Victim::Custodian => {
+                let custodian = self.custodian.take().unwrap();
+                let is_running = is_running(custodian.process_id());
+                custodian.kill();
+                is_running
+            }
             Victim::Restore => end(self.restore.take()),
             Victim::Store => {
                 self.bench.store.minio.stop();
                 self.bench.store.minio.resume().await.unwrap();
+                true
             }
-        }
+        };
         if !matches!(who, Victim::Restore) {
             self.begin(who);
         }
@@ -272,6 +286,7 @@ impl World {
             self.ask().await;
         }
         self.listen(&format!("{who:?}")).await;
+        is_killed
     }
 
     /// What the mirror says is committed is remembered, and so is what an operator would remember of the custodian's report.
@@ -452,12 +467,20 @@ fn assert_honest(what: &str, report: &RegistryReport) {
     );
 }
 
-fn end(process: Option<Child>) {
-    if let Some(mut process) = process {
-        // It may have come to its end by itself.
-        drop(process.kill());
-        process.wait().unwrap();
-    }
+/// Kills a process; false where it had come to its end by itself, or there was none.
+fn end(process: Option<Child>) -> bool {
+    let Some(mut process) = process else {
+        return false;
+    };
+    drop(process.kill());
+    process.wait().unwrap().signal() == Some(SIGKILL)
+}
+
+/// Whether a process of ours, for which nobody has waited yet, is still at work.
+fn is_running(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    !state.unwrap().trim_start().starts_with('Z')
 }
 
 /// A process that was told of one of these folders, or whose program was.
@@ -524,8 +547,15 @@ fn write(folder: &Path, name: &str, text: &str) {
 async fn kills(times: u64) {
     let mut dice = Dice::of_the_environment(&format!("the kill loop, {times} times"));
     let mut world = World::start().await;
-    for _ in 0..times {
-        world.kill_one(&mut dice).await;
+    let (mut killed, mut tried) = (0, 0);
+    while killed < times {
+        // Of five, one may now and then have ended before: a restore, which is short.
+        assert!(
+            tried < 2 * times,
+            "only {killed} of {tried} were there to be killed"
+        );
+        tried += 1;
+        killed += u64::from(world.kill_one(&mut dice).await);
     }
     Box::pin(world.settles()).await;
 }
