@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use super::StoreError;
 use super::connection::{StoreClock, Wire, http_client};
 use super::custody::{ObjectLock, read_time};
-use super::error::Attempt;
+use super::error::{Attempt, plain};
 use super::outgoing;
 use super::settings::{DepositKeys, Patience, StoreSettings};
 
@@ -469,7 +469,7 @@ fn goes_on(
 fn nonsense(cause: String) -> StoreError {
     StoreError::NotUnderstood {
         operation: LIST_VERSIONS,
-        cause,
+        cause: plain(&cause),
     }
 }
 

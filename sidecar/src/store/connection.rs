@@ -20,14 +20,11 @@ use aws_smithy_types::body::SdkBody;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dataembassy_contract::sovereignty::Sovereignty;
-use http_body_util::Limited;
 use jiff::Timestamp;
 
+use super::words::bounded;
 use super::{StoreError, StoreSettings};
 use crate::resolver::Resolver;
-
-/// The most bytes of an answer that is no object. The longest is a page of a listing: a thousand versions under keys as long as keys may be.
-const MAX_WORDS: usize = 8 * 1024 * 1024;
 
 /// Builds the HTTP client. It reads no proxy from the environment: a proxy would decide whom we reach.
 pub(super) fn http_client(settings: &StoreSettings) -> Result<SharedHttpClient, StoreError> {
@@ -163,7 +160,7 @@ impl Intercept for Wire {
         let answer = context.response_mut();
         if !(answer.status().is_success() && bag.load::<Metadata>().is_some_and(reads)) {
             let words = std::mem::replace(answer.body_mut(), SdkBody::taken());
-            *answer.body_mut() = SdkBody::from_body_1_x(Limited::new(words, MAX_WORDS));
+            *answer.body_mut() = bounded(words);
         }
         Ok(())
     }

@@ -291,7 +291,7 @@ const fn is_transient(status: u16) -> bool {
 }
 
 /// A server's words without what could fool a terminal, cut.
-fn plain(message: &str) -> String {
+pub(super) fn plain(message: &str) -> String {
     message
         .chars()
         .filter(|letter| !letter.is_control())
@@ -348,7 +348,7 @@ impl Attempt<'_> {
                     .map_or_else(|| other.to_string(), ToString::to_string);
                 StoreError::NotUnderstood {
                     operation: self.operation,
-                    cause,
+                    cause: plain(&cause),
                 }
             }
         }
@@ -407,11 +407,10 @@ impl Attempt<'_> {
 
     fn explain_answer(&self, status: u16, code: &str, message: &str) -> StoreError {
         let bucket = self.bucket.to_owned();
+        let told = plain(code);
         match (code, status) {
             ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken", _) => {
-                StoreError::CredentialsRefused {
-                    code: code.to_owned(),
-                }
+                StoreError::CredentialsRefused { code: told }
             }
             ("RequestTimeTooSkewed", _) => StoreError::ClockSkewed {
                 seconds: 900,
@@ -427,9 +426,7 @@ impl Attempt<'_> {
                 demanded: "Object Lock".into(),
             },
             ("XMinioStorageFull" | "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded", _) | (_, 507) => {
-                StoreError::Full {
-                    code: code.to_owned(),
-                }
+                StoreError::Full { code: told }
             }
             ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | ("", 401 | 403) => {
                 StoreError::AccessDenied {
@@ -441,7 +438,7 @@ impl Attempt<'_> {
             _ => StoreError::Failed {
                 operation: self.operation,
                 status,
-                code: code.to_owned(),
+                code: told,
                 message: plain(message),
             },
         }

@@ -17,6 +17,7 @@ mod outgoing;
 mod probe;
 mod settings;
 pub(crate) mod way;
+mod words;
 
 /// What an object takes of a store at least, in bytes: however small it is, it is a file there. The gate and the custodian count alike.
 pub const LEAST_OBJECT_BYTES: u64 = 4_096;

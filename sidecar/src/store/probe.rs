@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::types::{BucketVersioningStatus, ObjectLockEnabled, ObjectLockRetentionMode};
 use dataembassy_contract::config::{ImmutabilityConfig, LockMode};
 
+use super::error::plain;
 use super::{Store, StoreError};
 
 /// The most that our clock and the store's may differ: entries carry our time, locks are counted from the store's.
@@ -86,7 +87,7 @@ async fn check_versioning(store: &Store) -> Result<(), StoreError> {
         Some(BucketVersioningStatus::Enabled) => Ok(()),
         other => Err(StoreError::NoVersioning {
             bucket: store.bucket.clone(),
-            state: other.map_or("off", BucketVersioningStatus::as_str).to_lowercase(),
+            state: plain(other.map_or("off", BucketVersioningStatus::as_str)).to_lowercase(),
         }),
     }
 }
@@ -124,7 +125,7 @@ async fn check_object_lock(store: &Store, requirements: Requirements) -> Result<
         let mode = retention
             .mode()
             .map_or("no mode", ObjectLockRetentionMode::as_str);
-        return Err(refuse(format!("it has {mode} for {days} days")));
+        return Err(refuse(plain(&format!("it has {mode} for {days} days"))));
     }
     Ok(days)
 }
