@@ -5,6 +5,7 @@ pub mod clock;
 pub mod fabricated;
 pub mod fault_proxy;
 pub mod https;
+pub mod invented_xml;
 pub mod many;
 pub mod minio;
 pub mod postgresql;

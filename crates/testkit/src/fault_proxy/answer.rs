@@ -84,6 +84,7 @@ fn said(fault: &Fault, method: &Method, target: &str) -> Option<Answered> {
     match fault {
         Fault::Answer(status) => Some(words(*status, None, Bytes::new())),
         Fault::Retell(told) => Some(words(StatusCode::OK, None, Bytes::from_static(told.as_bytes()))),
+        Fault::Tell(status, told) => Some(words(*status, None, told.clone())),
         Fault::Say {
             status,
             code,

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use jiff::Timestamp;
 
@@ -51,6 +52,8 @@ pub enum Fault {
     },
     /// Answers `200` with these words, without passing the request on.
     Retell(&'static str),
+    /// Answers with this status and these words, without passing the request on.
+    Tell(StatusCode, Bytes),
     /// Reads the body of a put and says that it is stored, without passing the request on: a store that keeps nothing.
     Swallow,
     /// Passes the request on, and tells of another checksum than that of the answer; what is put is said not to fit its own.

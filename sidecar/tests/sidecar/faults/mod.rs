@@ -9,6 +9,7 @@ mod custodian;
 mod database;
 mod full;
 mod harm;
+mod invented;
 mod kills;
 mod mirror;
 mod nonsense;
