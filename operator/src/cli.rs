@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser};
 use dataembassy_contract::files::{
     METRICS_PORT, OTLP_CERTIFICATE_VARIABLE, OTLP_ENDPOINT_VARIABLE, STATUS_PORT,
 };
+use dataembassy_contract::sovereignty::{Loopback, Sovereignty};
 use dataembassy_telemetry as telemetry;
 use kube::Client;
 
@@ -103,8 +104,7 @@ fn run(line: CommandLine) -> anyhow::Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         level: line.log_level,
         collector,
-        // Who installs the operator says where its own traces go; no resource has a say in it.
-        address_guard: telemetry::AddressGuard::none(),
+        address_guard: collector_guard(),
     })?;
     drop(entered);
     let result = runtime.block_on(async {
@@ -135,7 +135,40 @@ fn run(line: CommandLine) -> anyhow::Result<()> {
     result
 }
 
+/// Who installs the operator says where its own traces go, and no resource has a say in it: any address will do. A commercial cloud is refused
+/// all the same, and here: each sidecar would refuse it too, and none would start.
+fn collector_guard() -> telemetry::AddressGuard {
+    let names = Sovereignty::default().with_loopback(Loopback::Allowed);
+    telemetry::AddressGuard::none()
+        .with_names(move |name| names.judge_destination(name).map_err(|error| error.to_string()))
+}
+
 #[expect(clippy::print_stderr, reason = "the last words of a command line program")]
 fn report(error: &anyhow::Error) {
     eprintln!("dataembassy-operator: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_that_is_to_send_its_traces_to_a_commercial_cloud_does_not_start() {
+        let endpoint = "http://traces.eu-central-1.amazonaws.com:4318";
+        let started = telemetry::start(&telemetry::Settings {
+            service: "dataembassy-operator",
+            version: "0.0.0",
+            level: telemetry::Level::default(),
+            collector: Some(telemetry::Collector {
+                endpoint: endpoint.to_owned(),
+                certificates: None,
+            }),
+            address_guard: collector_guard(),
+        });
+        let said = started.unwrap_err().to_string();
+        assert!(
+            said.contains(endpoint) && said.contains("commercial cloud"),
+            "{said}"
+        );
+    }
 }

@@ -12,24 +12,43 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tokio::net::lookup_host;
 use tower::Service;
 
-/// Says whether an address may be connected to; the error is the reason why not.
+/// Says whether an address may be connected to, and a name asked for; the error is the reason why not.
 #[derive(Clone)]
-pub struct AddressGuard(Arc<dyn Fn(IpAddr) -> Result<(), String> + Send + Sync>);
+pub struct AddressGuard {
+    addresses: Arc<dyn Fn(IpAddr) -> Result<(), String> + Send + Sync>,
+    names: Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+}
 
 impl AddressGuard {
-    /// A guard that asks `judge`.
+    /// A guard that asks `judge` about every address, and lets every name through.
     pub fn new(judge: impl Fn(IpAddr) -> Result<(), String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(judge))
+        Self {
+            addresses: Arc::new(judge),
+            names: Arc::new(|_: &str| Ok(())),
+        }
     }
 
-    /// A guard that lets every address through.
+    /// The same guard, which asks `judge` about every name as well: by its addresses alone nobody can tell whose it is.
+    #[must_use]
+    pub fn with_names(self, judge: impl Fn(&str) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self {
+            names: Arc::new(judge),
+            ..self
+        }
+    }
+
+    /// A guard that lets every address and every name through.
     #[must_use]
     pub fn none() -> Self {
         Self::new(|_| Ok(()))
     }
 
     pub(crate) fn judge(&self, address: IpAddr) -> Result<(), String> {
-        (self.0)(address)
+        (self.addresses)(address)
+    }
+
+    pub(crate) fn judge_name(&self, name: &str) -> Result<(), String> {
+        (self.names)(name)
     }
 }
 
@@ -39,7 +58,7 @@ impl fmt::Debug for AddressGuard {
     }
 }
 
-/// Asks the system's resolver and judges each address. A connection goes to one of these, and nobody asks again for it.
+/// Judges a name, asks the system's resolver, and judges each address. A connection goes to one of these, and nobody asks again for it.
 #[derive(Clone, Debug)]
 pub(crate) struct GuardedResolver(pub(crate) AddressGuard);
 
@@ -55,6 +74,7 @@ impl Service<Name> for GuardedResolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let guard = self.0.clone();
         Box::pin(async move {
+            guard.judge_name(name.as_str()).map_err(io::Error::other)?;
             let addresses: Vec<SocketAddr> = lookup_host((name.as_str(), 0)).await?.collect();
             for address in &addresses {
                 guard.judge(address.ip()).map_err(io::Error::other)?;

@@ -85,7 +85,7 @@ pub struct Settings {
     pub level: Level,
     /// Where its traces go; nowhere if absent.
     pub collector: Option<Collector>,
-    /// Asked about every address of the collector's before it is connected to.
+    /// Asked about the collector's name, and about every address of it before it is connected to.
     pub address_guard: AddressGuard,
 }
 

@@ -43,7 +43,7 @@ pub enum TransportError {
         /// What is wrong with it.
         why: String,
     },
-    /// It is written as an address that must not be connected to.
+    /// It is written as an address that must not be connected to, or by a name of somebody who must not be told anything.
     #[error("traces must not go to {endpoint}: {why}")]
     Refused {
         /// The collector's endpoint.
@@ -68,7 +68,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(collector: &Collector, guard: &AddressGuard) -> Result<Self, TransportError> {
-        judge_literal(&collector.endpoint, guard)?;
+        judge_written(&collector.endpoint, guard)?;
         let mut roots = RootCertStore::empty();
         match &collector.certificates {
             Some(path) => add_certificates(&mut roots, path)?,
@@ -98,15 +98,17 @@ impl Client {
     }
 }
 
-/// A literal address never reaches the resolver, so this is where it is judged.
-fn judge_literal(endpoint: &str, guard: &AddressGuard) -> Result<(), TransportError> {
+/// A literal address never reaches the resolver, so this is where it is judged; a name is judged before anything is sent, so that whoever
+/// starts the process reads it.
+fn judge_written(endpoint: &str, guard: &AddressGuard) -> Result<(), TransportError> {
     let uri = endpoint.parse::<Uri>().ok();
     let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let Ok(address) = host.parse::<IpAddr>() else {
-        return Ok(());
+    let judged = match host.parse::<IpAddr>() {
+        Ok(address) => guard.judge(address),
+        Err(_) => guard.judge_name(host),
     };
-    guard.judge(address).map_err(|why| TransportError::Refused {
+    judged.map_err(|why| TransportError::Refused {
         endpoint: endpoint.to_owned(),
         why,
     })
@@ -172,5 +174,28 @@ mod tests {
             let error = Client::new(&collector(literal), &guard).unwrap_err();
             assert!(matches!(error, TransportError::Refused { .. }), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_collector_whose_name_is_refused_is_neither_asked_for_nor_connected_to() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let guard = AddressGuard::none().with_names(|name| match name.to_ascii_lowercase().as_str() {
+            "localhost" => Err(format!("{name} is somebody else's")),
+            _ => Ok(()),
+        });
+        let named = |host: &str| Collector {
+            endpoint: format!("http://{host}:{}", address.port()),
+            certificates: None,
+        };
+        let error = Client::new(&named("LocalHost"), &guard).unwrap_err();
+        assert!(error.to_string().contains("somebody else's"), "{error}");
+        // Whoever comes to the resolver by another way is judged there.
+        let client = Client::new(&named("127.0.0.1"), &guard).unwrap();
+        let astray = Request::post(named("localhost").endpoint).body(Bytes::new());
+        client.send_bytes(astray.unwrap()).await.unwrap_err();
+        let ours = TcpStream::connect(address).await.unwrap();
+        let (_, first) = listener.accept().await.unwrap();
+        assert_eq!(first, ours.local_addr().unwrap());
     }
 }

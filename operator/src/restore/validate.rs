@@ -211,10 +211,10 @@ fn judge_copy(given: &crds::CopyChoice) -> Result<CopyChoice, Refusal> {
     }
 }
 
-/// Refuses a database's host that is nobody's registry, before anything is done for it.
+/// Refuses a database's host that is nobody's registry, or a commercial cloud's, before anything is done for it.
 pub(crate) fn judge_host(field: &str, host: &str) -> Result<(), Refusal> {
     Sovereignty::default()
-        .judge_host(host)
+        .judge_destination(host)
         .map_err(|error| Refusal::new(error.reason(), format!("{field}: {error}")))
 }
 

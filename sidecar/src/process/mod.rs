@@ -87,6 +87,7 @@ impl ProcessArguments {
     fn telemetry(&self) -> Settings {
         let certificates = self.otlp_certificate.clone();
         let guard = Sovereignty::default().with_loopback(self.place().loopback);
+        let names = guard.clone();
         Settings {
             service: "dataembassy-sidecar",
             version: env!("CARGO_PKG_VERSION"),
@@ -97,7 +98,8 @@ impl ProcessArguments {
             }),
             address_guard: AddressGuard::new(move |address| {
                 guard.judge_address(address).map_err(|error| error.to_string())
-            }),
+            })
+            .with_names(move |name| names.judge_destination(name).map_err(|error| error.to_string())),
         }
     }
 
@@ -152,4 +154,49 @@ pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("{address} cannot be listened on"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        process: ProcessArguments,
+    }
+
+    /// Why a process that is told to send its traces there does not start.
+    fn refusal(endpoint: &str) -> String {
+        let line = Line::try_parse_from(["sidecar", "--otlp-endpoint", endpoint]).unwrap();
+        let started = dataembassy_telemetry::start(&line.process.telemetry());
+        started.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn traces_go_to_no_commercial_cloud_however_its_name_is_spelled_and_to_no_forbidden_address() {
+        for endpoint in [
+            "http://traces.eu-central-1.amazonaws.com:4318",
+            "http://Traces.AZURE.com.:4318",
+            "http://windows.net",
+        ] {
+            let said = refusal(endpoint);
+            assert!(
+                said.contains("commercial cloud") && said.contains(endpoint),
+                "{said}"
+            );
+        }
+        for (endpoint, kind) in [
+            ("http://169.254.169.254:4318", "link-local"),
+            ("http://[::ffff:169.254.169.254]:4318", "link-local"),
+            ("http://[fd00:ec2::254]:4318", "metadata"),
+            ("http://localhost:4318", "loopback"),
+            ("http://[::1]:4318", "loopback"),
+        ] {
+            let said = refusal(endpoint);
+            assert!(said.contains(kind), "{said}");
+        }
+    }
 }

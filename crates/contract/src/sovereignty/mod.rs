@@ -40,11 +40,11 @@ pub struct Sovereignty {
 pub enum NotSovereign {
     /// A commercial cloud.
     #[error(
-        "{host} belongs to a commercial cloud ({suffix}): copies go to a store under the state's own control only, and no \
-         setting allows this"
+        "{host} belongs to a commercial cloud ({suffix}): copies, and what is told of them, go only to what is under the \
+         state's own control, and no setting allows this"
     )]
     CommercialCloud {
-        /// The host of the endpoint.
+        /// The host, as it is written.
         host: String,
         /// The suffix that gave it away.
         suffix: &'static str,
@@ -159,6 +159,16 @@ impl Sovereignty {
         host.parse().map_or(Ok(()), |address| self.judge_address(address))
     }
 
+    /// Judges a host that copies are opened into, or that is told of them: a database that is restored into, a collector of traces. Beyond what
+    /// [`Self::judge_host`] refuses, it is no commercial cloud's.
+    pub fn judge_destination(&self, host: &str) -> Result<(), NotSovereign> {
+        let name = normal_host(host);
+        if let Some(suffix) = cloud::of(&name) {
+            return Err(NotSovereign::CommercialCloud { host: name, suffix });
+        }
+        self.judge_host(host)
+    }
+
     /// Judges the address that is about to be connected to.
     pub fn judge_address(&self, address: IpAddr) -> Result<(), NotSovereign> {
         let forbidden = |kind| NotSovereign::ForbiddenAddress { address, kind };
@@ -205,6 +215,29 @@ mod tests {
         }
         for host in ["population-db", "10.0.0.7", "localhost.example", "fd00::7"] {
             assert_eq!(guard.judge_host(host), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_opened_in_a_commercial_cloud_and_nothing_is_told_there() {
+        let guard = Sovereignty::default();
+        for host in [
+            "registry.abc.eu-central-1.rds.amazonaws.com",
+            "Registry.Postgres.Database.Azure.Com.",
+            "windows.net",
+            "169.254.169.254",
+            "localhost",
+        ] {
+            let error = guard.judge_destination(host).unwrap_err();
+            assert_eq!(error.reason(), Reason::NotSovereign, "{host}");
+        }
+        for host in [
+            "population-db",
+            "10.0.0.7",
+            "amazonaws.com.embassy.example",
+            "fd00::7",
+        ] {
+            assert_eq!(guard.judge_destination(host), Ok(()), "{host}");
         }
     }
 

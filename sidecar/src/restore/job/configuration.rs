@@ -9,6 +9,7 @@ use dataembassy_contract::{
     files,
     report::SecretRole,
     restore::{CopyChoice, RestoreConfig, TargetConfig},
+    sovereignty::{NotSovereign, Sovereignty},
 };
 use dataembassy_ledger::{
     Timestamp,
@@ -141,21 +142,30 @@ impl Task {
         let database = DatabaseSecrets::take(files, &mut needs)?;
         needs.met()?;
         Ok(Self::CleanUp {
-            target: Box::new(into_target(database, &config.target, environment)),
+            target: Box::new(into_target(database, &config.target, environment)?),
             rehearsal: rehearsal.uid,
         })
     }
 }
 
-fn into_target(database: DatabaseSecrets, target: &TargetConfig, environment: &Environment) -> Source {
-    database.into_source(DatabasePlace {
+/// The way to the target, whose host the operator has judged as well.
+fn into_target(
+    database: DatabaseSecrets,
+    target: &TargetConfig,
+    environment: &Environment,
+) -> Result<Source, ConfigurationError> {
+    let loopback = environment.place.loopback;
+    Sovereignty::default()
+        .with_loopback(loopback)
+        .judge_destination(&target.host)?;
+    Ok(database.into_source(DatabasePlace {
         host: &target.host,
         port: target.port,
         database: &target.database,
         tls: target.tls,
-        loopback: environment.place.loopback,
+        loopback,
         programs: environment.programs.clone(),
-    })
+    }))
 }
 
 /// Why a configuration cannot be used.
@@ -173,6 +183,9 @@ pub(crate) enum ConfigurationError {
     /// A moment is none.
     #[error("copy.atOrBefore: {0} is no time such as 2026-11-23T12:00:00Z")]
     NoTime(String),
+    /// The target is where no copy may be opened.
+    #[error("target.host: {0}")]
+    Target(#[from] NotSovereign),
     /// The store's settings cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -186,6 +199,7 @@ impl ConfigurationError {
         match self {
             Self::Folder(error) => error.reason(),
             Self::NotADocument(_) | Self::InvalidValue(_) | Self::NoTime(_) => Reason::ConfigurationInvalid,
+            Self::Target(error) => error.reason(),
             Self::Store(error) => error.reason(),
             Self::Identity(_) => Reason::SecretInvalid,
         }
@@ -211,7 +225,7 @@ impl Configuration {
         Ok(Self {
             access: Access::judge(&named, &secrets, environment)?,
             choice: choice(&config.copy)?,
-            target: into_target(database, &config.target, environment),
+            target: into_target(database, &config.target, environment)?,
             options: Options {
                 if_not_empty: config.if_not_empty,
                 trusting: config.trust_source,

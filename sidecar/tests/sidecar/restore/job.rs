@@ -203,6 +203,23 @@ async fn what_is_missing_is_said_until_it_is_there_and_then_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_in_a_commercial_cloud_is_refused_by_the_job_as_well_as_by_the_operator() {
+    let (embassy, _database) = published().await;
+    let target = target(Server::shared(17)).await;
+    let folder = Folder::new(&embassy, &target, |config| {
+        config.target.host = "registry.eu-central-1.rds.amazonaws.com".to_owned();
+    });
+    let result = folder.run().await;
+    assert_eq!(
+        (result.ending, result.reason),
+        (Ending::NothingWritten, Reason::NotSovereign),
+        "{}",
+        result.message
+    );
+    assert!(result.message.contains("target.host"), "{}", result.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_target_lacks_is_listed_in_the_words_of_the_resource_and_nothing_is_written() {
     let (embassy, database) = published().await;
     // It is full already.
