@@ -4,7 +4,7 @@ use dataembassy_contract::config::{
     Floor, MirrorConfig, MirrorIdentity, ObjectivesConfig, PostgresqlConfig, PostgresqlTls, PreviousKey,
     ScheduleConfig, SourceConfig, SourceIdentity, TlsMode,
 };
-use dataembassy_contract::{Reason, Schedule};
+use dataembassy_contract::{Reason, Schedule, Sovereignty};
 use dataembassy_crds::{self as crds, RegistryMirror, Sidecar};
 use dataembassy_ledger::{RegistryId, Sha256Digest};
 use kube::ResourceExt;
@@ -166,6 +166,9 @@ fn judge_source(source: &crds::Source) -> Result<Source, Refusal> {
             format!("spec.source.postgresql.{field} must be {bounds}"),
         )
     };
+    Sovereignty::default()
+        .judge_host(&given.host)
+        .map_err(|error| Refusal::new(error.reason(), format!("spec.source.postgresql.host: {error}")))?;
     let port = u16::try_from(given.port)
         .ok()
         .filter(|port| *port > 0)

@@ -11,6 +11,7 @@
 
 mod abroad;
 mod activation;
+mod addresses;
 mod api_server;
 mod clock;
 mod custody;

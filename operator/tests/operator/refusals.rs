@@ -1,7 +1,9 @@
 //! Every wrong input that the operator judges has its reason and says what to do.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::addresses::NOWHERE;
 use crate::world::{embassy, mirror, read};
 use dataembassy_contract::Reason;
 use dataembassy_operator::mirror::dereference::Found;
@@ -186,6 +188,54 @@ fn endpoints_where_copies_must_not_go() {
     assert_refused(Reason::InvalidNetwork, &["203.0.113.0/24"], |_, embassy| {
         embassy["spec"]["sovereignty"] = json!({"allowedNetworks": ["203.0.113.0/99"]});
     });
+}
+
+#[test]
+fn no_store_is_where_no_embassy_can_be_whatever_is_allowed_beside() {
+    for (address, words) in NOWHERE {
+        let host = if address.contains(':') {
+            format!("[{address}]")
+        } else {
+            address.to_owned()
+        };
+        let endpoint = format!("https://{host}:9000");
+        let plain = address
+            .parse::<IpAddr>()
+            .map_or_else(|_| address.to_owned(), |address| address.to_string());
+        assert_refused(
+            Reason::NotSovereign,
+            &["spec.store.endpoint", words],
+            |_, embassy| embassy["spec"]["store"]["endpoint"] = json!(endpoint),
+        );
+        assert_refused(
+            Reason::NotSovereign,
+            &["spec.store.endpoint", words],
+            |_, embassy| {
+                embassy["spec"]["store"]["endpoint"] = json!(endpoint);
+                embassy["spec"]["sovereignty"] =
+                    json!({"allowedHosts": [plain], "allowedNetworks": ["0.0.0.0/0", "::/0"]});
+            },
+        );
+    }
+}
+
+#[test]
+fn no_source_of_a_mirror_is_where_no_registry_can_be() {
+    for (address, words) in NOWHERE {
+        assert_refused(
+            Reason::NotSovereign,
+            &["spec.source.postgresql.host", words],
+            |mirror, _| mirror["spec"]["source"]["postgresql"]["host"] = json!(address),
+        );
+    }
+    // Who moves a registry away from a cloud copies it from there.
+    let mut leaving = mirror("population");
+    leaving["spec"]["source"]["postgresql"]["host"] = json!("registry.eu-central-1.rds.amazonaws.com");
+    let found = Found {
+        embassy: Some(Arc::new(read(&embassy()))),
+        ..Found::default()
+    };
+    validate(&read(&leaving), &found).unwrap();
 }
 
 #[test]

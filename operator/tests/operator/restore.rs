@@ -11,6 +11,7 @@ use dataembassy_operator::restore::reconcile;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::addresses::NOWHERE;
 use crate::world::embassy::custody;
 use crate::world::process::answering;
 use crate::world::refusals::{self, events};
@@ -377,14 +378,18 @@ async fn the_last_words_are_the_result() {
 
 #[tokio::test]
 async fn a_target_that_is_nobodys_registry_is_refused_before_anything_is_made() {
-    for host in ["169.254.169.254", "localhost", "::ffff:127.0.0.1"] {
+    let cloud = ("registry.eu-central-1.rds.amazonaws.com", "commercial cloud");
+    for (host, words) in NOWHERE.into_iter().chain([cloud]) {
         let mut resource = restore("back");
         resource["spec"]["target"]["host"] = host.into();
         let asked = run(&abroad(&resource), &Cluster::default(), &resource).await;
         assert_eq!(lines(&asked), [format!("GET {JOB}"), STATUS.to_owned()]);
         let (_, reason, message) = said(written(&asked, "/status"), "Ready");
         assert_eq!(reason, "NotSovereign");
-        assert!(message.contains("spec.target.host"), "{message}");
+        assert!(
+            message.contains("spec.target.host") && message.contains(words),
+            "{host}: {message}"
+        );
     }
 }
 

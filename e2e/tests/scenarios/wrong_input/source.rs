@@ -5,6 +5,7 @@ use dataembassy_contract::Reason;
 use dataembassy_crds::ConditionStatus;
 use dataembassy_e2e::{
     bed::{postgresql::DUMP_ROLE, secrets},
+    cluster::ASTRAY_NAME,
     command::wait_for,
 };
 use dataembassy_testkit::authority::Authority;
@@ -76,8 +77,14 @@ async fn places(world: &World, ministry: &Ministry) -> Result<()> {
     )
     .await
     .context("a port where nobody listens")?;
-    change("host", json!("169.254.169.254")).await?;
+    change("host", json!(ASTRAY_NAME)).await?;
     says(&subject, Reason::NotSovereign, &["169.254.169.254", "link-local"])
+        .await
+        .context("a name that leads to a link-local address")?;
+    change("host", json!("169.254.169.254")).await?;
+    let words = ["spec.source.postgresql.host", "169.254.169.254", "link-local"];
+    told("Stalled", Reason::NotSovereign, &words)
+        .by_mirror(&subject.mirror)
         .await
         .context("a link-local address")?;
     let database = format!("{}-gone", subject.id);

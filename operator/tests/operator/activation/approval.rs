@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
 use super::{Shared, alone, approver, cluster, look, luxembourg, said, sample, stated, step, until};
+use crate::addresses::NOWHERE;
 use crate::world::{World, read, settings};
 
 /// What a first look at an activation says in a world.
@@ -99,6 +100,22 @@ async fn each_wrong_input_is_refused_with_a_reason_and_says_what_to_do() {
         let (found, message) = refused(patched, |_| {}).await;
         assert_eq!(found, format!("False {reason}"), "{message}");
         assert!(message.contains(words), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn no_registry_is_opened_where_none_can_be_nor_in_a_commercial_cloud() {
+    let cloud = ("registry.eu-central-1.rds.amazonaws.com", "commercial cloud");
+    for (host, words) in NOWHERE.into_iter().chain([cloud]) {
+        let astray = |activation: &mut Value| {
+            activation["spec"]["registries"][0]["target"]["external"]["host"] = host.into();
+        };
+        let (reason, message) = refused(astray, |_| {}).await;
+        assert_eq!(reason, "False NotSovereign", "{host}: {message}");
+        assert!(
+            message.contains("target.external.host") && message.contains(words),
+            "{host}: {message}"
+        );
     }
 }
 
