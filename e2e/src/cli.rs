@@ -69,7 +69,7 @@ enum Command {
         /// The folder of its state.
         folder: std::path::PathBuf,
     },
-    /// Keep what a cluster's pods log, those too that are removed, until stopped; `up` starts this.
+    /// Keep what a cluster's pods log and its Secrets hold, those too that are removed, until stopped; `up` starts this.
     #[command(name = KEEP_LOGS, hide = true)]
     KeepLogs {
         /// `home` or `embassy`.
@@ -165,7 +165,13 @@ impl Cli {
                     cluster::load_balancer::serve(site, cluster.client().clone()),
                 )?;
             }
-            Command::KeepLogs { cluster: site, .. } => cluster::kept_logs::keep(site).await?,
+            Command::KeepLogs { cluster: site, .. } => {
+                let cluster = Cluster::connect(site, &cache).await?;
+                tokio::try_join!(
+                    cluster::kept_logs::keep(site),
+                    cluster::kept_secrets::keep(site, cluster.client().clone()),
+                )?;
+            }
             Command::Bench {
                 runs,
                 gigabytes,

@@ -7,7 +7,7 @@ use super::site::Site;
 /// The subcommand of this program that is a cluster's network provider until it is stopped.
 pub const PROVIDE_NETWORK: &str = "provide-network";
 
-/// The subcommand of this program that keeps what a cluster's pods log until it is stopped.
+/// The subcommand of this program that keeps what a cluster's pods log, and what its Secrets hold, until it is stopped.
 pub const KEEP_LOGS: &str = "keep-logs";
 
 /// One process of a cluster.
@@ -31,7 +31,7 @@ pub enum Component {
     Dns,
     /// This program itself, which enforces network policies and gives load balancers their address.
     Network,
-    /// This program itself, which keeps the logs of pods that are gone.
+    /// This program itself, which keeps the logs of pods that are gone, and the values of Secrets that are gone.
     Logs,
 }
 

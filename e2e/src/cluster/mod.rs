@@ -9,6 +9,7 @@
 //! policy      NetworkPolicies as nftables rules
 //! load_balancer  the node's address for Services that ask for one
 //! kept_logs   what pods have logged, those too that are gone
+//! kept_secrets   what Secrets have held, those too that are gone
 //! lifecycle   bringing a cluster up, and leaving nothing of it
 //! remains     what is left of it all the same
 //! overview    what of both clusters runs
@@ -24,6 +25,7 @@ mod component;
 mod configuration;
 pub mod container;
 pub mod kept_logs;
+pub mod kept_secrets;
 mod lifecycle;
 pub mod load_balancer;
 pub mod network;

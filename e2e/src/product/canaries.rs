@@ -5,6 +5,7 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -16,24 +17,17 @@ use serde_json::Value;
 
 use super::Product;
 use crate::{
-    cluster::{Cluster, kept_logs},
-    command::command,
+    cluster::{
+        Cluster, kept_logs,
+        kept_secrets::{self, Values},
+    },
+    command::{command, wait_for},
 };
 
-/// Keys of Secrets whose values nobody may read elsewhere.
-const SECRET_KEYS: [&str; 7] = [
-    "password",
-    "secretAccessKey",
-    "identity.txt",
-    "ssh-privatekey",
-    "tls.key",
-    "ca.key",
-    "token",
-];
 /// The kind of file system that is memory: `TMPFS_MAGIC`.
 const MEMORY: i64 = 0x0102_1994;
-/// A shorter value would be found by chance.
-const SHORTEST: usize = 12;
+/// Within this time whoever keeps Secrets has kept what there is.
+const KEPT: Duration = Duration::from_mins(1);
 /// What is looked at of a cluster: everything that our parts write, and what others write about them. Not the Secrets themselves.
 const RESOURCES: &str = "dataembassies,registrymirrors,registrycustodies,recoverypoints,registryrestores,registrydrills,embassyactivations,\
                          pods,jobs,deployments,statefulsets,services,configmaps,networkpolicies,leases,persistentvolumeclaims,\
@@ -51,7 +45,7 @@ const FIXTURES: [&str; 1] = ["minio"];
 
 /// What nobody may read, and where each has its place.
 pub struct Canaries {
-    values: BTreeMap<String, String>,
+    values: Values,
 }
 
 /// Where something was read that must not be.
@@ -64,22 +58,13 @@ pub struct Leak {
 }
 
 impl Canaries {
-    /// All that both clusters keep secret, the identity, and `rows`: values that some registry holds.
+    /// All that both clusters keep secret or ever did, the identity, and `rows`: values that some registry holds.
     pub async fn of(product: &Product, rows: &[String]) -> Result<Self> {
         let mut values = BTreeMap::new();
         for cluster in [product.bed.home(), product.bed.embassy()] {
-            let secrets: Api<Secret> = Api::all(cluster.client().clone());
-            for secret in secrets.list(&ListParams::default()).await? {
-                let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
-                for (key, value) in secret.data.unwrap_or_default() {
-                    let what = || format!("{key} of {}/{namespace}/{name}", cluster.name());
-                    if SECRET_KEYS.contains(&key.as_str()) {
-                        values.extend(essence(&value.0).map(|value| (value, what())));
-                    }
-                }
-            }
+            values.extend(ever(cluster).await?);
         }
-        let identity = essence(product.keys.identity.as_bytes());
+        let identity = kept_secrets::essence(product.keys.identity.as_bytes());
         values.extend(identity.map(|value| (value, "the identity".to_owned())));
         values.extend(rows.iter().map(|row| (row.clone(), "a row".to_owned())));
         ensure!(values.len() > 20, "there are only {} secrets", values.len());
@@ -150,20 +135,19 @@ impl Leak {
     }
 }
 
-/// The part of a secret that nothing else has: of a private key a line in its middle, of an identity its line, of a password all.
-fn essence(value: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(value).ok()?.trim();
-    let essence = if text.starts_with("-----BEGIN ") {
-        // The first line is the same in all keys of a kind, the last ones are a comment or the public half.
-        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("-----")).collect();
-        let is_openssh = text.contains("OPENSSH");
-        *lines.get(if is_openssh { 3 } else { 1 })?
-    } else if let Some(line) = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")) {
-        line
-    } else {
-        text
-    };
-    (essence.len() >= SHORTEST).then(|| essence.to_owned())
+/// Every value that a Secret of a cluster ever had. A watch tells of changes in turn: who has kept what there is now has kept what was before.
+async fn ever(cluster: &Cluster) -> Result<Values> {
+    let secrets: Api<Secret> = Api::all(cluster.client().clone());
+    let mut now = Values::new();
+    for secret in secrets.list(&ListParams::default()).await? {
+        now.extend(kept_secrets::of(cluster.site(), &secret));
+    }
+    let what = format!("what the Secrets of {} hold to be kept", cluster.name());
+    wait_for(&what, KEPT, || async {
+        let kept = kept_secrets::read(cluster.site())?;
+        Ok(now.keys().all(|value| kept.contains_key(value)).then_some(kept))
+    })
+    .await
 }
 
 /// Environment and arguments of every process of this machine, the bed's pods included. What ends meanwhile is passed over.
@@ -328,22 +312,6 @@ fn layer(line: &str, bundles: &Path) -> Option<(String, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_essence_of_a_secret_is_what_nothing_else_has() {
-        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nfirst\nsecond\nthird\nthe line with the seed\nlast\n-----END OPENSSH PRIVATE KEY-----\n";
-        assert_eq!(essence(key.as_bytes()).as_deref(), Some("the line with the seed"));
-        let identity = "# created: today\n# public key: age1public\nAGE-SECRET-KEY-1CANARY\n";
-        assert_eq!(
-            essence(identity.as_bytes()).as_deref(),
-            Some("AGE-SECRET-KEY-1CANARY")
-        );
-        assert_eq!(
-            essence(b"0123456789abcdef\n").as_deref(),
-            Some("0123456789abcdef")
-        );
-        assert_eq!(essence(b"short"), None);
-    }
 
     #[test]
     fn the_writable_layer_of_a_container_is_read_from_the_list_of_mounts() {

@@ -3,20 +3,25 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context as _, Result, ensure};
-use dataembassy_crds::{ConditionStatus, DrillOutcome, RestorePhase};
+use dataembassy_crds::{ConditionStatus, DrillOutcome, RestorePhase, RunOutcome};
 use dataembassy_e2e::{
-    bed::disk::Disk,
-    cluster::{Cluster, kept_logs},
+    bed::{Options, disk::Disk, secrets},
+    cluster::{Cluster, Site, kept_logs},
     command::wait_for,
     product::{
+        activation::{self, Activating, Wanted},
         canaries::{self, Canaries},
         drill::Drilling,
         restore,
     },
+    registries,
 };
 use serde_json::json;
 
-use crate::world::{MINUTE, PATIENCE, Subject, World, alone};
+use crate::world::{MINUTE, Ministry, PATIENCE, Subject, World, alone};
+
+/// How the names of databases end in which rows are said to be alike that are not.
+const AGAIN: &str = "-again";
 
 #[test]
 fn nothing_secret_is_in_a_process_a_resource_an_event_a_metric_a_log_a_file_or_an_object() {
@@ -30,6 +35,10 @@ async fn without_leaks(world: &'static World) -> Result<()> {
     let subject = told_everywhere(world, &row).await?;
     gone.is_heard().await?;
     let canaries = Canaries::of(product, &[row]).await?;
+    for value in &gone.kept {
+        let found = canaries.in_text("a Secret that is gone", value.as_bytes());
+        ensure!(found.len() == 1, "nobody would look for it: {found:?}");
+    }
     let disk = Disk::of(&product.bed).await?;
     let mut leaks: BTreeSet<_> = canaries::processes()?
         .iter()
@@ -78,13 +87,19 @@ struct Gone {
     cluster: &'static Cluster,
     pod: String,
     said: String,
+    /// What a Secret held one after the other that went with the pod's namespace.
+    kept: [String; 2],
 }
 
 impl Gone {
-    /// Has a pod say something, and deletes it.
+    /// Has a pod say something, and deletes it; beside it a Secret whose value is replaced before it goes as well.
     async fn after_saying(cluster: &'static Cluster, namespace: &str) -> Result<Self> {
         let said = drawn("planted");
+        let kept = ["first", "second"].map(drawn);
         cluster.namespace(namespace).await?;
+        for value in &kept {
+            secrets::write(cluster, namespace, "gone", &[("password", value)]).await?;
+        }
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -115,6 +130,7 @@ impl Gone {
             cluster,
             pod: format!("{namespace}_gone_"),
             said,
+            kept,
         })
     }
 
@@ -141,15 +157,17 @@ impl Gone {
     }
 }
 
-/// A registry whose row comes by everything that may speak: a copy, a drill, and a restore in which the server quotes it in an error.
+/// A registry whose row comes by everything that may speak: a copy, a drill, and a source, a restore and an activation in which the server
+/// quotes it in an error.
 async fn told_everywhere(world: &'static World, row: &str) -> Result<Subject> {
     let ministry = world.ministry("canary").await?;
     let subject = ministry.small_registry("canary").await?;
-    let again = format!("{}-again", subject.id);
+    fails_at_its_source(&ministry, row).await?;
+    let again = format!("{}{AGAIN}", subject.id);
     // Unique at the source, and not where it is restored: the server then names the two rows.
     let schema = format!(
         "CREATE FUNCTION public.key(id integer, name text) RETURNS text IMMUTABLE LANGUAGE sql AS
-             $$ SELECT CASE WHEN current_database() = '{again}' THEN name ELSE id || name END $$;
+             $$ SELECT CASE WHEN current_database() LIKE '%{AGAIN}' THEN name ELSE id || name END $$;
          UPDATE public.person SET name = '{row}';
          CREATE UNIQUE INDEX person_key ON public.person (public.key(id, name));"
     );
@@ -178,5 +196,60 @@ async fn told_everywhere(world: &'static World, row: &str) -> Result<Subject> {
         said.contains("person_key"),
         "the message must name what failed: {said}"
     );
+    fails_abroad(world, &subject).await?;
     Ok(subject)
+}
+
+/// Has a source quote the row to the sidecar that copies it: it is read by a condition that cannot be asked of it, as an extension may set one.
+async fn fails_at_its_source(ministry: &Ministry, row: &str) -> Result<()> {
+    let subject = ministry.small_registry("canary-source").await?;
+    let condition = format!(
+        "UPDATE public.person SET name = '{row}';
+         CREATE EXTENSION registry_codes;
+         ALTER EXTENSION registry_codes ADD TABLE public.person;
+         UPDATE pg_extension SET extconfig = extconfig || 'public.person'::regclass::oid,
+             extcondition = extcondition || 'WHERE name::integer > 0'::text
+         WHERE extname = 'registry_codes';"
+    );
+    subject.connect().await?.batch_execute(&condition).await?;
+    subject.apply(|_| ()).await?;
+    let run = wait_for("the run that cannot read its source", PATIENCE, || async {
+        let status = subject.mirror.get().await?.status.unwrap_or_default();
+        let mut runs = status.recent_runs.into_iter();
+        Ok(runs.find(|run| run.reason == "DumpInconsistent"))
+    })
+    .await?;
+    ensure!(
+        run.outcome == RunOutcome::Failed,
+        "the server was to refuse the rows: {run:?}"
+    );
+    subject.delete().await
+}
+
+/// Has a server abroad quote the row to the restore of an activation, which tells why its attempt failed.
+async fn fails_abroad(world: &'static World, subject: &Subject) -> Result<()> {
+    const SERVER: &str = "kept-abroad";
+    let (product, id) = (&world.product, subject.id.as_str());
+    let options = Options::default();
+    let server = product
+        .bed
+        .postgresql(Site::Embassy, activation::NAMESPACE, SERVER, 17, &options)
+        .await?;
+    let database = format!("{id}-abroad{AGAIN}");
+    registries::create_database(&server.connect("postgres").await?, subject.sample, &database).await?;
+    let name = world.unique("canary");
+    let activating = Activating::begin(product, &name, "Activate", &[Wanted::of(id)], |spec| {
+        spec["registries"][0]["target"] = json!({"external": {
+            "host": server.host(),
+            "database": database,
+            "tls": {"caRef": {"name": format!("{SERVER}-ca")}},
+            "credentialsRef": {"name": format!("{SERVER}-superuser")},
+        }});
+    })
+    .await?;
+    activating.approve_by(product, 2).await?;
+    activating
+        .registry(id, PATIENCE, |state| state.message.contains("person_key"))
+        .await?;
+    activating.delete().await
 }
