@@ -29,6 +29,7 @@ mod kills;
 mod ledger;
 mod main_line;
 mod memory;
+mod missing;
 mod neighbours;
 mod permissions;
 mod policies;

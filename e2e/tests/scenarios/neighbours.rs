@@ -132,6 +132,17 @@ fn is_address(name: &str, _: &JSONSchemaProps) -> bool {
     ADDRESSES.contains(&name)
 }
 
+/// Every field that refers to something else by its name, as `Kind.spec.field`.
+pub(crate) fn references() -> Vec<String> {
+    let mut found = Vec::new();
+    for definition in all() {
+        let kind = &definition.spec.names.kind;
+        let fields = find(&definition, is_reference);
+        found.extend(fields.iter().map(|field| format!("{kind}.{}", field.join("."))));
+    }
+    found
+}
+
 /// The fields below the spec that are like this.
 fn find(definition: &CustomResourceDefinition, is: fn(&str, &JSONSchemaProps) -> bool) -> Vec<Field> {
     fn walk(
@@ -185,7 +196,7 @@ fn spoken(field: &Field) -> String {
 }
 
 /// What the docs show of a kind, in a namespace that is there.
-fn sample(kind: &str) -> Result<Option<Value>> {
+pub(crate) fn sample(kind: &str) -> Result<Option<Value>> {
     let name = match kind {
         "DataEmbassy" => "embassy/luxembourg",
         "RegistryMirror" => "population",

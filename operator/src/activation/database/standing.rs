@@ -15,6 +15,9 @@ const WORDS: Words = Words {
     memory: "2Gi",
 };
 
+/// How the script begins to say what it misses of the Secrets. It knows the key, and we the Secret's name.
+const LACKS: &str = "the Secret lacks the key ";
+
 /// It is not there yet, and that is as it must be.
 pub(super) fn coming(message: &str) -> Standing {
     Standing::Coming {
@@ -32,6 +35,10 @@ pub(super) fn of_pod(pod: Option<&Pod>, found: &StatefulSet, names: &Names) -> S
             names.internal
         ));
     };
+    let words = last_words(pod);
+    if let Some(standing) = words.as_deref().and_then(|words| lacking(names, words)) {
+        return standing;
+    }
     match trouble(Some(pod), None, WORDS) {
         Some(trouble) if trouble.reason == Reason::OutOfMemory => Standing::Coming {
             reason: trouble.reason,
@@ -40,12 +47,12 @@ pub(super) fn of_pod(pod: Option<&Pod>, found: &StatefulSet, names: &Names) -> S
                     .to_owned(),
         },
         Some(trouble) => Standing::Coming {
-            message: last_words(pod).map_or(trouble.message.clone(), |words| {
+            message: words.map_or(trouble.message.clone(), |words| {
                 format!("{}; it said: {words}", trouble.message)
             }),
             reason: trouble.reason,
         },
-        None => last_words(pod).map_or_else(
+        None => words.map_or_else(
             || coming("its server is starting"),
             |words| Standing::Coming {
                 reason: Reason::CrashLooping,
@@ -61,6 +68,29 @@ pub(super) fn refused(names: &Names, namespace: &str, why: &str) -> Standing {
         reason: Reason::PodRefused,
         message: none_made("StatefulSet", &names.internal, namespace, Some(why)),
     }
+}
+
+/// Names the Secret that the script misses. It asks for one key after the other: where the first of a Secret is missing, all of it may be.
+fn lacking(names: &Names, said: &str) -> Option<Standing> {
+    let (_, key) = said.split_once(LACKS)?;
+    let key = key.split(':').next().unwrap_or_default().trim();
+    let (secret, keys) = match key {
+        "username" | "password" => (&names.superuser, "username and password"),
+        "tls.crt" | "tls.key" => (&names.authority, "tls.crt, tls.key and ca.crt"),
+        _ => return None,
+    };
+    let (reason, message) = if matches!(key, "username" | "tls.crt") {
+        let message =
+            format!("the Secret {secret} is missing, or lacks what is needed of it: create it with {keys}");
+        (Reason::SecretMissing, message)
+    } else {
+        let message = format!("the Secret {secret} lacks the key {key}: add it");
+        (Reason::SecretKeyMissing, message)
+    };
+    Some(Standing::Coming {
+        reason,
+        message: format!("{message}, and the server starts by itself"),
+    })
 }
 
 /// The last line of what the container ended with, last time.

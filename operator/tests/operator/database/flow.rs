@@ -8,7 +8,7 @@ use super::{
     CLAIM, Deed, EVENTS, INTERNAL, POD, PUBLIC, PUBLIC_POLICY, RESTORE_POLICY, SECRET, SECRETS, STATEFUL_SET,
     Shared, activation,
 };
-use crate::world::refusals;
+use crate::world::{read, refusals};
 
 #[tokio::test]
 async fn the_pod_comes_last_when_its_secret_and_the_policy_before_it_are_there() {
@@ -303,9 +303,9 @@ async fn what_keeps_the_server_from_coming_up_is_said_in_its_own_words() {
     }]});
     let said: [(Value, Reason, &str); 4] = [
         (
-            ends("one\ndatabase: the Secret lacks the key tls.key\n"),
+            ends("one\ndatabase: the image has no initdb\n"),
             Reason::CrashLooping,
-            "lacks the key tls.key",
+            "the image has no initdb",
         ),
         (
             unbound,
@@ -331,5 +331,57 @@ async fn what_keeps_the_server_from_coming_up_is_said_in_its_own_words() {
         };
         assert_eq!(reason, expected);
         assert!(message.contains(words), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_the_server_misses_is_named() {
+    for (key, reason, words) in [
+        (
+            "username",
+            Reason::SecretMissing,
+            "the Secret day-population.superuser is missing",
+        ),
+        (
+            "password",
+            Reason::SecretKeyMissing,
+            "the Secret day-population.superuser lacks the key password",
+        ),
+        (
+            "tls.crt",
+            Reason::SecretMissing,
+            "the Secret population-tls is missing",
+        ),
+        (
+            "tls.key",
+            Reason::SecretKeyMissing,
+            "the Secret population-tls lacks the key tls.key",
+        ),
+    ] {
+        let (shared, mut activation) = (Shared::default(), activation("Activate"));
+        let managed = activation.spec.registries[0].target.managed.as_mut().unwrap();
+        managed.tls_ref = Some(read(&json!({"name": "population-tls"})));
+        shared.until_done(Deed::Ensure, &activation).await;
+        let said =
+            format!("database: the Secret lacks the key {key}: add it, and the server starts by itself\n");
+        shared.look(|cluster| {
+            cluster.objects.get_mut(STATEFUL_SET).unwrap()["status"] =
+                json!({"replicas": 1, "observedGeneration": 1});
+            cluster.objects.get_mut(POD).unwrap()["status"] = json!({"containerStatuses": [{
+                "name": "database", "image": "postgres:17", "imageID": "", "ready": false, "restartCount": 1,
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": said}},
+            }]});
+        });
+        let standing = shared.ensure(&activation).await.unwrap();
+        let Standing::Coming {
+            reason: told,
+            message,
+        } = standing
+        else {
+            panic!("{standing:?}");
+        };
+        assert_eq!(told, reason, "{key}: {message}");
+        assert!(message.contains(words), "{key}: {message}");
     }
 }
