@@ -23,6 +23,15 @@ pub fn was_served(state: &ActivatedState) -> bool {
     steps::has_ended(state, steps::SERVE) || state.adopted_order.is_some()
 }
 
+/// What is said of a registry that is served without a fence and is to go home: what was written has no term that it could be copied in.
+#[must_use]
+pub fn unfenced(registry: &str) -> String {
+    format!(
+        "the registry '{registry}' is served without a fence, so nothing that was written here can be copied home: leave spec.state at Active until \
+         it is fenced, which it is as soon as the store can be written, or give that up with spec.registries[{registry}].forgoLastCopy"
+    )
+}
+
 /// The trigger by which the last copy is asked for, from when applications were shut out until the registry was released. It names that moment: the
 /// same order may shut them out again, after they were let in and wrote.
 #[must_use]

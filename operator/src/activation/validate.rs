@@ -360,6 +360,9 @@ fn judge_last_copy(
     registry: &ActivatedRegistry,
     found: &Found,
 ) -> Result<(), Refusal> {
+    if activation.spec.state != ActivationState::StoodDown {
+        return Ok(());
+    }
     let states = activation.status.iter().flat_map(|status| &status.registries);
     let mut states = states.filter(|state| state.id == registry.id);
     let is_begun = |state: &ActivatedState| {
@@ -368,10 +371,11 @@ fn judge_last_copy(
             RegistryPhase::StandingDown | RegistryPhase::StoodDown
         )
     };
-    let begins = activation.spec.state == ActivationState::StoodDown
-        && states.any(|state| !is_begun(state) && last_copy::is_needed(registry, state));
-    if !begins {
+    let Some(state) = states.find(|state| !is_begun(state) && last_copy::is_needed(registry, state)) else {
         return Ok(());
+    };
+    if state.fence.is_none() && found.opened_by(state).is_none() {
+        return Err(Refusal::new(Reason::Unfenced, last_copy::unfenced(&registry.id)));
     }
     match last_copy::mirror(found, &registry.id) {
         Ok(_) => Ok(()),

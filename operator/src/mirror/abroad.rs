@@ -58,10 +58,11 @@ impl Abroad {
         let opening = self.opening();
         self.activations.iter().find_map(|activation| {
             let states = activation.status.iter().flat_map(|status| &status.registries);
-            let mut states = states.filter(|state| state.id == registry && state.fence.is_some());
+            let mut states = states.filter(|state| state.id == registry);
             let state = states.find(|state| match (opening, &state.signer) {
+                // The ledger has the fence, whatever the activation has heard of it: one that is told to go home waits for its mirror.
                 (Some(opening), Some(signer)) => opening.signer == signer.public_key,
-                (None, Some(_)) => state.phase != RegistryPhase::StoodDown,
+                (None, Some(_)) => state.fence.is_some() && state.phase != RegistryPhase::StoodDown,
                 (_, None) => false,
             })?;
             Some((&**activation, state))
@@ -255,6 +256,12 @@ mod tests {
         assert_eq!(found(&both, "population").as_deref(), Some("home-lost"));
         assert_eq!(found(&both, "health"), None);
         assert_eq!(found(&both[..1], "population"), None);
-        assert_eq!(found(&[one("home-lost", "ours", None)], "population"), None);
+        let unheard = [one("home-lost", "ours", None)];
+        assert_eq!(found(&unheard, "population").as_deref(), Some("home-lost"));
+        let silent = Abroad {
+            activations: unheard.to_vec(),
+            ..Abroad::default()
+        };
+        assert!(silent.activated("population").is_none());
     }
 }

@@ -29,6 +29,11 @@ impl Walk<'_> {
                 );
                 return None;
             }
+            if last_copy::was_served(&self.state) && !steps::has_ended(&self.state, steps::CLOSE) {
+                return self.close_unfenced();
+            }
+            // Nothing is copied that has no term.
+            steps::forget(&mut self.state, &[steps::COPY]);
             let message = "home was never fenced by this activation, so there is nothing to release: it may commit as before";
             self.say(RegistryPhase::StoodDown, Reason::NotActivated, message);
             return None;
@@ -50,6 +55,17 @@ impl Walk<'_> {
         }
         self.waits_for_release();
         None
+    }
+
+    /// Applications that were let in without a fence are shut out too: nobody else keeps them from writing beside home. What they wrote goes home by
+    /// no copy, so that is asked about first.
+    fn close_unfenced(&mut self) -> Option<Act> {
+        if last_copy::is_needed(self.spec, &self.state) {
+            let message = last_copy::unfenced(&self.spec.id);
+            self.say(self.state.phase, Reason::Unfenced, &message);
+            return None;
+        }
+        self.close()
     }
 
     /// Shuts applications out, once it is known that what they wrote can be copied: a mirror has made a copy from here before.

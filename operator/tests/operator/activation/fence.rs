@@ -8,7 +8,7 @@ use dataembassy_contract::files::CONFIG_FILE;
 use dataembassy_crds::RegistryPhase;
 use serde_json::{Value, json};
 
-use super::{Custodian, Shared, alone, approved, cluster, look, phases, released, said, step, until};
+use super::{Custodian, HOME, Shared, alone, approved, cluster, look, phases, released, said, step, until};
 use crate::world::World;
 use crate::world::embassy::{GATES, embassy_settings, gate_report, pod};
 use crate::world::process::Processes;
@@ -234,6 +234,48 @@ async fn only_where_the_approvers_say_so_it_goes_on_unfenced_and_it_is_fenced_as
     cluster.lock().unwrap().custodian = Custodian::Works;
     let status = until(&cluster, |status| status.registries[0].fence.is_some()).await;
     assert_eq!(status.registries[0].reason, "Serving");
+}
+
+/// An activation with a database that the operator makes, served without a fence, and asked to go home.
+async fn unfenced(forgoes: bool) -> Shared {
+    let mut activation = alone(false);
+    activation["spec"]["unfenced"] = "Accepted".into();
+    activation["spec"]["registries"][0]["forgoLastCopy"] = forgoes.into();
+    let cluster = approved(activation).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Fencing]).await;
+    long_ago(&cluster);
+    until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    super::stand_down::ask(&cluster, Some(HOME));
+    cluster
+}
+
+#[tokio::test]
+async fn applications_that_were_let_in_without_a_fence_are_shut_out_before_it_is_homes_again() {
+    let cluster = unfenced(true).await;
+    assert!(super::stand_down::is_open(&cluster));
+    until(&cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    cluster.lock().unwrap().sign(&[2, 3]);
+    let status = until(&cluster, |status| phases(status) == [RegistryPhase::StoodDown]).await;
+    assert_eq!(status.registries[0].reason, "NotActivated");
+    assert!(!super::stand_down::is_open(&cluster));
+}
+
+#[tokio::test]
+async fn what_was_written_without_a_fence_is_not_given_up_unasked() {
+    let cluster = unfenced(false).await;
+    for _ in 0..3 {
+        step(&cluster).await.unwrap();
+    }
+    let status = cluster.lock().unwrap().status();
+    let (reason, message) = said(&status, "Stalled");
+    assert_eq!(reason, "True Unfenced");
+    assert!(message.contains("forgoLastCopy"), "{message}");
+    assert_eq!(phases(&status), [RegistryPhase::Serving]);
+    assert!(super::stand_down::is_open(&cluster));
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ fn message(cluster: &Shared) -> String {
 }
 
 /// Whether the database takes sessions of applications.
-fn is_open(cluster: &Shared) -> bool {
+pub(super) fn is_open(cluster: &Shared) -> bool {
     let cluster = cluster.lock().unwrap();
     let selector = &cluster.objects[SERVICE]["spec"]["selector"];
     let from = &cluster.objects[POLICY]["spec"]["ingress"];
