@@ -7,6 +7,8 @@
 //! `L`, `W`, `#`, `?` and `+` are refused: they mean different things in different schedulers, and a registry that is copied on the
 //! wrong day is found out when it is needed.
 
+use std::sync::LazyLock;
+
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::Timestamp;
@@ -23,6 +25,9 @@ const MONTHS: [&str; 12] = [
     "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
 ];
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+
+/// The zones that are compiled in: each is read once, and not whenever somebody looks at a schedule.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// A checked schedule, which has a next slot whatever the time is.
 #[derive(Clone, Debug)]
@@ -104,12 +109,11 @@ impl Schedule {
     /// Checks a schedule. Time zones are those compiled in, so operator and sidecar agree whatever their images hold.
     pub fn parse(cron: &str, time_zone: &str) -> Result<Self, InvalidSchedule> {
         let text: String = cron.chars().take(MAX_LENGTH).collect();
-        let zone =
-            TimeZoneDatabase::bundled()
-                .get(time_zone)
-                .map_err(|_| InvalidSchedule::UnknownTimeZone {
-                    name: time_zone.chars().take(64).collect(),
-                })?;
+        let zone = ZONES
+            .get(time_zone)
+            .map_err(|_| InvalidSchedule::UnknownTimeZone {
+                name: time_zone.chars().take(64).collect(),
+            })?;
         if cron.len() > MAX_LENGTH {
             return Err(InvalidSchedule::Pattern {
                 text,

@@ -43,8 +43,23 @@ pub fn shown(judgement: &Judgement, approvers: &Approvers) -> Approvals {
 /// The statement with those signatures under it that count: whoever reads the ledger judges them anew.
 #[must_use]
 pub fn warrant(activation: &EmbassyActivation, statement: &str, approvers: &Approvers) -> Option<Warrant> {
-    let judgement = judge(activation, statement, approvers);
-    if !approvers.are_enough(&judgement) {
+    judged(
+        activation,
+        statement,
+        approvers,
+        &judge(activation, statement, approvers),
+    )
+}
+
+/// The same, where the signatures were judged already.
+#[must_use]
+pub fn judged(
+    activation: &EmbassyActivation,
+    statement: &str,
+    approvers: &Approvers,
+    judgement: &Judgement,
+) -> Option<Warrant> {
+    if !approvers.are_enough(judgement) {
         return None;
     }
     let signatures = signatures(activation).into_iter().enumerate();

@@ -88,7 +88,7 @@ fn approve(
         .map_or("", |statement| statement.text.as_str());
     let judgement = approval::judge(activation, text, &checked.approvers);
     status.approvals = Some(approval::shown(&judgement, &checked.approvers));
-    let warrant = approval::warrant(activation, text, &checked.approvers);
+    let warrant = approval::judged(activation, text, &checked.approvers, &judgement);
     if let Some(warrant) = warrant.filter(|_| status.signatures.is_empty()) {
         status.signatures = warrant.approvals;
     }
