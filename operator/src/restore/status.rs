@@ -70,8 +70,13 @@ pub fn observe(
         status.progress = Some(progress(&report.progress));
     }
     let result = end.as_ref().and_then(|end| end.result.as_ref());
+    // Of one that ended well the numbers may be gone with its pod.
+    let is_restored = end
+        .as_ref()
+        .is_some_and(|end| end.finding.status == ConditionStatus::True);
     status.has_written |= !empties(restore)
-        && (report.is_some_and(|report| report.progress.phase.writes())
+        && (is_restored
+            || report.is_some_and(|report| report.progress.phase.writes())
             || result.is_some_and(|result| result.ending != Ending::NothingWritten));
     status.identity = identity_of(restore, found, report, status.copy.is_some(), now);
     let mut conditions = Conditions::new(&before.conditions, generation, now);

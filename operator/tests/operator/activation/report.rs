@@ -323,6 +323,17 @@ async fn what_is_served_without_a_fence_is_told_when_home_is_fenced() {
 }
 
 #[tokio::test]
+async fn what_was_approved_by_a_clock_that_ran_ahead_is_told_all_the_same() {
+    let cluster = approved(alone(true)).await;
+    until(&cluster, |status| status.approved_at.is_some()).await;
+    cluster.lock().unwrap().edit(|activation| {
+        activation["status"]["approvedAt"] = "2040-01-01T00:00:00Z".into();
+    });
+    until(&cluster, |status| is_reported(&status.registries[0])).await;
+    assert_eq!(cluster.lock().unwrap().told[0].1["outcome"], "Served");
+}
+
+#[tokio::test]
 async fn a_later_order_does_not_report_again_on_what_an_earlier_one_has_brought_up() {
     let cluster = approved(alone(true)).await;
     until(&cluster, |status| status.registries.iter().all(is_reported)).await;
