@@ -112,8 +112,8 @@ impl Walk<'_> {
             return;
         };
         let order = names::report(&about);
-        let outcome = outcome(&self.state, &about, self.scene.approved_at)
-            .or_else(|| untold(&self.state, &order));
+        let outcome =
+            outcome(&self.state, &about, self.scene.approved_at).or_else(|| untold(&self.state, &order));
         let Some(outcome) = outcome else {
             return;
         };

@@ -88,7 +88,8 @@ impl Asked {
             Self::Object => store.open(&entry(1), None).await.map(drop).map_err(told),
             Self::Head => store.head(&entry(1), version).await.map(drop).map_err(told),
             Self::Put => {
-                let put = store.put(&entry(2), b"entry"[..].into(), sha256(b"entry"));
+                let key = entry(2);
+                let put = store.put(&key, b"entry"[..].into(), sha256(b"entry"));
                 put.await.map(drop).map_err(told)
             }
             Self::Ledger => {
