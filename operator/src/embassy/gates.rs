@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn what_a_gate_saw_is_as_long_ago_as_the_gate_says_whatever_its_clock_shows() {
         let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
-        let ago = |seconds| now - SignedDuration::from_secs(seconds);
+        let ago = |seconds: i64| now - SignedDuration::from_secs(seconds);
         let (hour, ten_years) = (3_600, 10 * 365 * 24 * 3_600);
         for behind in [0, 1, -1, 46, 11 * 60, hour, -hour, ten_years, -ten_years] {
             let at_the_gate = |seconds| ago(seconds + behind).to_string();
