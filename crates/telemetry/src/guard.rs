@@ -12,11 +12,14 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tokio::net::lookup_host;
 use tower::Service;
 
+/// Why something must not be connected to, if it must not.
+type Verdict = Result<(), String>;
+
 /// Says whether an address may be connected to, and a name asked for; the error is the reason why not.
 #[derive(Clone)]
 pub struct AddressGuard {
-    addresses: Arc<dyn Fn(IpAddr) -> Result<(), String> + Send + Sync>,
-    names: Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    addresses: Arc<dyn Fn(IpAddr) -> Verdict + Send + Sync>,
+    names: Arc<dyn Fn(&str) -> Verdict + Send + Sync>,
 }
 
 impl AddressGuard {

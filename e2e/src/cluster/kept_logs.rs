@@ -19,6 +19,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 const MADE_OF_OTHERS: [&str; 2] = ["gz", "tmp"];
 
 /// Keeps the logs of a cluster's pods until it is stopped. A look that fails is told and made again: the bed needs its other parts all the same.
+#[expect(clippy::print_stderr, reason = "what a process of the bed prints is its log")]
 pub async fn keep(site: Site) -> Result<()> {
     loop {
         if let Err(error) = look(site) {

@@ -153,8 +153,8 @@ fn the_sidecars_containerfile_lays_out_what_the_bed_does() {
     assert_eq!(older.packages(), BTreeSet::from(["postgresql-client-15"]));
     let folder = "/usr/lib/postgresql/15/bin/";
     let clients = CLIENTS.map(|program| format!("{folder}{program}"));
-    let copies = last.copies_of("postgresql-15");
-    let [(copied, to)] = copies.as_slice() else {
+    let taken = last.copies_of("postgresql-15");
+    let [(copied, to)] = taken.as_slice() else {
         panic!("{last:#?}")
     };
     assert_eq!(*copied, clients);

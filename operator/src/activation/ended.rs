@@ -107,6 +107,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the state of a registry has it")]
     fn report(result: Option<&str>) -> Option<ActivationReport> {
         Some(ActivationReport {
             order: names::report("day-1"),
@@ -131,8 +132,8 @@ mod tests {
             (vec![Serving, Failed, Skipped], End::Now),
             (vec![StoodDown], End::Now),
         ] {
-            let states: Vec<_> = phases.iter().map(|phase| (*phase, None)).collect();
-            let mut status = status(&states);
+            let registries: Vec<_> = phases.iter().map(|phase| (*phase, None)).collect();
+            let mut status = status(&registries);
             assert_eq!(between("Activate", &status, &status), expected, "{phases:?}");
             status.ended_at = Some("2026-11-28T12:00:00Z".to_owned());
             assert_eq!(between("Activate", &status, &status), End::Later);

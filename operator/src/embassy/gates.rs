@@ -330,9 +330,9 @@ mod tests {
     fn what_a_gate_saw_is_as_long_ago_as_the_gate_says_whatever_its_clock_shows() {
         let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let ago = |seconds: i64| now - SignedDuration::from_secs(seconds);
-        let (hour, ten_years) = (3_600, 10 * 365 * 24 * 3_600);
+        let (hour, ten_years) = (3_600_i64, 10 * 365 * 24 * 3_600_i64);
         for behind in [0, 1, -1, 46, 11 * 60, hour, -hour, ten_years, -ten_years] {
-            let at_the_gate = |seconds| ago(seconds + behind).to_string();
+            let at_the_gate = |seconds: i64| ago(seconds + behind).to_string();
             let report = json!({
                 "at": at_the_gate(0), "startedAt": at_the_gate(600), "certificateEndsAt": "2027-11-23T10:00:00Z",
                 "lanes": [{
@@ -343,7 +343,8 @@ mod tests {
             });
             let sight = Sight::of(vec![gate_at(now, &report)], &Sight::default(), now);
             // A second is what an answer may take, and no difference of clocks.
-            let is_near = |time: Timestamp, seconds| time.duration_since(ago(seconds)).abs().as_secs() <= 1;
+            let is_near =
+                |time: Timestamp, seconds: i64| time.duration_since(ago(seconds)).abs().as_secs() <= 1;
             let said = sight.reports().next().unwrap();
             assert!(is_near(sight.heard["population"], 20), "{behind}: {sight:?}");
             assert!(

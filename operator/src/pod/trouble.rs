@@ -77,8 +77,8 @@ pub fn is_down(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let told = status.and_then(|status| status.container_statuses.as_deref());
     told.is_some_and(|containers| {
-        let mut states = containers.iter().map(|container| container.state.as_ref());
-        !containers.is_empty() && states.all(|state| state.is_none_or(|state| state.running.is_none()))
+        let mut all = containers.iter().map(|container| container.state.as_ref());
+        !containers.is_empty() && all.all(|state| state.is_none_or(|state| state.running.is_none()))
     })
 }
 

@@ -230,6 +230,7 @@ where
 }
 
 /// Runs until a signal comes or the lease is lost. Boxed here, so that the tests do not compile all of it once more.
+#[must_use]
 pub fn run(
     client: Client,
     settings: Settings,

@@ -103,12 +103,12 @@ impl Sealing {
         if next.is_none() {
             return Ok(None);
         }
-        let mut pace = Pace::of(self.dump.borrow().bytes_expected, self.sealers);
+        let mut speed = Pace::of(self.dump.borrow().bytes_expected, self.sealers);
         let Some(place) = self.place() else {
             return Ok(None);
         };
-        let mut open = self.begin(pace.level(), place)?;
-        let mut spent = Spent::begin();
+        let mut open = self.begin(speed.level(), place)?;
+        let mut times = Spent::begin();
         while let Some(member) = next {
             // With a slow source it may be long until a segment is full.
             if self.drafts.is_closed() {
@@ -117,13 +117,13 @@ impl Sealing {
             open.writer.add(&member)?;
             if open.writer.is_full() {
                 let draft = open.finish(SegmentPosition::Inner)?;
-                let free = spent.for_store(|| self.drafts.blocking_send(draft).map(|()| self.place()));
+                let free = times.for_store(|| self.drafts.blocking_send(draft).map(|()| self.place()));
                 let Ok(Some(place)) = free else { return Ok(None) };
-                pace.learn(&spent);
-                spent = Spent::begin();
-                open = self.begin(pace.level(), place)?;
+                speed.learn(&times);
+                times = Spent::begin();
+                open = self.begin(speed.level(), place)?;
             }
-            next = spent.for_source(|| members.blocking_recv());
+            next = times.for_source(|| members.blocking_recv());
         }
         Ok(Some(open))
     }

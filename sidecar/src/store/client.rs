@@ -441,7 +441,7 @@ fn in_order(
     let mut before = from.map_or("", |(key, _)| key);
     for version in listed {
         if !version.key.starts_with(prefix) || version.key.as_str() < before {
-            return Err(nonsense(format!(
+            return Err(nonsense(&format!(
                 "it lists {} below {prefix} after {before:?}",
                 version.key
             )));
@@ -460,16 +460,16 @@ fn goes_on(
     if is_further {
         return Ok(());
     }
-    Err(nonsense(format!(
+    Err(nonsense(&format!(
         "its listing goes on at {}, where it began",
         next.0
     )))
 }
 
-fn nonsense(cause: String) -> StoreError {
+fn nonsense(cause: &str) -> StoreError {
     StoreError::NotUnderstood {
         operation: LIST_VERSIONS,
-        cause: plain(&cause),
+        cause: plain(cause),
     }
 }
 

@@ -41,7 +41,7 @@ impl Body for Bounded {
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            let tags = data.iter().filter(|byte| **byte == b'<').count();
+            let tags = memchr::memchr_iter(b'<', data).count();
             let Some(left) = bounded.tags_left.checked_sub(tags) else {
                 let why = format!("it has more than {MAX_TAGS} tags");
                 return Poll::Ready(Some(Err(why.into())));

@@ -216,7 +216,7 @@ mod tests {
     fn what_was_expanded_before_counts() {
         let key = CopyKey::generate();
         let mut writer = SealWriter::new(&key.recipient(), CompressionLevel::DEFAULT, 0).unwrap();
-        writer.write(&[b'x'; 3 * READ_BYTES]).unwrap();
+        writer.write(&vec![b'x'; 3 * READ_BYTES]).unwrap();
         let sealed = writer.finish(u64::MAX).unwrap().bytes;
         let mut inventory = InventoryReader::new(&key);
         let mut part = inventory.part(&sealed[..]).unwrap();

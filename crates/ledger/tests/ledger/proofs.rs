@@ -432,7 +432,11 @@ fn a_standing_that_could_mislead_a_late_reader_is_not_written() {
         let told = broken_rule(proof_header(), CustodyBody::Proof(proof));
         assert!(told.contains(rule), "{rule}: {told}");
     }
-    // An empty standing is one: nothing was opened, voided, expired or pinned. It belongs to the first term.
+}
+
+#[test]
+fn an_empty_standing_belongs_to_the_first_term() {
+    // Nothing was opened, voided, expired or pinned.
     let empty = || {
         CustodyBody::Proof(ProofBody {
             standing: Some(Standing::default()),

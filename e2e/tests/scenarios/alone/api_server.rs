@@ -59,8 +59,8 @@ async fn through(world: &'static World, subject: &Subject, fault: Fault, copy: i
     back(home).await?;
     ended?;
 
-    let word = format!("{fault:?}");
-    subject.mirror.trigger(&word).await?;
+    let trigger = format!("{fault:?}");
+    subject.mirror.trigger(&trigger).await?;
     subject.mirror.copied(copy, PATIENCE).await?;
     subject
         .mirror

@@ -30,12 +30,12 @@ fn a_right_that_the_operator_lacks_is_named_and_nothing_is_tried_in_a_hurry() {
 async fn lacking(world: &'static World) -> Result<()> {
     let ministry = world.ministry("right").await?;
     let subject = ministry.small_registry("rightless").await?;
-    let roles: Api<ClusterRole> = Api::all(world.home().client().clone());
+    let all: Api<ClusterRole> = Api::all(world.home().client().clone());
     let name = format!("{RELEASE_NAMESPACE}-{RELEASE}-operator");
-    let rules = roles.get(&name).await?.rules.context("it has no rights")?;
-    let outcome = without(world, &subject, &roles, &name, &rules).await;
+    let granted = all.get(&name).await?.rules.context("it has no rights")?;
+    let outcome = without(world, &subject, &all, &name, &granted).await;
     // Whatever came of it, the others need it.
-    give(&roles, &name, &rules).await?;
+    give(&all, &name, &granted).await?;
     outcome?;
     subject.mirror.copied(1, PATIENCE).await?;
     subject.delete().await
@@ -44,18 +44,18 @@ async fn lacking(world: &'static World) -> Result<()> {
 async fn without(
     world: &'static World,
     subject: &Subject,
-    roles: &Api<ClusterRole>,
+    all: &Api<ClusterRole>,
     name: &str,
-    rules: &[PolicyRule],
+    granted: &[PolicyRule],
 ) -> Result<()> {
     let (verb, kind) = TAKEN;
-    let mut fewer = rules.to_vec();
+    let mut fewer = granted.to_vec();
     for rule in &mut fewer {
         let is_meant = rule.resources.iter().flatten().any(|resource| resource == kind);
-        rule.verbs.retain(|granted| !is_meant || granted != verb);
+        rule.verbs.retain(|one| !is_meant || one != verb);
     }
-    ensure!(fewer != rules, "nothing is taken away");
-    give(roles, name, &fewer).await?;
+    ensure!(fewer != granted, "nothing is taken away");
+    give(all, name, &fewer).await?;
     subject.apply(|_| ()).await?;
     let lacks = format!("cannot {verb} resource \"{kind}\"");
     let words = [lacks.as_str(), "Deployment", &subject.namespace];
@@ -72,8 +72,8 @@ async fn without(
     Ok(())
 }
 
-async fn give(roles: &Api<ClusterRole>, name: &str, rules: &[PolicyRule]) -> Result<()> {
-    let patch = Patch::Merge(json!({"rules": rules}));
-    roles.patch(name, &PatchParams::default(), &patch).await?;
+async fn give(all: &Api<ClusterRole>, name: &str, granted: &[PolicyRule]) -> Result<()> {
+    let patch = Patch::Merge(json!({"rules": granted}));
+    all.patch(name, &PatchParams::default(), &patch).await?;
     Ok(())
 }

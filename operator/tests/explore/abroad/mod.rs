@@ -163,10 +163,8 @@ impl Course for Abroad {
                     }
                     self.keep(world, address, is_hurried);
                 }
-                "gate" if !is_late => {
-                    if others::load(&mut self.gates, world, GATE, address) {
-                        self.guard(world, address);
-                    }
+                "gate" if !is_late && others::load(&mut self.gates, world, GATE, address) => {
+                    self.guard(world, address);
                 }
                 "mirror" if !is_late => {
                     others::load(&mut self.mirrors, world, MIRROR, address);

@@ -33,8 +33,8 @@ impl Abroad {
 
     /// An order that came to nothing here, because another one's fence stands.
     pub(super) fn is_anothers(&self, status: &Value) -> bool {
-        let states = status["registries"].as_array();
-        states.into_iter().flatten().any(|state| {
+        let registries = status["registries"].as_array();
+        registries.into_iter().flatten().any(|state| {
             let id = state["id"].as_str().unwrap_or_default();
             let ledger = self.ledgers.get(id);
             let opening = ledger.and_then(|ledger| ledger.opening.as_ref());
@@ -59,16 +59,16 @@ impl Abroad {
     }
 
     pub(super) fn is_served(&self, world: &World, status: &Value) -> Result<(), String> {
-        let states = self.states(status)?;
-        let all = states.iter().all(|state| state["phase"] == "Serving");
+        let registries = self.states(status)?;
+        let all = registries.iter().all(|state| state["phase"] == "Serving");
         let wanted = if all { "Serving" } else { "Failed" };
         if status["phase"] != wanted {
             return Err(format!("it should be {wanted}: {status}"));
         }
-        for (planned, state) in self.plan.registries.iter().zip(states) {
+        for (planned, state) in self.plan.registries.iter().zip(registries) {
             let id = planned.id;
             if state["phase"] != "Serving" {
-                self.is_given_up(id, state, states)?;
+                self.is_given_up(id, state, registries)?;
                 continue;
             }
             let holds = self.holds(id);
@@ -87,15 +87,15 @@ impl Abroad {
 
     /// It has ended, is reported, and nothing is left of it but the record.
     pub(super) fn is_rehearsed(&self, world: &World, status: &Value) -> Result<(), String> {
-        let states = self.states(status)?;
-        let all = states.iter().all(|state| state["phase"] == "Rehearsed");
+        let registries = self.states(status)?;
+        let all = registries.iter().all(|state| state["phase"] == "Rehearsed");
         let wanted = if all { "Rehearsed" } else { "Failed" };
         if status["phase"] != wanted || !status["endedAt"].is_string() {
             return Err(format!("it should have ended, {wanted}: {status}"));
         }
-        for (planned, state) in self.plan.registries.iter().zip(states) {
+        for (planned, state) in self.plan.registries.iter().zip(registries) {
             if state["phase"] != "Rehearsed" {
-                self.is_given_up(planned.id, state, states)?;
+                self.is_given_up(planned.id, state, registries)?;
             } else if !state["report"]["path"].is_string() {
                 return Err(format!("nobody has signed for {}: {status}", planned.id));
             }
@@ -115,18 +115,18 @@ impl Abroad {
     }
 
     fn states<'s>(&self, status: &'s Value) -> Result<&'s Vec<Value>, String> {
-        let states = status["registries"].as_array();
-        states
-            .filter(|states| states.len() == self.plan.registries.len())
+        let registries = status["registries"].as_array();
+        registries
+            .filter(|registries| registries.len() == self.plan.registries.len())
             .ok_or_else(|| format!("its registries should be told of: {status}"))
     }
 
     /// A registry that does not come up has a reason that was really met.
-    fn is_given_up(&self, id: &str, state: &Value, states: &[Value]) -> Result<(), String> {
+    fn is_given_up(&self, id: &str, state: &Value, registries: &[Value]) -> Result<(), String> {
         let reason = state["reason"].as_str().unwrap_or_default();
         let has_failed = |state: &Value| state["phase"] == "Failed" || state["phase"] == "Skipped";
         let is_met = match state["phase"].as_str() {
-            Some("Skipped") => self.plan.is_chained && states.first().is_some_and(has_failed),
+            Some("Skipped") => self.plan.is_chained && registries.first().is_some_and(has_failed),
             Some("Failed") => state["attempts"].as_i64() >= Some(5) || self.databases.has_failed(id, reason),
             _ => false,
         };

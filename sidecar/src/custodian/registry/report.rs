@@ -124,13 +124,7 @@ impl Keeper {
         let passed = chains.and_then(|chains| drills::findings::latest_pass(chains.view()));
         figures.last_drill_passed = passed.map_or(0, Timestamp::as_second);
         figures.drills = self.orders.drills;
-        let total: u32 = counts.values().sum();
-        let summary = RegistrySummary {
-            registry: self.registry.to_string(),
-            last_sequence: report.last_arrival.as_ref().map_or(0, |last| last.sequence),
-            used_bytes,
-            alarms: total,
-        };
+        let summary = summary(&report, counts.values().sum());
         let flow = self.flow(assignment, &holdings, now);
         drop(holdings);
         self.report = Told {
@@ -141,6 +135,16 @@ impl Keeper {
         self.office.metrics.registry(&self.registry, &figures);
         self.office.board.tell(summary, report, flow);
         log_changes(&self.registry, &findings, &mut self.logged);
+    }
+}
+
+/// The report in short, with the number of all alarms.
+fn summary(report: &RegistryReport, alarms: u32) -> RegistrySummary {
+    RegistrySummary {
+        registry: report.registry.clone(),
+        last_sequence: report.last_arrival.as_ref().map_or(0, |last| last.sequence),
+        used_bytes: report.used_bytes,
+        alarms,
     }
 }
 

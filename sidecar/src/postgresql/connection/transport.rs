@@ -92,19 +92,18 @@ async fn dial(
     network: &Network,
     address: Option<SocketAddr>,
 ) -> Result<(TcpStream, SocketAddr), ConnectionError> {
-    let addresses: Vec<SocketAddr> = match address {
-        Some(address) => vec![address],
-        None => {
-            let resolved = network.resolver.addresses(&network.host).await;
-            let addresses = resolved.map_err(|error| ConnectionError::Resolve {
-                host: network.host.clone(),
-                error,
-            })?;
-            let addresses = addresses.into_iter();
-            addresses
-                .map(|address| SocketAddr::new(address, network.port))
-                .collect()
-        }
+    let addresses: Vec<SocketAddr> = if let Some(address) = address {
+        vec![address]
+    } else {
+        let resolved = network.resolver.addresses(&network.host).await;
+        let addresses = resolved.map_err(|error| ConnectionError::Resolve {
+            host: network.host.clone(),
+            error,
+        })?;
+        let addresses = addresses.into_iter();
+        addresses
+            .map(|address| SocketAddr::new(address, network.port))
+            .collect()
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {

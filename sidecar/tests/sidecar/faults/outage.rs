@@ -20,7 +20,7 @@ use super::harm::work::Work;
 /// Between two looks at a store that is away.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long the next look may be waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = MINUTE;
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// A mirror whose store went away while it was idle.

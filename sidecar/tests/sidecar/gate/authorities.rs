@@ -39,12 +39,12 @@ async fn the_stores_authority_that_is_exchanged_in_order_amid_a_put_costs_no_put
     passes(&store, 1).await;
     let told = Arc::new(Notify::new());
     let wait = Arc::clone(&told);
-    let hold = Fault::before(move || {
+    let waits = Fault::before(move || {
         let wait = Arc::clone(&wait);
         async move { wait.notified().await }
     });
     let is_put = |method: &Method, _: &str| method == Method::PUT;
-    bench.store.proxy.inject(1, hold, is_put);
+    bench.store.proxy.inject(1, waits, is_put);
     let held = tokio::spawn({
         let store = store.clone();
         async move { put(&store, 2).await }
