@@ -45,11 +45,9 @@ pub(crate) fn explore<C: Course>(count: u64) {
     if let Some((seed, violation)) = failed.first() {
         let all: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
         panic!(
-            "{}: {violation}\nseed {seed} at commit {}; replay it with {SEED}={seed} cargo test --workspace --test explore {} -- --nocapture; of \
-             {} schedules failed {all:?}",
+            "{}: {violation}\nseed {seed} at commit {}; replay it with {SEED}={seed}; of {} schedules failed {all:?}",
             C::NAME,
             commit(),
-            C::NAME,
             tally.schedules
         );
     }
