@@ -102,6 +102,13 @@ impl Kept {
             .mode(0o600)
             .open(path)
             .with_context(|| format!("cannot write {}", path.display()))?;
+        // A line that was being written when its writer was killed would spoil the next one.
+        let written = fs::read(path)?;
+        let whole = written
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |last| last + 1);
+        file.set_len(u64::try_from(whole)?)?;
         Ok(Self {
             known: read_from(path)?,
             file,

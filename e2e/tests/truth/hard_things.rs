@@ -308,7 +308,10 @@ async fn made(registry: Registry) -> tokio_postgres::Client {
         .unwrap();
     let client = server.client(&name).await.unwrap();
     // One of the registries has its database quote every name, those of types too.
-    client.batch_execute("SET quote_all_identifiers = off").await.unwrap();
+    client
+        .batch_execute("SET quote_all_identifiers = off")
+        .await
+        .unwrap();
     client
 }
 

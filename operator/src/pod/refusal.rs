@@ -9,8 +9,10 @@ use kube::{Api, Client};
 
 /// The reason of such an event.
 const FAILED_CREATE: &str = "FailedCreate";
-/// The most of them that are read; what is said again and again is one.
-const MOST: u32 = 100;
+/// How many of them are read at once: whoever may make some there has made each as long as the API server takes.
+const PAGE: u32 = 5;
+/// How often more are asked for; what is said again and again is one.
+const PAGES: usize = 20;
 /// The most characters of what one says.
 const LONGEST: usize = 512;
 
@@ -19,14 +21,34 @@ const LONGEST: usize = 512;
 pub async fn refusal(client: &Client, namespace: &str, uid: &str) -> Option<String> {
     let events: Api<Event> = Api::namespaced(client.clone(), namespace);
     let fields = format!("regarding.uid={uid},reason={FAILED_CREATE}");
-    let about = ListParams::default().fields(&fields).limit(MOST);
-    match events.list(&about).await {
-        Ok(found) => last_word(&found.items, uid),
-        Err(error) => {
-            tracing::debug!(namespace, %error, "events cannot be read");
-            None
-        }
+    let mut page = ListParams::default().fields(&fields).limit(PAGE);
+    let mut newest = None;
+    for _ in 0..PAGES {
+        let found = match events.list(&page).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(namespace, %error, "events cannot be read");
+                break;
+            }
+        };
+        newest = found
+            .items
+            .into_iter()
+            .chain(newest)
+            .filter(|event| is_about(event, uid))
+            .max_by_key(last_at);
+        let Some(next) = found.metadata.continue_.filter(|next| !next.is_empty()) else {
+            break;
+        };
+        page = page.continue_token(&next);
     }
+    last_word(newest.as_slice(), uid)
+}
+
+fn is_about(event: &Event, uid: &str) -> bool {
+    let regarding = event.regarding.as_ref();
+    event.reason.as_deref() == Some(FAILED_CREATE)
+        && regarding.and_then(|regarding| regarding.uid.as_deref()) == Some(uid)
 }
 
 /// What is to be said of something that has made no pod, and why it has not, if that is known.
@@ -46,11 +68,7 @@ pub fn none_made(kind: &str, name: &str, namespace: &str, why: Option<&str>) -> 
 }
 
 fn last_word(events: &[Event], uid: &str) -> Option<String> {
-    let about = events.iter().filter(|event| {
-        let regarding = event.regarding.as_ref();
-        event.reason.as_deref() == Some(FAILED_CREATE)
-            && regarding.and_then(|regarding| regarding.uid.as_deref()) == Some(uid)
-    });
+    let about = events.iter().filter(|event| is_about(event, uid));
     let mut said = about.max_by_key(|event| last_at(event))?.note.clone()?;
     clean(&mut said, LONGEST);
     (!said.is_empty()).then_some(said)

@@ -146,6 +146,17 @@ impl Walk<'_> {
         }
     }
 
+    /// How long the recovery took, in seconds, by the times that the report has: what an earlier order has let in, this one had not to recover.
+    fn recovery(&self, outcome: Outcome) -> Option<i64> {
+        if matches!(outcome, Outcome::StoodDown | Outcome::Failed) {
+            return None;
+        }
+        let took = self.state.rto_seconds?;
+        let was_served = outcome == Outcome::Served
+            && steps::ended_at(&self.state, steps::SERVE).is_some_and(|ended| ended < self.scene.approved_at);
+        Some(if was_served { 0 } else { took })
+    }
+
     fn result(&self, outcome: Outcome, about: &str, order: &str) -> ActivationResult {
         let (scene, state) = (self.scene, &self.state);
         let status = self.restored().unwrap_or_default();
@@ -167,10 +178,7 @@ impl Walk<'_> {
             copy: state.copy.as_ref().and_then(reported),
             rpo_seconds: state.rpo_seconds.map(whole).filter(|_| !goes_home),
             rpo_objective_seconds: limit(custody.map(|spec| spec.rpo.as_str())),
-            rto_seconds: state
-                .rto_seconds
-                .map(whole)
-                .filter(|_| !goes_home && outcome != Outcome::Failed),
+            rto_seconds: self.recovery(outcome).map(whole),
             rto_objective_seconds: limit(custody.and_then(|spec| spec.rto.as_deref())),
             target: statement::target(self.spec, scene.activation.spec.mode),
             attempts: whole(state.attempts),

@@ -49,7 +49,7 @@ pub use holdings::Holdings;
 pub use tally::TallyKey;
 
 use super::configuration::{Configuration, RegistrySettings};
-use super::finding::{Finding, Watchbook};
+use super::finding::{Finding, Loss, Watchbook};
 use super::office::Office;
 use crate::store::{Store, StoreError};
 use ledger::LedgerState;
@@ -296,6 +296,17 @@ impl Keeper {
         Ok(())
     }
 
+    /// A store that has no room for an entry: what is due to be proven or let go cannot be recorded.
+    fn without_room(&self) -> Option<Finding> {
+        let (reason, why) = self.unwritten.as_ref().or(self.retention.unrecorded())?;
+        (*reason == Reason::StoreFull).then(|| Finding {
+            reason: *reason,
+            sequence: None,
+            what: format!("nothing can be written into its custody chain: {why}"),
+            lost: Loss::Nothing,
+        })
+    }
+
     /// Whether something that stood in the ledger when the process began is not taken in yet, of the copies or of what is known of them.
     fn is_reading(&self) -> bool {
         let is_complete = self.ledger.as_ref().is_some_and(LedgerState::is_complete);
@@ -310,6 +321,7 @@ impl Keeper {
         }
         findings.extend(self.presence.findings().cloned());
         findings.extend(self.retention.finding());
+        findings.extend(self.without_room());
         let holdings = self.holdings.lock();
         findings.extend(holdings.copies.values().flat_map(holdings::Held::findings));
         let measures = judgement::Measures {

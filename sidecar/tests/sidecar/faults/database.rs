@@ -152,6 +152,7 @@ async fn a_store_that_fails_while_the_database_stands_still_ends_the_run_at_once
     drop(holder);
     let run = asked(&mut bench, &sidecar, "goes-on", Duration::from_mins(1)).await;
     assert_eq!(run.outcome, Outcome::Copied, "{run:#?}");
-    assert_eq!(bench.whole_copies().await, 2);
+    // What failed may have been tried once more before.
+    assert!(bench.whole_copies().await >= 2);
     assert_no_panic(&bench.log());
 }
