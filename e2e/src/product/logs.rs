@@ -33,6 +33,8 @@ pub struct About<'a> {
     pub names: &'a [&'a str],
     /// Messages of what the caller has brought about.
     pub expected: &'a [&'a str],
+    /// Whether warnings are passed over, which tell of what is tried again: where the machine may be too busy for a promise that it is not.
+    pub errors_only: bool,
 }
 
 impl About<'_> {
@@ -116,6 +118,7 @@ fn look(cluster: &Cluster, since: Timestamp, about: &About<'_>) -> Result<Found>
                             *last = at.max(*last);
                         }
                         _ if at < since => {}
+                        Said::Complaint if about.errors_only && line.contains(r#""level":"WARN""#) => {}
                         Said::Complaint => complaints.push(format!("{name}: {line}")),
                         Said::Overdue(of) if speaks => {
                             said.insert((of, at), format!("{name}: {line}"));
@@ -250,6 +253,7 @@ mod tests {
         let about = About {
             names: &["population-1f"],
             expected: &[],
+            ..About::default()
         };
         assert!(about.names("interior_population-1f-mirror-0_uid", "{}"));
         assert!(about.names("custodian", r#"{"registry":"population-1f"}"#));

@@ -120,6 +120,7 @@ async fn the_main_line(world: &'static World, sample: Registry, major: u32) -> R
     let about = About {
         names: &[&subject.id],
         expected: &["tables were rewritten while they were copied; the copy begins anew"],
+        ..About::default()
     };
     logs::assert_calm(&world.product, mirrored, &about).await
 }

@@ -69,6 +69,7 @@ async fn external(world: &'static World) -> Result<()> {
     let about = About {
         names: &[id, &name],
         expected: &["a term was opened by order"],
+        ..About::default()
     };
     logs::assert_calm(product, mirrored, &about).await?;
     activating.delete().await?;
