@@ -87,6 +87,16 @@ const PROGRAMS: [&str; 4] = [
     "dataembassy-sidecar",
 ];
 
+/// The scenarios' program, before what tells it which.
+const SCENARIOS: [&str; 6] = [
+    "test",
+    "--package",
+    "dataembassy-e2e",
+    "--test",
+    "scenarios",
+    "--",
+];
+
 /// The bed of the demo that is interrupted: the one behind those of the scenarios.
 const INTERRUPTED: u8 = 3;
 
@@ -327,20 +337,12 @@ fn interruption() -> Stage {
 }
 
 fn scenarios(options: &Options, which: &[&str]) -> Command {
-    let program = [
-        "test",
-        "--package",
-        "dataembassy-e2e",
-        "--test",
-        "scenarios",
-        "--",
-    ];
     let long = if options.long {
         &["--include-ignored"][..]
     } else {
         &[]
     };
-    Command::cargo(&[&program, which, long].concat())
+    Command::cargo(&[&SCENARIOS, which, long].concat())
 }
 
 fn demo() -> Stage {

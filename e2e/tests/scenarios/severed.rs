@@ -2,13 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Result, ensure};
-use dataembassy_crds::ConditionStatus;
+use anyhow::Result;
 use dataembassy_e2e::bed::link::{Severed, rejoin, sever};
 
 use crate::{
     policies::pod_address,
-    world::{MINUTE, PATIENCE, SERVERS, Subject, World, together},
+    world::{SERVERS, Subject, World, together},
 };
 
 /// What vanishes, with the trigger that is given meanwhile. The sidecar is the first of the two.
@@ -44,19 +43,7 @@ async fn severed(world: &'static World) -> Result<()> {
 async fn each_way(subject: &Subject, pods: [Ipv4Addr; 2]) -> Result<()> {
     for (copy, (what, word)) in (2..).zip(WAYS) {
         sever(pods, what).await?;
-        let unreachable = Some("SourceUnreachable");
-        let message = subject
-            .mirror
-            .condition("SourceReachable", ConditionStatus::False, unreachable, MINUTE)
-            .await?;
-        ensure!(!message.is_empty(), "nothing is said of what was tried");
-        subject.mirror.trigger(word).await?;
-        rejoin(pods).await?;
-        subject
-            .mirror
-            .condition("SourceReachable", ConditionStatus::True, None, MINUTE)
-            .await?;
-        subject.mirror.copied(copy, PATIENCE).await?;
+        subject.outlives("Source", copy, word, || rejoin(pods)).await?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use dataembassy_crds::RegistryMirror;
+use dataembassy_crds::{ConditionStatus, RegistryMirror};
 use dataembassy_e2e::{
     bed::{Bed, Database, Options, postgresql::DUMP_ROLE, secrets},
     cache::Cache,
@@ -246,6 +246,32 @@ impl Subject {
             .map(|(key, value)| (key.as_str(), value.as_str()))
             .collect();
         secrets::write(home, &self.namespace, &format!("{}-{suffix}", self.id), &data).await
+    }
+
+    /// The way to its source or to the store is as bad as can be until it is mended: that is told within a minute, the end of it too, and what was
+    /// asked for meanwhile is copied.
+    pub(crate) async fn outlives<F>(
+        &self,
+        end: &str,
+        copy: i64,
+        trigger: &str,
+        mend: impl FnOnce() -> F,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let (reachable, unreachable) = (format!("{end}Reachable"), format!("{end}Unreachable"));
+        let message = self
+            .mirror
+            .condition(&reachable, ConditionStatus::False, Some(&unreachable), MINUTE)
+            .await?;
+        ensure!(!message.is_empty(), "nothing is said of what was tried");
+        self.mirror.trigger(trigger).await?;
+        mend().await?;
+        self.mirror
+            .condition(&reachable, ConditionStatus::True, None, MINUTE)
+            .await?;
+        self.mirror.copied(copy, PATIENCE).await.map(drop)
     }
 
     /// A superuser's session in its database.

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Command, Stage, stage, up};
+use super::{Command, SCENARIOS, Stage, stage, up};
 
 /// The module of the sidecar's tests in which a thousand are killed.
 const KILLS: &str = "faults::kills::";
@@ -24,16 +24,7 @@ pub(super) fn long() -> Vec<Stage> {
         ];
         vec![Command::cargo(&[&test, which].concat())]
     };
-    let operators = [
-        "test",
-        "--package",
-        "dataembassy-e2e",
-        "--test",
-        "scenarios",
-        "--",
-        "--ignored",
-        OPERATOR_KILLS,
-    ];
+    let operators = [&SCENARIOS[..], &["--ignored", OPERATOR_KILLS]].concat();
     vec![
         stage(
             "kills",

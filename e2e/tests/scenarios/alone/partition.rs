@@ -2,13 +2,12 @@
 //! loses a share of what it carries.
 
 use anyhow::{Result, ensure};
-use dataembassy_crds::ConditionStatus;
 use dataembassy_e2e::bed::link::{Fault, break_link, mend_link};
 use dataembassy_ledger::entry::SourceBody;
 
 use crate::{
     ledger,
-    world::{MINUTE, PATIENCE, Subject, World, alone},
+    world::{PATIENCE, Subject, World, alone},
 };
 
 /// The trigger that is given while packets are lost.
@@ -60,19 +59,7 @@ async fn lossy(subject: &Subject) -> Result<()> {
 async fn each_way(subject: &Subject) -> Result<()> {
     for (copy, (fault, word)) in (2..).zip(WAYS) {
         break_link(fault).await?;
-        let unreachable = Some("StoreUnreachable");
-        let message = subject
-            .mirror
-            .condition("StoreReachable", ConditionStatus::False, unreachable, MINUTE)
-            .await?;
-        ensure!(!message.is_empty(), "nothing is said of what was tried");
-        subject.mirror.trigger(word).await?;
-        mend_link().await?;
-        subject
-            .mirror
-            .condition("StoreReachable", ConditionStatus::True, None, MINUTE)
-            .await?;
-        subject.mirror.copied(copy, PATIENCE).await?;
+        subject.outlives("Store", copy, word, mend_link).await?;
     }
     Ok(())
 }
