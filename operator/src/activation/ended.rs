@@ -70,25 +70,9 @@ pub fn has_been_rehearsed(activation: &EmbassyActivation) -> Option<&EmbassyActi
 #[cfg(test)]
 mod tests {
     use dataembassy_crds::{ActivationReport, RegistryPhase, ReplacedOrder, ReplacedReport, Statement};
-    use serde_json::json;
 
     use super::*;
-    use crate::activation::names;
-
-    fn activation(mode: &str) -> EmbassyActivation {
-        serde_json::from_value(json!({
-            "apiVersion": "dataembassy.io/v1alpha1",
-            "kind": "EmbassyActivation",
-            "metadata": {"name": "day", "namespace": "abroad", "uid": "uid-day"},
-            "spec": {
-                "embassyRef": {"name": "luxembourg"}, "mode": mode, "validUntil": "2026-12-01T12:00:00Z",
-                "registries": [{
-                    "id": "population", "retrievalCredentialsRef": {"name": "r"}, "identityRef": {"name": "i"}, "target": {},
-                }],
-            }
-        }))
-        .unwrap()
-    }
+    use crate::activation::{names, sample::activation};
 
     /// A rehearsal whose registries are at these phases, with their reports.
     fn status(states: &[(RegistryPhase, Option<ActivationReport>)]) -> EmbassyActivationStatus {

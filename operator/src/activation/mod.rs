@@ -21,6 +21,8 @@ pub mod orders;
 pub mod overdue;
 pub mod replaced;
 pub mod restores;
+#[cfg(test)]
+mod sample;
 pub mod signing_key;
 pub mod stage;
 pub mod statement;

@@ -44,26 +44,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::activation::steps;
+    use crate::activation::{sample, steps};
 
     fn at(text: &str) -> Timestamp {
         format!("2026-11-28T{text}Z").parse().unwrap()
     }
 
     fn activation(mode: &str, fence: &str) -> EmbassyActivation {
-        serde_json::from_value(json!({
-            "apiVersion": "dataembassy.io/v1alpha1",
-            "kind": "EmbassyActivation",
-            "metadata": {"name": "day", "namespace": "abroad", "uid": "uid-day"},
-            "spec": {
-                "embassyRef": {"name": "luxembourg"}, "mode": mode, "validUntil": "2026-12-01T12:00:00Z",
-                "deadlines": {"fence": fence},
-                "registries": [{
-                    "id": "population", "retrievalCredentialsRef": {"name": "r"}, "identityRef": {"name": "i"}, "target": {},
-                }],
-            }
-        }))
-        .unwrap()
+        let mut activation = sample::activation(mode);
+        activation.spec.deadlines = serde_json::from_value(json!({"fence": fence})).unwrap();
+        activation
     }
 
     fn status(approved_at: Option<&str>, state: ActivatedState) -> EmbassyActivationStatus {

@@ -28,13 +28,14 @@ use crate::sealed::{OWNER, options, target};
 use crate::support::source_as;
 use dataembassy_archive::Identities;
 use dataembassy_contract::config::RecipientConfig;
+use dataembassy_contract::files;
 use dataembassy_ledger::chain::{CustodianKey, SignerRange};
 use dataembassy_sidecar::restore::copy::{Choice, StoredCopy};
 use dataembassy_sidecar::restore::{progress::Progress, restore};
 use dataembassy_sidecar::store::LedgerSettings;
 use dataembassy_testkit::fault_proxy::{FaultProxy, Toxic};
 use dataembassy_testkit::minio::{BUCKET, StoreUser};
-use dataembassy_testkit::postgresql::{Database, Server};
+use dataembassy_testkit::postgresql::{Database, PASSWORD, Server};
 use dataembassy_testkit::seed::Dice;
 use hyper::Method;
 
@@ -143,4 +144,14 @@ async fn restored(bench: &MirrorBench, identity: &str, choice: Choice) -> Databa
         .await
         .unwrap();
     target
+}
+
+/// Gives the mirror's configuration a role of its own, which sees all rows; returns its name.
+async fn reads_by_itself(bench: &mut MirrorBench) -> String {
+    let role = format!("reader_of_{}", bench.database.name);
+    let make = format!("CREATE ROLE {role} LOGIN BYPASSRLS PASSWORD '{PASSWORD}' IN ROLE pg_read_all_data");
+    bench.database.execute(&make).await.unwrap();
+    bench.write_secret(files::DATABASE_USERNAME, &role);
+    bench.write_config();
+    role
 }

@@ -19,7 +19,7 @@ use dataembassy_sidecar::restore::copy::Choice;
 use dataembassy_testkit::postgresql::{Database, PASSWORD, Server, scripted_pg_dump};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{restored, sealed_to};
+use super::{reads_by_itself, restored, sealed_to};
 
 const VOLUME_MIB: u32 = 24;
 
@@ -178,11 +178,7 @@ async fn a_right_that_is_taken_in_the_middle_of_a_copy_is_told_as_that() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_row_security_begins_to_hide_are_missed_and_no_copy_is_made_without_them() {
     let mut bench = MirrorBench::start(17).await;
-    let role = format!("reader_of_{}", bench.database.name);
-    let make = format!("CREATE ROLE {role} LOGIN BYPASSRLS PASSWORD '{PASSWORD}' IN ROLE pg_read_all_data");
-    bench.database.execute(&make).await.unwrap();
-    bench.write_secret(files::DATABASE_USERNAME, &role);
-    bench.write_config();
+    let role = reads_by_itself(&mut bench).await;
     let sidecar = bench.sidecar();
     sidecar.until_copy(1).await;
     let objects = bench.objects().await;

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::bench::mirror::{MirrorBench, Sidecar, ended};
 use crate::support::until;
+use dataembassy_contract::Reason;
 use dataembassy_contract::report::{CheckState, Outcome, Report};
-use dataembassy_contract::{Reason, files};
 use dataembassy_testkit::fault_proxy::Fault;
-use dataembassy_testkit::postgresql::PASSWORD;
 use hyper::Method;
 
-use super::{assert_no_panic, assert_patient};
+use super::{assert_no_panic, assert_patient, reads_by_itself};
 use watch::Watch;
 use work::Work;
 
@@ -156,11 +155,7 @@ async fn a_registry_waits_for_nothing_while_its_store_is_away_slow_or_full() {
 #[tokio::test]
 async fn a_source_that_cannot_be_copied_is_told_until_it_gives_a_copy_again() {
     let mut bench = MirrorBench::start(17).await;
-    let role = format!("reader_of_{}", bench.database.name);
-    let make = format!("CREATE ROLE {role} LOGIN BYPASSRLS PASSWORD '{PASSWORD}' IN ROLE pg_read_all_data");
-    bench.database.execute(&make).await.unwrap();
-    bench.write_secret(files::DATABASE_USERNAME, &role);
-    bench.write_config();
+    let role = reads_by_itself(&mut bench).await;
     let sidecar = bench.sidecar();
     sidecar.until_copy(1).await;
     let begun = Instant::now();
