@@ -87,6 +87,24 @@ pub(super) async fn red_team(product: &Product, registry: Registry, progress: &P
 pub(super) struct Spoiled {
     disk: Disk,
     before: Vec<Older>,
+    /// The ids of copies in which a byte is flipped.
+    flipped: Vec<String>,
+}
+
+impl Spoiled {
+    /// Whether a byte of the copy is flipped.
+    pub(super) fn is_flipped(&self, copy_id: &str) -> bool {
+        self.flipped.iter().any(|flipped| flipped == copy_id)
+    }
+
+    /// Flips a byte of another copy, and waits for nobody to notice.
+    pub(super) async fn flip(&mut self, product: &Product, registry: &str, copy_id: &str) -> Result<()> {
+        let store = product.bed.store().await?;
+        self.flipped.push(copy_id.to_owned());
+        let segment = store.first_segment(registry, copy_id).await?;
+        self.before.push(self.disk.keep(&segment)?);
+        self.disk.flip(&segment)
+    }
 }
 
 /// Puts back what was spoiled, as the administrator of the store's machine would from a backup of their own, and waits until the embassy has
@@ -116,6 +134,7 @@ pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<Spo
     let mut before = Vec::new();
     let health = Custody::of(product, "health");
     let copy = health.newest().await?;
+    let flipped = vec![copy.copy_id.clone()];
     let segment = product
         .bed
         .store()
@@ -162,7 +181,11 @@ pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<Spo
         || disk.remove(&entry),
     )
     .await?;
-    Ok(Spoiled { disk, before })
+    Ok(Spoiled {
+        disk,
+        before,
+        flipped,
+    })
 }
 
 /// Does the damage, waits for the condition that names it, within the minute that is promised, and tells both.

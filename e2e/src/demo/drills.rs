@@ -3,11 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use dataembassy_crds::{ConditionStatus, DrillOutcome, EndedDrill};
+use dataembassy_crds::{ConditionStatus, DrillOutcome};
 
 use crate::{
     browser::{Browser, Look},
     cache::Cache,
+    demo::custody::Spoiled,
     product::{
         Product, TREE,
         custody::Custody,
@@ -64,11 +65,23 @@ pub(super) async fn passes(
     Ok(())
 }
 
-/// A drill on a copy that somebody has spoiled on the store's disk.
-pub(super) async fn fails(product: &Product, registry: Registry, progress: &Progress) -> Result<()> {
+/// A drill on the newest copy of a registry, which somebody has spoiled on the store's disk. If the schedule has made another since, that one is
+/// whole, and is spoiled too.
+pub(super) async fn fails(
+    product: &Product,
+    registry: Registry,
+    spoiled: &mut Spoiled,
+    progress: &Progress,
+) -> Result<()> {
     let step = progress.step(format!("a drill on the spoiled copy of {}", registry.id()));
     let drilling = Drilling::begin(product, registry.id(), |_| ()).await?;
-    let ended: EndedDrill = drilling.answered("first", DRILLED).await?;
+    let mut ended = drilling.answered("first", DRILLED).await?;
+    let copy = ended.copy.as_ref().context("the drill has picked no copy")?;
+    if !spoiled.is_flipped(&copy.copy_id) {
+        spoiled.flip(product, registry.id(), &copy.copy_id).await?;
+        drilling.trigger("second").await?;
+        ended = drilling.answered("second", DRILLED).await?;
+    }
     step.done();
     show(product, progress).await?;
     ensure!(

@@ -140,8 +140,8 @@ async fn play(cache: &Cache, progress: &Progress) -> Result<()> {
     custody::silence(&product, Registry::Business, frozen, progress).await?;
 
     progress.line("\n13. Somebody with root on the store's machine spoils copies behind its back.");
-    let spoiled = custody::damage(&product, progress).await?;
-    drills::fails(&product, Registry::Health, progress).await?;
+    let mut spoiled = custody::damage(&product, progress).await?;
+    drills::fails(&product, Registry::Health, &mut spoiled, progress).await?;
     custody::put_right(&product, spoiled, progress).await?;
 
     progress.line(&format!(

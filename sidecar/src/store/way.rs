@@ -150,7 +150,11 @@ impl Way {
                     None => self.unreachable(error.to_string()),
                 },
             ),
-            Err(_) => Err(failed("the handshake took too long".into())),
+            // Its certificate has not even come.
+            Err(_) => Err(self.unreachable(format!(
+                "it did not answer the TLS handshake within {} s",
+                HANDSHAKE_PATIENCE.as_secs()
+            ))),
         }
     }
 
