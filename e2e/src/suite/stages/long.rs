@@ -45,10 +45,11 @@ pub(super) fn long() -> Vec<Stage> {
     ]
 }
 
-pub(super) fn fuzz() -> Command {
+/// Each target for so many seconds.
+pub(super) fn fuzz(seconds: u32) -> Command {
     Command {
         program: "fuzz/run".into(),
-        arguments: vec!["60".to_owned()],
+        arguments: vec![seconds.to_string()],
         bed: 0,
     }
 }
