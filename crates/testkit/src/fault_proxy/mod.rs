@@ -192,7 +192,20 @@ impl FaultProxy {
         lock(&self.shared.rules).iter().map(|rule| rule.met).sum()
     }
 
-    /// Each request so far, in order of arrival.
+    /// How many requests have come so far.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        lock(&self.shared.seen).len()
+    }
+
+    /// How many of the requests so far are such. For whoever asks again and again: nothing is copied.
+    #[must_use]
+    pub fn asked_for(&self, is_such: impl Fn(&Seen) -> bool) -> usize {
+        let seen = lock(&self.shared.seen);
+        seen.iter().filter(|one| is_such(one)).count()
+    }
+
+    /// A copy of each request so far, in order of arrival: thousands of them where a test is long.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.shared.seen).clone()

@@ -246,11 +246,8 @@ impl CustodianBench {
 
     /// Waits until the source chain was looked at so many times more.
     pub async fn until_looks(&self, custodian: &Custodian, more: usize) {
-        let looks = || {
-            let seen = self.proxy.seen();
-            let of_source = format!("prefix=registries%2F{REGISTRY}%2Fsource%2F");
-            seen.iter().filter(|one| one.target.contains(&of_source)).count()
-        };
+        let of_source = format!("prefix=registries%2F{REGISTRY}%2Fsource%2F");
+        let looks = || self.proxy.asked_for(|one| one.target.contains(&of_source));
         let before = looks();
         custodian.until("more looks", |_| looks() >= before + more).await;
     }

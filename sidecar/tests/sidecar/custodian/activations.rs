@@ -363,10 +363,7 @@ async fn killed_at(fault: Fault, is_it: fn(&str) -> bool) {
     let warrant = signed(&rehearsal(&bench, &made[0]), &TWO);
     bench.config.orders = vec![order(rehearsed(&made[0]), warrant)];
     bench.remember(&report);
-    let has_come = || {
-        let seen = bench.proxy.seen();
-        seen.iter().any(|one| is_fault(&one.method, &one.target))
-    };
+    let has_come = || bench.proxy.asked_for(|one| is_fault(&one.method, &one.target)) > 0;
     custodian.until("the request", |_| has_come()).await;
     custodian.kill();
     bench.proxy.heal();

@@ -151,10 +151,7 @@ async fn left_at(fault: Fault, is_it: fn(&str) -> bool, is_stored: bool) -> Cust
     bench.proxy.inject(usize::MAX, fault, is_fault);
     bench.config.orders = vec![order(result_of(ORDER, &made[0], true))];
     bench.remember(&report);
-    let has_come = || {
-        let seen = bench.proxy.seen();
-        seen.iter().any(|one| is_fault(&one.method, &one.target))
-    };
+    let has_come = || bench.proxy.asked_for(|one| is_fault(&one.method, &one.target)) > 0;
     custodian.until("the request", |_| has_come()).await;
     if is_stored {
         let keys = || bench.minio.root().versions(BUCKET, "registries/population/");

@@ -55,7 +55,7 @@ async fn at_rest_a_registry_costs_one_listing_a_look() {
             report.used_bytes > 0 && is_proven && report.alarms.is_empty()
         })
         .await;
-    let before = bench.proxy.seen().len();
+    let before = bench.proxy.asked();
     let source = "list-type=2&prefix=registries%2F";
     let looks = |from: usize| {
         let seen = bench.proxy.seen();
@@ -286,9 +286,9 @@ async fn the_difference_to_the_stores_clock_is_measured_told_and_stops_what_carr
             report.verification.verified == 2
         })
         .await;
-    let looks = bench.proxy.seen().len() + 20;
+    let looks = bench.proxy.asked() + 20;
     custodian
-        .until("more looks", |_| bench.proxy.seen().len() > looks)
+        .until("more looks", |_| bench.proxy.asked() > looks)
         .await;
     assert_eq!(custodian.registry().await.unwrap().custody_head, before);
     bench.proxy.heal();

@@ -143,7 +143,7 @@ async fn a_reading_goes_on_where_a_killed_custodian_stopped() {
     custodian.kill();
     bench.config.verification.bytes_per_second = 100_000_000;
     bench.write_config();
-    let before = bench.proxy.seen().len();
+    let before = bench.proxy.asked();
     let custodian = bench.custodian();
     custodian
         .until_registry("the rest", |report| report.verification.verified == 1)
@@ -382,9 +382,9 @@ async fn a_custodian_killed_at_any_moment_leaves_a_right_chain_and_goes_on() {
         bench.copies(1, &Shape::default()).await;
         // Killed at the n-th request after it began, so each round ends it elsewhere.
         let custodian = bench.custodian();
-        let before = bench.proxy.seen().len();
+        let before = bench.proxy.asked();
         let begun = Instant::now();
-        while bench.proxy.seen().len() < before + usize::try_from(5 * round + 5).unwrap()
+        while bench.proxy.asked() < before + usize::try_from(5 * round + 5).unwrap()
             && begun.elapsed() < DEADLINE
         {
             tokio::task::yield_now().await;

@@ -18,7 +18,7 @@ use dataembassy_ledger::entry::{CustodyBody, ExpiryBody, PinBody, VoidBody};
 use dataembassy_ledger::key::CopyObject;
 use dataembassy_ledger::{CopyId, ObjectKey, Sequence, Sha256Digest};
 use dataembassy_testkit::fabricated::{MadeCopy, MadeLedger, Shape};
-use dataembassy_testkit::fault_proxy::Fault;
+use dataembassy_testkit::fault_proxy::{Fault, Seen};
 use dataembassy_testkit::minio::{BUCKET, BucketKind, SignedClient, StoreUser};
 use hyper::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -113,8 +113,7 @@ async fn voids(bench: &CustodianBench) -> Vec<VoidBody> {
 }
 
 fn deletions(bench: &CustodianBench) -> usize {
-    let seen = bench.proxy.seen();
-    seen.iter().filter(|one| one.method == Method::DELETE).count()
+    bench.proxy.asked_for(|one| one.method == Method::DELETE)
 }
 
 /// Nothing was deleted but named versions of objects of the registry's copies: without a version an object would only be hidden.
@@ -141,11 +140,8 @@ fn is_prolonging(method: &Method, target: &str) -> bool {
 
 /// How often locks of copies were prolonged.
 fn prolongings(bench: &CustodianBench) -> usize {
-    let seen = bench.proxy.seen();
-    let of_copies = seen.iter().filter(|one| one.target.contains("/copies/"));
-    of_copies
-        .filter(|one| is_prolonging(&one.method, &one.target))
-        .count()
+    let is_such = |one: &Seen| one.target.contains("/copies/") && is_prolonging(&one.method, &one.target);
+    bench.proxy.asked_for(is_such)
 }
 
 fn has_copies(report: &RegistryReport, numbers: &[u64]) -> bool {

@@ -182,7 +182,7 @@ async fn count_at_rest(bench: &CustodianBench, custodian: &Custodian, made: &mut
         sources(0) >= 2 * registries
     })
     .await;
-    let from = bench.proxy.seen().len();
+    let from = bench.proxy.asked();
     until("three looks", minute, async || sources(from) >= 3 * registries).await;
     let counted = kinds(&bench.proxy.seen()[from..]);
     println!("three looks at rest: {counted:?}");
@@ -197,7 +197,7 @@ async fn count_at_rest(bench: &CustodianBench, custodian: &Custodian, made: &mut
     assert!(of(&counted, "custody") <= registries, "{counted:?}");
     assert!(of(&counted, "store") <= 40, "{counted:?}");
 
-    let from = bench.proxy.seen().len();
+    let from = bench.proxy.asked();
     let new = &mut made[0];
     let shape = Shape {
         segments: 1,

@@ -545,13 +545,7 @@ async fn killed_at(fault: Fault, is_stored: bool) {
     let order = activation(&bench, ORDER, &made[0]);
     bench.config.orders = vec![activate(ORDER, signed(&order, &["anna", "bertil"]))];
     bench.remember(&report);
-    let has_come = || {
-        bench
-            .proxy
-            .seen()
-            .iter()
-            .any(|one| is_it(&one.method, &one.target))
-    };
+    let has_come = || bench.proxy.asked_for(|one| is_it(&one.method, &one.target)) > 0;
     custodian.until("the request", |_| has_come()).await;
     if is_stored {
         bench

@@ -98,7 +98,7 @@ impl Subject {
 
     /// Lets copies arrive while something is wrong; whether that has struck any request.
     async fn suffers(&mut self, toxic: Toxic, name: &str, dice: &mut Dice, farthest: u64) -> bool {
-        let before = self.bench.proxy.seen().len();
+        let before = self.bench.proxy.asked();
         poison(&self.bench.proxy, toxic, dice, farthest, |_, _| true);
         self.copies += 1;
         self.bench.copies(1, &Shape::default()).await;
@@ -118,7 +118,7 @@ impl Subject {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let has_struck = self.bench.proxy.faults_met() > 0;
-        assert_patient(name, self.bench.proxy.seen().len() - before, begun);
+        assert_patient(name, self.bench.proxy.asked() - before, begun);
         self.bench.proxy.heal();
         let copies = self.copies;
         let is_known = |report: &RegistryReport| {

@@ -246,12 +246,12 @@ impl World {
         if matches!(who, Victim::Restore) && self.restore.is_none() {
             self.begin(who);
         }
-        let requests = self.eyes.seen().len() + dice.place(40);
+        let requests = self.eyes.asked() + dice.place(40);
         // Now and then there is time enough to come far.
         let longest = if dice.below(4) == 0 { 4_000 } else { 1_200 };
         let longest = Duration::from_millis(dice.below(longest));
         let begun = Instant::now();
-        while self.eyes.seen().len() < requests && begun.elapsed() < longest {
+        while self.eyes.asked() < requests && begun.elapsed() < longest {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let is_killed = match who {

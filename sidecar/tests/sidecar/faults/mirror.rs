@@ -121,11 +121,11 @@ impl Subject {
 
     /// Asks for a copy while something is wrong, and for another one when it is not any more.
     async fn suffers(&mut self, name: &str, is_harmless: bool, heal: impl FnOnce(&Self)) {
-        let (begun, before) = (Instant::now(), self.proxy().seen().len());
+        let (begun, before) = (Instant::now(), self.proxy().asked());
         let deadline = if is_harmless { LONG } else { SHORT };
         self.ask(name, deadline);
         let (run, told) = self.until_felt(name, deadline).await;
-        assert_patient(name, self.proxy().seen().len() - before, begun);
+        assert_patient(name, self.proxy().asked() - before, begun);
         heal(self);
         if let Some(run) = &run {
             let is_copied = run.outcome == Outcome::Copied;

@@ -43,7 +43,7 @@ impl Outage {
         sidecar.until("the first copy", at_rest).await;
         bench.store.proxy.heal();
         bench.store.proxy.inject(usize::MAX, Fault::Refuse, |_, _| true);
-        let (begun, before) = (Instant::now(), bench.store.proxy.seen().len());
+        let (begun, before) = (Instant::now(), bench.store.proxy.asked());
         let watch = Watch::begin(&bench, &sidecar).await;
         bench.config.schedule.cron = cron.to_owned();
         bench.config.generation += 1;
@@ -69,8 +69,8 @@ impl Outage {
 
     /// Waits until the store was asked for so many times more.
     async fn is_looked_at(&self, times: usize) {
-        let (begun, before) = (Instant::now(), self.bench.store.proxy.seen().len());
-        while self.bench.store.proxy.seen().len() < before + times {
+        let (begun, before) = (Instant::now(), self.bench.store.proxy.asked());
+        while self.bench.store.proxy.asked() < before + times {
             assert!(
                 begun.elapsed() < PATIENCE,
                 "nobody looks whether the store is back"
@@ -82,7 +82,7 @@ impl Outage {
     /// The store is back, after a time by the calendar in which slots came at this distance.
     async fn ends(self, by_the_calendar: Duration, distance: Duration) {
         let slots = by_the_calendar.as_secs() / distance.as_secs();
-        let asked = (self.bench.store.proxy.seen().len() - self.before) as u64;
+        let asked = (self.bench.store.proxy.asked() - self.before) as u64;
         let looks = self.begun.elapsed().as_secs() / LOOK_AGAIN.as_secs() + slots;
         assert!(
             asked <= 2 * looks + 8,

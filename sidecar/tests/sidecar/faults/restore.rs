@@ -106,7 +106,7 @@ impl Subject {
     /// Restores while something is wrong with the store, and again if that failed; whether it has struck any request.
     async fn suffers(&self, toxic: Toxic, name: &str, dice: &mut Dice, farthest: u64) -> bool {
         let proxy = &self.embassy.bench.proxy;
-        let (begun, before) = (Instant::now(), proxy.seen().len());
+        let (begun, before) = (Instant::now(), proxy.asked());
         if toxic == Toxic::StaleList {
             proxy.inject(usize::MAX, Fault::ListAsOf(self.between), |_, _| true);
         } else {
@@ -114,7 +114,7 @@ impl Subject {
         }
         let restored = tokio::time::timeout(DEADLINE, self.restore(&self.way_in())).await;
         let has_struck = proxy.faults_met() > 0;
-        assert_patient(name, proxy.seen().len() - before, begun);
+        assert_patient(name, proxy.asked() - before, begun);
         proxy.heal();
         match restored.unwrap_or_else(|_| panic!("{name}: the restore does not end")) {
             Ok(()) => self.assert_equal(name),

@@ -116,7 +116,7 @@ impl Subject {
 
     /// Lets a copy arrive, and others go, while something is wrong; whether that has struck any request.
     async fn suffers(&mut self, toxic: Toxic, name: &str, dice: &mut Dice, farthest: u64) -> bool {
-        let before = self.bench.proxy.seen().len();
+        let before = self.bench.proxy.asked();
         poison(&self.bench.proxy, toxic, dice, farthest, |_, _| true);
         self.made.extend(self.bench.copies(1, &Shape::default()).await);
         let begun = Instant::now();
@@ -129,7 +129,7 @@ impl Subject {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         let has_struck = self.bench.proxy.faults_met() > 0;
-        assert_patient(name, self.bench.proxy.seen().len() - before, begun);
+        assert_patient(name, self.bench.proxy.asked() - before, begun);
         self.bench.proxy.heal();
         let peak = peak_kib(self.custodian.process_id());
         assert!(peak < MOST_MEMORY, "{name}: the custodian took {peak} KiB");

@@ -12,6 +12,7 @@ use dataembassy_contract::sovereignty::Loopback;
 use dataembassy_contract::{Endpoint, Sovereignty, files};
 use dataembassy_sidecar::store::{Patience, Store, StoreSettings};
 use dataembassy_testkit::authority::{Authority, ServerCertificate};
+use dataembassy_testkit::fault_proxy::Seen;
 use dataembassy_testkit::minio::{BUCKET, Credentials, SignedClient, StoreUser};
 use dataembassy_testkit::process::free_port;
 use tempfile::TempDir;
@@ -236,10 +237,8 @@ impl GateBench {
 
     /// How many requests of clients have reached the store: the gate's own probes do not count.
     pub fn reached(&self) -> usize {
-        let seen = self.store.proxy.seen();
-        seen.iter()
-            .filter(|seen| seen.headers.contains_key("authorization"))
-            .count()
+        let is_signed = |seen: &Seen| seen.headers.contains_key("authorization");
+        self.store.proxy.asked_for(is_signed)
     }
 
     /// The deposit user of a registry.

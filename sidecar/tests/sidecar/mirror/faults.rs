@@ -9,7 +9,7 @@ use crate::bench;
 use crate::bench::mirror::MirrorBench;
 use dataembassy_contract::report::{CheckState, Outcome, Report};
 use dataembassy_contract::{Reason, files};
-use dataembassy_testkit::fault_proxy::Fault;
+use dataembassy_testkit::fault_proxy::{Fault, Seen};
 use dataembassy_testkit::minio::BUCKET;
 use dataembassy_testkit::postgresql::PASSWORD;
 use hyper::{Method, StatusCode};
@@ -20,13 +20,8 @@ const RELOAD: Duration = Duration::from_secs(15);
 
 async fn until_seen(bench: &MirrorBench, part: &str) {
     let begun = Instant::now();
-    while !bench
-        .store
-        .proxy
-        .seen()
-        .iter()
-        .any(|seen| seen.method == Method::PUT && seen.target.contains(part))
-    {
+    let is_it = |seen: &Seen| seen.method == Method::PUT && seen.target.contains(part);
+    while bench.store.proxy.asked_for(is_it) == 0 {
         assert!(begun.elapsed() < Duration::from_mins(1), "no put of {part}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -198,10 +193,8 @@ async fn while_a_store_lets_it_wait_a_mirror_hears_a_new_configuration_and_its_e
     bench.store.proxy.inject(usize::MAX, Fault::Stall, is_listing);
     let sidecar = bench.sidecar();
     let listings = |bench: &MirrorBench| {
-        let seen = bench.store.proxy.seen();
-        seen.iter()
-            .filter(|seen| is_listing(&seen.method, &seen.target))
-            .count()
+        let proxy = &bench.store.proxy;
+        proxy.asked_for(|seen| is_listing(&seen.method, &seen.target))
     };
     let until = async |bench: &MirrorBench, wanted: usize| {
         let begun = Instant::now();

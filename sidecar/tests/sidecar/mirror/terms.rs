@@ -210,8 +210,8 @@ fn hold(proxy: &FaultProxy, is_it: impl Fn(&Method, &str) -> bool + Send + 'stat
 
 async fn until_seen(bench: &MirrorBench, is_it: impl Fn(&Method, &str) -> bool) {
     let begun = Instant::now();
-    let seen = || bench.store.proxy.seen().into_iter();
-    while !seen().any(|seen| is_it(&seen.method, &seen.target)) {
+    let proxy = &bench.store.proxy;
+    while proxy.asked_for(|seen| is_it(&seen.method, &seen.target)) == 0 {
         assert!(
             begun.elapsed() < Duration::from_mins(1),
             "no such request was sent"
@@ -221,9 +221,8 @@ async fn until_seen(bench: &MirrorBench, is_it: impl Fn(&Method, &str) -> bool) 
 }
 
 fn puts_of_entries(bench: &MirrorBench) -> usize {
-    let seen = bench.store.proxy.seen().into_iter();
-    seen.filter(|seen| seen.target.contains("/source/") && seen.method == Method::PUT)
-        .count()
+    let proxy = &bench.store.proxy;
+    proxy.asked_for(|seen| seen.target.contains("/source/") && seen.method == Method::PUT)
 }
 
 fn is_second_entry(method: &Method, target: &str) -> bool {

@@ -60,7 +60,7 @@ impl Chain {
 
     /// The digest of the entry that is found, and the targets of the requests which that took.
     async fn find(&self, choice: Choice) -> (Result<Sha256Digest, FindError>, Vec<String>) {
-        let before = self.bench.proxy.seen().len();
+        let before = self.bench.proxy.asked();
         let found = FoundCopy::find(self.store.clone(), &self.ledger, &registry(), choice).await;
         let asked = self.bench.proxy.seen().split_off(before);
         let asked = asked.into_iter().map(|seen| seen.target).collect();

@@ -124,9 +124,9 @@ async fn a_known_head_spares_what_is_before_it() {
         bench.append(None).await;
     }
     bench.settings.floor = bench.read().await.head_reference();
-    let before = bench.bench.proxy.seen().len();
+    let before = bench.bench.proxy.asked();
     bench.read().await;
-    let asked = bench.bench.proxy.seen().len() - before;
+    let asked = bench.bench.proxy.asked() - before;
     assert_eq!(asked, 4, "embassy.json, two listings and the head");
 }
 

@@ -93,7 +93,7 @@ async fn until_ended(sidecar: &Sidecar, trigger: &str) -> Report {
 async fn suffers(bench: &mut MirrorBench, sidecar: &Sidecar, work: &Work, trouble: Trouble) {
     let name = format!("{trouble:?}").to_lowercase();
     trouble.befalls(bench);
-    let (begun, asked, written) = (Instant::now(), bench.store.proxy.seen().len(), work.done());
+    let (begun, asked, written) = (Instant::now(), bench.store.proxy.asked(), work.done());
     let watch = Watch::begin(bench, sidecar).await;
     ask(bench, &name);
     let report = until_ended(sidecar, &name).await;
@@ -119,7 +119,7 @@ async fn suffers(bench: &mut MirrorBench, sidecar: &Sidecar, work: &Work, troubl
     assert!(watched.sessions > 1, "{name}: {watched:#?}");
     assert!(work.done() > written, "{name}: the registry stood still");
     assert!(bench.store.proxy.faults_met() > 0, "{name} has struck nothing");
-    assert_patient(&name, bench.store.proxy.seen().len() - asked, begun);
+    assert_patient(&name, bench.store.proxy.asked() - asked, begun);
     bench.store.proxy.heal();
 }
 
@@ -207,10 +207,8 @@ async fn a_source_that_cannot_be_copied_is_told_until_it_gives_a_copy_again() {
 
 /// How often the store was looked at.
 fn looks(bench: &MirrorBench) -> usize {
-    let seen = bench.store.proxy.seen();
-    seen.iter()
-        .filter(|seen| seen.target.contains("versioning"))
-        .count()
+    let proxy = &bench.store.proxy;
+    proxy.asked_for(|seen| seen.target.contains("versioning"))
 }
 
 #[tokio::test]
@@ -240,7 +238,7 @@ async fn a_full_store_is_told_until_it_takes_a_copy_again() {
     }
     let fault = r#"dataembassy_mirror_faults{about="store",reason="StoreFull"}"#;
     sidecar.until_metric(&format!("{fault} 1")).await;
-    assert_patient("full", bench.store.proxy.seen().len(), begun);
+    assert_patient("full", bench.store.proxy.asked(), begun);
 
     bench.store.proxy.heal();
     ask(&mut bench, "room-again");
