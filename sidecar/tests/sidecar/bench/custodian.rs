@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::REGISTRY;
+use super::pauses::Pauses;
 
 /// How long a test waits for what must happen: a fault must be told within a minute.
 pub const DEADLINE: Duration = Duration::from_mins(1);
@@ -460,14 +461,14 @@ async fn wait<T: Clone + std::fmt::Debug>(
     ask: impl AsyncFn() -> Option<T>,
     wanted: impl Fn(&T) -> bool,
 ) -> T {
-    let begun = Instant::now();
+    let (begun, mut pauses) = (Instant::now(), Pauses::begin());
     let mut last = None;
     while begun.elapsed() < DEADLINE {
         last = ask().await.or(last);
         if let Some(report) = last.as_ref().filter(|report| wanted(report)) {
             return report.clone();
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pauses.pause().await;
     }
     panic!("waited in vain for {what}; the last report: {last:#?}");
 }

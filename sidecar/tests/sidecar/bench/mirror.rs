@@ -26,6 +26,7 @@ use dataembassy_testkit::minio::BUCKET;
 use dataembassy_testkit::postgresql::{DUMP_ROLE, Database, PASSWORD, Server, programs};
 use tempfile::TempDir;
 
+use super::pauses::Pauses;
 use super::{REGISTRY, StoreBench, activation, registry};
 use crate::support::until;
 
@@ -393,7 +394,7 @@ impl Sidecar {
 
     /// Waits until the metrics have this line.
     pub async fn until_metric(&self, line: &str) {
-        let begun = Instant::now();
+        let (begun, mut pauses) = (Instant::now(), Pauses::begin());
         loop {
             let answer = super::http::get(self.metrics, "/metrics", None).await;
             let text = answer.map(|answer| String::from_utf8(answer.into_body()).unwrap());
@@ -402,20 +403,20 @@ impl Sidecar {
                 return;
             }
             assert!(begun.elapsed() < DEADLINE, "{line} is not in\n{text}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pauses.pause().await;
         }
     }
 
     /// Waits until the report is as `wanted` says, and returns it.
     pub async fn until(&self, what: &str, wanted: impl Fn(&Report) -> bool) -> Report {
-        let begun = Instant::now();
+        let (begun, mut pauses) = (Instant::now(), Pauses::begin());
         let mut last = None;
         while begun.elapsed() < DEADLINE {
             last = self.report().await.or(last);
             if let Some(report) = last.as_ref().filter(|report| wanted(report)) {
                 return report.clone();
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pauses.pause().await;
         }
         panic!("waited in vain for {what}; the last report: {last:#?}");
     }

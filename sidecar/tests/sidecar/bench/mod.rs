@@ -7,6 +7,7 @@ pub mod custody;
 pub mod drill;
 pub mod http;
 pub mod mirror;
+pub mod pauses;
 pub mod process;
 pub mod trust_sheet;
 pub mod whole;

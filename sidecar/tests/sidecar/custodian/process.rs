@@ -1,6 +1,7 @@
 //! Configuration, following, and what a look costs.
 
 use crate::bench::custodian::{CustodianBench, custody_of};
+use crate::bench::pauses::briefly;
 use crate::bench::{REGISTRY, assert_calm, http};
 use dataembassy_contract::custodian::{CustodianReport, RegistryReport};
 use dataembassy_contract::report::CheckState;
@@ -174,7 +175,7 @@ async fn a_registry_that_nobody_accepted_is_reported_and_never_adopted() {
     let begun = std::time::Instant::now();
     while followed().await.is_none() {
         assert!(begun.elapsed() < crate::bench::custodian::DEADLINE);
-        tokio::task::yield_now().await;
+        briefly().await;
     }
 }
 

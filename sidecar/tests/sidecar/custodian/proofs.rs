@@ -387,7 +387,7 @@ async fn a_custodian_killed_at_any_moment_leaves_a_right_chain_and_goes_on() {
         while bench.proxy.asked() < before + usize::try_from(5 * round + 5).unwrap()
             && begun.elapsed() < DEADLINE
         {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         custodian.kill();
         bench.view().await;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::bench::pauses::briefly;
 use crate::support::{MAJORS, network, source_as};
 use dataembassy_sidecar::postgresql::{
     Connection, ConnectionError,
@@ -321,7 +322,7 @@ async fn a_statement_is_cancelled_over_tls() {
         format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {process} AND wait_event = 'PgSleep'");
     tokio::time::timeout(Duration::from_secs(20), async {
         while admin.query_one(&asleep, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            tokio::task::yield_now().await;
+            briefly().await;
         }
     })
     .await

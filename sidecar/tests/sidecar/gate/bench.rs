@@ -18,6 +18,7 @@ use dataembassy_testkit::process::free_port;
 use tempfile::TempDir;
 
 use crate::bench::mirror::MirrorBench;
+use crate::bench::pauses::Pauses;
 use crate::bench::{REGISTRY, StoreBench, http, process};
 
 /// Another registry that the gate serves.
@@ -196,14 +197,14 @@ impl GateBench {
 
     /// Waits until the report is as `wanted` says, and returns it.
     pub async fn until(&self, what: &str, wanted: impl Fn(&GateReport) -> bool) -> GateReport {
-        let begun = Instant::now();
+        let (begun, mut pauses) = (Instant::now(), Pauses::begin());
         let mut last = None;
         while begun.elapsed() < DEADLINE {
             last = self.report().await.or(last);
             if let Some(report) = last.as_ref().filter(|report| wanted(report)) {
                 return report.clone();
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pauses.pause().await;
         }
         panic!(
             "waited in vain for {what}; the last report: {last:#?}; the log: {}",

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::bench::{GateBench, OTHER, peak_kib};
 use super::raw::{self, Raw};
+use crate::bench::pauses::briefly;
 use crate::bench::{REGISTRY, segment, sha256};
 
 const MEBI: usize = 1 << 20;
@@ -282,7 +283,7 @@ async fn requests_beyond_a_registrys_turns_wait_for_theirs() {
     bench.store.proxy.heal();
     while !puts.is_finished() {
         go_on.notify_one();
-        tokio::task::yield_now().await;
+        briefly().await;
     }
     for outcome in puts.await.unwrap() {
         assert!(matches!(outcome.unwrap(), PutOutcome::Stored(_)));

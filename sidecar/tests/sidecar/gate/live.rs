@@ -15,6 +15,7 @@ use rustls::CipherSuite;
 
 use super::bench::GateBench;
 use super::raw::{self, Raw};
+use crate::bench::pauses::briefly;
 use crate::bench::{REGISTRY, StoreBench, segment, sha256};
 
 async fn passes(connection: &mut Raw, client: &SignedClient) -> bool {
@@ -126,7 +127,7 @@ async fn a_gate_without_a_certificate_is_not_ready_and_says_what_is_missing() {
         if let Some(report) = bench.report().await.filter(|report| report.refused.is_some()) {
             break report;
         }
-        tokio::task::yield_now().await;
+        briefly().await;
     };
     assert_eq!(report.refused.unwrap().reason, Reason::SecretMissing);
     let keys: Vec<_> = report
@@ -215,7 +216,7 @@ async fn a_request_under_way_is_finished_before_the_process_ends() {
     let (status, put) = tokio::join!(bench.terminate(), async {
         // Nobody comes in any more; who is in is served.
         while tokio::net::TcpStream::connect(gate).await.is_ok() {
-            tokio::task::yield_now().await;
+            briefly().await;
         }
         go_on.notify_one();
         putting.await.unwrap()

@@ -8,6 +8,7 @@ use dataembassy_sidecar::{
 };
 use dataembassy_testkit::postgresql::{Database, PASSWORD, Server};
 
+use crate::bench::pauses::briefly;
 use crate::sealed::{Making, MemoryCopy, OWNER, options, restore_into, seal, seal_with, target, target_with};
 use crate::support::{plain_copy, source, source_as};
 
@@ -51,7 +52,7 @@ async fn a_standby_and_a_version_without_programs_are_found() {
     let standby = primary.standby().unwrap();
     let there = async {
         while standby.client("registry").await.is_err() {
-            tokio::task::yield_now().await;
+            briefly().await;
         }
     };
     tokio::time::timeout(std::time::Duration::from_mins(1), there)

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::embassy::assert_equal;
 use super::job::{Folder, PATIENCE, published, run_program};
+use crate::bench::pauses::briefly;
 use crate::sealed::target;
 
 fn asks(name: &str, sql: &str, expect: Expectation) -> AssertionConfig {
@@ -172,7 +173,7 @@ async fn a_restore_that_is_told_to_end_at_its_questions_says_that_the_copy_is_th
         AND datname = current_database()";
     let asked = async {
         while target.value(sleeps).await.unwrap() != "true" {
-            tokio::task::yield_now().await;
+            briefly().await;
         }
     };
     tokio::time::timeout(PATIENCE, asked).await.unwrap();

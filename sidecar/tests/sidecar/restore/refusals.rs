@@ -1,5 +1,6 @@
 //! When nothing is written, and what is left when a restore does not end well.
 
+use crate::bench::pauses::briefly;
 use crate::sealed::{MemoryCopy, OWNER, options, restore_as, restore_into, seal, target, target_with};
 use crate::support::source;
 use bytes::Bytes;
@@ -239,7 +240,7 @@ async fn a_restore_that_is_given_up_half_way_leaves_a_marked_database_that_repla
         let restoring = restore_into(&target, hanging, &options);
         let half_way = async {
             while target.value(marked).await.unwrap() != "true" {
-                tokio::task::yield_now().await;
+                briefly().await;
             }
         };
         tokio::select! {

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use crate::bench::pauses::briefly;
 use dataembassy_archive::{
     Member,
     inventory::{Line, Table},
@@ -347,7 +348,7 @@ pub(crate) async fn until(database: &Database, condition: &str) {
     let query = format!("SELECT ({condition})::bool");
     tokio::time::timeout(Duration::from_mins(2), async {
         while !client.query_one(&query, &[]).await.unwrap().get::<_, bool>(0) {
-            tokio::task::yield_now().await;
+            briefly().await;
         }
     })
     .await
