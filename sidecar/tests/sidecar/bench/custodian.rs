@@ -14,12 +14,11 @@ use dataembassy_contract::custodian::{
     CustodianConfig, CustodianReport, CustodyConfig, OrderState, RegistryReport, RetentionConfig,
     SignerConfig, TrustedCustodian, VerificationConfig, registry_path,
 };
-use dataembassy_contract::sovereignty::Loopback;
-use dataembassy_contract::{Endpoint, Reason, Sovereignty, files};
+use dataembassy_contract::{Reason, files};
 use dataembassy_ledger::chain::{CustodianKey, CustodyView, SignerRange};
 use dataembassy_ledger::entry::{CustodyBody, CustodyEntry, ReportForms};
 use dataembassy_ledger::{CopyId, ObjectKey, PublicKey, Sha256Digest, SigningKey};
-use dataembassy_sidecar::store::{Ledger, LedgerSettings, StoreSettings};
+use dataembassy_sidecar::store::{Ledger, LedgerSettings};
 use dataembassy_testkit::fabricated::{Depositor, MadeCopy, MadeLedger, Origin, RECIPIENT, Shape};
 use dataembassy_testkit::fault_proxy::FaultProxy;
 use dataembassy_testkit::minio::{BUCKET, BucketKind, Minio, StoreUser, Version};
@@ -163,15 +162,9 @@ impl CustodianBench {
             }],
             floor: None,
         };
-        let endpoint = Endpoint::parse(&self.minio.endpoint(), false).unwrap();
-        let sovereignty = Sovereignty::default().with_loopback(Loopback::Allowed);
-        let place = StoreSettings::new(endpoint, BUCKET.into(), "us-east-1".into(), sovereignty)
-            .unwrap()
-            .with_ca_bundle(Some(self.minio.authority().certificate()))
+        let ledger = Ledger::read(&super::as_owner(&self.minio), &settings)
+            .await
             .unwrap();
-        let keys = self.minio.add_user(BUCKET, &StoreUser::Custody).await.unwrap();
-        let store = super::StoreBench::store_as(&place, &keys);
-        let ledger = Ledger::read(&store, &settings).await.unwrap();
         assert!(ledger.alarms.is_empty(), "{:#?}", ledger.alarms);
         ledger.view
     }

@@ -27,7 +27,7 @@ use dataembassy_testkit::postgresql::{DUMP_ROLE, Database, PASSWORD, Server, pro
 use tempfile::TempDir;
 
 use super::pauses::Pauses;
-use super::{REGISTRY, StoreBench, activation, registry};
+use super::{REGISTRY, StoreBench, activation, as_owner, registry};
 use crate::support::until;
 
 /// The age key that copies of tests are sealed to; its private half is in no file.
@@ -254,7 +254,7 @@ impl MirrorBench {
             custodians,
             floor,
         };
-        Ledger::read(&self.store.custody().await, &settings).await
+        Ledger::read(&as_owner(&self.store.minio), &settings).await
     }
 
     /// Writes the custodian's key into the configuration: what it signs counts from the next look on.
@@ -308,7 +308,7 @@ impl MirrorBench {
         let (sequence, prev) = if let Some(head) = ledger.view.head() {
             (head.sequence.next().unwrap(), head.digest)
         } else {
-            let document = read_document(&self.store.custody().await).await.unwrap();
+            let document = read_document(&as_owner(&self.store.minio)).await.unwrap();
             (Sequence::FIRST, document.digest)
         };
         let entry: CustodyEntry = Entry {
@@ -371,8 +371,8 @@ impl MirrorBench {
 
     /// How many copies the ledger holds; each of them is whole: every object it names is in the store, with the digest it names.
     pub async fn whole_copies(&self) -> u64 {
-        let custody = self.store.custody().await;
-        super::whole::count(&custody, &self.ledger().await).await
+        let store = as_owner(&self.store.minio);
+        super::whole::count(&store, &self.ledger().await).await
     }
 }
 

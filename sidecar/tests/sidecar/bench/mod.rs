@@ -91,19 +91,28 @@ impl StoreBench {
     /// The store as the custodian reaches it, past the gate.
     pub async fn custody(&self) -> Store {
         let keys = self.minio.add_user(BUCKET, &StoreUser::Custody).await.unwrap();
-        let endpoint = Endpoint::parse(&self.minio.endpoint(), false).unwrap();
-        let sovereignty = Sovereignty::default().with_loopback(Loopback::Allowed);
-        let settings = StoreSettings::new(endpoint, BUCKET.into(), "us-east-1".into(), sovereignty)
-            .unwrap()
-            .with_ca_bundle(Some(self.minio.authority().certificate()))
-            .unwrap();
-        Self::store_as(&settings, &keys)
+        Self::store_as(&past_the_gate(&self.minio), &keys)
     }
 
     /// The store as a user reaches it.
     pub fn store_as(settings: &StoreSettings, keys: &Credentials) -> Store {
         Store::connect(settings, &deposit_keys(keys)).unwrap()
     }
+}
+
+/// How a store is reached past gate and proxy.
+fn past_the_gate(minio: &Minio) -> StoreSettings {
+    let endpoint = Endpoint::parse(&minio.endpoint(), false).unwrap();
+    let sovereignty = Sovereignty::default().with_loopback(Loopback::Allowed);
+    StoreSettings::new(endpoint, BUCKET.into(), "us-east-1".into(), sovereignty)
+        .unwrap()
+        .with_ca_bundle(Some(minio.authority().certificate()))
+        .unwrap()
+}
+
+/// The store as its owner reaches it: for looking again and again at what there is, since a store user would be made anew for each look.
+pub fn as_owner(minio: &Minio) -> Store {
+    StoreBench::store_as(&past_the_gate(minio), minio.root().credentials())
 }
 
 pub fn deposit_keys(keys: &Credentials) -> DepositKeys {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench::custodian::{Custodian, config_at, damage, on_disk};
 use crate::bench::mirror::{MirrorBench, Sidecar};
-use crate::bench::{REGISTRY, StoreBench, whole};
+use crate::bench::{REGISTRY, StoreBench, as_owner, whole};
 use crate::gate::bench::GateBench;
 use crate::restore::embassy::age_keygen;
 use crate::sealed::{OWNER, target};
@@ -334,7 +334,7 @@ impl World {
         assert!(report.run.is_none() && report.suspicious.is_none(), "{report:#?}");
         let ledger = self.bench.ledger().await;
         assert!(ledger.alarms.is_empty(), "{:#?}", ledger.alarms);
-        let copies = whole::count_from(DAMAGED + 1, &self.bench.store.custody().await, &ledger).await;
+        let copies = whole::count_from(DAMAGED + 1, &as_owner(&self.bench.store.minio), &ledger).await;
         self.until_proven(copies).await;
         for (sequence, digest) in &self.committed {
             let key = crate::bench::entry(*sequence).to_string();
