@@ -55,6 +55,7 @@ const REPLICATION_ROLE: &str = "replication";
 const START_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Mounts what a server needs into a root file system seen by nobody else, and ends the server when stdin ends.
+/// Databases of tests stay until their server ends, some hundred of them: by its usual pause, autovacuum would begin a process several times a second.
 const SUPERVISOR: &str = r#"
 root=$1; data=$2; major=$3; port=$4; primary=$5
 # libpq looks for certificates there, and may not look into the home of whoever started the test.
@@ -74,7 +75,7 @@ inside cp /srv/pg_hba.conf /srv/data/pg_hba.conf
 (exec chroot --userspec=postgres:postgres "$root" "/usr/lib/postgresql/$major/bin/postgres" -D /srv/data -c config_file=/srv/data/postgresql.conf \
     -c hba_file=/srv/data/pg_hba.conf -c listen_addresses=127.0.0.1 -c "port=$port" -c unix_socket_directories=/srv \
     -c ssl=on -c ssl_cert_file=/srv/server.crt -c ssl_key_file=/srv/server.key -c ssl_ca_file=/srv/ca.crt \
-    -c password_encryption=scram-sha-256 -c wal_keep_size=1GB -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
+    -c password_encryption=scram-sha-256 -c wal_keep_size=1GB -c autovacuum_naptime=5min -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
     -c log_min_messages=warning) </dev/null &
 server=$!
 cat >/dev/null

@@ -84,6 +84,8 @@ impl Running {
             ("MINIO_UPDATE".to_owned(), "off".to_owned()),
             // What it was asked can be read without a token of its own.
             ("MINIO_PROMETHEUS_AUTH_TYPE".to_owned(), "public".to_owned()),
+            // It holds little, and would tidy that up at every few requests.
+            ("GOGC".to_owned(), "300".to_owned()),
         ];
         let log = self.log_path();
         let server = match &self.volume {
