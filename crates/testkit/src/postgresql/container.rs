@@ -19,6 +19,8 @@ use crate::provisioned;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
+/// The same where a look takes half a dozen processes.
+const RUN: Duration = Duration::from_millis(100);
 
 /// Makes the namespaces, and kills everything in them when stdin ends.
 const SUPERVISOR: &str = r#"
@@ -135,7 +137,9 @@ impl PodContainer {
 
     /// Waits until a script that is run in it succeeds.
     pub fn until(&self, script: &str) -> Result<()> {
-        self.wait(|| self.exec(script).is_ok_and(|output| output.status.success()))
+        self.look(RUN, || {
+            self.exec(script).is_ok_and(|output| output.status.success())
+        })
     }
 
     /// Asks it to end, as the kubelet does, and waits until it has.
@@ -173,12 +177,16 @@ impl PodContainer {
 
     /// Waits for something that happens outside of it.
     pub fn wait(&self, come: impl Fn() -> bool) -> Result<()> {
+        self.look(LOOK, come)
+    }
+
+    fn look(&self, pause: Duration, come: impl Fn() -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !come() {
             if Instant::now() > deadline {
                 bail!("it did not come in {PATIENCE:?}: {}", self.log());
             }
-            thread::sleep(LOOK);
+            thread::sleep(pause);
         }
         Ok(())
     }

@@ -30,6 +30,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::bench::pauses::Pauses;
 use crate::bench::{REGISTRY, http, logged};
 use crate::restore::embassy::{Embassy, key};
 use crate::sealed::{MemoryCopy, seal};
@@ -234,8 +235,12 @@ pub(super) struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// Waits until the report is as it is wanted; its tag with it.
+    /// Waits until the report is as it is wanted, if only for a moment; its tag with it.
     pub(super) async fn until(&self, wanted: impl Fn(&DrillReport) -> bool) -> (DrillReport, String) {
+        self.look(Pauses::close(), wanted).await
+    }
+
+    async fn look(&self, mut pauses: Pauses, wanted: impl Fn(&DrillReport) -> bool) -> (DrillReport, String) {
         let deadline = Instant::now() + PATIENCE;
         let mut last = None;
         while Instant::now() < deadline {
@@ -245,14 +250,15 @@ impl Running<'_> {
                 }
                 last = Some(report);
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            pauses.pause().await;
         }
         panic!("the report is not as it should be: {last:?}");
     }
 
     /// Waits for the result, shows that it was received, and waits for the end.
     pub(super) async fn result(self) -> DrillResult {
-        let (report, tag) = self.until(|report| report.result.is_some()).await;
+        let has_ended = |report: &DrillReport| report.result.is_some();
+        let (report, tag) = self.look(Pauses::begin(), has_ended).await;
         assert!(!self.task.is_finished(), "nobody has received the result");
         let answer = http::get(self.drill.status, files::STATUS_PATH, Some(&tag))
             .await
