@@ -32,6 +32,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::embassy::{Embassy, age_keygen, assert_equal, filled, find_again, key, lose};
+use crate::bench::pauses::Pauses;
 use crate::bench::{REGISTRY, assert_calm, entry, http, logged, sha256};
 use crate::sealed::{ADMINISTRATOR, OWNER, seal, target};
 use crate::support::source;
@@ -108,7 +109,7 @@ impl Folder {
 
     /// Waits until the report is as it is wanted.
     pub(super) async fn until(&self, wanted: impl Fn(&RestoreReport) -> bool) -> RestoreReport {
-        let deadline = Instant::now() + PATIENCE;
+        let (deadline, mut pauses) = (Instant::now() + PATIENCE, Pauses::close());
         let mut last = None;
         while Instant::now() < deadline {
             let answer = http::get(self.status, files::STATUS_PATH, None).await.ok();
@@ -119,7 +120,7 @@ impl Folder {
                 }
                 last = Some(report);
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pauses.pause().await;
         }
         panic!("the report is not as it should be: {last:?}");
     }
