@@ -18,7 +18,7 @@ use dataembassy_contract::{Reason, files};
 use dataembassy_ledger::chain::{CustodianKey, CustodyView, SignerRange};
 use dataembassy_ledger::entry::{CustodyBody, CustodyEntry, ReportForms};
 use dataembassy_ledger::{CopyId, ObjectKey, PublicKey, Sha256Digest, SigningKey};
-use dataembassy_sidecar::store::{Ledger, LedgerSettings};
+use dataembassy_sidecar::store::{Ledger, LedgerSettings, Store};
 use dataembassy_testkit::fabricated::{Depositor, MadeCopy, MadeLedger, Origin, RECIPIENT, Shape};
 use dataembassy_testkit::fault_proxy::FaultProxy;
 use dataembassy_testkit::minio::{BUCKET, BucketKind, Minio, StoreUser, Version};
@@ -153,6 +153,10 @@ impl CustodianBench {
 
     /// What the custody chain says, to a reader that trusts the custodian.
     pub async fn view(&self) -> CustodyView {
+        self.view_by(&super::as_owner(&self.minio)).await
+    }
+
+    async fn view_by(&self, store: &Store) -> CustodyView {
         let settings = LedgerSettings {
             registry: REGISTRY.parse().unwrap(),
             signers: vec![SignerRange::always(home().public_key())],
@@ -162,16 +166,15 @@ impl CustodianBench {
             }],
             floor: None,
         };
-        let ledger = Ledger::read(&super::as_owner(&self.minio), &settings)
-            .await
-            .unwrap();
+        let ledger = Ledger::read(store, &settings).await.unwrap();
         assert!(ledger.alarms.is_empty(), "{:#?}", ledger.alarms);
         ledger.view
     }
 
     /// Waits until the custody chain says something.
     pub async fn until_view(&self, what: &str, wanted: impl Fn(&CustodyView) -> bool) -> CustodyView {
-        wait(what, async || Some(self.view().await), wanted).await
+        let store = super::as_owner(&self.minio);
+        wait(what, async || Some(self.view_by(&store).await), wanted).await
     }
 
     /// Both forms of a report are in the store in one version each, the one that its entry names.

@@ -65,6 +65,7 @@ async fn a_new_certificate_is_shown_to_who_comes_and_disturbs_nobody_who_is_ther
     {
         assert!(begun.elapsed() < Duration::from_secs(15));
         assert!(passes(&mut connection, &client).await);
+        briefly().await;
     }
     assert!(
         passes(&mut connection, &client).await,
