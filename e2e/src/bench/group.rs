@@ -46,6 +46,20 @@ impl Group {
         Ok(group)
     }
 
+    /// Lets it have so many MiB at most, as a pod's limit does: who needs more is killed.
+    pub(super) fn limit(&self, mebibytes: u32) -> Result<()> {
+        let limits = ["memory.limit_in_bytes", "memory.max"];
+        let mut files = self
+            .folders
+            .iter()
+            .flat_map(|folder| limits.map(|limit| folder.join(limit)));
+        let file = files
+            .find(|file| file.exists())
+            .context("the kernel limits no memory")?;
+        let bytes = u64::from(mebibytes) << 20;
+        fs::write(&file, bytes.to_string()).with_context(|| format!("{} cannot be written", file.display()))
+    }
+
     pub(super) fn take_in(&self, process: u32) -> Result<()> {
         for folder in &self.folders {
             let moved = fs::write(folder.join("cgroup.procs"), process.to_string());

@@ -11,8 +11,10 @@ use crate::ustar;
 /// The most that one more member can add, plain or sealed: its header, body and padding, what the compressor holds back and what it may
 /// grow by.
 const MEMBER_BOUND: u64 = (MAX_BODY_BYTES + 3 * ustar::BLOCK + 512 * 1024) as u64;
-/// What is reserved for a segment's buffer: the target and the member that crosses it.
-const EXPECTED_BYTES: usize = 16 * 1024 * 1024 + MAX_BODY_BYTES + 256 * 1024;
+/// Address space that is reserved for a segment's buffer, twice what the target and the member that crosses it fill. glibc takes what has more than
+/// 32 MiB from the kernel and gives it back as a whole; what is smaller it keeps, once one of that size was freed, among everything else, where
+/// segments that are filled side by side took 50 MB more than there was in them.
+const EXPECTED_BYTES: usize = 33 * 1024 * 1024;
 const ZEROS: [u8; ustar::BLOCK] = [0; ustar::BLOCK];
 
 /// Writes one segment. A segment exists only when [`SegmentWriter::finish`] returns it.
@@ -24,7 +26,7 @@ pub struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Begins a segment. About 18 MiB of address space are reserved; memory is used as it fills.
+    /// Begins a segment. 33 MiB of address space are reserved; memory is used as it fills, up to about 18 MiB.
     pub fn new(recipient: &CopyRecipient, level: CompressionLevel) -> Result<Self, SealError> {
         Ok(Self {
             sealing: SealWriter::new(recipient, level, EXPECTED_BYTES)?,
