@@ -4,6 +4,7 @@
 //! the sooner stored, and sealing would wait anyway; where the source is far behind, its pace is everybody's and the processor idles. Else
 //! sealing is what the others wait for, or it takes the processor from them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dataembassy_archive::CompressionLevel;
@@ -13,39 +14,69 @@ const STORE_IS_BEHIND: u32 = 10;
 /// From so many bytes on a copy has half a dozen segments, or more.
 pub(super) const MANY_SEGMENTS: u64 = 256 * 1024 * 1024;
 
-/// What became of the time since a segment was begun.
-pub(super) struct Spent {
-    since: Instant,
-    waiting_for_source: Duration,
-    waiting_for_store: Duration,
+/// From this share of a segment's time on, what all who seal have worked in it means that the source keeps up: a quarter of one's time.
+const SOURCE_KEEPS_UP: u32 = 4;
+
+/// The time that all who seal one copy have worked, together.
+///
+/// How many could seal says nothing of how many do: what one session of the source sends is sealed by one thread, and so is the last large table
+/// of a copy.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    nanoseconds: AtomicU64,
 }
 
-impl Spent {
-    pub(super) fn begin() -> Self {
+impl Work {
+    fn add(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    fn done(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
+}
+
+/// What became of the time since a segment was begun.
+pub(super) struct Spent<'a> {
+    since: Instant,
+    waiting_for_store: Duration,
+    work: &'a Work,
+    done_before: Duration,
+}
+
+impl<'a> Spent<'a> {
+    /// From now on. `work` is shared by all who seal the copy.
+    pub(super) fn begin(work: &'a Work) -> Self {
         Self {
             since: Instant::now(),
-            waiting_for_source: Duration::ZERO,
             waiting_for_store: Duration::ZERO,
+            work,
+            done_before: work.done(),
         }
     }
 
-    /// Waits for the source's next member.
-    pub(super) fn for_source<T>(&mut self, wait: impl FnOnce() -> T) -> T {
-        clocked(&mut self.waiting_for_source, wait)
+    /// Seals.
+    pub(super) fn for_sealing<T>(&self, seal: impl FnOnce() -> T) -> T {
+        let (answer, time) = clocked(seal);
+        self.work.add(time);
+        answer
     }
 
     /// Waits for a place in memory, which the store makes by taking a segment.
     pub(super) fn for_store<T>(&mut self, wait: impl FnOnce() -> T) -> T {
-        clocked(&mut self.waiting_for_store, wait)
+        let (answer, time) = clocked(wait);
+        self.waiting_for_store += time;
+        answer
     }
 
-    /// As one of so many that seal side by side saw it: where together they work less than a quarter of one's time, the source is behind.
-    fn who_is_behind(&self, sealers: u32) -> Behind {
+    /// As one of those that seal saw it.
+    fn who_is_behind(&self) -> Behind {
         let all = self.since.elapsed();
-        let quarters = 4 * sealers;
+        let worked = self.work.done().saturating_sub(self.done_before);
         if self.waiting_for_store * STORE_IS_BEHIND > all {
             Behind::Store
-        } else if self.waiting_for_source * quarters > all * (quarters - 1) {
+        } else if worked * SOURCE_KEEPS_UP < all {
             Behind::Source
         } else {
             Behind::Sealing
@@ -53,11 +84,10 @@ impl Spent {
     }
 }
 
-fn clocked<T>(sum: &mut Duration, wait: impl FnOnce() -> T) -> T {
+fn clocked<T>(action: impl FnOnce() -> T) -> (T, Duration) {
     let since = Instant::now();
-    let answer = wait();
-    *sum += since.elapsed();
-    answer
+    let answer = action();
+    (answer, since.elapsed())
 }
 
 /// Whom the others waited for.
@@ -72,18 +102,17 @@ enum Behind {
 /// the easiest: most likely sealing is what the others wait for, and if not, that is known in a moment.
 pub(super) struct Pace {
     level: CompressionLevel,
-    sealers: u32,
 }
 
 impl Pace {
-    /// For a copy of about so many bytes before they are compressed. Where it has many segments, so many seal side by side.
-    pub(super) const fn of(bytes: u64, sealers: u32) -> Self {
-        let (level, sealers) = if bytes < MANY_SEGMENTS {
-            (CompressionLevel::DEFAULT, 1)
+    /// For a copy of about so many bytes before they are compressed.
+    pub(super) const fn of(bytes: u64) -> Self {
+        let level = if bytes < MANY_SEGMENTS {
+            CompressionLevel::DEFAULT
         } else {
-            (CompressionLevel::EASIEST, sealers)
+            CompressionLevel::EASIEST
         };
-        Self { level, sealers }
+        Self { level }
     }
 
     /// The level of the segment that is begun now.
@@ -92,8 +121,8 @@ impl Pace {
     }
 
     /// Takes in what a segment's time went into, and the wait for the next one's place.
-    pub(super) fn learn(&mut self, spent: &Spent) {
-        self.follow(spent.who_is_behind(self.sealers));
+    pub(super) fn learn(&mut self, spent: &Spent<'_>) {
+        self.follow(spent.who_is_behind());
     }
 
     fn follow(&mut self, behind: Behind) {
@@ -108,50 +137,68 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn spent(source: u64, store: u64, rest: u64) -> Spent {
+    /// In a segment's time of so many seconds, the store was waited for and all who seal have worked together.
+    fn behind(all: u64, store: u64, worked: u64) -> Behind {
         let seconds = Duration::from_secs;
-        Spent {
-            since: Instant::now()
-                .checked_sub(seconds(source + store + rest))
-                .unwrap(),
-            waiting_for_source: seconds(source),
-            waiting_for_store: seconds(store),
-        }
+        let work = Work::default();
+        // What was done before the segment was begun is no matter.
+        work.add(seconds(1_000));
+        let mut spent = Spent::begin(&work);
+        spent.since = Instant::now().checked_sub(seconds(all)).unwrap();
+        spent.waiting_for_store = seconds(store);
+        work.add(seconds(worked));
+        spent.who_is_behind()
     }
 
     #[test]
-    fn who_is_behind_is_told_by_who_was_waited_for() {
-        assert_eq!(spent(0, 0, 100).who_is_behind(1), Behind::Sealing);
-        assert_eq!(spent(60, 5, 35).who_is_behind(1), Behind::Sealing);
-        assert_eq!(spent(80, 0, 20).who_is_behind(1), Behind::Source);
-        assert_eq!(spent(20, 20, 60).who_is_behind(1), Behind::Store);
-        assert_eq!(spent(80, 15, 5).who_is_behind(1), Behind::Store);
+    fn who_is_behind_is_told_by_what_was_waited_for_and_what_was_worked() {
+        assert_eq!(behind(100, 0, 100), Behind::Sealing);
+        assert_eq!(behind(100, 5, 35), Behind::Sealing);
+        assert_eq!(behind(100, 0, 20), Behind::Source);
+        assert_eq!(behind(100, 20, 60), Behind::Store);
+        assert_eq!(behind(100, 15, 5), Behind::Store);
+        // Two have worked all the time.
+        assert_eq!(behind(100, 0, 200), Behind::Sealing);
     }
 
     #[test]
-    fn two_that_share_the_work_of_one_wait_longer_before_the_source_is_behind() {
-        assert_eq!(spent(80, 0, 20).who_is_behind(2), Behind::Sealing);
-        assert_eq!(spent(90, 0, 10).who_is_behind(2), Behind::Source);
-        assert_eq!(spent(20, 20, 60).who_is_behind(2), Behind::Store);
+    fn two_that_share_the_work_are_judged_by_both_and_one_that_works_alone_by_itself() {
+        let judged = |each: &[u64]| {
+            let work = Work::default();
+            let mut spent = Spent::begin(&work);
+            spent.since = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+            for worked in each {
+                work.add(Duration::from_secs(*worked));
+            }
+            spent.who_is_behind()
+        };
+        assert_eq!(judged(&[20, 20]), Behind::Sealing);
+        assert_eq!(judged(&[10, 10]), Behind::Source);
+        // The other waits for members that never come.
+        assert_eq!(judged(&[20, 0]), Behind::Source);
+        assert_eq!(judged(&[30, 0]), Behind::Sealing);
     }
 
     #[test]
-    fn what_is_waited_for_is_counted() {
-        let mut spent = Spent::begin();
+    fn what_is_worked_and_waited_for_is_counted() {
+        let work = Work::default();
+        let mut spent = Spent::begin(&work);
         let pause = Duration::from_millis(20);
         spent.for_store(|| std::thread::sleep(pause));
         assert!(spent.waiting_for_store >= pause);
-        assert_eq!(spent.waiting_for_source, Duration::ZERO);
-        spent.for_source(|| std::thread::sleep(pause));
-        assert!(spent.waiting_for_source >= pause);
+        assert_eq!(work.done(), Duration::ZERO);
+        spent.for_sealing(|| std::thread::sleep(pause));
+        assert!(work.done() >= pause);
+        // Whoever begins a segment now does not take it for what is done in its time.
+        assert_eq!(Spent::begin(&work).done_before, work.done());
     }
 
     #[test]
     fn the_level_follows_whoever_is_behind_and_stays_between_one_and_three() {
         let level = |level| CompressionLevel::new(level).unwrap();
-        assert_eq!(Pace::of(MANY_SEGMENTS, 2).level(), level(1));
-        let mut pace = Pace::of(MANY_SEGMENTS - 1, 2);
-        assert_eq!((pace.level(), pace.sealers), (level(3), 1));
+        assert_eq!(Pace::of(MANY_SEGMENTS).level(), level(1));
+        let mut pace = Pace::of(MANY_SEGMENTS - 1);
+        assert_eq!(pace.level(), level(3));
         let mut after = |behind| {
             pace.follow(behind);
             pace.level()

@@ -58,7 +58,7 @@ pub async fn run(
     uploader: Arc<Uploader>,
 ) -> Result<Vec<SegmentRecord>, PipelineError> {
     let (drafts, taken) = mpsc::channel(1);
-    let sealing = Sealing::new(recipient, dump, members.len(), drafts);
+    let sealing = Sealing::new(recipient, dump, drafts);
     // Where the upload fails, sealing would see it only with the next member, and one may never come. It says nothing of its own then: it stops, as
     // nobody takes segments any more.
     let (segments, ()) = tokio::try_join!(upload(taken, uploader), seal_all(members, sealing))?;

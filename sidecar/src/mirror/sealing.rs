@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 
-use super::pace::{Pace, Spent};
+use super::pace::{Pace, Spent, Work};
 use super::pipeline::PipelineError;
 use crate::postgresql::dump;
 
@@ -68,7 +68,8 @@ pub(super) async fn seal_all(
 pub(super) struct Sealing {
     recipient: CopyRecipient,
     dump: watch::Receiver<dump::Progress>,
-    sealers: u32,
+    /// What the threads have worked, together.
+    work: Work,
     drafts: mpsc::Sender<Draft>,
     places: Arc<Semaphore>,
     /// How many segments were begun.
@@ -77,17 +78,16 @@ pub(super) struct Sealing {
 }
 
 impl Sealing {
-    /// For a copy that so many threads seal; what they have sealed goes to `drafts`.
+    /// For one copy; what is sealed goes to `drafts`.
     pub(super) fn new(
         recipient: CopyRecipient,
         dump: watch::Receiver<dump::Progress>,
-        sealers: usize,
         drafts: mpsc::Sender<Draft>,
     ) -> Arc<Self> {
         Arc::new(Self {
             recipient,
             dump,
-            sealers: u32::try_from(sealers).unwrap_or(u32::MAX),
+            work: Work::default(),
             drafts,
             places: Arc::new(Semaphore::new(SEGMENTS_IN_MEMORY)),
             begun: AtomicUsize::new(0),
@@ -103,27 +103,27 @@ impl Sealing {
         if next.is_none() {
             return Ok(None);
         }
-        let mut speed = Pace::of(self.dump.borrow().bytes_expected, self.sealers);
+        let mut speed = Pace::of(self.dump.borrow().bytes_expected);
         let Some(place) = self.place() else {
             return Ok(None);
         };
         let mut open = self.begin(speed.level(), place)?;
-        let mut times = Spent::begin();
+        let mut times = Spent::begin(&self.work);
         while let Some(member) = next {
             // With a slow source it may be long until a segment is full.
             if self.drafts.is_closed() {
                 return Ok(None);
             }
-            open.writer.add(&member)?;
+            times.for_sealing(|| open.writer.add(&member))?;
             if open.writer.is_full() {
-                let draft = open.finish(SegmentPosition::Inner)?;
+                let draft = times.for_sealing(|| open.finish(SegmentPosition::Inner))?;
                 let free = times.for_store(|| self.drafts.blocking_send(draft).map(|()| self.place()));
                 let Ok(Some(place)) = free else { return Ok(None) };
                 speed.learn(&times);
-                times = Spent::begin();
+                times = Spent::begin(&self.work);
                 open = self.begin(speed.level(), place)?;
             }
-            next = times.for_source(|| members.blocking_recv());
+            next = members.blocking_recv();
         }
         Ok(Some(open))
     }
@@ -201,7 +201,7 @@ mod tests {
             bytes_expected: MANY_SEGMENTS,
             ..dump::Progress::default()
         });
-        let sealing = Sealing::new(key.recipient(), dump, 2, draft);
+        let sealing = Sealing::new(key.recipient(), dump, draft);
         let running = tokio::spawn(seal_all(members, Arc::clone(&sealing)));
         Bench {
             key,
