@@ -367,8 +367,8 @@ proptest! {
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// A copy comes; what it turns out to be when it is read back.
-    Arrival(Quality),
+    /// A copy comes; what it turns out to be when it is read back, and which of those that are there it needs.
+    Arrival(Quality, Option<usize>),
     /// The oldest unread copy is read back.
     ReadBack,
     /// A whole copy breaks.
@@ -382,7 +382,7 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        5 => quality().prop_map(Event::Arrival),
+        5 => (quality(), prop::option::of(0_usize..50)).prop_map(|(turns_out, needs)| Event::Arrival(turns_out, needs)),
         4 => Just(Event::ReadBack),
         1 => (0_usize..50).prop_map(Event::Break),
         1 => (0_usize..50).prop_map(Event::Drill),
@@ -401,8 +401,10 @@ proptest! {
         let mut drills = false;
         for event in events {
             match event {
-                Event::Arrival(turns_out) => {
-                    living.push((copy(next, time, Quality::Unread), turns_out));
+                Event::Arrival(turns_out, needs) => {
+                    let needed = needs.and_then(|place| living.get(place));
+                    let parents = needed.map(|(parent, _)| parent.sequence).into_iter().collect();
+                    living.push((Candidate { parents, ..copy(next, time, Quality::Unread) }, turns_out));
                     next += 1;
                 }
                 Event::ReadBack => {
@@ -428,6 +430,9 @@ proptest! {
                     check(&copies, &policy, drills, &plan, time);
                     let stays = kept(&plan);
                     living.retain(|(copy, _)| stays.contains(&copy.sequence.get()));
+                    // Each was there when what needs it came.
+                    let mut needed = living.iter().flat_map(|(copy, _)| &copy.parents);
+                    prop_assert!(needed.all(|parent| stays.contains(&parent.get())), "what a copy needs is gone\n{plan}");
                 }
             }
         }

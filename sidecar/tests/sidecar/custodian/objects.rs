@@ -323,6 +323,13 @@ async fn room_that_will_not_be_enough_is_told_with_the_day() {
         .await;
     assert_eq!(report.space.sufficient.reason, Reason::SpaceShort);
     assert!(report.space.full_at.is_some() && report.space.used_bytes > 24_000);
+    let message = report.space.sufficient.message;
+    for part in [
+        "of 60000 bytes are used",
+        "schedule, lock and retention together need",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
     bench.config.capacity_bytes = None;
     bench.write_config();
     let unknown = |report: &dataembassy_contract::custodian::CustodianReport| {
