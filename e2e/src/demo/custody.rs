@@ -143,6 +143,7 @@ pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<Spo
         .await?;
     before.push(disk.keep(&segment)?);
     found(
+        product,
         progress,
         "a byte is flipped on the store's disk",
         &health,
@@ -161,6 +162,7 @@ pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<Spo
         .await?;
     before.push(disk.keep(&segment)?);
     found(
+        product,
         progress,
         "an object is removed from the store's disk",
         &business,
@@ -174,6 +176,7 @@ pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<Spo
     let entry = format!("registries/population/source/0001-{head:012}");
     before.push(disk.keep(&entry)?);
     found(
+        product,
         progress,
         "an older state of the store's disk is put back: the latest entry is gone",
         &population,
@@ -188,8 +191,10 @@ pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<Spo
     })
 }
 
-/// Does the damage, waits for the condition that names it, within the minute that is promised, and tells both.
+/// Does the damage, waits for the condition that names it, within the minute that is promised, and tells it; the same is in an event, and a metric
+/// counts it.
 async fn found(
+    product: &Product,
     progress: &Progress,
     what: &str,
     custody: &Custody,
@@ -197,16 +202,33 @@ async fn found(
     spoil: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let step = progress.step(what.to_owned());
+    let mut patience = Patience::of(MINUTE);
     spoil()?;
     let began = Instant::now();
     let said = custody
         .condition(condition, ConditionStatus::False, None, MINUTE)
         .await?;
+    let took = began.elapsed().as_secs();
+    let words = [
+        format!("registry {}", custody.name()),
+        "Lost: ".to_owned(),
+        "Stands: ".to_owned(),
+    ];
+    for word in &words {
+        ensure!(said.contains(word), "'{word}' is not in: {said}");
+    }
+    let reason = custody.reason(condition).await?;
+    let left = patience.left().max(ASKED);
+    custody.event(product, &reason, &words, left).await?;
+    let left = patience.left().max(ASKED);
+    let counted = custody.counted(product, &reason, left).await?;
     step.done();
     progress.line(&format!(
-        "  after {} s, {condition} of {} is False: {said}",
-        began.elapsed().as_secs(),
+        "  after {took} s, {condition} of {} is False: {said}",
         custody.name()
+    ));
+    progress.line(&format!(
+        "  an event {reason} says so too, and a metric: {counted}"
     ));
     Ok(())
 }

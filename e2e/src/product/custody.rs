@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use dataembassy_crds::{ConditionStatus, Known, RecoveryPoint, RegistryCustody};
+use k8s_openapi::api::events::v1::Event;
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::{Value, json};
 
@@ -110,6 +111,55 @@ impl Custody {
         deadline: Duration,
     ) -> Result<String> {
         conditions::wait(&self.api, &self.name, kind, status, reason, deadline).await
+    }
+
+    /// The reason that a condition gives now; nothing while it is not there.
+    pub async fn reason(&self, kind: &str) -> Result<String> {
+        let status = self.get().await?.status.unwrap_or_default();
+        let mut conditions = status.conditions.into_iter();
+        let found = conditions.find(|condition| condition.type_ == kind);
+        Ok(found.map(|condition| condition.reason).unwrap_or_default())
+    }
+
+    /// Waits until an event about the registry gives this reason and says all of these words; returns what it says.
+    pub async fn event(
+        &self,
+        product: &Product,
+        reason: &str,
+        words: &[String],
+        deadline: Duration,
+    ) -> Result<String> {
+        let events: Api<Event> = Api::all(product.bed.embassy().client().clone());
+        let what = format!("an event {reason} of {} that says {words:?}", self.name);
+        wait_for(&what, deadline, || async {
+            let listed = events.list(&ListParams::default()).await?;
+            let mut notes = listed.into_iter().filter_map(|event| {
+                let name = event.regarding.and_then(|regarding| regarding.name);
+                let is_ours = event.reason.as_deref() == Some(reason) && name.as_ref() == Some(&self.name);
+                event.note.filter(|_| is_ours)
+            });
+            Ok(notes.find(|note| words.iter().all(|word| note.contains(word))))
+        })
+        .await
+    }
+
+    /// Waits until the custodian's metrics count a fault of the registry; returns the line that does.
+    pub async fn counted(&self, product: &Product, reason: &str, deadline: Duration) -> Result<String> {
+        let labels = [
+            format!("registry=\"{}\"", self.name),
+            format!("reason=\"{reason}\""),
+        ];
+        wait_for(&format!("a metric of {reason}"), deadline, || async {
+            let metrics = super::embassy::custodian_metrics(product).await?;
+            let mut lines = metrics.lines();
+            let found = lines.find(|line| {
+                line.starts_with("dataembassy_custodian_alarms{")
+                    && labels.iter().all(|label| line.contains(label))
+                    && !line.ends_with(" 0")
+            });
+            Ok(found.map(str::to_owned))
+        })
+        .await
     }
 
     /// Waits until the operator has seen the newest change of its spec.

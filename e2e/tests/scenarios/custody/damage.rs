@@ -1,12 +1,8 @@
 //! Somebody has root on the store's machine. What they do to copies is named within a minute, with what is lost and what stands.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use dataembassy_crds::ConditionStatus;
 use dataembassy_e2e::{bed::disk::Disk, command::wait_for, patience::Patience, product::custody::Custody};
-use k8s_openapi::api::events::v1::Event;
-use kube::{Api, api::ListParams};
 
 use super::{PROVEN, proven};
 use crate::world::{MINUTE, PATIENCE, Subject, World, together};
@@ -101,13 +97,8 @@ impl Case {
             .custody
             .condition(condition, ConditionStatus::False, None, patience.left())
             .await?;
+        let reason = self.custody.reason(condition).await?;
         let status = self.custody.get().await?.status.context("there is no status")?;
-        let reason = status
-            .conditions
-            .iter()
-            .find(|one| one.type_ == condition)
-            .map(|one| one.reason.clone())
-            .unwrap_or_default();
         ensure!(reasons.contains(&reason.as_str()), "{reason}");
         let alarm = status.alarms.iter().find(|alarm| alarm.reason == reason);
         let alarmed = &alarm.context("no alarm tells of it")?.message;
@@ -117,8 +108,9 @@ impl Case {
                 ensure!(said.contains(word), "'{word}' is not in: {said}");
             }
         }
-        self.event(&reason, &words, patience.left()).await?;
-        self.metric(&reason, patience.left()).await?;
+        let (custody, product) = (&self.custody, &self.world.product);
+        custody.event(product, &reason, &words, patience.left()).await?;
+        custody.counted(product, &reason, patience.left()).await?;
         self.subject.delete().await
     }
 
@@ -126,40 +118,5 @@ impl Case {
     fn words(&self, sequence: i64) -> [String; 3] {
         let whose = format!("registry {}, copy {sequence}", self.subject.id);
         [whose, "Lost: ".to_owned(), "Stands: ".to_owned()]
-    }
-
-    async fn event(&self, reason: &str, words: &[String], deadline: Duration) -> Result<()> {
-        let events: Api<Event> = Api::all(self.world.product.bed.embassy().client().clone());
-        let tells = |event: &Event| {
-            let regarding = event.regarding.as_ref();
-            let name = regarding.and_then(|regarding| regarding.name.as_deref());
-            let note = event.note.as_deref().unwrap_or_default();
-            event.reason.as_deref() == Some(reason)
-                && name == Some(self.subject.id.as_str())
-                && words.iter().all(|word| note.contains(word))
-        };
-        let what = format!("an event {reason} that says {words:?}");
-        wait_for(&what, deadline, || async {
-            let listed = events.list(&ListParams::default()).await?;
-            Ok(listed.iter().any(tells).then_some(()))
-        })
-        .await
-    }
-
-    async fn metric(&self, reason: &str, deadline: Duration) -> Result<()> {
-        let wanted = [
-            format!("registry=\"{}\"", self.subject.id),
-            format!("reason=\"{reason}\""),
-        ];
-        wait_for(&format!("a metric of {reason}"), deadline, || async {
-            let metrics = dataembassy_e2e::product::embassy::custodian_metrics(&self.world.product).await?;
-            let found = metrics.lines().any(|line| {
-                line.starts_with("dataembassy_custodian_alarms{")
-                    && wanted.iter().all(|label| line.contains(label))
-                    && !line.ends_with(" 0")
-            });
-            Ok(found.then_some(()))
-        })
-        .await
     }
 }
