@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::bench::activation::approvers;
 use crate::bench::custodian::{Custodian, CustodianBench, custodian_key, home, on_disk};
 use crate::bench::trust_sheet::{Ended, config_dir, print, trust_sheet, verify};
 use crate::bench::{REGISTRY, sequence};
@@ -128,7 +129,9 @@ async fn a_sheet_names_every_head_and_whom_to_believe() {
 
 #[tokio::test]
 async fn without_a_custodians_folder_flags_say_the_same() {
-    let desk = Desk::new(1).await;
+    let mut desk = Desk::new(1).await;
+    desk.bench.config.approvers = Some(approvers());
+    desk.bench.write_config();
     let keys = desk
         .bench
         .minio
@@ -150,8 +153,20 @@ async fn without_a_custodians_folder_flags_say_the_same() {
         "--embassy=luxembourg".to_owned(),
         format!("--signer={REGISTRY}={}", home().public_key()),
     ];
+    for one in approvers().approvers {
+        arguments.push(format!("--approver={}={}", one.name, one.public_key));
+    }
+    // Whoever names approvers says how many of them must sign.
+    trust_sheet(&arguments).await.refused(&["--approvals"]);
+    arguments.push("--approvals=2".to_owned());
     let mut ours = trust_sheet(&arguments).await.sheet().sheet;
     let theirs = print(desk.folder()).await.sheet().sheet;
+    assert_eq!(theirs.approvers, Some(approvers().checked().unwrap()));
+    let said = desk.verify(&desk.printed().await).await.printed();
+    assert!(
+        said.contains("2 of these must sign an activation: anna, bertil, chiara"),
+        "{said}"
+    );
     ours.printed_at = theirs.printed_at;
     assert_eq!(ours, theirs);
     // A second custodian, and a signer that may not sign what is there.
