@@ -10,7 +10,7 @@ pub use descent::{newest, pods_of};
 pub use kubelet::{Call, call, call_for_secrets};
 pub use refusal::{none_made, refusal};
 pub use relapse::{ends_often, relapse};
-pub use trouble::{Trouble, Words, is_down, out_of_memory_at, trouble, trouble_beside};
+pub use trouble::{Trouble, Words, has_ended, is_down, out_of_memory_at, trouble, trouble_beside};
 
 use std::net::IpAddr;
 

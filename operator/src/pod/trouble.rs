@@ -59,7 +59,8 @@ pub fn trouble(pod: Option<&Pod>, deployment: Option<&Deployment>, words: Words)
 }
 
 /// Whether the pod never runs again.
-fn has_ended(pod: &Pod) -> bool {
+#[must_use]
+pub fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Failed" | "Succeeded"))
 }

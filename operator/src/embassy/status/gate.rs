@@ -8,11 +8,13 @@ use dataembassy_contract::report::CheckState;
 use dataembassy_crds::DataEmbassyStatus;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::{View, custodian};
 use crate::clock::has_passed;
 use crate::condition::Finding;
-use crate::pod::{self, Words};
+use crate::pod::{self, Trouble, Words};
+use crate::rollout::is_rolled_out;
 use crate::suspicion;
 
 const WORDS: Words = Words {
@@ -34,12 +36,20 @@ pub(super) fn ready(view: &View<'_>) -> Finding {
     let faults: Vec<Option<Finding>> = view
         .found
         .sight
-        .reports()
-        .map(|report| fault(view, report))
+        .gates
+        .iter()
+        .filter_map(|gate| {
+            let report = gate.report.as_ref()?.as_deref().ok()?;
+            Some(fault(view, report).or_else(|| relapse(&gate.pod, view.now)))
+        })
         .collect();
     let good = faults.iter().filter(|fault| fault.is_none()).count();
     if good > 0 {
-        let message = format!("{good} of {wanted} gates let home in");
+        let lets_in = format!("{good} of {wanted} gates let home in");
+        let message = match hindered(view) {
+            Some(trouble) => format!("{lets_in}; of another: {}", trouble.message),
+            None => lets_in,
+        };
         return Finding::yes(Reason::Reachable, message);
     }
     if let Some(fault) = faults.into_iter().flatten().next() {
@@ -68,6 +78,24 @@ pub(super) fn ready(view: &View<'_>) -> Finding {
         ),
         None => Finding::no(Reason::Applying, "the gates' pods are starting"),
     }
+}
+
+/// A gate that has ended again and again lets home in now, and will not in a moment.
+fn relapse(pod: &Pod, now: Timestamp) -> Option<Finding> {
+    let trouble = pod::relapse(pod, WORDS, now)?;
+    Some(Finding::no(trouble.reason, trouble.message))
+}
+
+/// What keeps one of the gates that are asked for from running, or a new one from the place of an old one: one that lets home in must not hide it.
+pub(super) fn hindered(view: &View<'_>) -> Option<Trouble> {
+    // What was evicted stays for as long as nobody deletes it, long after another has taken its place.
+    let mut pods = view.found.gate_pods.iter().filter(|pod| !pod::has_ended(pod));
+    let of_pods = pods.find_map(|pod| {
+        pod::trouble(Some(&**pod), None, WORDS).or_else(|| pod::relapse(pod, WORDS, view.now))
+    });
+    let deployment = view.found.gate.deployment.as_deref();
+    let is_short = deployment.is_some_and(|deployment| !is_rolled_out(deployment));
+    of_pods.or_else(|| pod::trouble(None, deployment.filter(|_| is_short), WORDS))
 }
 
 /// Whether a Deployment was made just now, so that its pods are still to come.

@@ -3,13 +3,13 @@
 use dataembassy_contract::Reason;
 use dataembassy_crds::ConditionStatus;
 
-use super::View;
+use super::{View, gate};
 use crate::condition::Finding;
 use crate::embassy::Outcome;
 use crate::embassy::apply::{Rolled, Wait};
 
 /// Whether custodian and gates run with this generation: the spec is valid, the objects are applied, and the reports echo it.
-pub(super) fn ready(view: &View<'_>, custodian: &Finding, gate: &Finding) -> Finding {
+pub(super) fn ready(view: &View<'_>, custodian: &Finding, gate_ready: &Finding) -> Finding {
     let applied = match view.outcome {
         Outcome::Refused(refusal) => return Finding::no(refusal.reason, refusal.message.clone()),
         Outcome::NotApplied(error) => return Finding::no(error.reason(), error.to_string()),
@@ -20,7 +20,7 @@ pub(super) fn ready(view: &View<'_>, custodian: &Finding, gate: &Finding) -> Fin
             return finding;
         }
     }
-    for finding in [custodian, gate] {
+    for finding in [custodian, gate_ready] {
         if finding.status != ConditionStatus::True {
             return finding.clone();
         }
@@ -28,6 +28,10 @@ pub(super) fn ready(view: &View<'_>, custodian: &Finding, gate: &Finding) -> Fin
     let generation = view.embassy.metadata.generation.unwrap_or_default();
     if let Some(finding) = loaded(view, generation) {
         return finding;
+    }
+    // Home has its door, of an old gate perhaps: what was asked for is not there.
+    if let Some(trouble) = gate::hindered(view) {
+        return Finding::no(trouble.reason, trouble.message);
     }
     Finding::yes(
         Reason::Loaded,
