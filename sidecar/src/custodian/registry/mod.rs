@@ -296,10 +296,10 @@ impl Keeper {
         Ok(())
     }
 
-    /// A store that has no room for an entry: what is due to be proven or let go cannot be recorded.
-    fn without_room(&self) -> Option<Finding> {
+    /// A store that takes no entry, for want of room or of a right: what is due to be proven or let go cannot be recorded.
+    fn unrecorded(&self) -> Option<Finding> {
         let (reason, why) = self.unwritten.as_ref().or(self.retention.unrecorded())?;
-        (*reason == Reason::StoreFull).then(|| Finding {
+        Some(Finding {
             reason: *reason,
             sequence: None,
             what: format!("nothing can be written into its custody chain: {why}"),
@@ -321,7 +321,7 @@ impl Keeper {
         }
         findings.extend(self.presence.findings().cloned());
         findings.extend(self.retention.finding());
-        findings.extend(self.without_room());
+        findings.extend(self.unrecorded());
         let holdings = self.holdings.lock();
         findings.extend(holdings.copies.values().flat_map(holdings::Held::findings));
         let measures = judgement::Measures {
