@@ -424,17 +424,17 @@ async fn a_proof_says_nothing_of_an_entry_that_was_not_there() {
     // A chain with a gap is read by nobody else, unless a proof lies behind it.
     let others = BTreeSet::from([1, 3, 4]);
     let begun = Instant::now();
-    while !proven(&bench).await.is_superset(&others) {
+    while !told_by_proofs(&bench).await.is_superset(&others) {
         assert!(begun.elapsed() < DEADLINE, "the others were not proven");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     // A proof tells of what was read since the one before.
     bench.until_looks(&custodian, 5).await;
-    assert_eq!(proven(&bench).await, others);
+    assert_eq!(told_by_proofs(&bench).await, others);
 }
 
 /// All that proofs tell of.
-async fn proven(bench: &CustodianBench) -> BTreeSet<u64> {
+async fn told_by_proofs(bench: &CustodianBench) -> BTreeSet<u64> {
     let mut proven = BTreeSet::new();
     for entry in bench.custody_entries().await {
         if let CustodyBody::Proof(proof) = entry {
