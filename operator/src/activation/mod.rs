@@ -29,6 +29,7 @@ pub mod statement;
 pub mod status;
 pub mod steps;
 pub mod validate;
+pub mod vigil;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -202,6 +203,9 @@ async fn take(
                 found,
                 standings: &standings,
                 approved_at: *approved_at,
+                waited: context
+                    .vigil
+                    .since(&names::full(activation), *approved_at, &context.clock),
                 sidecar_image: &context.settings.sidecar_image,
                 now,
             };

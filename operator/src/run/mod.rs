@@ -31,6 +31,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
 use tokio::sync::watch;
 
+use crate::activation::vigil::Vigil;
 use crate::apply::ApplyError;
 use crate::backoff::{Chance, Failures};
 use crate::clock::Clock;
@@ -162,6 +163,8 @@ pub struct Context {
     pub gate_reports: Memory<GateReport>,
     /// What the gates of each embassy say together.
     pub sights: Sights,
+    /// For how long orders have been waited for. Whoever tries one operator after the other has them share it.
+    pub vigil: Arc<Vigil>,
     complete: watch::Sender<bool>,
 }
 
@@ -203,6 +206,7 @@ impl Context {
             drill_reports: Memory::default(),
             gate_reports: Memory::default(),
             sights: Sights::default(),
+            vigil: Arc::default(),
             complete: watch::Sender::new(false),
         }
     }

@@ -3,6 +3,7 @@
 use dataembassy_contract::Reason;
 use dataembassy_contract::custodian::OrderState;
 use dataembassy_crds::{RegistryPhase, UnfencedChoice};
+use jiff::SignedDuration;
 
 use super::{Walk, tell};
 use crate::activation::steps;
@@ -110,12 +111,12 @@ impl Walk<'_> {
         false
     }
 
-    /// Nothing but the approvers' word lets an order go on without a fence, and only when its time is over.
+    /// Nothing but the approvers' word lets an order go on without a fence, and only when its time is over: that it is later by a clock that
+    /// somebody has set is no reason to let both sides commit.
     fn goes_on_unfenced(&self) -> bool {
+        let limit = self.scene.checked.deadlines.fence.as_std();
         self.scene.activation.spec.unfenced == UnfencedChoice::Accepted
-            && self
-                .scene
-                .is_past(self.scene.approved_at, self.scene.checked.deadlines.fence)
+            && SignedDuration::try_from(limit).is_ok_and(|limit| self.scene.waited > limit)
     }
 
     /// A registry that goes on unfenced is fenced as soon as the store can be written.

@@ -52,6 +52,8 @@ pub struct Scene<'a> {
     pub standings: &'a BTreeMap<String, Standing>,
     /// When enough had approved.
     pub approved_at: Timestamp,
+    /// For how long the order has been waited for, whatever the clock was set to meanwhile.
+    pub waited: SignedDuration,
     /// The image that restores, as a report tells it.
     pub sidecar_image: &'a str,
     /// The time.
@@ -64,16 +66,6 @@ impl<'a> Scene<'a> {
         let status = self.activation.status.as_ref()?;
         Some(&status.statement.as_ref()?.order)
     }
-
-    /// Whether more than `limit` has passed since a moment.
-    fn is_past(&self, since: Timestamp, limit: Duration) -> bool {
-        is_past(self.now, since, limit)
-    }
-}
-
-fn is_past(now: Timestamp, since: Timestamp, limit: Duration) -> bool {
-    let limit = SignedDuration::try_from(limit.as_std()).unwrap_or(SignedDuration::MAX);
-    now.duration_since(since) > limit
 }
 
 /// What is to be done beside the status. Doing it twice is harmless.

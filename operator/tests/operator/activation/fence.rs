@@ -1,14 +1,22 @@
 //! Cut, then fence: nothing is restored before home is fenced, and nobody is fenced before the gates refuse its puts.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dataembassy_contract::config;
 use dataembassy_contract::custodian::OrderBody;
 use dataembassy_contract::files::CONFIG_FILE;
 use dataembassy_crds::RegistryPhase;
+use dataembassy_operator::activation::vigil::Vigil;
+use dataembassy_operator::clock::Clock;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Custodian, HOME, Shared, alone, approved, cluster, look, phases, released, said, step, until};
+use super::{
+    Custodian, HOME, PATIENCE, Shared, alone, approved, cluster, look, look_as, phases, released, said, step,
+    until,
+};
 use crate::world::World;
 use crate::world::embassy::{GATES, embassy_settings, gate_report, pod};
 use crate::world::process::Processes;
@@ -234,6 +242,40 @@ async fn only_where_the_approvers_say_so_it_goes_on_unfenced_and_it_is_fenced_as
     cluster.lock().unwrap().custodian = Custodian::Works;
     let status = until(&cluster, |status| status.registries[0].fence.is_some()).await;
     assert_eq!(status.registries[0].reason, "Serving");
+}
+
+/// Somebody sets the clock of the operator's machine ahead: in that time nobody could have been fenced.
+#[tokio::test]
+async fn a_clock_that_is_set_ahead_lets_no_order_go_on_unfenced() {
+    let mut activation = alone(true);
+    activation["spec"]["unfenced"] = "Accepted".into();
+    let cluster = approved(activation).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    let (vigil, begun) = (Arc::<Vigil>::default(), Instant::now());
+    // Looks so often with a clock on which so many seconds have gone, and which somebody has set ahead by so many more.
+    let looks = async |gone: u32, ahead: u32| {
+        for _ in 0..PATIENCE {
+            let vigil = Arc::clone(&vigil);
+            let look = look_as(
+                &cluster,
+                |_| {},
+                move |context| {
+                    context.vigil = vigil;
+                    context.clock = Clock::new(move || {
+                        let shown = Timestamp::now() + SignedDuration::from_secs(i64::from(gone + ahead));
+                        (shown, begun + Duration::from_secs(gone.into()))
+                    });
+                },
+            );
+            look.await.unwrap();
+        }
+        phases(&cluster.lock().unwrap().status())
+    };
+    let day = 24 * 3_600;
+    assert_eq!(looks(0, 0).await, [RegistryPhase::Fencing]);
+    assert_eq!(looks(0, day).await, [RegistryPhase::Fencing]);
+    assert_eq!(looks(day, 0).await, [RegistryPhase::Serving]);
+    assert_eq!(cluster.lock().unwrap().status().registries[0].reason, "Unfenced");
 }
 
 /// An activation with a database that the operator makes, served without a fence, and asked to go home.

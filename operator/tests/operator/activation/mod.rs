@@ -516,11 +516,21 @@ async fn step(cluster: &Shared) -> Result<(), ReconcileError> {
 
 /// The same, in a world to which something is added.
 async fn look(cluster: &Shared, change: impl FnOnce(&mut World)) -> Result<(), ReconcileError> {
+    look_as(cluster, change, |_| {}).await
+}
+
+/// The same, of an operator that brings something of its own.
+async fn look_as(
+    cluster: &Shared,
+    change: impl FnOnce(&mut World),
+    bring: impl FnOnce(&mut Context),
+) -> Result<(), ReconcileError> {
     let shared = cluster.clone();
     let (client, _log) = client(move |asked| Some(shared.lock().unwrap().answer(asked)));
     let mut world = cluster.lock().unwrap().world();
     change(&mut world);
-    let context = world.context(client);
+    let mut context = world.context(client);
+    bring(Arc::get_mut(&mut context).unwrap());
     cluster.lock().unwrap().tell(&context);
     let seen = cluster.lock().unwrap().activation();
     let done = reconcile(Arc::new(read::<EmbassyActivation>(&seen)), context).await;
