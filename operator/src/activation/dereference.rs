@@ -23,7 +23,7 @@ use crate::custody::neighbours::accepted;
 use crate::embassy::gates::{self, Sight};
 use crate::embassy::names::Part;
 use crate::mirror::abroad::is_beside;
-use crate::run::{Context, get};
+use crate::run::{Context, all, get, those};
 
 /// How old a sight of the gates may be here: a fence waits for it.
 const FRESH: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub async fn dereference(activation: &EmbassyActivation, context: &Context) -> F
     let stores = &context.stores;
     let embassy = &activation.spec.embassy_ref.name;
     let owner = activation.uid().unwrap_or_default();
-    let all = stores.custodies.state();
+    let all = all(&stores.custodies);
     let ids = activation.spec.registries.iter().map(|registry| &registry.id);
     let custodies: BTreeMap<String, Arc<RegistryCustody>> = ids
         .filter_map(|id| Some((id.clone(), accepted(id, embassy, &all)?)))
@@ -74,11 +74,9 @@ pub async fn dereference(activation: &EmbassyActivation, context: &Context) -> F
             .custodian_reports
             .get(embassy)
             .and_then(|known| known.report.store_id.clone()),
-        others: stores
-            .activations
-            .state_filter(|other| other.uid() != activation.uid()),
-        restores: stores.restores.state_filter(|restore| is_owned(restore, &owner)),
-        mirrors: stores.mirrors.state_filter(|mirror| {
+        others: those(&stores.activations, |other| other.uid() != activation.uid()),
+        restores: those(&stores.restores, |restore| is_owned(restore, &owner)),
+        mirrors: those(&stores.mirrors, |mirror| {
             is_beside(activation, mirror) && mirror.metadata.deletion_timestamp.is_none()
         }),
         gate_file: gate.and_then(|gate| gate.data.as_ref()?.get(CONFIG_FILE).cloned()),

@@ -16,7 +16,7 @@ use crate::custody::validate::Neighbours;
 use crate::embassy::gates::{self, Sight};
 use crate::embassy::names::Part;
 use crate::poll::PollError;
-use crate::run::{Context, get};
+use crate::run::{Context, all, get, those};
 use crate::{pod, poll};
 
 /// How old a sight of the gates may be here: many registries share one.
@@ -67,7 +67,7 @@ impl Found {
 /// Reads what `custody` depends on.
 pub async fn dereference(custody: &RegistryCustody, context: &Context) -> Found {
     let embassy = &custody.spec.embassy_ref.name;
-    let neighbours = neighbours(custody, &context.stores.custodies.state());
+    let neighbours = neighbours(custody, &all(&context.stores.custodies));
     // The id is the older one's: what the custodian says of it is not about this resource, nor are its recovery points.
     let answer = if neighbours.rival.is_some() {
         Answer::Nobody
@@ -81,10 +81,7 @@ pub async fn dereference(custody: &RegistryCustody, context: &Context) -> Found 
         answer,
         custodian: context.custodian_reports.get(embassy).map(|known| known.report),
         sight: gates::look(context, embassy, FRESH).await,
-        points: context
-            .stores
-            .recovery_points
-            .state_filter(|point| is_owned(point, &owner)),
+        points: those(&context.stores.recovery_points, |point| is_owned(point, &owner)),
     }
 }
 

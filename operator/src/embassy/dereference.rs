@@ -20,7 +20,7 @@ use crate::drill::orders::{fitting, orders};
 use crate::embassy::configuration::{Accepted, Before};
 use crate::embassy::gates::{self, Sight};
 use crate::embassy::names::Part;
-use crate::run::{Context, get};
+use crate::run::{Context, all, get};
 use crate::{pod, poll};
 
 /// How old a sight of the gates may be here.
@@ -84,7 +84,7 @@ pub async fn dereference(embassy: &DataEmbassy, context: &Context) -> Found {
         gate: read(gate.config_map.as_deref(), GateConfig::from_json),
         used_bytes: used_bytes(&name, context),
         reports: reports(&name, context),
-        cut: lanes::cut(&name, &stores.activations.state()),
+        cut: lanes::cut(&name, &all(&stores.activations)),
     };
     let gate_pods = gate
         .deployment
@@ -144,7 +144,7 @@ fn used_bytes(embassy: &str, context: &Context) -> HashMap<String, u64> {
 
 /// What the custodian said last of each registry, whether it is silent now or not.
 fn reports(embassy: &str, context: &Context) -> HashMap<String, Arc<RegistryReport>> {
-    let custodies = context.stores.custodies.state();
+    let custodies = all(&context.stores.custodies);
     let ours = custodies
         .iter()
         .filter(|custody| custody.spec.embassy_ref.name == embassy);
@@ -161,10 +161,10 @@ fn asked(embassy: &DataEmbassy, context: &Context) -> Vec<OrderConfig> {
     // A resource that is not valid any more changes nothing of who may order.
     let approvers = crate::embassy::validate::check(&embassy.spec).ok();
     let approvers = approvers.as_ref().and_then(|checked| checked.approvers());
-    let activations = stores.activations.state();
+    let activations = all(&stores.activations);
     let first = activation_orders::orders(&name, approvers, &activations);
     let reports = activation_orders::reports(&name, approvers, &activations);
-    let further = orders(&name, &stores.drills.state(), &stores.custodies.state());
+    let further = orders(&name, &all(&stores.drills), &all(&stores.custodies));
     fitting(first.into_iter().chain(reports).chain(further))
 }
 
@@ -178,7 +178,7 @@ fn read<T>(
 }
 
 fn accepted(embassy: &DataEmbassy, context: &Context) -> Vec<Accepted> {
-    let all = context.stores.custodies.state();
+    let all = all(&context.stores.custodies);
     let name = embassy.name_any();
     all.iter()
         .filter(|custody| custody.spec.embassy_ref.name == name && !is_leaving(custody))

@@ -17,7 +17,7 @@ use crate::custody::neighbours::accepted;
 use crate::labels::INSTANCE;
 use crate::mirror::abroad::{Abroad, is_beside};
 use crate::mirror::names;
-use crate::run::{Context, get};
+use crate::run::{Context, all, get, those};
 use crate::settings::Side;
 use crate::{pod, poll};
 
@@ -67,6 +67,7 @@ pub async fn dereference(mirror: &RegistryMirror, context: &Context) -> Found {
         embassy: stores
             .embassies
             .get(&ObjectRef::new(&mirror.spec.embassy_ref.name)),
+        // The same one in whatever order they are, of which there may be thousands.
         rival: rival(mirror, &stores.mirrors.state(), context.settings.side),
         config_map: get(&stores.config_maps, &name, &namespace),
         service_account: get(&stores.service_accounts, &name, &namespace),
@@ -80,11 +81,7 @@ pub async fn dereference(mirror: &RegistryMirror, context: &Context) -> Found {
 async fn abroad(mirror: &RegistryMirror, context: &Context) -> Abroad {
     let stores = &context.stores;
     let spec = &mirror.spec;
-    let custody = accepted(
-        &spec.registry.id,
-        &spec.embassy_ref.name,
-        &stores.custodies.state(),
-    );
+    let custody = accepted(&spec.registry.id, &spec.embassy_ref.name, &all(&stores.custodies));
     let report = match &custody {
         Some(custody) => said(custody, context).await,
         None => None,
@@ -92,9 +89,7 @@ async fn abroad(mirror: &RegistryMirror, context: &Context) -> Abroad {
     Abroad {
         custody,
         report,
-        activations: stores
-            .activations
-            .state_filter(|activation| is_beside(activation, mirror)),
+        activations: those(&stores.activations, |activation| is_beside(activation, mirror)),
     }
 }
 

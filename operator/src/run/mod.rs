@@ -4,6 +4,7 @@ mod activations;
 mod drills;
 mod embassy;
 mod home;
+mod known;
 mod mirrors;
 mod restores;
 mod watches;
@@ -25,10 +26,10 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Client;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, Resource};
+use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 
 use crate::activation::vigil::Vigil;
@@ -42,6 +43,7 @@ use crate::poll::{Memory, Network, Wire};
 use crate::rollout::Rollouts;
 use crate::server::{self, Health};
 use crate::settings::{Settings, Side};
+pub use known::{all, get, those};
 
 /// How many objects are reconciled at once.
 const CONCURRENCY: u16 = 16;
@@ -222,15 +224,6 @@ impl Context {
         // The sender is ours, so it is not gone.
         drop(self.complete.subscribe().wait_for(|complete| *complete).await);
     }
-}
-
-/// An object that a watch knows.
-#[must_use]
-pub fn get<K>(store: &Store<K>, name: &str, namespace: &str) -> Option<Arc<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    store.get(&ObjectRef::new(name).within(namespace))
 }
 
 /// Runs until a signal comes or the lease is lost. Boxed here, so that the tests do not compile all of it once more.
