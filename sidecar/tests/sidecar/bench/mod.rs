@@ -138,19 +138,23 @@ pub fn logged(folder: &std::path::Path) -> String {
         .collect()
 }
 
-/// Nothing was wrong, so nobody may have complained: of what processes of ours have logged, no line is a warning or an error.
+/// On a machine that is busy with other things, a server is not always quick enough. Who asked warns of that and asks again.
+const LATE: [&str; 2] = [" did not answer ", "timed out"];
+
+/// Nothing was wrong, so nobody may have complained: of what processes of ours have logged, no line is an error, and none a warning, but of an answer
+/// that came late.
 #[track_caller]
 pub fn assert_calm(log: &str) {
     let lines = log.lines();
     let ours = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let levels: Vec<(String, String)> = ours
-        .filter_map(|line| Some((line["level"].as_str()?.to_owned(), line.to_string())))
-        .collect();
-    assert!(!levels.is_empty(), "no line of ours was found: {log}");
-    let complaints = levels
-        .iter()
-        .filter(|(level, _)| ["WARN", "ERROR"].contains(&level.as_str()));
-    let complaints: Vec<_> = complaints.collect();
+    let ours: Vec<_> = ours.filter(|line| line["level"].is_string()).collect();
+    assert!(!ours.is_empty(), "no line of ours was found: {log}");
+    let is_complaint = |line: &&serde_json::Value| {
+        let why = line["error"].as_str().unwrap_or_default();
+        let is_late = LATE.iter().any(|late| why.contains(late));
+        line["level"] == "ERROR" || (line["level"] == "WARN" && !is_late)
+    };
+    let complaints: Vec<_> = ours.iter().filter(is_complaint).collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
