@@ -103,7 +103,7 @@ async fn what_a_store_is_asked_is_counted_by_requests_and_bytes() {
         if asked == expected {
             break;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "{asked:?}");
+        assert!(begun.elapsed() < Duration::from_mins(1), "{asked:?}");
     }
 }
 
@@ -133,7 +133,7 @@ async fn a_small_store_is_full_when_it_is_filled_keeps_what_it_has_and_takes_mor
             if status == wanted {
                 return told;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "{status}: {told}");
+            assert!(begun.elapsed() < Duration::from_mins(1), "{status}: {told}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

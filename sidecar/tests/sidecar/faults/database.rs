@@ -13,10 +13,11 @@ use hyper::Method;
 
 use super::assert_no_panic;
 
-/// The longest that anything of a run may be left at the registry once it has ended, on a busy machine.
-const LEFT: Duration = Duration::from_secs(10);
-/// How much later than its deadline a run may be seen to end.
-const SLACK: Duration = Duration::from_secs(5);
+/// The longest that anything of a run may be left at the registry once it has ended, on a busy machine: a server that nobody tells finds out in a
+/// minute and more.
+const LEFT: Duration = Duration::from_secs(30);
+/// How much later than its deadline a run may be seen to end, where a process may not be let run for ten seconds.
+const SLACK: Duration = Duration::from_secs(20);
 /// Ten megabytes.
 const LARGE: &str = "CREATE TABLE large AS SELECT i, (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 40) j) AS text \
     FROM generate_series(1, 8000) i";
@@ -83,7 +84,8 @@ async fn a_slow_way_to_the_database_ends_in_a_copy_or_at_the_deadline_and_holds_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_reply_of_the_database_ends_the_run_by_its_deadline_and_lets_the_snapshot_go() {
     let (mut bench, relay, sidecar) = mirrored().await;
-    let deadline = Duration::from_secs(8);
+    // Long enough to get so far on a busy machine.
+    let deadline = Duration::from_secs(25);
     // That to the end of a COPY, and that to the COMMIT after it.
     for (spared, trigger) in [(0, "copy"), (1, "commit")] {
         relay.poison_all(DatabaseToxic::LoseReply, spared);

@@ -22,8 +22,8 @@ use super::{MOST_MEMORY, PLACES, assert_no_panic, assert_patient, poison, restor
 const SHORT: Duration = Duration::from_secs(8);
 /// A run's deadline where nothing but time is wanting.
 const LONG: Duration = Duration::from_mins(1);
-/// How much later than its deadline a run may be seen to end.
-const SLACK: Duration = Duration::from_secs(5);
+/// How much later than its deadline a run may be seen to end, where a process may not be let run for ten seconds.
+const SLACK: Duration = Duration::from_secs(20);
 /// Within which time of a fault its reason can be read.
 const TOLD: Duration = Duration::from_mins(1);
 
@@ -221,11 +221,11 @@ async fn a_mirror_suffers(way: Way, rounds: u64) {
     for round in 0..rounds {
         for toxic in Toxic::ALL {
             let mut has_struck = false;
-            for farthest in PLACES {
+            for (place, farthest) in PLACES.into_iter().enumerate() {
                 if has_struck {
                     break;
                 }
-                let name = format!("{}-{farthest}", name_of(toxic, round));
+                let name = format!("{}-{place}", name_of(toxic, round));
                 let mut dice = dice.part(&format!("{way:?} {name}"));
                 poison(subject.proxy(), toxic, &mut dice, farthest, |_, _| true);
                 let heal = |subject: &Subject| {
@@ -246,7 +246,8 @@ async fn a_mirror_of_a_bad_database_suffers(rounds: u64) {
     for round in 0..rounds {
         for toxic in DatabaseToxic::ALL {
             let mut has_struck = false;
-            for (place, farthest) in [Place::ANYWHERE, Place::FIRST].into_iter().enumerate() {
+            let places = [Place::ANYWHERE, Place::FIRST, Place::FIRST];
+            for (place, farthest) in places.into_iter().enumerate() {
                 if has_struck {
                     break;
                 }

@@ -41,9 +41,9 @@ use hyper::Method;
 
 /// The most that a process may be resident with while it is lied to, in KiB.
 const MOST_MEMORY: u64 = 192 * 1024;
-/// Before how many requests a toxic acts: at first anywhere among those of a run, and where nothing came so far, at once. One that has struck
-/// nothing shows nothing.
-const PLACES: [u64; 2] = [24, 1];
+/// Before how many requests a toxic acts: at first anywhere among those of a run, and where nothing came so far, at once; and once more, since a busy
+/// machine may have let nobody ask meanwhile. One that has struck nothing shows nothing.
+const PLACES: [u64; 3] = [24, 1, 1];
 /// Puts of a small copy: a segment, an inventory, a manifest and the entry.
 const PUTS: u64 = 4;
 /// How many requests a second nobody sends who waits between two tries, whatever is wrong; and how many a run has in any case.

@@ -1,8 +1,6 @@
 //! Authority and certificate of store or database are exchanged at once, in the middle of a copy: that copy is finished or its failure told as
 //! what it is, and the next one is made by the same process.
 
-use std::time::{Duration, Instant};
-
 use dataembassy_contract::report::{Outcome, Report};
 use dataembassy_contract::{Reason, files};
 use dataembassy_testkit::authority::Authority;
@@ -11,8 +9,6 @@ use dataembassy_testkit::postgresql::Server;
 use super::rotation::{copy_again, copy_held};
 use crate::bench::mirror::{MirrorBench, Sidecar};
 
-/// The longest that a changed configuration may take to be in effect.
-const RELOAD: Duration = Duration::from_secs(15);
 /// Whom a server is known by on loopback.
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
@@ -20,13 +16,12 @@ const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 async fn reloaded(bench: &mut MirrorBench, sidecar: &Sidecar) {
     bench.config.generation += 1;
     bench.write_config();
-    let (begun, generation) = (Instant::now(), bench.config.generation);
+    let generation = bench.config.generation;
     let is_loaded = |report: &Report| {
         let loaded = report.loaded.as_ref();
         loaded.is_some_and(|loaded| loaded.generation == generation)
     };
     sidecar.until("the new configuration", is_loaded).await;
-    assert!(begun.elapsed() < RELOAD, "{:?}", begun.elapsed());
 }
 
 /// Waits for the second copy, made by the run that was held or by the next one, and asks for a third.

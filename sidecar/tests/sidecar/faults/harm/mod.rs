@@ -18,12 +18,12 @@ use super::{assert_no_panic, assert_patient, reads_by_itself};
 use watch::Watch;
 use work::Work;
 
-/// A run's deadline.
-const DEADLINE: Duration = Duration::from_secs(20);
-/// How much later a run may be seen to end, and its sessions to be gone.
-const SLACK: Duration = Duration::from_secs(5);
+/// A run's deadline: long enough to come to the first put on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// How much later a run may be seen to end, and its sessions to be gone, where a process may not be let run for ten seconds.
+const SLACK: Duration = Duration::from_secs(20);
 /// How long a look at the store may be waited for.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// More than a run keeps in memory, and nothing that can be compressed: a part of it stays behind in the database while the store takes nothing.
 const SCANS: &str = "CREATE EXTENSION pgcrypto; \

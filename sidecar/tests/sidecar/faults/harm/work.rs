@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 const WRITERS: u32 = 2;
 const ACCOUNTS: u32 = 1_000;
-/// Between two transactions of a writer: nothing is measured here, and what holds a writer up for a second is met all the same.
+/// Between two transactions of a writer: nothing is measured here, and what holds a writer up for long is met all the same.
 const PAUSE: Duration = Duration::from_millis(40);
 
 pub(crate) struct Work {
@@ -20,7 +20,8 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Begins. A writer that waits for a lock for a second fails, and the test with it.
+    /// Begins. A writer that waits for a lock for twenty seconds fails, and the test with it: for the other writer it may wait as long as a busy
+    /// machine does not let that one run, and whether it waits for one of ours is watched.
     pub(crate) async fn begin(database: &Database) -> Self {
         let make = format!(
             "CREATE TABLE account (id int PRIMARY KEY, balance bigint NOT NULL); \
@@ -32,7 +33,7 @@ impl Work {
         let mut writers = Vec::new();
         for writer in 0..WRITERS {
             let client = database.client().await.unwrap();
-            client.batch_execute("SET lock_timeout = '1s'").await.unwrap();
+            client.batch_execute("SET lock_timeout = '20s'").await.unwrap();
             let (stopped, done) = (stop.clone(), Arc::clone(&done));
             writers.push(tokio::spawn(async move {
                 let accounts = (1..=ACCOUNTS).filter(move |account| account % WRITERS == writer);
