@@ -45,8 +45,8 @@ async fn an_operator_whose_clock_is_set_keeps_its_lease_and_is_in_no_hurry() {
 }
 
 async fn while_the_clock_is_set() {
-    let server = ApiServer::new();
-    beside(&server, async {
+    beside(ApiServer::new, async |server| {
+        set_own(0).unwrap();
         server.is_settled().await;
         let (lists, watches) = (server.asked("list "), server.asked("watch "));
         let written = server.count(WRITTEN);

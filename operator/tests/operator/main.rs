@@ -20,6 +20,7 @@ mod drill;
 mod embassy;
 mod lease;
 mod mirror;
+mod pulse;
 mod refusals;
 mod refused;
 #[path = "../resources/mod.rs"]
