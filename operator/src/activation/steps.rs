@@ -93,6 +93,13 @@ pub fn end_under(state: &mut ActivatedState, name: &str, now: Timestamp, order: 
     }
 }
 
+/// From now on it is told by a step what came of this order: of the one under which it ended, nobody was told.
+pub fn pass_on(state: &mut ActivatedState, name: &str, order: &str) {
+    if let Some(step) = state.steps.iter_mut().find(|step| step.name == name) {
+        step.order = Some(order.to_owned());
+    }
+}
+
 /// Dates a step anew that ended ahead of our time, by a clock that was wrong: whoever waits from then on would wait for as long as it was wrong by.
 pub fn end_again(state: &mut ActivatedState, name: &str, now: Timestamp) {
     if !ended_at(state, name).is_some_and(|ended| lies_ahead(ended, now)) {

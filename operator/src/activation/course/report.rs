@@ -96,13 +96,18 @@ fn outcome(state: &ActivatedState, order: &str, approved_at: Timestamp) -> Optio
 }
 
 /// What is served and was told of under no other order, though by the times it is not this one's: the clock ran ahead when this one was approved,
-/// or the registry was served without a fence by an earlier one, which left the telling to whoever finds the fence.
+/// or the registry was served without a fence by an earlier one, which left the telling to whoever finds the fence. A report on an even earlier
+/// order, which failed perhaps, tells nothing of this.
 fn untold(state: &ActivatedState, order: &str) -> Option<Outcome> {
     let is_served = state.phase == RegistryPhase::Serving
         && state.fence.is_some()
         && steps::has_ended(state, steps::SERVE);
+    let served_under = steps::find(state, steps::SERVE).and_then(|step| step.order.as_deref());
+    let is_told = |report: &ActivationReport| {
+        report.order != order && served_under.is_none_or(|under| report.order == names::report(under))
+    };
     let mut reports = state.report.iter();
-    (is_served && reports.all(|report| report.order == order)).then_some(Outcome::Served)
+    (is_served && !reports.any(is_told)).then_some(Outcome::Served)
 }
 
 impl Walk<'_> {
@@ -124,6 +129,10 @@ impl Walk<'_> {
             .is_none_or(|report| report.order != order);
         if is_new {
             let result = self.result(outcome, &about, &order);
+            if outcome == Outcome::Served {
+                // Whoever comes later finds by this that it was told.
+                steps::pass_on(&mut self.state, steps::SERVE, &about);
+            }
             steps::forget(&mut self.state, &[steps::REPORT]);
             steps::begin(&mut self.state, steps::REPORT, self.scene.now);
             self.state.report = Some(ActivationReport {
@@ -295,6 +304,36 @@ mod tests {
             assert_eq!(outcome(&state, "second", at("08:00:00")), None);
             assert!(is_written(&state, "second", at("08:00:00")));
         }
+    }
+
+    #[test]
+    fn what_is_served_is_told_once_whatever_an_even_earlier_order_has_told() {
+        let reported = |order: &str| {
+            Some(ActivationReport {
+                order: names::report(order),
+                ..ActivationReport::default()
+            })
+        };
+        let mut state = ActivatedState {
+            phase: RegistryPhase::Serving,
+            report: reported("failed"),
+            ..ActivatedState::default()
+        };
+        let of = |state: &ActivatedState, order: &str| untold(state, &names::report(order));
+        steps::end_under(&mut state, steps::SERVE, at("10:10:00"), Some("unfenced"));
+        assert_eq!(of(&state, "later"), None, "there is nothing to hold it against");
+        state.fence = Some(9);
+        assert_eq!(of(&state, "later"), Some(Outcome::Served));
+        steps::pass_on(&mut state, steps::SERVE, "later");
+        state.report = reported("later");
+        assert_eq!(outcome(&state, "later", at("11:00:00")), Some(Outcome::Served));
+        assert_eq!(of(&state, "last"), None, "it was told");
+        // Of one that an operator has served which put no order down, any report is taken for its own.
+        steps::forget(&mut state, &[steps::SERVE]);
+        steps::end(&mut state, steps::SERVE, at("10:10:00"));
+        assert_eq!(of(&state, "last"), None);
+        state.report = None;
+        assert_eq!(of(&state, "last"), Some(Outcome::Served));
     }
 
     #[test]

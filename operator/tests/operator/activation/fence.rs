@@ -244,6 +244,52 @@ async fn only_where_the_approvers_say_so_it_goes_on_unfenced_and_it_is_fenced_as
     assert_eq!(status.registries[0].reason, "Serving");
 }
 
+/// Has the same ordered anew, by another statement.
+async fn order_again(cluster: &Shared, restore: &str) {
+    let edit = |activation: &mut Value| activation["spec"]["deadlines"]["restore"] = restore.into();
+    cluster.lock().unwrap().edit(edit);
+    until(cluster, |status| {
+        status.approved_at.is_none() && status.statement.is_some()
+    })
+    .await;
+    cluster.lock().unwrap().sign(&[1, 3]);
+    until(cluster, |status| status.approved_at.is_some()).await;
+}
+
+/// One order failed and was told; another one served without a fence, which it took a third to find.
+#[tokio::test]
+async fn what_is_fenced_under_a_later_order_is_told_once_although_an_even_earlier_one_was() {
+    let mut activation = alone(true);
+    activation["spec"]["unfenced"] = "Accepted".into();
+    let cluster = approved(activation).await;
+    cluster.lock().unwrap().custodian = Custodian::Waits;
+    until(&cluster, |status| phases(status) == [RegistryPhase::Fencing]).await;
+    long_ago(&cluster);
+    until(&cluster, |status| phases(status) == [RegistryPhase::Serving]).await;
+    cluster.lock().unwrap().edit(|activation| {
+        activation["status"]["registries"][0]["report"] = json!({
+            "order": "failed-0badcafe-report", "path": "registries/population/reports/failed-0badcafe-report", "entry": 5,
+            "message": "the custodian has signed for it",
+        });
+    });
+    order_again(&cluster, "7h").await;
+    cluster.lock().unwrap().custodian = Custodian::Works;
+    let status = until(&cluster, |status| {
+        let mut reports = status.registries[0].report.iter();
+        reports.any(|report| report.order != "failed-0badcafe-report" && report.path.is_some())
+    })
+    .await;
+    assert_eq!(status.registries[0].fence, Some(9));
+    let told = cluster.lock().unwrap().told.clone();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(told[0].1["outcome"], "Served");
+    order_again(&cluster, "8h").await;
+    for _ in 0..5 {
+        step(&cluster).await.unwrap();
+    }
+    assert_eq!(cluster.lock().unwrap().told.len(), 1);
+}
+
 /// Somebody sets the clock of the operator's machine ahead: in that time nobody could have been fenced.
 #[tokio::test]
 async fn a_clock_that_is_set_ahead_lets_no_order_go_on_unfenced() {
