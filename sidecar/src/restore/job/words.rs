@@ -12,7 +12,7 @@ pub(super) const NOTHING: &str = "nothing was written";
 const MAX_KINDS: usize = 16;
 
 /// Flags of the command line, and the fields of the resource that stand for them.
-const FIELDS: [(&str, &str); 8] = [
+const FIELDS: [(&str, &str); 9] = [
     ("--if-not-empty replace", "ifNotEmpty: Replace"),
     ("--if-not-empty", "ifNotEmpty"),
     ("--trust-source", "trustSource: true"),
@@ -24,6 +24,12 @@ const FIELDS: [(&str, &str); 8] = [
     ),
     ("set --scratch", "raise sidecar.scratchSize"),
     ("--target-any-name", "target.tls.mode: VerifyCA"),
+    // Of a mirror, a custodian and a gate it would not be true.
+    (
+        "check its certificate against the caBundle of the DataEmbassy",
+        "check its certificate against the caBundle of the DataEmbassy as it was when this one began; where it was changed since, the next one \
+         goes by what is there now",
+    ),
 ];
 
 /// A message that names flags, for people who have fields.
@@ -62,6 +68,17 @@ mod tests {
             ),
             "- it holds tables: empty it, or say ifNotEmpty: Replace\n- role x: see trustSource: true"
         );
+    }
+
+    #[test]
+    fn who_began_with_another_bundle_is_told_that_the_next_one_has_the_new_one() {
+        let failed = crate::store::StoreError::TlsFailed {
+            endpoint: "https://store.embassy.example".to_owned(),
+            cause: "UnknownIssuer".to_owned(),
+        };
+        let said = of_the_resource(&failed.to_string());
+        assert!(said.contains("as it was when this one began"), "{said}");
+        assert!(said.ends_with("the next one goes by what is there now"), "{said}");
     }
 
     #[test]
