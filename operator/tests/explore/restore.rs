@@ -141,7 +141,7 @@ impl Restores {
             2 => End {
                 code: 1,
                 reason: "Error",
-                message: json!({"ending": "NothingWritten", "reason": "TargetNotEmpty", "message": "there are tables"}).to_string(),
+                message: json!({"ending": "NothingWritten", "reason": "TargetLacks", "message": "there are tables"}).to_string(),
             },
             _ => {
                 if let Some((_, restore)) = nodes::job_of(world, pod) {
