@@ -22,9 +22,19 @@ const HEALED: &str = "it is not wrong any more";
 const CAUGHT_UP: Duration = Duration::from_mins(4);
 /// Between two looks at all the logs, which are long.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Nor does its API server always answer a renewal of the lease in three seconds, or its store a handshake in ten. Who asked warns of that and asks
-/// again; an operator that was not answered in time at all ends, and a copy that is late because of it is complained of.
-const LATE: [&str; 2] = ["the API server has not answered for ", " did not answer "];
+/// Nor does its API server always answer a renewal of the lease in three seconds, or its store a handshake in ten, or a policy let a new pod through in
+/// fifteen. Who asked warns of that and asks again; an operator that was not answered in time at all ends, and a copy that is late because of it is
+/// complained of.
+const LATE: [&str; 6] = [
+    "the API server has not answered for ",
+    " did not answer ",
+    "timed out",
+    "(Slow)",
+    "(Busy)",
+    "(Incomplete)",
+];
+/// A gate tells of the same by a word: somebody was too slow for it, or gave up half-way, or has waited too long for a turn.
+const TOO_SLOW: [&str; 3] = ["Slow", "Busy", "Incomplete"];
 
 /// Which lines are looked at, and which of them are none to complain of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,8 +189,8 @@ fn judge<'l>(line: &'l str, expected: &[&str]) -> Option<(Timestamp, Said, &'l s
 
 /// Whether a warning is about an answer that came late.
 fn is_late(told: &Value) -> bool {
-    let why = told["error"].as_str().unwrap_or_default();
-    LATE.iter().any(|late| why.contains(late))
+    let [why, refusal] = ["error", "refusal"].map(|field| told[field].as_str().unwrap_or_default());
+    TOO_SLOW.contains(&refusal) || LATE.iter().any(|late| why.contains(late))
 }
 
 /// Whether a line says two things under the one name: whoever reads it by machine has one of them.
@@ -210,6 +220,7 @@ mod tests {
             warning,
             r#"{"level":"WARN","message":"the write lease could not be renewed; trying again","error":"it is another's"}"#,
             r#"{"level":"WARN","message":"the store cannot be used","error":"no trusted TLS connection to the store (UnknownIssuer)"}"#,
+            r#"{"level":"WARN","message":"a request was refused","refusal":"OtherPlace","why":"it is another registry's"}"#,
             r#"{"level":"INFO","message":"it ended","message":"all is well"}"#,
         ] {
             assert_eq!(
@@ -224,6 +235,8 @@ mod tests {
             r#"{"level":"INFO","message":"WARN"}"#,
             r#"{"level":"WARN","message":"the write lease could not be renewed; trying again","error":"the API server has not answered for 3000 ms"}"#,
             r#"{"level":"WARN","message":"the store cannot be used","error":"the store answered 503 to GetBucketVersioning (ServiceUnavailable): the gate cannot pass this on (StoreUnreachable): the store cannot be reached (it did not answer the TLS handshake within 10 s)"}"#,
+            r#"{"level":"WARN","message":"a request was refused","refusal":"Slow","why":"it came too slowly"}"#,
+            r#"{"level":"WARN","message":"the store cannot be used","error":"the store at https://gate cannot be reached (timed out): check endpoint, network policies and the store"}"#,
             "ERROR: not ours",
         ] {
             assert_eq!(said(fine, &[]), None, "{fine}");

@@ -48,7 +48,7 @@ async fn drain(world: &'static World, subject: &Subject) -> Result<()> {
         home.name(),
         &pods,
         "--delete-emptydir-data",
-        "--timeout=2m",
+        "--timeout=5m",
     ];
     home.kubectl(arguments).await?;
     let words = ["no node takes the sidecar's pod", "unschedulable"];

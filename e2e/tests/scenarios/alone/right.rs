@@ -64,12 +64,9 @@ async fn without(
             .by_mirror(&subject.mirror)
             .await?;
     }
-    let (most, renewals) = ASKED;
-    let requests = Requests::since_now(world)?;
-    requests.until_renewed(renewals).await?;
-    let asked = requests.about(&subject.namespace)?;
-    ensure!(asked.len() <= most, "it is in a hurry: {asked:#?}");
-    Ok(())
+    Requests::since_now(world)?
+        .stay_few(&subject.namespace, ASKED)
+        .await
 }
 
 async fn give(all: &Api<ClusterRole>, name: &str, granted: &[PolicyRule]) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::{
 
 /// Within this time it is gone: a pod has half a minute to end, and nothing else waits for anybody.
 const GONE: Duration = Duration::from_mins(2);
-/// The most that the operator asks about a namespace that goes. While its objects vanish one by one, it makes them again, and is refused: each
+/// The most that the operator asks in a minute about a namespace that goes. While its objects vanish one by one, it makes them again, and is refused: each
 /// time a few requests, and a time or two for each object.
 const ASKED: usize = 60;
 /// What somebody in a hurry would not wait for.
@@ -48,7 +48,7 @@ async fn deleted(world: &'static World) -> Result<()> {
         .await?;
     let asked = requests.about(&subject.namespace)?;
     ensure!(
-        asked.len() <= ASKED,
+        asked.len() <= ASKED * requests.spans_of(Duration::from_mins(1))?,
         "the operator asked {} times: {asked:#?}",
         asked.len()
     );
