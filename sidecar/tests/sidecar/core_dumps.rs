@@ -13,7 +13,7 @@ use dataembassy_testkit::process::free_ports;
 const CANARY: &str = "canary-in-the-memory-of-a-process";
 /// What the programs have that ours start. With 0 they would leave cores where the system hands those to a program.
 const LIMITS: [&str; 2] = ["1", "1"];
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Begins a program in a folder, where nothing limits core files.
 fn begin(place: &Path, program: &str, arguments: &[&str]) -> Child {

@@ -403,7 +403,8 @@ async fn a_sidecar_that_falls_silent_keeps_the_snapshot_and_the_plans_locks_for_
     let begun = Instant::now();
     while value(&bench.database, holders).await != "0" {
         assert!(
-            begun.elapsed() < Duration::from_secs(90),
+            // The server looks at its own clock, late on a busy machine; without its limits it would be hours.
+            begun.elapsed() < Duration::from_mins(2),
             "its sessions outlast it"
         );
         tokio::time::sleep(Duration::from_millis(250)).await;
