@@ -91,11 +91,11 @@ pub async fn empty(product: &Product) -> Result<Release> {
     let kinds: Vec<_> = found.lines().filter(|name| name.ends_with(GROUP)).collect();
     ensure!(!kinds.is_empty(), "the release has taken its kinds along");
     embassy
-        .kubectl(["delete", "--timeout=2m"].iter().chain(&kinds))
+        .kubectl(["delete", "--timeout=5m"].iter().chain(&kinds))
         .await?;
     let namespace = operator::RELEASE_NAMESPACE;
     embassy
-        .kubectl(["delete", "namespace", namespace, "--timeout=2m"])
+        .kubectl(["delete", "namespace", namespace, "--timeout=5m"])
         .await?;
     Ok(release)
 }
