@@ -5,7 +5,10 @@ use dataembassy_crds::DrillOutcome;
 use dataembassy_e2e::{
     bed::secrets,
     command::wait_for,
-    product::drill::{self, Drilling, NAMESPACE},
+    product::{
+        custody,
+        drill::{self, Drilling, NAMESPACE},
+    },
 };
 use kube::ResourceExt as _;
 use serde_json::json;
@@ -32,6 +35,8 @@ async fn kills(world: &'static World) -> Result<()> {
     subject.connect().await?.batch_execute(&slow(20_000, 2)).await?;
     subject.mirrored().await?;
     let id = subject.id.as_str();
+    // A custodian that is killed before its folder has where the ledger stood asks a person for that.
+    custody::trust_sheet(&world.product, &[id]).await?;
     let abroad = world.product.bed.embassy();
     let identity = format!("{id}-identity");
     let key = [("identity.txt", world.product.keys.identity.as_str())];
