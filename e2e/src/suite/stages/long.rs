@@ -45,11 +45,10 @@ pub(super) fn long() -> Vec<Stage> {
     ]
 }
 
-/// Each target for so many seconds.
-pub(super) fn fuzz(seconds: u32) -> Command {
+pub(super) fn fuzz() -> Command {
     Command {
         program: "fuzz/run".into(),
-        arguments: vec![seconds.to_string()],
+        arguments: vec!["60".to_owned()],
         bed: 0,
     }
 }
