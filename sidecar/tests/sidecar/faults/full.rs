@@ -31,7 +31,7 @@ const FULL: &str = "the store takes no more data (XMinioStorageFull): add space,
 const LOCKS: [Duration; 3] = [
     Duration::from_secs(40),
     Duration::from_secs(100),
-    Duration::from_secs(240),
+    Duration::from_mins(4),
 ];
 /// How long anything else may be waited for.
 const PATIENCE: Duration = Duration::from_mins(2);
