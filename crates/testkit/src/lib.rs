@@ -6,6 +6,7 @@ pub mod fabricated;
 pub mod fault_proxy;
 pub mod https;
 pub mod invented_xml;
+pub mod late;
 pub mod many;
 pub mod minio;
 pub mod postgresql;

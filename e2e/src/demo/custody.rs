@@ -99,11 +99,17 @@ impl Spoiled {
 
     /// Flips a byte of another copy, and waits for nobody to notice.
     pub(super) async fn flip(&mut self, product: &Product, registry: &str, copy_id: &str) -> Result<()> {
-        let store = product.bed.store().await?;
+        let segment = self.segment(product, registry, copy_id).await?;
         self.flipped.push(copy_id.to_owned());
+        self.disk.flip(&segment)
+    }
+
+    /// The key of a copy's segment, which is kept as it is now.
+    async fn segment(&mut self, product: &Product, registry: &str, copy_id: &str) -> Result<String> {
+        let store = product.bed.store().await?;
         let segment = store.first_segment(registry, copy_id).await?;
         self.before.push(self.disk.keep(&segment)?);
-        self.disk.flip(&segment)
+        Ok(segment)
     }
 }
 
@@ -130,65 +136,52 @@ pub(super) async fn put_right(product: &Product, spoiled: Spoiled, progress: &Pr
 
 /// Somebody with root on the store's machine spoils three registries' copies, each in another way.
 pub(super) async fn damage(product: &Product, progress: &Progress) -> Result<Spoiled> {
-    let disk = Disk::of(&product.bed).await?;
-    let mut before = Vec::new();
+    let mut spoiled = Spoiled {
+        disk: Disk::of(&product.bed).await?,
+        before: Vec::new(),
+        flipped: Vec::new(),
+    };
     let health = Custody::of(product, "health");
     let copy = health.newest().await?;
-    let flipped = vec![copy.copy_id.clone()];
-    let segment = product
-        .bed
-        .store()
-        .await?
-        .first_segment("health", &copy.copy_id)
-        .await?;
-    before.push(disk.keep(&segment)?);
+    let segment = spoiled.segment(product, "health", &copy.copy_id).await?;
+    spoiled.flipped.push(copy.copy_id);
     found(
         product,
         progress,
         "a byte is flipped on the store's disk",
         &health,
         "Intact",
-        || disk.flip(&segment),
+        || spoiled.disk.flip(&segment),
     )
     .await?;
 
     let business = Custody::of(product, "business");
     let copy = business.newest().await?;
-    let segment = product
-        .bed
-        .store()
-        .await?
-        .first_segment("business", &copy.copy_id)
-        .await?;
-    before.push(disk.keep(&segment)?);
+    let segment = spoiled.segment(product, "business", &copy.copy_id).await?;
     found(
         product,
         progress,
         "an object is removed from the store's disk",
         &business,
         "Intact",
-        || disk.remove(&segment),
+        || spoiled.disk.remove(&segment),
     )
     .await?;
 
     let population = Custody::of(product, "population");
     let head = population.newest().await?.sequence;
     let entry = format!("registries/population/source/0001-{head:012}");
-    before.push(disk.keep(&entry)?);
+    spoiled.before.push(spoiled.disk.keep(&entry)?);
     found(
         product,
         progress,
         "an older state of the store's disk is put back: the latest entry is gone",
         &population,
         "LedgerSound",
-        || disk.remove(&entry),
+        || spoiled.disk.remove(&entry),
     )
     .await?;
-    Ok(Spoiled {
-        disk,
-        before,
-        flipped,
-    })
+    Ok(spoiled)
 }
 
 /// Does the damage, waits for the condition that names it, within the minute that is promised, and tells it; the same is in an event, and a metric

@@ -5,10 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, Result, ensure};
 use dataembassy_crds::{ConditionStatus, DrillOutcome};
 
+use super::custody::Spoiled;
 use crate::{
     browser::{Browser, Look},
     cache::Cache,
-    demo::custody::Spoiled,
     product::{
         Product, TREE,
         custody::Custody,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use dataembassy_testkit::late;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -25,15 +26,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Nor does its API server always answer a renewal of the lease in three seconds, or its store a handshake in ten, or a policy let a new pod through in
 /// fifteen. Who asked warns of that and asks again; an operator that was not answered in time at all ends, and a copy that is late because of it is
 /// complained of.
-const LATE: [&str; 6] = [
-    "the API server has not answered for ",
-    " did not answer ",
-    "timed out",
-    "(Slow)",
-    "(Busy)",
-    "(Incomplete)",
-];
-/// A gate tells of the same by a word: somebody was too slow for it, or gave up half-way, or has waited too long for a turn.
+const LATE: &str = "the API server has not answered for ";
+/// A gate tells of the same by a word, and a sidecar passes it on in parentheses: somebody was too slow for it, or gave up half-way, or has waited too
+/// long for a turn.
 const TOO_SLOW: [&str; 3] = ["Slow", "Busy", "Incomplete"];
 
 /// Which lines are looked at, and which of them are none to complain of.
@@ -190,7 +185,8 @@ fn judge<'l>(line: &'l str, expected: &[&str]) -> Option<(Timestamp, Said, &'l s
 /// Whether a warning is about an answer that came late.
 fn is_late(told: &Value) -> bool {
     let [why, refusal] = ["error", "refusal"].map(|field| told[field].as_str().unwrap_or_default());
-    TOO_SLOW.contains(&refusal) || LATE.iter().any(|late| why.contains(late))
+    let is_too_slow = |word: &&str| refusal == *word || why.contains(&format!("({word})"));
+    late::is_late(why) || why.contains(LATE) || TOO_SLOW.iter().any(is_too_slow)
 }
 
 /// Whether a line says two things under the one name: whoever reads it by machine has one of them.

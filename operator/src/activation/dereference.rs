@@ -23,7 +23,7 @@ use crate::custody::neighbours::accepted;
 use crate::embassy::gates::{self, Sight};
 use crate::embassy::names::Part;
 use crate::mirror::abroad::is_beside;
-use crate::run::{Context, all, get, those};
+use crate::run::{Context, get, those};
 
 /// How old a sight of the gates may be here: a fence waits for it.
 const FRESH: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub async fn dereference(activation: &EmbassyActivation, context: &Context) -> F
     let stores = &context.stores;
     let embassy = &activation.spec.embassy_ref.name;
     let owner = activation.uid().unwrap_or_default();
-    let all = all(&stores.custodies);
+    let all = stores.custodies.state();
     let ids = activation.spec.registries.iter().map(|registry| &registry.id);
     let custodies: BTreeMap<String, Arc<RegistryCustody>> = ids
         .filter_map(|id| Some((id.clone(), accepted(id, embassy, &all)?)))

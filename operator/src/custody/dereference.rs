@@ -16,7 +16,7 @@ use crate::custody::validate::Neighbours;
 use crate::embassy::gates::{self, Sight};
 use crate::embassy::names::Part;
 use crate::poll::PollError;
-use crate::run::{Context, all, get, those};
+use crate::run::{Context, get, those};
 use crate::{pod, poll};
 
 /// How old a sight of the gates may be here: many registries share one.
@@ -67,7 +67,7 @@ impl Found {
 /// Reads what `custody` depends on.
 pub async fn dereference(custody: &RegistryCustody, context: &Context) -> Found {
     let embassy = &custody.spec.embassy_ref.name;
-    let neighbours = neighbours(custody, &all(&context.stores.custodies));
+    let neighbours = neighbours(custody, &context.stores.custodies.state());
     // The id is the older one's: what the custodian says of it is not about this resource, nor are its recovery points.
     let answer = if neighbours.rival.is_some() {
         Answer::Nobody

@@ -15,7 +15,7 @@ use kube::runtime::reflector::ObjectRef;
 use crate::custody::neighbours::accepted;
 use crate::custody::report_key;
 use crate::drill::{key, names};
-use crate::run::{Context, ReconcileError, all};
+use crate::run::{Context, ReconcileError};
 use crate::{job, poll};
 
 /// What a drill depends on, as it is now.
@@ -43,7 +43,7 @@ pub async fn dereference(drill: &RegistryDrill, context: &Context) -> Result<Fou
     let (embassy, registry) = (&drill.spec.embassy_ref.name, &drill.spec.registry.id);
     let mut found = Found {
         embassy: stores.embassies.get(&ObjectRef::new(embassy)),
-        custody: accepted(registry, embassy, &all(&stores.custodies)),
+        custody: accepted(registry, embassy, &stores.custodies.state()),
         ..Found::default()
     };
     let Some(current) = drill.status.as_ref().and_then(|status| status.current.as_ref()) else {

@@ -144,12 +144,11 @@ fn used_bytes(embassy: &str, context: &Context) -> HashMap<String, u64> {
 
 /// What the custodian said last of each registry, whether it is silent now or not.
 fn reports(embassy: &str, context: &Context) -> HashMap<String, Arc<RegistryReport>> {
-    let custodies = all(&context.stores.custodies);
-    let ours = custodies
-        .iter()
-        .filter(|custody| custody.spec.embassy_ref.name == embassy);
-    let known = ours.filter_map(|custody| context.registry_reports.get(&report_key(custody)));
+    let custodies = &context.stores.custodies;
+    let ours = custodies.state_filter(|custody| custody.spec.embassy_ref.name == embassy);
+    let known = ours.iter().map(|custody| report_key(custody));
     known
+        .filter_map(|key| context.registry_reports.get(&key))
         .map(|known| (known.report.registry.clone(), known.report))
         .collect()
 }

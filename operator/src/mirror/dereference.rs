@@ -17,7 +17,7 @@ use crate::custody::neighbours::accepted;
 use crate::labels::INSTANCE;
 use crate::mirror::abroad::{Abroad, is_beside};
 use crate::mirror::names;
-use crate::run::{Context, all, get, those};
+use crate::run::{Context, get, those};
 use crate::settings::Side;
 use crate::{pod, poll};
 
@@ -81,7 +81,11 @@ pub async fn dereference(mirror: &RegistryMirror, context: &Context) -> Found {
 async fn abroad(mirror: &RegistryMirror, context: &Context) -> Abroad {
     let stores = &context.stores;
     let spec = &mirror.spec;
-    let custody = accepted(&spec.registry.id, &spec.embassy_ref.name, &all(&stores.custodies));
+    let custody = accepted(
+        &spec.registry.id,
+        &spec.embassy_ref.name,
+        &stores.custodies.state(),
+    );
     let report = match &custody {
         Some(custody) => said(custody, context).await,
         None => None,

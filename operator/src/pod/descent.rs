@@ -8,7 +8,6 @@ use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 
 use crate::apply::is_owned;
-use crate::run::those;
 
 /// The pods that descend from the Deployment by UIDs and are not being deleted, newest first.
 #[must_use]
@@ -21,11 +20,9 @@ pub fn pods_of(
         return Vec::new();
     };
     let namespace = deployment.namespace();
-    let sets = those(replica_sets, |set| {
-        set.namespace() == namespace && is_owned(set, &owner)
-    });
+    let sets = replica_sets.state_filter(|set| set.namespace() == namespace && is_owned(set, &owner));
     let sets: Vec<String> = sets.iter().filter_map(|set| set.uid()).collect();
-    let mut found = those(pods, |pod| {
+    let mut found = pods.state_filter(|pod| {
         pod.namespace() == namespace
             && pod.metadata.deletion_timestamp.is_none()
             && sets.iter().any(|set| is_owned(pod, set))

@@ -13,7 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::custody::neighbours::accepted;
 use crate::restore::{key, names};
-use crate::run::{Context, ReconcileError, all, those};
+use crate::run::{Context, ReconcileError, those};
 use crate::{job, poll};
 
 /// What a restore depends on, as it is now.
@@ -59,7 +59,7 @@ pub async fn dereference(restore: &RegistryRestore, context: &Context) -> Result
     };
     Ok(Found {
         embassy: stores.embassies.get(&ObjectRef::new(embassy)),
-        custody: accepted(registry, embassy, &all(&stores.custodies)),
+        custody: accepted(registry, embassy, &stores.custodies.state()),
         mirror: those(&stores.mirrors, |mirror| {
             mirror.namespace().as_deref() == Some(&namespace)
                 && mirror.spec.registry.id == *registry

@@ -1,7 +1,7 @@
 //! What the watches know, one object or many; many always in the same order.
 //!
 //! A watch keeps what it knows in an order that is another one with every process. Whoever goes by that would delete, fence and restore now so and
-//! now so, and what went wrong once could not be followed again.
+//! now so, and what went wrong once could not be followed again. Where only one is sought that is the same in any order, the watch itself is asked.
 
 use std::sync::Arc;
 

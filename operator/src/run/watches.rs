@@ -160,7 +160,6 @@ pub(super) fn touched<K>(all: &Store<K>, is_touched: impl Fn(&K) -> bool) -> Vec
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    let all = super::all(all);
-    let touched = all.iter().filter(|one| is_touched(one));
-    touched.map(|one| ObjectRef::from_obj(&**one)).collect()
+    let touched = super::those(all, is_touched);
+    touched.iter().map(|one| ObjectRef::from_obj(&**one)).collect()
 }

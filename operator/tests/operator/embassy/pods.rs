@@ -13,6 +13,22 @@ const PARTS: [(&str, &str, &str); 2] = [
     ("gate", "GateReady", "spec.custodian.gate"),
 ];
 
+/// The pods of a part.
+fn pods_of<'w>(world: &'w mut World, part: &str) -> impl Iterator<Item = &'w mut Value> {
+    world
+        .objects
+        .iter_mut()
+        .filter(move |object| is_pod_of(object, part))
+}
+
+/// The Deployment of a part.
+fn deployment<'w>(world: &'w mut World, part: &str) -> &'w mut Value {
+    let name = format!("luxembourg-{part}");
+    let mut objects = world.objects.iter_mut();
+    let is_it = |object: &&mut Value| object["kind"] == "Deployment" && object["metadata"]["name"] == name;
+    objects.find(is_it).unwrap()
+}
+
 /// Whether an object is a pod of a part, all of which are called after it.
 fn is_pod_of(object: &Value, part: &str) -> bool {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -21,27 +37,20 @@ fn is_pod_of(object: &Value, part: &str) -> bool {
 
 /// Says this of the Deployment of a part.
 fn judge(world: &mut World, part: &str, conditions: &Value) {
-    for object in &mut world.objects {
-        if object["kind"] == "Deployment" && object["metadata"]["name"] == format!("luxembourg-{part}") {
-            object["status"]["conditions"] = conditions.clone();
-        }
-    }
+    deployment(world, part)["status"]["conditions"] = conditions.clone();
 }
 
 /// Says this of the pod of this number of a part alone.
 fn strike_one(world: &mut World, part: &str, number: usize, status: &Value) {
     let name = format!("luxembourg-{part}-1-{number}");
-    for object in world.objects.iter_mut().filter(|object| is_pod_of(object, part)) {
-        if object["metadata"]["name"] == name {
-            object["status"] = status.clone();
-        }
-    }
+    let struck = pods_of(world, part).find(|pod| pod["metadata"]["name"] == name);
+    struck.unwrap()["status"] = status.clone();
 }
 
 /// Says this of every pod of a part.
 fn strike(world: &mut World, part: &str, status: &Value) {
-    for object in world.objects.iter_mut().filter(|object| is_pod_of(object, part)) {
-        object["status"] = status.clone();
+    for pod in pods_of(world, part) {
+        pod["status"] = status.clone();
     }
 }
 
@@ -113,8 +122,8 @@ async fn what_keeps_a_custodian_and_a_gate_from_running_is_said_with_what_to_do(
 
 /// Puts the containers of every pod of a part into this state, while the pods run and answer.
 fn restart(world: &mut World, part: &str, times: i32, end: &str, begun: Timestamp) {
-    for object in world.objects.iter_mut().filter(|object| is_pod_of(object, part)) {
-        object["status"]["containerStatuses"] = json!([{
+    for pod in pods_of(world, part) {
+        pod["status"]["containerStatuses"] = json!([{
             "name": part, "image": "sidecar@sha256:0000", "imageID": "", "ready": true, "restartCount": times,
             "state": {"running": {"startedAt": begun}},
             "lastState": {"terminated": {"exitCode": 137, "reason": end, "finishedAt": begun}},
@@ -192,11 +201,7 @@ async fn a_gate_that_is_not_let_into_the_place_of_an_old_one_says_by_whom() {
     for words in refusals::ALL {
         let (mut world, mut resource, _running) = settled(&standing(), &[]).await;
         judge(&mut world, "gate", &refusals::condition(words));
-        for object in &mut world.objects {
-            if object["kind"] == "Deployment" && object["metadata"]["name"] == "luxembourg-gate" {
-                object["status"]["updatedReplicas"] = 0.into();
-            }
-        }
+        deployment(&mut world, "gate")["status"]["updatedReplicas"] = 0.into();
         let asked = run(&world, &resource).await;
         let status = written(&asked, "/status");
         let (gate, _, message) = said(status, "GateReady");

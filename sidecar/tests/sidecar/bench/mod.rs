@@ -24,6 +24,7 @@ use dataembassy_ledger::value::{CopyId, PartNumber, SegmentNumber, Sequence, Sha
 use dataembassy_ledger::{ObjectKey, RegistryId};
 use dataembassy_sidecar::store::{DepositKeys, Ledger, Patience, Store, StoreSettings};
 use dataembassy_testkit::fault_proxy::{FaultProxy, Seen};
+use dataembassy_testkit::late;
 use dataembassy_testkit::minio::{BUCKET, BucketKind, Credentials, Minio, StoreUser};
 
 /// The registry that the tests mirror.
@@ -138,9 +139,6 @@ pub fn logged(folder: &std::path::Path) -> String {
         .collect()
 }
 
-/// On a machine that is busy with other things, a server is not always quick enough. Who asked warns of that and asks again.
-const LATE: [&str; 2] = [" did not answer ", "timed out"];
-
 /// Nothing was wrong, so nobody may have complained: of what processes of ours have logged, no line is an error, and none a warning, but of an answer
 /// that came late.
 #[track_caller]
@@ -150,8 +148,7 @@ pub fn assert_calm(log: &str) {
     let ours: Vec<_> = ours.filter(|line| line["level"].is_string()).collect();
     assert!(!ours.is_empty(), "no line of ours was found: {log}");
     let is_complaint = |line: &&serde_json::Value| {
-        let why = line["error"].as_str().unwrap_or_default();
-        let is_late = LATE.iter().any(|late| why.contains(late));
+        let is_late = late::is_late(line["error"].as_str().unwrap_or_default());
         line["level"] == "ERROR" || (line["level"] == "WARN" && !is_late)
     };
     let complaints: Vec<_> = ours.iter().filter(is_complaint).collect();
