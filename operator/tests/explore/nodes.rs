@@ -55,6 +55,7 @@ fn collect(world: &mut World, is_hurried: bool) {
     for kind in [
         "RegistryRestore",
         "RecoveryPoint",
+        "StatefulSet",
         "Deployment",
         "ReplicaSet",
         "Job",
@@ -142,9 +143,11 @@ fn deployments(world: &mut World, is_hurried: bool) {
                 "observedGeneration": deployment["metadata"]["generation"], "replicas": there + former, "updatedReplicas": there,
                 "readyReplicas": there,
             });
-            world
-                .cluster
-                .edit(&place, |deployment| deployment["status"] = status);
+            if deployment["status"] != status {
+                world
+                    .cluster
+                    .edit(&place, |deployment| deployment["status"] = status);
+            }
         }
     }
 }
@@ -165,6 +168,10 @@ fn stateful_sets(world: &mut World, is_hurried: bool) {
                 if world.cluster.get(&claim).is_none() {
                     let mut metadata = set["spec"]["volumeClaimTemplates"][0]["metadata"].clone();
                     metadata["labels"] = set["metadata"]["labels"].clone();
+                    let fate = &set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"];
+                    if fate == "Delete" {
+                        metadata["ownerReferences"] = owned_by(&set);
+                    }
                     world
                         .cluster
                         .create(&claim, json!({"metadata": metadata, "spec": {}}))
@@ -191,7 +198,9 @@ fn stateful_sets(world: &mut World, is_hurried: bool) {
                 "observedGeneration": set["metadata"]["generation"], "replicas": wanted, "readyReplicas": ready,
                 "updateRevision": "new", "currentRevision": if is_current { "new" } else { "old" },
             });
-            world.cluster.edit(&place, |set| set["status"] = status);
+            if set["status"] != status {
+                world.cluster.edit(&place, |set| set["status"] = status);
+            }
         }
     }
 }
