@@ -89,14 +89,18 @@ async fn knows_everything_again(world: &'static World) -> Result<()> {
         .await?;
 
     let resources = custody::resources_of(product, &sheet).await?;
-    let mut patience = Patience::of(MINUTE);
+    let (mut patience, mut marks) = (Patience::of(MINUTE), Vec::new());
+    let mut mark = |what: &str| marks.push(format!("{what} with {:?} left", patience.left()));
     product.bed.embassy().apply(&resources).await?;
+    mark("applied");
     custody
         .condition("LedgerSound", ConditionStatus::True, None, MINUTE)
         .await?;
+    mark("LedgerSound");
     custody
         .condition("Intact", ConditionStatus::True, None, MINUTE)
         .await?;
+    mark("Intact");
     wait_for("the heads and the recovery points", MINUTE, || async {
         let status = custody.get().await?.status.unwrap_or_default();
         let head = status.source_head.map(|head| head.sequence);
@@ -106,7 +110,12 @@ async fn knows_everything_again(world: &'static World) -> Result<()> {
         )
     })
     .await?;
-    ensure!(!patience.left().is_zero(), "it took longer than {MINUTE:?}");
+    mark("all of it");
+    ensure!(
+        !patience.left().is_zero(),
+        "it took longer than {MINUTE:?}: {}",
+        marks.join(", ")
+    );
     subject.delete().await
 }
 
