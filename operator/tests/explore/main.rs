@@ -40,10 +40,10 @@ const ALL: u64 = if cfg!(debug_assertions) { 300 } else { 100_000 };
 const LONG: u64 = 1_000_000;
 
 // The share of each kind, in thousandths, by what a schedule costs: one of a mirror or a drill as much as three of a restore, and one of the whole
-// embassy as much as sixty.
-const RESTORES: u64 = 785;
-const MIRRORS: u64 = 100;
-const DRILLS: u64 = 105;
+// embassy as much as thirty.
+const RESTORES: u64 = 750;
+const MIRRORS: u64 = 110;
+const DRILLS: u64 = 130;
 const ABROAD: u64 = 10;
 
 #[test]
@@ -62,7 +62,7 @@ fn a_drill_has_one_run_at_a_time_and_goes_on_whatever_happens_to_its_operator() 
 }
 
 #[test]
-fn an_activation_serves_once_behind_a_fence_or_rehearses_whatever_happens_to_its_operator() {
+fn an_activation_serves_once_behind_a_fence_whatever_happens_to_its_operator() {
     explore::<Abroad>(ALL * ABROAD / 1_000);
 }
 
@@ -71,7 +71,7 @@ fn a_seed_is_followed_the_same_way_each_time() {
     follow_twice::<Restores>(0..20);
     follow_twice::<Mirrors>(0..20);
     follow_twice::<Drills>(0..20);
-    follow_twice::<Abroad>(0..10);
+    follow_twice::<Abroad>(0..5);
 }
 
 #[test]

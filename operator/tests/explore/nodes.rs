@@ -55,7 +55,6 @@ fn collect(world: &mut World, is_hurried: bool) {
     for kind in [
         "RegistryRestore",
         "RecoveryPoint",
-        "StatefulSet",
         "Deployment",
         "ReplicaSet",
         "Job",
@@ -143,11 +142,9 @@ fn deployments(world: &mut World, is_hurried: bool) {
                 "observedGeneration": deployment["metadata"]["generation"], "replicas": there + former, "updatedReplicas": there,
                 "readyReplicas": there,
             });
-            if deployment["status"] != status {
-                world
-                    .cluster
-                    .edit(&place, |deployment| deployment["status"] = status);
-            }
+            world
+                .cluster
+                .edit(&place, |deployment| deployment["status"] = status);
         }
     }
 }
@@ -168,10 +165,6 @@ fn stateful_sets(world: &mut World, is_hurried: bool) {
                 if world.cluster.get(&claim).is_none() {
                     let mut metadata = set["spec"]["volumeClaimTemplates"][0]["metadata"].clone();
                     metadata["labels"] = set["metadata"]["labels"].clone();
-                    let fate = &set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"];
-                    if fate == "Delete" {
-                        metadata["ownerReferences"] = owned_by(&set);
-                    }
                     world
                         .cluster
                         .create(&claim, json!({"metadata": metadata, "spec": {}}))
@@ -198,9 +191,7 @@ fn stateful_sets(world: &mut World, is_hurried: bool) {
                 "observedGeneration": set["metadata"]["generation"], "replicas": wanted, "readyReplicas": ready,
                 "updateRevision": "new", "currentRevision": if is_current { "new" } else { "old" },
             });
-            if set["status"] != status {
-                world.cluster.edit(&place, |set| set["status"] = status);
-            }
+            world.cluster.edit(&place, |set| set["status"] = status);
         }
     }
 }

@@ -19,7 +19,7 @@ const CALM: usize = 3;
 
 /// What is explored: resources, who else lives beside them, what is wanted, and what must never be.
 pub(crate) trait Course {
-    /// What it is called, in the name of its test too: by this word it is followed alone.
+    /// What it is called.
     const NAME: &'static str;
     /// Where the operator runs.
     const SIDE: Side;
@@ -27,8 +27,6 @@ pub(crate) trait Course {
     const KINDS: &'static [&'static str];
     /// Within how many rounds after the last fault it must be settled.
     const ROUNDS: usize;
-    /// After how many rounds without a fault the first may come at most: what takes many steps is struck in all of them.
-    const WARM: usize = 0;
     /// Kinds whose watch may lose something.
     const LOST: &'static [&'static str];
 
@@ -54,11 +52,6 @@ pub(crate) trait Course {
 
     /// Whether all is as wanted; if not, what is missing.
     fn is_wanted(&self, world: &World) -> Result<(), String>;
-
-    /// How the others stand, for whoever reads why a schedule failed.
-    fn recall(&self, _world: &World) -> String {
-        String::new()
-    }
 }
 
 /// What came of a schedule.
@@ -86,7 +79,6 @@ pub(crate) async fn follow<C: Course>(seed: u64, is_told: bool) -> Followed {
         Err(violation) => Err(violation),
     };
     let mut world = walk.world.lock();
-    let outcome = outcome.map_err(|violation| format!("{violation}\n{}", walk.course.recall(&world)));
     world.tally.schedules = 1;
     Followed {
         story: world.story.take().unwrap_or_default(),
@@ -106,13 +98,6 @@ struct Walk<C> {
 
 impl<C: Course> Walk<C> {
     async fn with_faults(&mut self) -> Result<(), String> {
-        if C::WARM > 0 {
-            let rounds = self.world.lock().random.below(C::WARM + 1);
-            for _ in 0..rounds {
-                self.round().await;
-                self.judge()?;
-            }
-        }
         let steps = {
             let mut world = self.world.lock();
             world.faults = 1 + world.random.below(4);

@@ -18,8 +18,6 @@ const SEED: &str = "EXPLORE_SEED";
 /// After so many seeds that failed, the others would tell nothing new.
 const ENOUGH: usize = 20;
 
-/// So much of the story of a seed that failed is told at once.
-const LAST_LINES: usize = 120;
 /// In so many schedules each fault must have come.
 const MANY: u64 = 1_000;
 
@@ -46,13 +44,10 @@ pub(crate) fn explore<C: Course>(count: u64) {
     failed.sort_unstable();
     if let Some((seed, violation)) = failed.first() {
         let all: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
-        end_of_story::<C>(*seed);
         panic!(
-            "{}: {violation}\nseed {seed} at commit {}; replay it with {SEED}={seed} cargo test --workspace --test explore {} -- --nocapture; of \
-             {} schedules failed {all:?}",
+            "{}: {violation}\nseed {seed} at commit {}; replay it with {SEED}={seed}; of {} schedules failed {all:?}",
             C::NAME,
             commit(),
-            C::NAME,
             tally.schedules
         );
     }
@@ -96,24 +91,6 @@ fn tell<C: Course>(seed: &str) {
         println!("{line}");
     }
     outcome.unwrap_or_else(|violation| panic!("{}: {violation}", C::NAME));
-}
-
-/// Follows a seed that failed once more, and tells how it came to that.
-fn end_of_story<C: Course>(seed: u64) {
-    let followed = catch_unwind(|| runtime().block_on(follow::<C>(seed, true)));
-    // Who panicked has told so itself, and its story is gone.
-    let Ok(Followed { story, .. }) = followed else {
-        return;
-    };
-    let told = story.len().min(LAST_LINES);
-    println!(
-        "{} seed {seed}, the last {told} of {} lines:",
-        C::NAME,
-        story.len()
-    );
-    for line in &story[story.len() - told..] {
-        println!("{line}");
-    }
 }
 
 fn runtime() -> Runtime {
