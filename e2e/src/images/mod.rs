@@ -18,7 +18,7 @@ use crate::{cache::Cache, command::output, privilege::builder, progress::Progres
 
 pub use self::{
     oci::Image,
-    programs::{build_anew, build_programs},
+    programs::{BUILT, build_anew, build_programs},
 };
 
 /// Who runs in images that bring no user of their own.

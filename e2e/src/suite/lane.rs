@@ -1,6 +1,5 @@
 //! Runs lanes of stages: within a lane one stage after the other, the lanes at once.
 
-use std::path::Path;
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::count::Count;
 use super::stages::{Command, Lane, Stage};
 use super::voice::Voice;
-use super::{hearing, hearing::Said, run};
+use super::{hearing, hearing::Said, run, run::Tree};
 
 /// What became of one stage.
 #[derive(Debug)]
@@ -26,12 +25,12 @@ pub(super) struct Outcome {
 /// Runs the lanes at once, and says what became of each stage. The last lane is heard as it goes; the others' lines come when a stage has ended.
 ///
 /// A second hearing waits until no lane runs anything else. `strict` gives none.
-pub(super) fn run_all(workspace: &Path, lanes: &[Lane], strict: bool) -> Vec<Outcome> {
+pub(super) fn run_all(tree: &Tree, lanes: &[Lane], strict: bool) -> Vec<Outcome> {
     let Some((last, others)) = lanes.split_last() else {
         return Vec::new();
     };
     let hall = Hall {
-        workspace,
+        tree,
         strict,
         silence: Barrier::new(lanes.len()),
         turn: Mutex::new(()),
@@ -60,7 +59,7 @@ pub(super) fn run_all(workspace: &Path, lanes: &[Lane], strict: bool) -> Vec<Out
 
 /// What the lanes share.
 struct Hall<'a> {
-    workspace: &'a Path,
+    tree: &'a Tree<'a>,
     strict: bool,
     /// Behind it no lane runs but for hearings.
     silence: Barrier,
@@ -109,7 +108,7 @@ impl Hall<'_> {
         for command in stage.prepared_by.iter().chain(&stage.commands) {
             let prepares = stage.prepared_by.as_ref() == Some(command);
             let turn = prepares.then(|| taken(&self.preparing));
-            let ran = run::command(self.workspace, command, voice);
+            let ran = run::command(self.tree, command, voice);
             drop(turn);
             match ran {
                 Ok(counted) => count += counted,
@@ -126,6 +125,9 @@ impl Hall<'_> {
                     break;
                 }
             }
+        }
+        if failure.is_none() && doubts.is_empty() {
+            self.tree.built_by(stage);
         }
         let verdict = match (&failure, doubts.len()) {
             (Some(_), _) => "FAILED",
@@ -160,7 +162,7 @@ impl Hall<'_> {
             let again = hearing::again(command, &tests);
             let mut heard = Ok(Count::default());
             for command in trial.prepared_by.into_iter().chain(again.as_ref()) {
-                heard = heard.and_then(|_| run::command(self.workspace, command, voice));
+                heard = heard.and_then(|_| run::command(self.tree, command, voice));
             }
             // What runs none of them ends well, and has shown nothing.
             match heard {
@@ -207,6 +209,7 @@ mod tests {
             about: "a stage of a test",
             prepared_by: None,
             commands: commands.iter().map(|text| script(text)).collect(),
+            builds: None,
         }
     }
 
@@ -227,7 +230,7 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             let stage = stage(&[script]);
-            let outcomes = run_all(folder.path(), &[vec![stage]], strict);
+            let outcomes = run_all(&Tree::new(folder.path()), &[vec![stage]], strict);
             let [outcome] = &outcomes[..] else {
                 panic!("{outcomes:?}")
             };
@@ -251,7 +254,7 @@ mod tests {
             ..stage(&[&needy])
         };
         let lane = vec![first, stage(&["rm bed"])];
-        let outcomes = run_all(folder.path(), &[lane], false);
+        let outcomes = run_all(&Tree::new(folder.path()), &[lane], false);
         assert_eq!(outcomes[0].unsteady, ["a::b"], "{outcomes:?}");
     }
 
@@ -260,7 +263,7 @@ mod tests {
         for (first, goes_on) in [(ONCE, true), ("false", false)] {
             let folder = tempfile::tempdir().unwrap();
             let stage = stage(&[first, "touch further"]);
-            run_all(folder.path(), &[vec![stage]], false);
+            run_all(&Tree::new(folder.path()), &[vec![stage]], false);
             assert_eq!(folder.path().join("further").exists(), goes_on, "{first}");
         }
     }
@@ -275,11 +278,29 @@ mod tests {
                 ..stage(&["true"])
             }]
         };
-        let outcomes = run_all(folder.path(), &[lane(), lane(), lane()], true);
+        let outcomes = run_all(&Tree::new(folder.path()), &[lane(), lane(), lane()], true);
         assert!(
             outcomes.iter().all(|outcome| outcome.failure.is_none()),
             "{outcomes:?}"
         );
+    }
+
+    #[test]
+    fn what_a_stage_has_built_is_told_to_those_that_follow_and_what_it_has_failed_to_build_is_not() {
+        for (build, told) in [("true", true), ("false", false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let tree = Tree::new(folder.path());
+            let building = Stage {
+                builds: Some("release".into()),
+                ..stage(&[build])
+            };
+            let asks = "printf %s \"$DATAEMBASSY_PROGRAMS\" > told";
+            run_all(&tree, &[vec![building]], true);
+            run_all(&tree, &[vec![stage(&[asks])]], true);
+            let wanted = told.then(|| folder.path().join("release").display().to_string());
+            let heard = fs::read_to_string(folder.path().join("told")).unwrap();
+            assert_eq!(heard, wanted.unwrap_or_default());
+        }
     }
 
     #[test]
@@ -293,7 +314,7 @@ mod tests {
         let doubtful = ONCE.replace("test -e seen && echo", "test -e seen && test -e ended && echo");
         let left = stage(&[&left, &doubtful]);
         let right = stage(&[&right, "sleep 0.5; touch ended"]);
-        let outcomes = run_all(folder.path(), &[vec![left], vec![right]], false);
+        let outcomes = run_all(&Tree::new(folder.path()), &[vec![left], vec![right]], false);
         assert!(
             outcomes.iter().all(|outcome| outcome.failure.is_none()),
             "{outcomes:?}"

@@ -15,6 +15,7 @@ pub use count::Count;
 pub use stages::{Lane, Stage, Step, clearing, steps};
 
 use lane::Outcome;
+use run::Tree;
 use voice::Voice;
 
 use std::path::Path;
@@ -74,6 +75,7 @@ pub fn run(workspace: &Path, options: &Options) -> Result<()> {
     if options.long && options.only.is_empty() {
         Voice::Live.say("all of the long form takes many hours: --list says of each stage how long, --only runs one by itself");
     }
+    let tree = Tree::new(workspace);
     let mut outcomes = Vec::new();
     let mut used_the_bed = false;
     for step in &all {
@@ -83,10 +85,10 @@ pub fn run(workspace: &Path, options: &Options) -> Result<()> {
             .filter(|lane| !lane.is_empty())
             .collect();
         used_the_bed |= lanes.iter().flatten().any(|stage| stage.prepared_by.is_some());
-        outcomes.extend(lane::run_all(workspace, &lanes, options.strict));
+        outcomes.extend(lane::run_all(&tree, &lanes, options.strict));
     }
     if used_the_bed {
-        outcomes.extend(lane::run_all(workspace, &last, options.strict));
+        outcomes.extend(lane::run_all(&tree, &last, options.strict));
     }
     report(&outcomes, options)
 }

@@ -1,15 +1,41 @@
 //! Runs one command of a stage, passes its output on, and counts what its runner counted.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 
 use super::count::Count;
 use super::hearing::Failures;
-use super::stages::Command;
+use super::stages::{Command, Stage};
 use super::voice::Voice;
 use crate::cluster::BED;
+use crate::images::BUILT;
+
+/// The tree that is tested, and what of it is built.
+pub(super) struct Tree<'a> {
+    root: &'a Path,
+    /// Where operator and sidecar lie, once a stage has built them.
+    programs: OnceLock<PathBuf>,
+}
+
+impl<'a> Tree<'a> {
+    /// A tree of which nothing is built.
+    pub(super) fn new(root: &'a Path) -> Self {
+        Self {
+            root,
+            programs: OnceLock::new(),
+        }
+    }
+
+    /// A stage has ended well: what it has built is there for those that follow.
+    pub(super) fn built_by(&self, stage: &Stage) {
+        if let Some(folder) = &stage.builds {
+            self.programs.get_or_init(|| self.root.join(folder));
+        }
+    }
+}
 
 /// A command that did not end well.
 pub(super) struct Failed {
@@ -28,8 +54,8 @@ struct Heard {
     failures: Failures,
 }
 
-/// Runs the command in the workspace. Both of its streams are said, line by line.
-pub(super) fn command(workspace: &Path, command: &Command, voice: &Voice) -> Result<Count, Failed> {
+/// Runs the command at the tree's root. Both of its streams are said, line by line.
+pub(super) fn command(tree: &Tree, command: &Command, voice: &Voice) -> Result<Count, Failed> {
     voice.say(&format!("$ {}", command.text()));
     let failed = |heard: Heard, why: String| Failed {
         counted: heard.counted,
@@ -39,7 +65,9 @@ pub(super) fn command(workspace: &Path, command: &Command, voice: &Voice) -> Res
     let mut child = Process::new(&command.program)
         .args(&command.arguments)
         .env(BED, command.bed.to_string())
-        .current_dir(workspace)
+        .env_remove(BUILT)
+        .envs(tree.programs.get().map(|folder| (BUILT, folder)))
+        .current_dir(tree.root)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -71,6 +71,8 @@ pub struct Stage {
     pub prepared_by: Option<Command>,
     /// Its commands, in order; a failed one is the last.
     pub commands: Vec<Command>,
+    /// Where operator and sidecar lie once it has ended well, from the tree's root: whoever comes later takes them from there.
+    pub builds: Option<PathBuf>,
 }
 
 /// Stages that run one after the other.
@@ -105,7 +107,7 @@ const INTERRUPTED: u8 = 3;
 pub fn steps(options: &Options) -> Vec<Step> {
     let mut steps = vec![
         vec![vec![format()]],
-        vec![yielding(vec![programs()]), busy(options)],
+        vec![yielding(vec![programs(), explorations_built()]), busy(options)],
         [vec![yielding(computing(options))], idle(options)].concat(),
     ];
     if options.long {
@@ -138,6 +140,7 @@ fn stage(name: &'static str, about: &'static str, commands: Vec<Command>) -> Sta
         about,
         prepared_by: None,
         commands,
+        builds: None,
     }
 }
 
@@ -166,15 +169,20 @@ fn provision() -> Stage {
     )
 }
 
-/// What is optimised: built while others download and link, and while tests compile and wait, in a target folder that those do not need. All of it,
-/// or the beds that come up later would wait for the folder.
+/// What is optimised: built while others download and link, and while tests compile and wait, in a target folder that those do not need.
 fn programs() -> Stage {
     let build = [&["build", "--release", "--locked"], &PROGRAMS[..]].concat();
-    stage(
-        "programs",
-        "operator and sidecar as they are released, and the explorations",
-        vec![Command::cargo(&build), explorations(&["--no-run"])],
-    )
+    let about = "operator and sidecar as they are released";
+    Stage {
+        builds: Some(PathBuf::from(target_folder()).join("release")),
+        ..stage("programs", about, vec![Command::cargo(&build)])
+    }
+}
+
+/// Optimised too, and so in the same folder: a stage by itself, so that no bed that comes up waits for it.
+fn explorations_built() -> Stage {
+    let about = "the explorations, before they are run";
+    stage("exploration-built", about, vec![explorations(&["--no-run"])])
 }
 
 /// What knows no deadline, and is the same on a machine of any speed.
