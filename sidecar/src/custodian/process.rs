@@ -288,7 +288,8 @@ impl Custodian {
                     && known.shelves.len() == self.keepers.len()
                     && known.shelves.iter().all(is_kept)
             });
-            if is_same == is_known {
+            let stays = if is_known { is_same } else { known.is_none() };
+            if stays {
                 return false;
             }
             *known = is_known.then(|| {

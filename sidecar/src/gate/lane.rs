@@ -42,6 +42,8 @@ pub(super) struct Lane {
     /// A turn that no other registry can take, however many requests it sends.
     own: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// Whoever is nobody's home waits in a line of its own, however long that is.
+    strangers_waiting: AtomicUsize,
     familiar: Mutex<BTreeMap<IpAddr, Instant>>,
     allowance: Mutex<Allowance>,
     rules: Mutex<Rules>,
@@ -140,6 +142,7 @@ impl Lane {
             strangers: Arc::new(Semaphore::new(STRANGERS)),
             own: Arc::new(Semaphore::new(1)),
             waiting: AtomicUsize::new(0),
+            strangers_waiting: AtomicUsize::new(0),
             familiar: Mutex::default(),
             allowance: Mutex::new(Allowance::new(config, Instant::now())),
             rules: Mutex::new(Rules {
@@ -208,10 +211,16 @@ impl Lane {
 
     /// Waits for a request's turn. `common` holds the turns that all registries share.
     pub(super) async fn turn(&self, peer: IpAddr, common: &Arc<Semaphore>) -> Result<Turn, Refusal> {
-        let _waiting = Waiting::begin(&self.waiting)?;
+        let is_known = self.knows(peer);
+        let line = if is_known {
+            &self.waiting
+        } else {
+            &self.strangers_waiting
+        };
+        let _waiting = Waiting::begin(line)?;
         let take = |semaphore: &Arc<Semaphore>| Arc::clone(semaphore).acquire_owned();
         let entering = async {
-            let stranger = if self.knows(peer) {
+            let stranger = if is_known {
                 None
             } else {
                 take(&self.strangers).await.ok()
@@ -429,6 +438,25 @@ mod tests {
         assert_eq!(lane.turn(address(1), &common).await.unwrap_err(), Refusal::Busy);
         waiting.pop();
         assert!(futures::poll!(Box::pin(lane.turn(address(1), &common))).is_pending());
+    }
+
+    #[tokio::test]
+    async fn as_many_strangers_as_may_wait_keep_nobody_out_who_has_shown_its_keys() {
+        let lane = lane();
+        let common = Arc::new(Semaphore::new(100));
+        lane.remember(address(1));
+        let mut turns = Vec::new();
+        for _ in 0..STRANGERS {
+            turns.push(lane.turn(address(2), &common).await.unwrap());
+        }
+        let mut waiting: Vec<_> = (0..MAX_WAITING)
+            .map(|_| Box::pin(lane.turn(address(2), &common)))
+            .collect();
+        for turn in &mut waiting {
+            assert!(futures::poll!(turn).is_pending());
+        }
+        assert_eq!(lane.turn(address(3), &common).await.unwrap_err(), Refusal::Busy);
+        lane.turn(address(1), &common).await.unwrap();
     }
 
     #[tokio::test]

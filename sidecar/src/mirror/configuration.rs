@@ -22,6 +22,9 @@ use crate::process::folder::{Files, FolderError};
 use crate::process::{Place, conversion};
 use crate::store::{DepositKeys, LedgerSettings, Requirements, StoreError, StoreSettings};
 
+/// How long a session with the database may take to come about: a run that finds it too busy begins anew, and is told of soon.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What the process was started with; the same for all configurations.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -210,6 +213,7 @@ impl Configuration {
                 database: &postgresql.database,
                 tls: postgresql.tls.mode,
                 loopback: environment.place.loopback,
+                connect_timeout: CONNECT_TIMEOUT,
                 programs: environment.programs.clone(),
             }),
             accepted_identity: config.source.accepted_identity,

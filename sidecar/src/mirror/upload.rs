@@ -198,7 +198,8 @@ impl Uploader {
                         version,
                     });
                 }
-                // The number is taken: by what we never heard of again, or by somebody else. The next one is as good.
+                // The number is taken: by what we never heard of again, or by somebody else. The next one is as good, though not at once: a store
+                // that says so of every number would be sent the same bytes without a pause.
                 Some(Ok(PutOutcome::Exists)) => {}
                 Some(Err(error)) if error.is_permanent() => return Err(error.into()),
                 Some(Err(error)) => {
@@ -207,24 +208,23 @@ impl Uploader {
                         self.is_narrow.store(true, Ordering::Relaxed);
                     }
                     last = Some(error);
-                    if self
-                        .within_stall(begun, tokio::time::sleep(PAUSE))
-                        .await
-                        .is_none()
-                    {
-                        return Err(UploadError::Stalled {
-                            seconds: self.stall.as_secs(),
-                            last,
-                        });
-                    }
                 }
-                None => {
-                    return Err(UploadError::Stalled {
-                        seconds: self.stall.as_secs(),
-                        last,
-                    });
-                }
+                None => return Err(self.stalled(last)),
             }
+            if self
+                .within_stall(begun, tokio::time::sleep(PAUSE))
+                .await
+                .is_none()
+            {
+                return Err(self.stalled(last));
+            }
+        }
+    }
+
+    const fn stalled(&self, last: Option<StoreError>) -> UploadError {
+        UploadError::Stalled {
+            seconds: self.stall.as_secs(),
+            last,
         }
     }
 

@@ -12,9 +12,6 @@ use super::folder::{Files, FolderError, Needs};
 use crate::postgresql::source::{self, AddressGuard, ClientCertificate, Credentials, Network, Source, Way};
 use crate::resolver::Resolver;
 
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Who logs in, how, and whom the server's certificate must be signed by.
 #[derive(Clone, Debug)]
 pub struct DatabaseSecrets {
@@ -36,6 +33,8 @@ pub struct DatabasePlace<'a> {
     pub tls: TlsMode,
     /// Whether loopback addresses may be reached.
     pub loopback: Loopback,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
     /// Holds `<major>/bin/pg_dump` and `<major>/bin/pg_restore`.
     pub programs: PathBuf,
 }
@@ -96,7 +95,7 @@ impl DatabaseSecrets {
             }),
             database: place.database.to_owned(),
             user: self.user,
-            connect_timeout: CONNECT_TIMEOUT,
+            connect_timeout: place.connect_timeout,
             programs: place.programs,
         }
     }

@@ -1,6 +1,6 @@
 //! The command line of `dataembassy-sidecar restore`. Secrets come from files only.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
@@ -11,7 +11,7 @@ use dataembassy_ledger::{
     chain::{CustodianKey, SignerRange},
 };
 
-use super::{Options, copy::Choice, restoration::default_scratch};
+use super::{CONNECT_TIMEOUT, Options, copy::Choice, restoration::default_scratch};
 use crate::{
     postgresql::source::{AddressGuard, ClientCertificate, Credentials, Network, Source, Tls, TlsMode, Way},
     resolver::Resolver,
@@ -20,9 +20,6 @@ use crate::{
         arguments::{StoreArguments, read_line, read_text},
     },
 };
-
-/// Time for connecting to the target.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Command line of `dataembassy-sidecar restore`.
 #[derive(Debug, Args)]

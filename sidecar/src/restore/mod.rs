@@ -22,7 +22,7 @@ pub mod selection;
 mod statistics;
 pub mod target;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use copy::StoredCopy;
@@ -33,6 +33,10 @@ use progress::Progress;
 pub use arguments::Arguments;
 pub use error::RestoreError;
 pub use restoration::{Clock, ReadCopy, restore, restore_read};
+
+/// How long a session with the target may take to come about. One that does not ends the restore, and hours of work with it: so a server that has
+/// much to do is waited for, as long as a way that is closed is still told within the minute.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How a copy is restored.
 #[derive(Clone, Debug)]

@@ -277,12 +277,6 @@ impl StoreError {
             _ => false,
         }
     }
-
-    /// Whether the store may have done what it was asked although it did not say so.
-    #[must_use]
-    pub const fn is_unanswered(&self) -> bool {
-        !self.is_permanent()
-    }
 }
 
 /// A server's own trouble, throttling, and a conflict with a request in flight pass by themselves.

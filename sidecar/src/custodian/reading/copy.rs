@@ -358,7 +358,7 @@ async fn end_by(library: &Library, chosen: &Chosen, error: ObjectError) -> Ended
     let registry = &chosen.registry;
     let (damage, read) = match error {
         ObjectError::Damaged(damage) => (damage, Some(ReadBack::default())),
-        ObjectError::Store(error) if library.store.folders("registries/").await.is_ok() => {
+        ObjectError::Store(error) if library.store.answers().await.is_ok() => {
             tracing::warn!(%registry, %error, "the store cannot read a copy's entry or its manifest");
             let damage = Damage {
                 fault: CopyFault::Unreadable,

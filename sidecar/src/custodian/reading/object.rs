@@ -51,8 +51,8 @@ pub async fn read(store: &Store, wanted: &Wanted, pace: &Pace) -> Result<ObjectL
             tokio::time::sleep(*pause).await;
             continue;
         }
-        return Err(match store.folders("registries/").await {
-            Ok(_) => {
+        return Err(match store.answers().await {
+            Ok(()) => {
                 tracing::warn!(key = %wanted.key, %error, "the store cannot read an object");
                 Flaw::Fault(CopyFault::Unreadable)
             }

@@ -226,6 +226,14 @@ impl Held {
         faults.into_iter().flatten().min()
     }
 
+    /// Takes over what its manifest shows. Where that was wrong, all that it names must be read again before it is believed.
+    pub fn note_manifest(&mut self, manifest: Manifest) {
+        if matches!(self.manifest, Manifest::Wrong(_)) && matches!(manifest, Manifest::Sound(_)) {
+            self.read = ReadBack::default();
+        }
+        self.manifest = manifest;
+    }
+
     /// Takes over what a listing has shown. What was missing and is there again must be read again before it is believed.
     pub fn note_listed(&mut self, listed: Listed) {
         if self.listed.damage.is_some() && listed.damage.is_none() {
@@ -427,6 +435,15 @@ impl Holdings {
 }
 
 impl HoldingsState {
+    /// Nothing is known any more but what was read since the process started.
+    pub fn forget(&mut self) {
+        *self = Self {
+            bytes_read: self.bytes_read,
+            read_cost: self.read_cost,
+            ..Self::default()
+        };
+    }
+
     /// Takes in a copy that was not known. Of two entries that name one id, the folder is the earlier one's, in whichever order they come.
     pub fn take(&mut self, mut held: Held) {
         let sequence = held.reference.sequence;
@@ -463,5 +480,32 @@ impl HoldingsState {
     #[must_use]
     pub fn sound(&self) -> usize {
         self.copies.values().filter(|held| held.fault().is_none()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::custodian::registry::made_up::held;
+
+    #[test]
+    fn a_copy_whose_manifest_was_wrong_is_read_anew_and_one_whose_manifest_was_new_is_not() {
+        let wrong = || {
+            Manifest::Wrong(Box::new(Damage {
+                fault: CopyFault::Unreadable,
+                objects: 1,
+                example: String::new(),
+            }))
+        };
+        let read = Some(Timestamp::UNIX_EPOCH);
+        for (before, still) in [(Manifest::Unread, read), (wrong(), None)] {
+            let mut held = held(1);
+            held.manifest = before;
+            held.read.verified_at = read;
+            held.note_manifest(Manifest::Sound(Tally::default()));
+            assert_eq!(held.read.verified_at, still);
+            held.note_manifest(wrong());
+            assert_eq!(held.read.verified_at, still);
+        }
     }
 }

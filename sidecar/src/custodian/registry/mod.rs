@@ -291,7 +291,7 @@ impl Keeper {
         self.presence = Presence::default();
         self.retention = self.retention.renewed();
         self.orders = self.orders.renewed();
-        *self.holdings.lock() = holdings::HoldingsState::default();
+        self.holdings.lock().forget();
         self.ledger = Some(LedgerState::open(assignment).await?);
         Ok(())
     }

@@ -26,6 +26,8 @@ const AT_ONCE: usize = 32;
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at a manifest that was wrong.
 const RETRY: Duration = Duration::from_mins(1);
+/// Between two tries to read one.
+const AGAIN: Duration = Duration::from_secs(3);
 /// After so many failed looks at a copy, while others go well, the store cannot read it.
 const PATIENCE: u8 = 3;
 
@@ -105,6 +107,8 @@ impl Keeper {
                     manifest
                 }
                 Err(error) if tries + 1 >= PATIENCE => {
+                    // A store that is away altogether says nothing about this copy.
+                    assignment.store.answers().await?;
                     self.presence.tries.insert(sequence, (tries, again));
                     Manifest::Wrong(Box::new(Damage {
                         fault: CopyFault::Unreadable,
@@ -114,12 +118,12 @@ impl Keeper {
                 }
                 Err(error) => {
                     tracing::warn!(registry = %self.registry, %sequence, %error, "a copy's manifest cannot be read yet");
-                    self.presence.tries.insert(sequence, (tries + 1, now));
+                    self.presence.tries.insert(sequence, (tries + 1, now + AGAIN));
                     continue;
                 }
             };
             if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
-                held.manifest = manifest;
+                held.note_manifest(manifest);
             }
             self.office.to_read.notify_one();
         }
@@ -187,9 +191,9 @@ impl Keeper {
         let pause = (took * SHARE).clamp(self.office.timing.count.min(MOST_BETWEEN), MOST_BETWEEN);
         self.presence.due = Some(Instant::now() + pause);
         self.take_over(&expected, &census);
-        self.sample_locks(assignment, &census.sample).await?;
+        let sampled = self.sample_locks(assignment, &census.sample).await;
         self.presence.census = Some(census);
-        Ok(Left::More)
+        sampled.map(|()| Left::More)
     }
 
     async fn begin_to_count(&mut self, assignment: &Assignment) -> Result<Option<Count>, StoreError> {
@@ -267,7 +271,7 @@ impl Keeper {
             Err(ObjectError::Store(error)) => {
                 tracing::warn!(registry = %self.registry, %sequence, %error, "a copy's objects cannot be compared yet");
                 // A store that is away altogether says nothing about this copy.
-                assignment.store.folders("registries/").await?;
+                assignment.store.answers().await?;
                 let tries = self.presence.uncompared.entry(sequence).or_default();
                 *tries = tries.saturating_add(1);
                 if *tries < PATIENCE {
@@ -284,7 +288,7 @@ impl Keeper {
         if let Some(held) = self.holdings.lock().copies.get_mut(&sequence) {
             match compared {
                 Ok(comparison) => held.note_listed(Listed::compared(comparison)),
-                Err(damage) => held.manifest = Manifest::Wrong(Box::new(damage)),
+                Err(damage) => held.note_manifest(Manifest::Wrong(Box::new(damage))),
             }
         }
         Ok(Left::More)
@@ -321,13 +325,18 @@ impl Keeper {
                 self.presence.sampled = Some(now);
             }
         }
-        for (sequence, fault) in looked_at {
-            self.look_at_lock(assignment, sequence, fault.object, &fault.version)
-                .await?;
-        }
-        for (sequence, one) in drawn {
-            self.look_at_lock(assignment, sequence, one.object, &one.version)
-                .await?;
+        let again = looked_at
+            .iter()
+            .map(|(sequence, fault)| (*sequence, fault.object, &fault.version));
+        let drawn = drawn
+            .iter()
+            .map(|(sequence, one)| (*sequence, one.object, &one.version));
+        for (sequence, object, version) in again.chain(drawn) {
+            if let Err(error) = self.look_at_lock(assignment, sequence, object, version).await {
+                tracing::warn!(registry = %self.registry, %sequence, %error, "a lock cannot be looked at yet");
+                // A store that is away altogether fails at all of them.
+                assignment.store.answers().await?;
+            }
         }
         Ok(())
     }

@@ -35,8 +35,6 @@ use super::source::Source;
 
 /// What an error, a notice, a parameter or a row description may weigh.
 const CONTROL_LIMIT: usize = 1024 * 1024;
-/// Notices kept per connection; what comes after is counted only.
-const NOTICES_KEPT: usize = 100;
 
 /// A session with a server.
 pub struct Connection {
@@ -46,7 +44,6 @@ pub struct Connection {
     process_id: i32,
     secret_key: i32,
     parameters: BTreeMap<String, String>,
-    notices: Vec<ServerError>,
     transaction: u8,
     busy: bool,
 }
@@ -69,7 +66,6 @@ impl Connection {
                 process_id: 0,
                 secret_key: 0,
                 parameters: BTreeMap::new(),
-                notices: Vec::new(),
                 transaction: b'I',
                 busy: false,
             };
@@ -108,11 +104,6 @@ impl Connection {
     #[must_use]
     pub fn parameters(&self) -> &BTreeMap<String, String> {
         &self.parameters
-    }
-
-    /// The notices since the last call, at most a hundred.
-    pub fn take_notices(&mut self) -> Vec<ServerError> {
-        std::mem::take(&mut self.notices)
     }
 
     /// What it takes to cancel this session's statement from outside.
@@ -261,11 +252,8 @@ impl Connection {
     /// Handles what may arrive at any time, and errors: those are read to the end of the exchange and returned.
     pub(crate) async fn asynchronous(&mut self, frame: Frame) -> Result<(), ConnectionError> {
         match frame.tag {
-            b'N' => {
-                let body = self.frames.body(CONTROL_LIMIT).await?;
-                self.note_notice(&body);
-                Ok(())
-            }
+            // Nobody has asked for what a notice says.
+            b'N' => self.frames.body(CONTROL_LIMIT).await.map(drop),
             b'S' => {
                 let body = self.frames.body(CONTROL_LIMIT).await?;
                 self.note_parameter(&body);
@@ -309,12 +297,6 @@ impl Connection {
     fn note_ready(&mut self, body: &[u8]) {
         self.transaction = body.first().copied().unwrap_or(b'E');
         self.busy = false;
-    }
-
-    fn note_notice(&mut self, body: &[u8]) {
-        if self.notices.len() < NOTICES_KEPT {
-            self.notices.push(ServerError::from_body(body));
-        }
     }
 
     fn note_parameter(&mut self, body: &[u8]) {

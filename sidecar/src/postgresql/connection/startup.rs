@@ -35,7 +35,7 @@ impl Connection {
                     self.process_id = body.get_i32();
                     self.secret_key = body.get_i32();
                 }
-                b'N' => self.note_notice(&body),
+                b'N' => {}
                 b'E' => return Err(ConnectionError::at_startup(ServerError::from_body(&body))),
                 b'Z' if matches!(proof, Proof::Accepted) => {
                     self.note_ready(&body);

@@ -23,7 +23,7 @@ use crate::process::{
     database::{DatabasePlace, DatabaseSecrets},
     folder::{Files, FolderError, Needs},
 };
-use crate::restore::{Options, copy::Choice};
+use crate::restore::{CONNECT_TIMEOUT, Options, copy::Choice};
 use crate::store::{DepositKeys, LedgerSettings, Store, StoreError, StoreSettings};
 
 /// The folder's files that a restore reads.
@@ -164,6 +164,7 @@ fn into_target(
         database: &target.database,
         tls: target.tls,
         loopback,
+        connect_timeout: CONNECT_TIMEOUT,
         programs: environment.programs.clone(),
     }))
 }

@@ -6,6 +6,7 @@ mod left_behind;
 mod named;
 mod tail;
 
+use bytes::Bytes;
 use dataembassy_contract::Reason;
 use dataembassy_ledger::chain::{
     Alarm, CustodianKey, CustodyView, Found, InvalidTerm, KeyHasTwoRoles, SignerRange, SourceAuthority,
@@ -261,7 +262,8 @@ impl Ledger {
         self.head.as_ref().map(|head| head.entry.reference())
     }
 
-    /// Whether one of the latest 100 entries answers this trigger. An answer further back is forgotten: a copy too many does no harm.
+    /// Whether one of the latest 100 entries answers this trigger. An answer further back, or behind an entry that is gone, is forgotten: a copy
+    /// too many does no harm.
     pub async fn answers(
         &self,
         store: &Store,
@@ -288,11 +290,12 @@ impl Ledger {
                 term: self.view.term_of(sequence),
                 sequence,
             };
-            let bytes = store
-                .open(&key, None)
-                .await?
-                .read(MAX_OBJECT_BYTES as u64)
-                .await?;
+            let bytes = match read(store, &key).await {
+                Err(StoreError::ObjectMissing { .. } | StoreError::ObjectTooLarge { .. }) => {
+                    return Ok(false);
+                }
+                read => read?,
+            };
             // The link decides: only the very object that our head descends from is believed.
             if Sha256Digest::of(&bytes) != header.prev {
                 return Ok(false);
@@ -306,9 +309,14 @@ impl Ledger {
     }
 }
 
+/// An entry, or what stands in its place, as it is now.
+async fn read(store: &Store, key: &ObjectKey) -> Result<Bytes, StoreError> {
+    store.open(key, None).await?.read(MAX_OBJECT_BYTES as u64).await
+}
+
 /// Reads and checks `embassy.json`.
 pub async fn read_document(store: &Store) -> Result<VerifiedStoreDocument, LedgerError> {
-    let object = match store.open(&ObjectKey::Embassy, None).await {
+    let bytes = match read(store, &ObjectKey::Embassy).await {
         Err(StoreError::ObjectMissing { .. }) => {
             return Err(LedgerError::NotInitialised {
                 bucket: store.bucket().to_owned(),
@@ -316,7 +324,6 @@ pub async fn read_document(store: &Store) -> Result<VerifiedStoreDocument, Ledge
         }
         other => other?,
     };
-    let bytes = object.read(MAX_OBJECT_BYTES as u64).await?;
     StoreDocument::verify(&bytes).map_err(LedgerError::DocumentInvalid)
 }
 

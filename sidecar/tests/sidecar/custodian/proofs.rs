@@ -1,6 +1,7 @@
 //! Level 2: bytes are read back, what was flipped on a disk is found, proofs say so, and a reading that was cut off goes on.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::bench::custodian::{CustodianBench, DEADLINE, alarm, on_disk};
@@ -15,6 +16,9 @@ use dataembassy_ledger::key::CopyObject;
 use dataembassy_testkit::fabricated::Shape;
 use dataembassy_testkit::fault_proxy::Fault;
 use hyper::{Method, StatusCode};
+
+/// How long a store is away that is soon back.
+const AWAY: Duration = Duration::from_secs(5);
 
 /// Objects that a store keeps in files of their own, and not beside their names.
 fn large() -> Shape {
@@ -465,6 +469,39 @@ async fn a_copy_whose_entry_the_store_cannot_read_is_told_and_waited_for_by_nobo
             report.verification.verified == 1
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_store_that_answers_nothing_for_seconds_tells_of_no_damage() {
+    let mut bench = CustodianBench::start().await;
+    // More than are examined in one turn: what is left has its turn at once.
+    let made = bench.copies(36, &Shape::default()).await;
+    let manifests = made.iter().map(|copy| {
+        let part = copy.body.manifest[0].name;
+        bench.ledger.object(copy.body.copy_id, part).to_string()
+    });
+    let manifests: Vec<String> = manifests.collect();
+    let began = OnceLock::new();
+    let is_away = move |_: &Method, target: &str| {
+        if manifests.iter().any(|manifest| target.contains(manifest)) {
+            began.get_or_init(Instant::now);
+        }
+        began.get().is_some_and(|began: &Instant| began.elapsed() < AWAY)
+    };
+    bench.proxy.inject(
+        usize::MAX,
+        Fault::Answer(StatusCode::SERVICE_UNAVAILABLE),
+        is_away,
+    );
+    let custodian = bench.custodian();
+    custodian
+        .until_registry("all copies to be read back", |report| {
+            let damage = alarm(report, Reason::ObjectUnreadable);
+            assert_eq!(damage, None, "the store was away, and no copy is damaged");
+            report.verification.verified == 36
+        })
+        .await;
+    assert!(bench.proxy.faults_met() > 3);
 }
 
 #[tokio::test]

@@ -278,6 +278,82 @@ async fn locks_that_the_store_refuses_to_prolong_are_told_and_prolonged_when_it_
 }
 
 #[tokio::test]
+async fn an_object_at_which_the_store_fails_keeps_no_other_copy_from_being_locked() {
+    let mut bench = bench(20).await;
+    bench.config.registries[0].retention = RetentionConfig {
+        keep_within: "30d".parse().unwrap(),
+        ..newest_only()
+    };
+    bench.write_config();
+    let made = bench.copies(2, &Shape::default()).await;
+    let object = |copy: usize| {
+        let number = CopyObject::Segment(made[copy].segments[0].number);
+        bench.ledger.object(made[copy].body.copy_id, number).to_string()
+    };
+    let (failing, other) = (object(0), object(1));
+    let before = end_of(&bench, &other).await;
+    let is_asked = move |method: &Method, target: &str| method == Method::HEAD && target.contains(&failing);
+    let fails = Fault::Answer(StatusCode::INTERNAL_SERVER_ERROR);
+    bench.proxy.inject(usize::MAX, fails, is_asked);
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::RetentionBlocked).await;
+    assert!(
+        message.contains("the locks of copy 1, which is kept"),
+        "{message}"
+    );
+    let begun = std::time::Instant::now();
+    while end_of(&bench, &other).await <= before {
+        assert!(begun.elapsed() < DEADLINE, "{other} was not prolonged");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bench.proxy.heal();
+    custodian.until_healed(Reason::RetentionBlocked).await;
+}
+
+#[tokio::test]
+async fn an_entry_at_which_the_store_fails_keeps_no_other_entry_from_being_locked() {
+    let mut bench = bench(20).await;
+    let made = bench.copies(2, &Shape::default()).await;
+    let entry = |copy: usize| bench.ledger.entry_key(made[copy].reference.sequence).to_string();
+    let (failing, other) = (entry(0), entry(1));
+    let before = end_of(&bench, &other).await;
+    let is_asked = move |method: &Method, target: &str| method == Method::HEAD && target.contains(&failing);
+    let fails = Fault::Answer(StatusCode::INTERNAL_SERVER_ERROR);
+    bench.proxy.inject(usize::MAX, fails, is_asked);
+    let custodian = bench.custodian();
+    let message = custodian.until_alarm(Reason::RetentionBlocked).await;
+    assert!(message.contains("the lock of entry "), "{message}");
+    let begun = std::time::Instant::now();
+    while end_of(&bench, &other).await <= before {
+        assert!(begun.elapsed() < DEADLINE, "{other} was not prolonged");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bench.proxy.heal();
+    custodian.until_healed(Reason::RetentionBlocked).await;
+}
+
+#[tokio::test]
+async fn an_object_that_the_store_fails_to_delete_keeps_nothing_else_from_going() {
+    let mut bench = bench(2).await;
+    let made = bench.copies(3, &Shape::default()).await;
+    let number = CopyObject::Segment(made[0].segments[0].number);
+    let failing = bench.ledger.object(made[0].body.copy_id, number).to_string();
+    let is_deletion =
+        move |method: &Method, target: &str| method == Method::DELETE && target.contains(&failing);
+    let fails = Fault::Answer(StatusCode::INTERNAL_SERVER_ERROR);
+    bench.proxy.inject(usize::MAX, fails, is_deletion);
+    let custodian = bench.custodian();
+    until_gone(&bench, &custodian, &folders(&made[1..2])).await;
+    custodian
+        .until("the failure", |_| bench.proxy.faults_met() > 0)
+        .await;
+    let report = custodian.registry().await.unwrap();
+    assert_eq!(report.ledger.state, CheckState::True, "{report:#?}");
+    bench.proxy.heal();
+    until_gone(&bench, &custodian, &folders(&made[..1])).await;
+}
+
+#[tokio::test]
 async fn prolonging_that_was_cut_off_goes_on_and_repeats_little() {
     let mut bench = bench(60).await;
     bench.lock = Some(Duration::from_secs(40));

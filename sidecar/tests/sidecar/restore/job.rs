@@ -5,7 +5,10 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::Command,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,6 +32,10 @@ use dataembassy_testkit::{
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::embassy::{Embassy, age_keygen, assert_equal, filled, find_again, key, lose};
@@ -39,6 +46,8 @@ use crate::support::source;
 
 /// The longest that anything here may take.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
+/// How late a session of a server may come that has much to do.
+const LATE: Duration = Duration::from_secs(15);
 
 /// A folder as the kubelet makes one, and where the process answers.
 pub(super) struct Folder {
@@ -174,6 +183,41 @@ async fn a_copy_is_restored_and_the_result_says_what_was_and_what_was_not() {
         result.left_out.iter().any(|left| left.kind == "ROLE"),
         "{result:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_its_time_for_one_of_the_sessions_ends_no_restore() {
+    let (embassy, database) = published().await;
+    let target = target(Server::shared(17)).await;
+    let way = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = way.local_addr().unwrap().port();
+    let server = target.server.port();
+    let late = Arc::new(AtomicUsize::new(0));
+    let passing = tokio::spawn({
+        let late = Arc::clone(&late);
+        async move {
+            for number in 0.. {
+                let (mut client, _) = way.accept().await.unwrap();
+                let late = Arc::clone(&late);
+                tokio::spawn(async move {
+                    // The restore is at work by then.
+                    if number == 2 {
+                        tokio::time::sleep(LATE).await;
+                        late.fetch_add(1, Relaxed);
+                    }
+                    let mut server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                    // Either may hang up.
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        }
+    });
+    let folder = Folder::new(&embassy, &target, |config| config.target.port = port);
+    let result = folder.run().await;
+    passing.abort();
+    assert_eq!(result.ending, Ending::Restored, "{}", result.message);
+    assert_eq!(late.load(Relaxed), 1, "no session came late");
+    assert_equal(&database, &target);
 }
 
 #[tokio::test(flavor = "multi_thread")]

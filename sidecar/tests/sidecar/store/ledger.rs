@@ -414,3 +414,24 @@ async fn an_answered_trigger_is_found_further_back() {
     assert!(answered("before the upgrade").await);
     assert!(!answered("after the upgrade").await);
 }
+
+#[tokio::test]
+async fn a_trigger_whose_answer_may_have_stood_in_an_entry_that_is_gone_is_not_answered() {
+    let bench = LedgerBench::start().await;
+    bench.append(Some("before the upgrade")).await;
+    bench.append(None).await;
+    let ledger = bench.read().await;
+    let gone = Fault::Say {
+        status: StatusCode::NOT_FOUND,
+        code: "NoSuchKey",
+        retry_after: None,
+    };
+    let first = entry(1).to_string();
+    bench
+        .bench
+        .proxy
+        .inject(usize::MAX, gone, move |_, target| target.contains(&first));
+    let trigger = "before the upgrade".parse().unwrap();
+    let answered = ledger.answers(&bench.store, &registry(), &trigger).await;
+    assert!(!answered.unwrap());
+}

@@ -41,6 +41,10 @@ pub struct Passed {
     until: Option<Timestamp>,
     /// When the next pass begins.
     due: Option<Instant>,
+    /// Whether an entry was passed over whose lock could not be prolonged: the next pass comes soon.
+    missed: bool,
+    /// Whether this pass comes because the last one has missed some.
+    repeats: bool,
 }
 
 /// Which entries of a chain are known to count.
@@ -138,6 +142,7 @@ impl Keeper {
             }
             last = Some(group.key);
         }
+        let (mut missed, mut is_of_all) = (None, false);
         for some in entries.chunks(IN_FLIGHT) {
             let aim = Aim::of(&rule, Timestamp::now());
             let securing = some
@@ -147,12 +152,16 @@ impl Keeper {
             for (outcome, (key, _)) in secured.into_iter().zip(some) {
                 let lock = match outcome {
                     Ok(lock) => lock,
-                    Err(error) if error.is_permanent() => {
-                        let what = format!("the lock of entry {key} cannot be prolonged: {error}");
-                        self.refuse(Locked::Entry, what);
-                        return Ok(());
+                    Err(error) => {
+                        if !error.is_permanent() {
+                            // A store that is away altogether says nothing about this entry.
+                            assignment.store.answers().await?;
+                        }
+                        is_of_all |= matches!(error, StoreError::AccessDenied { .. });
+                        let what = || format!("the lock of entry {key} cannot be prolonged: {error}");
+                        missed.get_or_insert_with(what);
+                        continue;
                     }
-                    Err(error) => return Err(error),
                 };
                 let passed = &mut self.retention.chains[chain];
                 passed.until = match passed.until {
@@ -160,14 +169,37 @@ impl Keeper {
                     None => lock.and_then(|lock| lock.until),
                 };
             }
+            // A right that is missing is missing for what comes next.
+            if is_of_all {
+                break;
+            }
+        }
+        let has_missed = missed.is_some();
+        if let Some(what) = missed {
+            self.refuse(Locked::Entry(chain), what);
+        }
+        if is_of_all {
+            return Ok(());
         }
         let passed = &mut self.retention.chains[chain];
+        passed.missed |= has_missed;
+        let (missed, repeats) = (passed.missed, passed.repeats);
+        if is_over && missed {
+            *passed = Passed {
+                due: Some(Instant::now() + super::RETRY),
+                repeats: true,
+                ..Passed::default()
+            };
+            return Ok(());
+        }
         passed.after = last.filter(|_| !is_over || chain != REPORTS);
         if is_over {
             passed.due = Instant::now().checked_add(length / PASS_PARTS);
+            passed.repeats = false;
         }
-        if !entries.is_empty() {
-            self.accept(Locked::Entry);
+        // What was passed over is known to be done when a whole pass has met nothing of the kind.
+        if !missed && (is_over || !repeats && !entries.is_empty()) {
+            self.accept(Locked::Entry(chain));
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ const LOOKS: usize = 8;
 const TOLD: Duration = Duration::from_mins(10);
 /// Before a copy is tried again whose entry or manifest cannot be used now.
 const RETRY: Duration = Duration::from_mins(1);
+/// After so many turns in which the store failed at one copy, while it answers otherwise, somebody must hear of it.
+const PATIENCE: u8 = 3;
 /// The same where a lock stayed wrong, such as one of a weaker mode.
 const REST: Duration = Duration::from_hours(1);
 
@@ -69,6 +71,12 @@ pub struct Round {
     /// The earliest end of what was prolonged.
     until: Option<Timestamp>,
     fault: Option<LockFault>,
+}
+
+/// A copy at whose locks the store failed.
+struct Halted {
+    sequence: Sequence,
+    error: StoreError,
 }
 
 /// What came of one lock.
@@ -111,18 +119,48 @@ fn due(locks: &Locks, arrived_at: Timestamp, rule: &LockRule, told: Option<Times
 }
 
 impl Keeper {
-    /// Prolongs some locks of living copies; `leaving` are those that go as soon as they may.
+    /// Prolongs some locks of living copies; `leaving` are those that go as soon as they may. A copy at which the store fails keeps nothing else
+    /// from being done.
     pub(super) async fn prolong_copies(
         &mut self,
         assignment: &Assignment,
         leaving: &BTreeSet<Sequence>,
     ) -> Result<Left, StoreError> {
+        let Halted { sequence, error } = match self.prolong_some(assignment, leaving).await {
+            Ok(left) => return Ok(left),
+            Err(halted) => halted,
+        };
+        // A store that is away altogether says nothing about this copy.
+        assignment.store.answers().await?;
+        let before = self.retention.halted.take();
+        let tries = before.map_or(1, |(same, tries)| if same == sequence { tries + 1 } else { 1 });
+        if tries < PATIENCE {
+            tracing::warn!(registry = %self.registry, %sequence, %error, "the locks of a copy cannot be prolonged yet");
+            self.retention.halted = Some((sequence, tries));
+        } else {
+            self.retention.round = None;
+            self.put_off(sequence, RETRY);
+            let what = format!("the locks of copy {sequence}, which is kept, cannot be prolonged: {error}");
+            self.refuse(Locked::Copy(sequence), what);
+        }
+        Ok(Left::Nothing)
+    }
+
+    async fn prolong_some(
+        &mut self,
+        assignment: &Assignment,
+        leaving: &BTreeSet<Sequence>,
+    ) -> Result<Left, Halted> {
         let now = Now::read();
         if self.retention.round.is_none() {
             let Some(held) = self.choose(assignment, leaving, now).await? else {
                 return Ok(Left::Nothing);
             };
-            self.retention.round = self.begin(assignment, &held).await?;
+            let begun = self.begin(assignment, &held).await;
+            self.retention.round = begun.map_err(|error| Halted {
+                sequence: held.reference.sequence,
+                error,
+            })?;
         }
         let Some(mut round) = self.retention.round.take() else {
             return Ok(Left::More);
@@ -137,26 +175,24 @@ impl Keeper {
                     self.retention.round = Some(round);
                     return Ok(Left::Heavy);
                 };
-                if !self.line_up(assignment, &mut round).await? {
-                    return Ok(Left::More);
+                match self.line_up(assignment, &mut round).await {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(Left::More),
+                    Err(error) => return Err(self.halt(round, error)),
                 }
             }
             match round
                 .advance(&assignment.store, &self.registry, &assignment.configuration.lock)
                 .await
             {
-                Ok(Outcome::Done) => {}
+                Ok(Outcome::Done) => self.retention.halted = None,
                 Ok(Outcome::Refused(what)) => {
                     // The others have their turns before this one is tried again.
                     self.put_off(round.sequence, super::RETRY);
                     self.refuse(Locked::Copy(round.sequence), what);
                     return Ok(Left::Nothing);
                 }
-                Err(error) => {
-                    // What is done stays done; the rest goes on when the store answers.
-                    self.retention.round = Some(round);
-                    return Err(error);
-                }
+                Err(error) => return Err(self.halt(round, error)),
             }
             if round.is_over() {
                 self.accept(Locked::Copy(round.sequence));
@@ -170,13 +206,20 @@ impl Keeper {
         }
     }
 
+    /// What is done stays done; the rest goes on when the store answers.
+    fn halt(&mut self, round: Round, error: StoreError) -> Halted {
+        let sequence = round.sequence;
+        self.retention.round = Some(round);
+        Halted { sequence, error }
+    }
+
     /// The next copy whose locks are to be prolonged. Of those that nobody knows about, a few are looked at.
     async fn choose(
         &mut self,
         assignment: &Assignment,
         leaving: &BTreeSet<Sequence>,
         now: Now,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Option<Held>, Halted> {
         let rule = assignment.configuration.lock;
         let (mut unknown, mut next) = (Vec::new(), None);
         {
@@ -200,8 +243,9 @@ impl Keeper {
             return Ok(next);
         }
         for held in unknown {
-            let until = self.look_at_witness(assignment, &held).await?;
             let sequence = held.reference.sequence;
+            let witness = self.look_at_witness(assignment, &held).await;
+            let until = witness.map_err(|error| Halted { sequence, error })?;
             let mut holdings = self.holdings.lock();
             let Some(known) = holdings.copies.get_mut(&sequence) else {
                 continue;

@@ -18,6 +18,8 @@ use crate::store::{ObjectLock, ObjectVersion, StoreError};
 
 /// How many versions are deleted at the same time.
 const IN_FLIGHT: usize = 6;
+/// After so many tries in vain, while the store answers otherwise, somebody must hear of a folder.
+const PATIENCE: u8 = 3;
 /// Before what the store refused is tried again.
 const RETRY: Duration = Duration::from_secs(30);
 /// After a lock has ended by our clock, the store's may need so long.
@@ -36,6 +38,8 @@ pub struct Deletion {
     waits: BTreeMap<CopyId, Instant>,
     /// Folders that should be gone and cannot be deleted, and why.
     blocked: BTreeMap<CopyId, String>,
+    /// How often in a row the store failed at a folder.
+    failed: BTreeMap<CopyId, u8>,
     passing: Option<Passing>,
     /// Since the process started.
     pub deleted: Deleted,
@@ -61,6 +65,8 @@ enum Folder {
     Partly,
     /// What is left is locked, some of it until then.
     Locked(Timestamp),
+    /// The store failed at something in it, and this is how.
+    Failed(String),
     /// Something cannot be deleted, or nothing.
     Blocked {
         /// Why.
@@ -79,7 +85,7 @@ impl Folder {
     fn worse(self, other: Self) -> Self {
         match (self, other) {
             (Self::Locked(one), Self::Locked(other)) => Self::Locked(one.min(other)),
-            (Self::Locked(_), other) => other,
+            (Self::Locked(_), other) | (Self::Failed(_), other @ Self::Blocked { .. }) => other,
             (one, _) => one,
         }
     }
@@ -130,6 +136,7 @@ impl Deletion {
     fn forget(&mut self, is_there: impl Fn(&CopyId) -> bool) {
         self.waits.retain(|copy, _| is_there(copy));
         self.blocked.retain(|copy, _| is_there(copy));
+        self.failed.retain(|copy, _| is_there(copy));
     }
 }
 
@@ -139,7 +146,11 @@ impl Keeper {
         let begun = Instant::now();
         for (copy, expired) in self.folders() {
             loop {
-                let wait = match self.delete_from(assignment, copy, begun).await? {
+                let found = self.delete_from(assignment, copy, begun).await?;
+                if !matches!(found, Folder::Failed(_)) {
+                    self.retention.deletion.failed.remove(&copy);
+                }
+                let wait = match found {
                     Folder::Partly if begun.elapsed() >= TURN => return Ok(Left::More),
                     Folder::Partly => continue,
                     Folder::Empty => {
@@ -153,6 +164,16 @@ impl Keeper {
                     }
                     Folder::Blocked { why, .. } => {
                         self.note_blocked(copy, expired, &why);
+                        RETRY
+                    }
+                    Folder::Failed(why) => {
+                        let tries = self.retention.deletion.failed.entry(copy).or_default();
+                        *tries = tries.saturating_add(1);
+                        if *tries >= PATIENCE {
+                            self.note_blocked(copy, expired, &why);
+                        } else {
+                            tracing::warn!(registry = %self.registry, %copy, why, "objects that may go cannot be deleted yet");
+                        }
                         RETRY
                     }
                 };
@@ -239,18 +260,19 @@ impl Keeper {
         copy: CopyId,
         some: &[ObjectVersion],
     ) -> Result<Option<Folder>, StoreError> {
-        let mut named = Vec::new();
+        let (mut named, mut nameless) = (Vec::new(), None);
         for version in some {
-            let Some((object, id)) = self.name(copy, version) else {
+            if let Some((object, id)) = self.name(copy, version) {
+                named.push((object, id, version));
+            } else {
                 let why = format!("{} is no object of a copy", version.key);
-                return Ok(Some(Folder::Blocked { why, all: false }));
-            };
-            named.push((object, id, version));
+                nameless = Some(Folder::Blocked { why, all: false });
+            }
         }
         let deleting = named
             .iter()
             .map(|(object, id, _)| assignment.store.delete_version(&self.registry, copy, *object, id));
-        let mut refused = None;
+        let (mut refused, mut failed) = (None, None);
         for (deleted, (object, id, version)) in join_all(deleting).await.into_iter().zip(named) {
             match deleted {
                 Ok(()) => {
@@ -261,11 +283,16 @@ impl Keeper {
                 Err(error) if is_refusal(&error) => {
                     refused.get_or_insert((error, object, id, version.is_delete_marker));
                 }
-                Err(error) => return Err(error),
+                Err(error) => failed = Some(error),
             }
         }
+        if let Some(error) = failed {
+            // A store that is away altogether says nothing about this folder.
+            assignment.store.answers().await?;
+            return Ok(Some(Folder::Failed(error.to_string())));
+        }
         let Some((error, object, id, is_marker)) = refused else {
-            return Ok(None);
+            return Ok(nameless);
         };
         let key = ObjectKey::Copy {
             registry: self.registry.clone(),

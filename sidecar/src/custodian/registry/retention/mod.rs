@@ -45,6 +45,8 @@ pub struct Retention {
     obstacle: Option<(Reason, String)>,
     pending: recording::Pending,
     round: Option<copies::Round>,
+    /// The copy at whose locks the store failed last, and how often in a row.
+    halted: Option<(Sequence, u8)>,
     /// Of the source chain, of the custody chain, and of the reports.
     chains: [chains::Passed; 3],
     /// A lock that the store refuses to prolong.
@@ -85,7 +87,8 @@ struct Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Locked {
     Copy(Sequence),
-    Entry,
+    /// Of an entry of this chain, by its place in [`Retention::chains`].
+    Entry(usize),
 }
 
 impl Retention {
