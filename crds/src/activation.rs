@@ -37,14 +37,14 @@ use crate::sidecar::Sidecar;
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp", description = "When it was asked for."),
     validation = kube::core::Rule::new("self.metadata.name.size() <= 20 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be a DNS label of at most 20 characters that begins with a letter: objects are named after it and each registry"),
-    validation = kube::core::Rule::new("self.spec.mode == oldSelf.spec.mode")
-        .message("spec.mode is immutable: make another EmbassyActivation"),
+    validation = kube::core::Rule::new("self.spec.mode == oldSelf.spec.mode && self.spec.embassyRef.name == oldSelf.spec.embassyRef.name")
+        .message("spec.mode and spec.embassyRef are immutable: make another EmbassyActivation"),
     validation = kube::core::Rule::new("self.spec.mode == 'Activate' || self.spec.state == 'Active'")
         .message("a rehearsal is not stood down: it cleans up by itself")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EmbassyActivationSpec {
-    /// The embassy that serves.
+    /// The embassy that serves. Immutable.
     pub embassy_ref: EmbassyRef,
     /// Whether it is meant. A rehearsal does everything but fence and serve, and then cleans up. Immutable.
     pub mode: ActivationMode,

@@ -183,7 +183,8 @@ pub struct ActivatedState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 330))]
     pub rehearsed_in: Option<String>,
-    /// The Secret of this namespace with the database's superuser, of a managed one: keys `username`, `password` and `ca.crt`.
+    /// The Secret of this namespace with the database's superuser, of a managed one: keys `username` and `password`, and, where the
+    /// operator has made the server's certificate, `ca.crt`, `tls.crt` and `tls.key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub credentials: Option<String>,

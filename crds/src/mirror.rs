@@ -223,7 +223,8 @@ pub struct Signing {
     /// `status.registries[].signer.secret`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer_ref: Option<SecretRef>,
-    /// Keys that this mirror signed with before, at most 16. At the embassy it means nothing: the signers of the `RegistryCustody` count.
+    /// Keys that this mirror signed with before, at most 16, the oldest first: each signed from behind the one before it until its
+    /// `untilSequence`. At the embassy it means nothing: the signers of the `RegistryCustody` count.
     /// Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["publicKey"]))]

@@ -463,6 +463,28 @@ fn a_restore_asks_as_a_drill_does() {
 }
 
 #[test]
+fn an_activation_stays_one_of_its_embassy_and_as_earnest_as_it_was() {
+    let object = json!({
+        "metadata": {"name": "home-lost", "namespace": "interior"},
+        "spec": {
+            "embassyRef": {"name": "luxembourg"}, "mode": "Activate", "state": "Active", "validUntil": "2026-12-01T12:00:00Z",
+            "registries": [],
+        },
+    });
+    for (path, value) in [("/spec/embassyRef/name", "atlantis"), ("/spec/mode", "Rehearse")] {
+        let mut other = object.clone();
+        *other.pointer_mut(path).unwrap() = value.into();
+        assert_violates("EmbassyActivation", &other, Some(&object), "immutable");
+    }
+    let mut edited = object.clone();
+    edited["spec"]["validUntil"] = "2026-12-02T12:00:00Z".into();
+    assert_eq!(
+        violations("EmbassyActivation", &edited, Some(&object)),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
 fn a_drill_stays_one_of_its_registry_and_has_a_name_that_its_objects_can_bear() {
     let object = drill(&question(&json!({"equals": "7"})));
     for name in ["a".repeat(41), "with.dot".to_owned(), "-a".to_owned()] {

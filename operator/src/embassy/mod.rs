@@ -84,7 +84,8 @@ async fn judge(embassy: &DataEmbassy, context: &Context) -> Result<Action, Recon
     )
     .await?;
     context.failures.succeeded(&key(embassy));
-    context.metrics.reconciled("DataEmbassy", "ok");
+    let outcome = if judged.is_err() { "refused" } else { "ok" };
+    context.metrics.reconciled("DataEmbassy", outcome);
     Ok(Action::await_change())
 }
 
@@ -97,7 +98,7 @@ async fn run_for(embassy: &DataEmbassy, context: &Context) -> Result<Action, Rec
     }
     let outcome = bring_about(embassy, &found, context, now).await;
     let observed = status::observe(embassy, &found, &outcome, now);
-    let ready = observed
+    let is_on_its_way = observed
         .conditions
         .iter()
         .any(|condition| condition.type_ == "Reconciling");
@@ -117,7 +118,7 @@ async fn run_for(embassy: &DataEmbassy, context: &Context) -> Result<Action, Rec
             context
                 .metrics
                 .reconciled("DataEmbassy", if refused { "refused" } else { "ok" });
-            let again = if ready { POLL_AGAIN } else { POLL };
+            let again = if is_on_its_way { POLL_AGAIN } else { POLL };
             Ok(Action::requeue(jittered(again, context.chance.draw())))
         }
     }

@@ -64,7 +64,7 @@ pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refus
     let embassy = check_referred(&spec.embassy_ref.name, found.embassy.as_deref())?;
     if let Some(rival) = &found.rival {
         let message = format!(
-            "the registry id '{registry}' belongs to the mirror {rival}, which is older: delete one of the two, or make this one \
+            "the registry id '{registry}' belongs to the mirror {rival}, which has made a copy or is older: delete one of the two, or make this one \
              with another id"
         );
         return Err(Refusal::new(Reason::RegistryTaken, message));
@@ -97,11 +97,7 @@ pub fn validate(mirror: &RegistryMirror, found: &Found) -> Result<Checked, Refus
                 .transpose()?,
             postgresql: Some(postgresql.config),
         },
-        previous_keys: signing
-            .previous_keys
-            .iter()
-            .map(previous_key)
-            .collect::<Result<_, _>>()?,
+        previous_keys: previous_keys(&signing.previous_keys)?,
         signers: held.as_ref().map(|held| held.signers.clone()).unwrap_or_default(),
         schedule,
         trigger: trigger(spec.trigger.as_ref(), held.as_ref()).cloned(),
@@ -240,11 +236,19 @@ fn source_identity(given: &crds::AcceptedIdentity) -> Result<SourceIdentity, Ref
     })
 }
 
-fn previous_key(given: &crds::PreviousKey) -> Result<PreviousKey, Refusal> {
-    Ok(PreviousKey {
-        public_key: public_key("spec.signing.previousKeys", &given.public_key)?.to_string(),
-        until_sequence: u64::try_from(given.until_sequence).unwrap_or_default(),
-    })
+/// Each signed from behind the one before it, so their order says which entries are whose.
+fn previous_keys(given: &[crds::PreviousKey]) -> Result<Vec<PreviousKey>, Refusal> {
+    if !given.is_sorted_by(|one, next| one.until_sequence < next.until_sequence) {
+        let message = "spec.signing.previousKeys must stand in the order in which they signed, the oldest first, each with a higher untilSequence";
+        return Err(Refusal::new(Reason::InvalidPublicKey, message));
+    }
+    let key = |given: &crds::PreviousKey| {
+        Ok(PreviousKey {
+            public_key: public_key("spec.signing.previousKeys", &given.public_key)?.to_string(),
+            until_sequence: u64::try_from(given.until_sequence).unwrap_or_default(),
+        })
+    };
+    given.iter().map(key).collect()
 }
 
 /// The highest head that is known, from the status and from the configuration that the sidecar has; at the embassy also from the registry's

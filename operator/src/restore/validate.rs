@@ -180,11 +180,15 @@ fn signers_of(mirror: &RegistryMirror) -> Result<Vec<SignerConfig>, Refusal> {
         );
         return Err(Refusal::new(Reason::NotYetLoaded, message));
     };
-    signers.push(SignerConfig {
-        public_key: public_key("status.signer", signer)?.to_string(),
-        from_sequence,
-        until_sequence: None,
-    });
+    let signer = public_key("status.signer", signer)?.to_string();
+    // While keys are exchanged the status still has the one that was retired: it signs nothing more, as the mirror itself judges.
+    if signers.last().is_none_or(|retired| retired.public_key != signer) {
+        signers.push(SignerConfig {
+            public_key: signer,
+            from_sequence,
+            until_sequence: None,
+        });
+    }
     Ok(signers)
 }
 
@@ -278,6 +282,8 @@ mod tests {
         };
         assert_eq!(spans(Some(KEYS[2])), [(1, Some(4)), (5, Some(9)), (10, None)]);
         assert_eq!(spans(None), [(1, Some(4)), (5, Some(9))]);
+        // It is about to be exchanged, and signs nothing more.
+        assert_eq!(spans(Some(KEYS[1])), [(1, Some(4)), (5, Some(9))]);
         let unknown = signers_of(&mirror(&json!([]), None)).unwrap_err();
         assert_eq!(unknown.reason, Reason::NotYetLoaded);
     }

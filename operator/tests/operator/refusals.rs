@@ -257,6 +257,36 @@ fn keys_and_certificates_that_are_none() {
 }
 
 #[test]
+fn previous_keys_that_do_not_stand_in_the_order_in_which_they_signed() {
+    const KEYS: [&str; 2] = [
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHn22dY2ve98n6oX/KkfPa8DMfEOcM9T9AbhjhFmkdyg",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIna4eWsf2rkersfzSH1sKhbJAaJ4huY1KC/eCtbuc+A",
+    ];
+    for (first, second, fits) in [(100, 200, true), (200, 100, false), (100, 100, false)] {
+        let change = |mirror: &mut Value, _: &mut Value| {
+            mirror["spec"]["signing"] = json!({"previousKeys": [
+                {"publicKey": KEYS[0], "untilSequence": first}, {"publicKey": KEYS[1], "untilSequence": second},
+            ]});
+        };
+        if fits {
+            let mut object = mirror("population");
+            change(&mut object, &mut embassy());
+            let found = Found {
+                embassy: Some(Arc::new(read(&embassy()))),
+                ..Found::default()
+            };
+            validate(&read(&object), &found).unwrap();
+        } else {
+            assert_refused(
+                Reason::InvalidPublicKey,
+                &["oldest first", "untilSequence"],
+                change,
+            );
+        }
+    }
+}
+
+#[test]
 fn numbers_and_names_that_no_database_has() {
     for (field, value, fits) in [
         ("port", json!(0), false),

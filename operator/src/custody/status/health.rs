@@ -6,7 +6,7 @@ use dataembassy_contract::report::{Check, CheckState};
 use dataembassy_crds::{ConditionStatus, CustodyCopy, RegistryCustody, RegistryCustodyStatus};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock::has_passed;
+use crate::clock::{has_passed, lies_ahead};
 use crate::condition::{Finding, find};
 use crate::custody::dereference::{Answer, Found};
 use crate::custody::retreat::{Retreat, retreat};
@@ -53,7 +53,14 @@ pub(super) fn within_rpo(custody: &RegistryCustody, copy: Option<&CustodyCopy>, 
     let Some(taken) = times.into_iter().filter_map(|time| time.parse().ok()).min() else {
         return Finding::unknown(Reason::Other, "the latest copy has no time that can be read");
     };
-    if older(taken) {
+    if lies_ahead(taken, now) {
+        let message = format!(
+            "registry {registry}: the latest copy, {}, was taken and arrived at {taken}, which is still to come: a clock was wrong, so nobody \
+             knows how old it is",
+            copy.sequence
+        );
+        Finding::unknown(Reason::ClockSkewed, message)
+    } else if older(taken) {
         let message = format!(
             "registry {registry}: the latest copy, {}, was taken at {taken}, more than {objective} ago: see HomeHeard, and the mirror at \
              home",

@@ -6,6 +6,7 @@ use dataembassy_crds::{LastCopy, RegistryMirror};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use crate::clock::lies_ahead;
 use crate::condition::Finding;
 use crate::mirror::dereference::Found;
 use crate::mirror::names;
@@ -146,7 +147,12 @@ pub(super) fn within_rpo(mirror: &RegistryMirror, copy: Option<&LastCopy>, now: 
     let Some(taken) = taken.min() else {
         return Finding::unknown(Reason::Other, "the latest copy has no time that can be read");
     };
-    if older(taken) {
+    if lies_ahead(taken, now) {
+        let message = format!(
+            "the latest copy was taken at {taken}, which is still to come: a clock was wrong, so nobody knows how old it is"
+        );
+        Finding::unknown(Reason::ClockSkewed, message)
+    } else if older(taken) {
         Finding::no(
             Reason::RpoMissed,
             format!(
@@ -168,7 +174,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_that_the_databases_clock_dates_ahead_is_no_younger_than_its_entry() {
+    fn a_copy_that_a_clock_dates_ahead_is_no_younger_than_its_entry_and_of_unknown_age_where_that_lies_ahead_too()
+     {
         let mirror: RegistryMirror = serde_json::from_value(json!({
             "apiVersion": "dataembassy.io/v1alpha1", "kind": "RegistryMirror",
             "metadata": {"name": "population", "namespace": "interior"},
@@ -192,6 +199,17 @@ mod tests {
                 Reason::WithinObjective,
             ),
             ("2036-11-23T10:00:00Z", "2026-11-23T09:59:59Z", Reason::RpoMissed),
+            // All clocks were wrong, and one of them is right again.
+            (
+                "2026-11-23T10:35:01Z",
+                "2026-11-23T10:36:00Z",
+                Reason::ClockSkewed,
+            ),
+            (
+                "2026-11-23T10:34:59Z",
+                "2026-11-23T10:34:59Z",
+                Reason::WithinObjective,
+            ),
         ] {
             let copy: LastCopy = serde_json::from_value(json!({
                 "sequence": 1, "digest": "a".repeat(64), "takenAt": taken_at, "committedAt": committed_at, "bytes": 1, "size": "1 B",
