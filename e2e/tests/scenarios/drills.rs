@@ -417,7 +417,7 @@ const STEPS: [Step; 5] = [
 
 /// Takes its time in the throw-away database of a drill.
 const WAITS: &str = "CREATE FUNCTION public.waits(n int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-        IF current_database() LIKE 'dataembassy%' THEN PERFORM pg_sleep(7); END IF;
+        IF current_database() LIKE 'dataembassy%' THEN PERFORM pg_sleep(10); END IF;
         RETURN true;
     END $$;";
 

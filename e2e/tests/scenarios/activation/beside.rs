@@ -1,7 +1,5 @@
 //! An activation while something else is at work with the registry: a drill, and home's own mirror in the middle of a commit.
 
-use std::sync::Arc;
-
 use anyhow::{Result, ensure};
 use dataembassy_crds::{ActivatedState, ActivationPhase, ConditionStatus, DrillOutcome};
 use dataembassy_e2e::{
@@ -14,7 +12,7 @@ use dataembassy_e2e::{
 };
 use dataembassy_testkit::fault_proxy::Fault;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::ACTIVATED;
 use crate::{
@@ -86,13 +84,13 @@ async fn a_commit(world: &'static World) -> Result<()> {
     client
         .batch_execute("INSERT INTO public.person VALUES (4, 'in the last moment')")
         .await?;
-    let waiting = Arc::new(Notify::new());
-    let released = Arc::clone(&waiting);
-    let hold = Fault::before(move || {
-        let released = Arc::clone(&released);
-        async move { released.notified().await }
+    let released = CancellationToken::new();
+    let hold = Fault::before({
+        let released = released.clone();
+        move || released.clone().cancelled_owned()
     });
-    way.inject(1, hold, "/source/");
+    // However often it is put again, where the fence takes its time.
+    way.inject(usize::MAX, hold, "/source/");
     let before = way.puts("/source/");
     subject.mirror.trigger("in the last moment").await?;
     wait_for("the second copy's entry on its way", PATIENCE, || async {
@@ -101,7 +99,7 @@ async fn a_commit(world: &'static World) -> Result<()> {
     .await?;
     let (activating, state) = served(world, &subject, "beside-commit").await?;
     // No gate stands in between: the store takes what comes.
-    waiting.notify_one();
+    released.cancel();
     let said = subject
         .mirror
         .condition("Fenced", ConditionStatus::True, Some("Fenced"), PATIENCE)
