@@ -32,10 +32,10 @@ const IN_FLIGHT: usize = 6;
 const LOOKS: usize = 8;
 /// What has no lock is told for so long before it gets one: somebody must hear that the store does not lock what comes.
 const TOLD: Duration = Duration::from_mins(10);
-/// Before a copy is tried again whose entry or manifest cannot be used now.
-const RETRY: Duration = Duration::from_mins(1);
 /// After so many turns in which the store failed at one copy, while it answers otherwise, somebody must hear of it.
 const PATIENCE: u8 = 3;
+/// Before a copy is tried again whose entry or manifest cannot be used now.
+const RETRY: Duration = Duration::from_mins(1);
 /// The same where a lock stayed wrong, such as one of a weaker mode.
 const REST: Duration = Duration::from_hours(1);
 
